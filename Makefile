@@ -1,0 +1,56 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Real images for the tests marked shared_data; without them those tests are skipped.
+export CURATOR_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
+SOURCES := curator pipelines ssl tests benchmarks docs
+
+.PHONY: help demo test test-all check format docs bench clean
+
+help:
+	@echo "make demo      set up and select from real images (a few minutes, most of it installing)"
+	@echo "make test      set up and run the tests"
+	@echo "make test-all  the same with the slow ones"
+	@echo "make check     ruff, mypy, import-linter"
+	@echo "make format    format the code and write docs/cli.md anew"
+	@echo "make bench     run the benchmarks"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/curator demo --out .demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	PYTHONPATH=.:pipelines:ssl $(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/python docs/write_cli_reference.py
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) .demo

@@ -1,0 +1,1 @@
+"""From a source to a stored part: read, decode, encode."""

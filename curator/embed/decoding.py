@@ -1,0 +1,147 @@
+"""Decode samples in threads, keep their order, and fill batches of one fixed shape."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from curator.errors import SampleError
+from curator.images.decode import decode_image
+from curator.images.preprocess import Preprocess
+from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
+
+__all__ = ["Decoder", "fill_batches", "run_ahead"]
+
+T = TypeVar("T")
+Decoded = tuple[SampleRow, torch.Tensor]
+
+
+class Decoder:
+    """Turns raw samples into rows and pixels, several at a time.
+
+    Args:
+        preprocess: the encoder's preprocessing.
+        min_side: images with a shorter side than this many pixels go to the ledger.
+        threads: how many samples are decoded at once.
+    """
+
+    def __init__(self, preprocess: Preprocess, min_side: int, threads: int) -> None:
+        self.preprocess = preprocess
+        self.min_side = min_side
+        self.threads = threads
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+
+    def decode(self, sample: RawSample) -> Decoded | LedgerLine:
+        """One sample: its row and its pixels, uint8 (3, height, width), or why it cannot be used."""
+        started = time.perf_counter()
+        image = sample.image
+        assert image is not None and image.data is not None, "the reader yields samples with an image"
+        try:
+            decoded = decode_image(image.data, min_side=self.min_side)
+            pixels = self.preprocess.fit(decoded.pixels)
+        except SampleError as error:
+            return LedgerLine(sample.shard, sample.key, sample.offset, "decode", error.reason, error.detail)
+        finally:
+            with self._lock:
+                self.seconds += time.perf_counter() - started
+        row = SampleRow(
+            key=sample.key,
+            offset=image.offset,
+            size=image.size,
+            sha256=hashlib.sha256(image.data).hexdigest(),
+            width=decoded.width,
+            height=decoded.height,
+            members=tuple(type(m)(m.ext, m.offset, m.size) for m in sample.members),
+        )
+        return row, pixels
+
+    def decode_all(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[Decoded | LedgerLine]:
+        """All samples, in their order; at most eight a thread are held at once."""
+        pending: deque[Future[Decoded | LedgerLine] | LedgerLine] = deque()
+        # Parallel over samples, so each one on a single thread: torch would start a team per thread.
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for item in items:
+                pending.append(item if isinstance(item, LedgerLine) else pool.submit(self.decode, item))
+                if len(pending) >= 8 * self.threads:
+                    yield _result(pending.popleft())
+            while pending:
+                yield _result(pending.popleft())
+
+
+def _result(item: Future[Decoded | LedgerLine] | LedgerLine) -> Decoded | LedgerLine:
+    return item if isinstance(item, LedgerLine) else item.result()
+
+
+def fill_batches(
+    decoded: Iterable[Decoded | LedgerLine],
+    batch_size: int,
+    shape: tuple[int, int],
+    refuse: Callable[[LedgerLine], None],
+) -> Iterator[ImageBatch]:
+    """Fill batches of (batch_size, 3, *shape); the last one is padded with zeros.
+
+    Every forward pass has one shape, because kernels round differently for different ones.
+    """
+    rows: list[SampleRow] = []
+    pixels = torch.zeros((batch_size, 3, *shape), dtype=torch.uint8)
+    for item in decoded:
+        if isinstance(item, LedgerLine):
+            refuse(item)
+            continue
+        pixels[len(rows)] = item[1]
+        rows.append(item[0])
+        if len(rows) == batch_size:
+            yield ImageBatch(rows, pixels)
+            rows, pixels = [], torch.zeros_like(pixels)
+    if rows:
+        yield ImageBatch(rows, pixels)
+
+
+def run_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+    """Run an iterator in a thread of its own, at most `depth` items ahead of the consumer.
+
+    Its exceptions are raised here. Closing this generator stops the thread.
+    """
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: tuple[T | None, BaseException | None]) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def produce() -> None:
+        end: BaseException = StopIteration()
+        try:
+            for item in items:
+                put((item, None))
+                if stopped.is_set():
+                    return
+        except BaseException as error:
+            end = error
+        put((None, end))
+
+    thread = threading.Thread(target=produce, daemon=True, name="run-ahead")
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()

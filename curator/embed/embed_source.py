@@ -1,0 +1,119 @@
+"""The straight line from a source to its embeddings: read, decode, encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from curator.embed.decoding import Decoder, fill_batches, run_ahead
+from curator.encoders.encoder import Encoder
+from curator.errors import Reason
+from curator.parts import DoneMark
+from curator.shards.read import read_source
+from curator.sources import Source
+from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, RawSample, SampleRow
+
+__all__ = ["embed_source"]
+
+Report = Callable[[dict[str, int]], None]
+
+
+def embed_source(
+    source: Source,
+    encoder: Encoder,
+    *,
+    min_side: int = 0,
+    threads: int = 1,
+    crashers: Mapping[str, str] | None = None,
+    report: Report = lambda counts: None,
+) -> tuple[EmbeddingBlock, DoneMark]:
+    """Embed every good sample of a tar or a folder of images.
+
+    Reading and decoding run in threads of their own while the encoder works. The result depends on the
+    source, the encoder and the batch size alone, not on the threads.
+
+    Args:
+        source: a tar or a folder.
+        encoder: see `curator.encoders`.
+        min_side: images with a shorter side than this many pixels go to the ledger.
+        threads: decoding threads.
+        crashers: key -> detail of samples known to crash the decoder: they go to the ledger unread.
+        report: called with `samples` and `bad` increments after each batch.
+
+    Returns:
+        The block, rows in the order of the source, and the done-mark with counts, times and the ledger.
+
+    Raises:
+        UnreadableShard: storage failed.
+    """
+    started = time.perf_counter()
+    account = _Account(source, crashers or {}, report)
+    decoder = Decoder(encoder.preprocess, min_side, threads)
+    items = account.without_crashers(read_source(source, keep=lambda member: member.is_image))
+    batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, account.refuse)
+    blocks = []
+    encoding = 0.0
+    for batch in run_ahead(batches, depth=2):
+        before = time.perf_counter()
+        blocks.append(_encode(batch, encoder, account))
+        encoding += time.perf_counter() - before
+        account.report_progress(len(batch.rows))
+    block = EmbeddingBlock(
+        [row for block in blocks for row in block.rows],
+        np.concatenate([np.empty((0, encoder.dim), np.float16), *(block.vectors for block in blocks)]),
+    )
+    seconds = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
+    lines = sorted(account.lines, key=lambda line: (line.offset, line.key))
+    mark = DoneMark(account.seen, len(block.rows), encoder.dim, seconds, lines)
+    return block, mark
+
+
+def _encode(batch: ImageBatch, encoder: Encoder, account: _Account) -> EmbeddingBlock:
+    vectors = encoder.encode(batch.pixels)[: len(batch.rows)]
+    good = np.isfinite(vectors).all(axis=1)
+    for row in np.flatnonzero(~good):
+        account.refuse_row(batch.rows[row])
+    rows = [row for row, keep in zip(batch.rows, good, strict=True) if keep]
+    return EmbeddingBlock(rows, vectors[good].astype(np.float16))
+
+
+@dataclass
+class _Account:
+    """Counts what was seen and keeps the lines of what was refused."""
+
+    source: Source
+    crashers: Mapping[str, str]
+    report: Report
+    seen: int = 0
+    lines: list[LedgerLine] = field(default_factory=list)
+    reported: int = 0
+
+    def without_crashers(self, items: Iterator[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
+        for item in items:
+            self.seen += 1
+            if isinstance(item, RawSample) and item.key in self.crashers:
+                yield LedgerLine(
+                    item.shard,
+                    item.key,
+                    item.offset,
+                    "decode",
+                    Reason.DECODER_CRASH,
+                    self.crashers[item.key],
+                )
+            else:
+                yield item
+
+    def refuse(self, line: LedgerLine) -> None:
+        self.lines.append(line)
+
+    def refuse_row(self, row: SampleRow) -> None:
+        detail = "the encoder gave a vector that is not finite, or of zero length"
+        self.refuse(LedgerLine(self.source.name, row.key, row.offset, "encode", Reason.BAD_EMBEDDING, detail))
+
+    def report_progress(self, samples: int) -> None:
+        bad = len(self.lines) - self.reported
+        self.reported += bad
+        self.report({"samples": samples, "bad": bad})

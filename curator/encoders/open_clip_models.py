@@ -1,0 +1,111 @@
+"""Image towers of open_clip: `open_clip:MODEL/PRETRAINED` or `open_clip:hf-hub:ORG/REPO`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from curator.encoders.encoder import Backbone
+from curator.encoders.spec import EncoderSpec, near_names
+from curator.encoders.weights import RANDOM, downloading, fit_weights, random_weights, read_weights
+from curator.errors import InputError
+from curator.images.preprocess import Preprocess
+
+__all__ = ["load_open_clip", "open_clip_preprocess"]
+
+
+def load_open_clip(spec: EncoderSpec, weights: str | None) -> Backbone:
+    """Build an open_clip model and keep its image tower; see `curator.encoders.load.load_encoder`."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    hub = spec.model.startswith("hf-hub:")
+    settings = {} if hub else _check_name(spec, weights)
+    with warnings.catch_warnings():
+        # It warns about tensors that it makes on purpose, and about tags that `_check_name` has judged.
+        warnings.simplefilter("ignore")
+        model = _create(spec, weights, settings)
+    if weights not in (None, RANDOM):
+        _fit(model, str(weights))
+    config = dict(model.visual.preprocess_cfg)
+    if weights is not None and not hub:
+        # The tag says how its weights want to see, also where the weights come from a file.
+        config = open_clip.transform.merge_preprocess_dict(config, {**settings, "size": config["size"]})
+    transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
+    return Backbone(model.visual, open_clip_preprocess(config), transform, f"open_clip:{spec.model}")
+
+
+def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:
+    """What open_clip's evaluation transform does with a preprocess config.
+
+    Source: `open_clip.transform.image_transform`.
+
+    Raises:
+        InputError: resize mode `longest`, which pads, or `shortest` to a shape that is not square.
+    """
+    size, mode = config["size"], config["resize_mode"]
+    height, width = (size, size) if isinstance(size, int) else size
+    if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
+        raise InputError(
+            f"an open_clip model with resize mode {mode!r} to {height} x {width} is not supported; "
+            "choose another encoder"
+        )
+    return Preprocess(
+        resize=(height, width) if mode == "squash" else height,
+        crop=(height, width),
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+        mean=config["mean"],
+        std=config["std"],
+    )
+
+
+def _check_name(spec: EncoderSpec, weights: str | None) -> dict[str, Any]:
+    """open_clip's description of the tag; empty where none is named, which only --weights allows."""
+    import open_clip
+
+    shown = f"--encoder open_clip:{spec.model}"
+    if spec.model not in open_clip.list_models():
+        raise InputError(f"{shown}: unknown model{near_names(spec.model, open_clip.list_models())}")
+    tags = open_clip.list_pretrained_tags_by_model(spec.model)
+    if not spec.pretrained and weights is None:
+        raise InputError(f"{shown}: name the weights, as in {shown}/TAG; it has {', '.join(tags) or 'none'}")
+    if not spec.pretrained:
+        return {}
+    settings: dict[str, Any] = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
+    if not settings:
+        raise InputError(
+            f"{shown}/{spec.pretrained}: unknown weights{near_names(spec.pretrained, tags)}; "
+            f"it has {', '.join(tags) or 'none'}"
+        )
+    return settings
+
+
+def _create(spec: EncoderSpec, weights: str | None, settings: Mapping[str, Any]) -> Any:
+    import open_clip
+
+    name = "/".join(part for part in (spec.model, spec.pretrained) if part)
+    what = "weights" if weights is None else "description"
+    with downloading(f"the {what} of open_clip:{name}"), random_weights():
+        return open_clip.create_model(
+            spec.model,
+            pretrained=spec.pretrained if weights is None else None,
+            load_weights=weights is None,
+            require_pretrained=weights is None,
+            pretrained_image=False,
+            pretrained_text=False,
+            # With the other activation the weights still load, and the embeddings are worth less.
+            force_quick_gelu=bool(settings.get("quick_gelu")),
+        )
+
+
+def _fit(model: Any, path: str) -> None:
+    """Load a whole CLIP checkpoint's image tower, or a file that holds just the tower."""
+    from open_clip.convert import convert_state_dict
+
+    tensors: dict[str, torch.Tensor] = convert_state_dict(model, read_weights(path))
+    prefix = "visual."
+    tower = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    fit_weights(model.visual, tower or tensors, source=f"--weights {path}")

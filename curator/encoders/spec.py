@@ -1,0 +1,70 @@
+"""What `--encoder` may say. Cheap to import: no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from curator.errors import InputError
+
+__all__ = ["FAMILIES", "EncoderSpec", "near_names", "parse_spec"]
+
+FAMILIES = ("lite0", "timm", "torchvision", "open_clip")
+_OF_THE_TRAINER = ("warmup", "checkpoint")
+_FORMS = "lite0, timm:MODEL, torchvision:MODEL or open_clip:MODEL/PRETRAINED"
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """A parsed `--encoder`.
+
+    Attributes:
+        family: one of `FAMILIES`.
+        model: the model's name in that family; empty for `lite0`.
+        pretrained: open_clip's tag of the weights; empty where none is named.
+    """
+
+    family: str
+    model: str = ""
+    pretrained: str = ""
+
+
+def parse_spec(spec: str) -> EncoderSpec:
+    """Split an encoder's name into its parts; whether the model exists, its family's loader knows.
+
+    Raises:
+        InputError: no such family, or the model is missing.
+
+    >>> parse_spec("open_clip:ViT-B-32/laion2b_s34b_b79k")
+    EncoderSpec(family='open_clip', model='ViT-B-32', pretrained='laion2b_s34b_b79k')
+    """
+    family, colon, model = spec.partition(":")
+    if family in _OF_THE_TRAINER:
+        raise InputError(
+            f"--encoder {spec}: `{family}` arrives with the trainer; name another, such as lite0 or timm:resnet50"
+        )
+    if family not in FAMILIES:
+        raise InputError(f"--encoder {spec}: unknown encoder{near_names(family, FAMILIES)}; it is {_FORMS}")
+    if family == "lite0":
+        if colon:
+            raise InputError(f"--encoder {spec}: lite0 is one model; write just lite0")
+        return EncoderSpec(family)
+    if not model:
+        raise InputError(f"--encoder {spec}: the model is missing; an encoder is {_FORMS}")
+    if family != "open_clip" or model.startswith("hf-hub:"):
+        return EncoderSpec(family, model)
+    # Tags have no slash in them; some people write model names with one.
+    name, _, pretrained = model.rpartition("/") if "/" in model else (model, "", "")
+    return EncoderSpec(family, name, pretrained)
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """The known names most like this one, to put behind "unknown ...": `` (near: a, b)``, or nothing.
+
+    >>> near_names("resnet5", ["resnet50", "vit"])
+    ' (near: resnet50)'
+    """
+    lowered = {candidate.lower(): candidate for candidate in known}
+    near = get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+    return f" (near: {', '.join(lowered[match] for match in near)})" if near else ""

@@ -1,0 +1,93 @@
+"""Encoders of timm: `timm:MODEL`, such as `timm:resnet50.a1_in1k`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from curator.encoders.encoder import Backbone
+from curator.encoders.spec import EncoderSpec, near_names
+from curator.encoders.weights import RANDOM, downloading, fit_weights, random_weights, read_weights
+from curator.errors import InputError
+from curator.images.preprocess import Preprocess
+
+__all__ = ["load_timm", "timm_backbone", "timm_preprocess"]
+
+_HUB = "hf-hub:"
+
+
+def load_timm(spec: EncoderSpec, weights: str | None) -> Backbone:
+    """Build a timm model without its classification head; see `curator.encoders.load.load_encoder`."""
+    import timm
+
+    name = spec.model
+    _check_name(name)
+    if weights is None:
+        with downloading(f"the weights of timm:{name}"):
+            return timm_backbone(timm.create_model(name, pretrained=True, num_classes=0), name)
+    with downloading(f"the description of timm:{name}"), random_weights():
+        model = timm.create_model(name, pretrained=False, num_classes=0)
+    if weights != RANDOM:
+        fit_weights(model, read_weights(weights), source=f"--weights {weights}", ignore=_heads(model))
+    return timm_backbone(model, name)
+
+
+def timm_backbone(model: nn.Module, name: str) -> Backbone:
+    """A timm model with the preprocessing that its own description asks for.
+
+    Raises:
+        InputError: a preprocessing that is not supported.
+    """
+    from timm.data import create_transform, resolve_model_data_config
+
+    config = resolve_model_data_config(model)
+    architecture = name if name.startswith(_HUB) else name.partition(".")[0]
+    return Backbone(
+        model, timm_preprocess(config), create_transform(**config, is_training=False), f"timm:{architecture}"
+    )
+
+
+def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
+    """What timm's evaluation transform does with a data config.
+
+    Source: `timm.data.transforms_factory.transforms_imagenet_eval`.
+
+    Raises:
+        InputError: crop mode `border`, or a model of non-square or non-RGB input.
+    """
+    channels, height, width = config["input_size"]
+    mode = config["crop_mode"]
+    if channels != 3 or mode not in ("center", "squash") or (mode == "center" and height != width):
+        raise InputError(
+            f"a timm model with crop mode {mode!r} and input {tuple(config['input_size'])} is not supported; "
+            "choose another encoder"
+        )
+    scaled = math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])
+    return Preprocess(
+        resize=scaled if mode == "squash" else scaled[0],
+        crop=(height, width),
+        interpolation=config["interpolation"],
+        mean=config["mean"],
+        std=config["std"],
+    )
+
+
+def _heads(model: Any) -> tuple[str, ...]:
+    heads = model.pretrained_cfg.get("classifier") or ()
+    return (heads,) if isinstance(heads, str) else tuple(heads)
+
+
+def _check_name(name: str) -> None:
+    import timm
+
+    if name.startswith(_HUB):
+        return
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise InputError(f"--encoder timm:{name}: unknown model{near_names(architecture, timm.list_models())}")
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and name not in tagged:
+        raise InputError(f"--encoder timm:{name}: unknown weights{near_names(name, tagged)}")

@@ -1,0 +1,65 @@
+"""Encoders of torchvision: `torchvision:MODEL`, with the library's default weights of that model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from curator.encoders.encoder import Backbone
+from curator.encoders.spec import EncoderSpec, near_names
+from curator.encoders.weights import RANDOM, downloading, fit_weights, random_weights, read_weights
+from curator.errors import InputError
+from curator.images.preprocess import Preprocess
+
+__all__ = ["load_torchvision", "torchvision_preprocess"]
+
+# What they do to their input depends on which weights they were built with.
+_UNSUPPORTED = ("googlenet", "inception_v3")
+
+
+def load_torchvision(spec: EncoderSpec, weights: str | None) -> Backbone:
+    """Build a torchvision classifier without its last linear layer; see `load.load_encoder`.
+
+    The preprocessing is that of the default weights, whichever weights are loaded.
+    """
+    from torchvision import models
+
+    name = spec.model
+    known = [model for model in models.list_models(module=models) if model not in _UNSUPPORTED]
+    if name not in known:
+        raise InputError(f"--encoder torchvision:{name}: unknown model{near_names(name, known)}")
+    transform = models.get_model_weights(name).DEFAULT.transforms()
+    preprocess = torchvision_preprocess(transform)
+    if weights is None:
+        with downloading(f"the weights of torchvision:{name}"):
+            model = models.get_model(name, weights="DEFAULT")
+    else:
+        with random_weights():
+            model = models.get_model(name, weights=None)
+    head = _drop_head(model, name)
+    if weights not in (None, RANDOM):
+        fit_weights(model, read_weights(str(weights)), source=f"--weights {weights}", ignore=(head,))
+    return Backbone(model, preprocess, transform, f"torchvision:{name}")
+
+
+def torchvision_preprocess(transform: Any) -> Preprocess:
+    """What a preset `ImageClassification` does.
+
+    Source: `torchvision.transforms._presets.ImageClassification`.
+    """
+    (crop,), (resize,) = transform.crop_size, transform.resize_size
+    return Preprocess(resize, (crop, crop), transform.interpolation.value, transform.mean, transform.std)
+
+
+def _drop_head(model: nn.Module, name: str) -> str:
+    """Let the input of the last linear layer through; returns that layer's name."""
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(
+            f"--encoder torchvision:{name}: it has no linear layer to take the features before; "
+            "choose another encoder"
+        )
+    parent, _, child = linear[-1].rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Identity())
+    return linear[-1]

@@ -1,0 +1,79 @@
+"""The bytes of a USTAR archive around its members' data (POSIX.1-1988; GNU tar manual, "Basic Tar Format").
+
+Written here rather than by tarfile, so that every member's place is known before its data is, and the same
+members give the same bytes on every Python.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BLOCK", "archive_size", "header", "padded", "stated_size"]
+
+BLOCK = 512
+RECORD = 20 * BLOCK
+NAME_BYTES = 100
+# 11 octal digits; what is larger is written as GNU tar does, in base 256.
+MAX_OCTAL = 8**11 - 1
+SIZE = slice(124, 136)
+CHECKSUM = slice(148, 156)
+
+
+def header(name: str, size: int) -> bytes:
+    """The 512-byte header of a regular file: mode 0644, uid, gid and mtime 0, no user or group name.
+
+    Args:
+        name: at most 100 bytes as UTF-8.
+        size: bytes of data that follow.
+
+    Raises:
+        ValueError: the name is empty or does not fit.
+
+    >>> len(header("cat.jpg", 3))
+    512
+    """
+    raw = name.encode()
+    if not 0 < len(raw) <= NAME_BYTES or b"\0" in raw:
+        raise ValueError(f"no USTAR name: {name!r}")
+    fields = [
+        raw.ljust(NAME_BYTES, b"\0"),
+        b"0000644\0",
+        b"0000000\0",  # uid
+        b"0000000\0",  # gid
+        _number(size),
+        b"00000000000\0",  # mtime
+        b" " * 8,  # the checksum counts itself as spaces
+        b"0".ljust(101, b"\0"),  # type and link name
+        b"ustar\x0000",
+    ]
+    block = bytearray(b"".join(fields).ljust(BLOCK, b"\0"))
+    block[CHECKSUM] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def padded(size: int) -> int:
+    """Bytes that a member's data takes up: whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def archive_size(end: int) -> int:
+    """Bytes of an archive whose last member ends, padded, at `end`.
+
+    Two blocks of zeros mark the end; whole records of 10,240 bytes are the custom, tarfile's included.
+    """
+    return -(-(end + 2 * BLOCK) // RECORD) * RECORD
+
+
+def stated_size(block: bytes) -> int | None:
+    """The data size that any tar header block states; None if it states none."""
+    field = block[SIZE]
+    if len(field) == 12 and field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    try:
+        return int(field.strip(b" \0"), 8)
+    except ValueError:
+        return None
+
+
+def _number(size: int) -> bytes:
+    if size <= MAX_OCTAL:
+        return b"%011o\0" % size
+    return b"\x80" + size.to_bytes(11, "big")

@@ -1,0 +1,67 @@
+"""The target, summed up: k-means centroids of its unit rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import InputError
+from curator.selection.pool import Floats
+
+__all__ = ["N_INIT", "find_centroids"]
+
+N_INIT = 10
+"""Starts of k-means, of which the best is kept."""
+
+NO_DIRECTION = 1e-6
+"""A mean of unit rows shorter than this points nowhere in particular."""
+
+
+def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.float32]:
+    """Centroids of the target, as unit rows.
+
+    Args:
+        vectors: float16 or float32 (n, d), the target's embeddings. Rows of zero length are left out.
+        clusters: how many centroids are wanted. More describe the target finer and let odd images count more;
+            fewer keep to its middle. The paper uses 100.
+        seed: of k-means' starts.
+
+    Returns:
+        float32 (K, d), unit rows. K is `clusters`, or the number of distinct rows if that is not larger: then
+        these are the rows themselves, in order of first appearance. A cluster whose mean has no length, such
+        as two opposite rows, is represented by its first member. Cost n x K x d per iteration.
+
+    Raises:
+        InputError: no rows to look at, rows that are not finite, or fewer than one cluster.
+    """
+    if clusters < 1:
+        raise InputError(f"{clusters} clusters describe nothing: give at least 1")
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise InputError(f"the target's embeddings, shape {vectors.shape}, are no table of finite numbers")
+    rows = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows = rows[norms > 0] / norms[norms > 0, None]
+    if len(rows) == 0:
+        raise InputError("the target has no embeddings with a direction: check that it holds images")
+    first_seen = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    if len(first_seen) <= clusters:
+        return np.asarray(rows[first_seen], np.float32)
+    return _k_means(rows, clusters, seed)
+
+
+def _k_means(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[np.float32]:
+    """Unit means of float64 unit rows (n, d), of which more than `clusters` are distinct."""
+    # scikit-learn takes a second to import, and most who import this module never get here.
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    model = KMeans(clusters, n_init=N_INIT, algorithm="lloyd", random_state=seed)
+    # The sums of several threads depend on their number.
+    with threadpool_limits(1):
+        labels = model.fit(rows).labels_
+    means = np.asarray(model.cluster_centers_, np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", means, means))
+    for cluster in np.flatnonzero(lengths < NO_DIRECTION):
+        means[cluster] = rows[np.argmax(labels == cluster)]
+        lengths[cluster] = 1.0
+    return np.asarray(means / lengths[:, None], np.float32)

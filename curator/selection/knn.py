@@ -1,0 +1,113 @@
+"""The rows nearest to any target image: the plain alternative to SimCore."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import InputError
+from curator.selection.passing import Judge
+from curator.selection.pool import Floats, Pool, Progress, check_finite, check_rows
+from curator.selection.ranking import Best, Cursor, Page, choose_in_order
+from curator.selection.scores import exact_pairs, margin, propose, row_norms
+from curator.selection.search import BLOCK_ROWS, blocks, check_centroids, shortlist
+from curator.selection.selection import Selection
+
+__all__ = ["select_knn"]
+
+
+def select_knn(
+    pool: Pool,
+    targets: Floats,
+    *,
+    budget: int,
+    judge: Judge | None = None,
+    block_rows: int = BLOCK_ROWS,
+    progress: Progress | None = None,
+) -> Selection:
+    """The pool's rows nearest to any target row, by (score descending, id ascending).
+
+    The score of a row is its largest exact score with a target row, brought to unit length.
+
+    Args:
+        pool: its parts.
+        targets: float16 or float32 (T, d). Rows of zero length are left out, equal ones compared once.
+        budget: rows to choose, at least 1.
+        judge: asked about each row at the moment it would be chosen.
+        block_rows: rows scored at once; changes time and memory, never the result.
+        progress: told of the rows read and chosen.
+
+    Returns:
+        the selection, in which `centroids` holds the lowest target row that gives the score, and there are no
+        rounds. Cost 2NTd per pass; memory budget x about 60 bytes.
+
+    Raises:
+        InputError: an argument is out of its range, or pool and targets do not fit each other.
+    """
+    unit, original = _distinct(targets)
+    read = partial(_read, pool, unit, original, block_rows, progress)
+    return choose_in_order(read, (np.float32(-math.inf), -1), budget, judge, progress)
+
+
+def _distinct(targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distinct unit rows in order of first appearance, and where each appeared first."""
+    wide = targets.astype(np.float64)
+    check_centroids(wide.astype(np.float32))
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    rows = np.flatnonzero(norms > 0)
+    if len(rows) == 0:
+        raise InputError("the target has no embeddings with a direction: check that it holds images")
+    unit = (wide[rows] / norms[rows, None]).astype(np.float32)
+    first = np.sort(np.unique(unit, axis=0, return_index=True)[1])
+    return unit[first], rows[first]
+
+
+def _read(
+    pool: Pool,
+    unit: NDArray[np.float32],
+    original: NDArray[np.int64],
+    block_rows: int,
+    progress: Progress | None,
+    cursor: Cursor,
+    best: Best,
+) -> None:
+    best.add(_page(np.empty(0, np.float32), np.empty(0, np.int64), original[:0]))
+    for part, rows in pool.parts():
+        check_rows(part, rows, unit.shape[1])
+        for first, block in blocks(part, rows, len(unit), block_rows):
+            scores, ids, target = _scan(first, block, unit, cursor, best)
+            best.add(_page(scores, ids, original[target]))
+            best.seen += len(block)
+            if progress:
+                progress("scan", best.seen)
+
+
+def _page(scores: NDArray[np.float32], ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Page:
+    return Page(keys=-scores, ids=ids, centroids=targets.astype(np.int32), scores=scores)
+
+
+def _scan(
+    first: int, rows: Floats, unit: NDArray[np.float32], cursor: Cursor, best: Best
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Scores, ids and distinct targets of the rows of a block that may be among the best after the cursor."""
+    rows = np.asarray(rows, np.float32)
+    norms = row_norms(rows)
+    check_finite(first, norms)
+    error = margin(unit)
+    proposed = propose(rows, norms, unit)
+    # The largest of many proposed scores is as near to the largest exact one as each is to its own.
+    top = proposed.max(axis=0)
+    floor = -math.inf if best.last_key is None else -best.last_key
+    limits = np.array([-cursor[0]], np.float32), np.array([floor], np.float32)
+    wanted = np.flatnonzero(shortlist(top[None], best.depth, *limits, error)[0][0])
+    rivals = proposed[:, wanted] >= top[wanted] - np.float32(2 * error)
+    target_of, place = np.nonzero(rivals)
+    scores = exact_pairs(rows, norms, unit, wanted[place], target_of)
+    order = np.lexsort((target_of, -scores, place))
+    winners = order[np.flatnonzero(np.diff(place[order], prepend=-1))]
+    scores, ids = scores[winners], first + wanted
+    after = (-scores > cursor[0]) | ((-scores == cursor[0]) & (ids > cursor[1]))
+    return scores[after], ids[after], target_of[winners][after]

@@ -1,0 +1,148 @@
+"""The best rows of every centroid: what a scan of the pool returns, and how several scans become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Cursors", "Queues", "merge"]
+
+NO_ROW = np.iinfo(np.int64).max
+MERGE_ENTRIES = 1 << 21
+"""Entries sorted at once in a merge: bounds its scratch memory, some 50 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """Where each centroid stands in the order (score descending, id ascending): it wants rows strictly after.
+
+    A score alone would not do: many rows share one.
+
+    Attributes:
+        scores: float32 (K,).
+        ids: int64 (K,).
+    """
+
+    scores: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def start(cls, clusters: int) -> Cursors:
+        """Before the first row, for `clusters` centroids."""
+        return cls(np.full(clusters, np.inf, np.float32), np.full(clusters, -1, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The best `depth` rows after each centroid's cursor, among the rows seen.
+
+    Attributes:
+        scores: float32 (K, width <= depth), descending; -inf beyond a queue's end.
+        ids: int64 (K, width), ascending where scores are equal; `NO_ROW` beyond a queue's end.
+        counts: int64 (K,), lengths of the queues.
+        eligible: int64 (K,), rows seen that lie after the cursor.
+        rows: rows seen.
+        depth: most rows a queue may hold.
+    """
+
+    scores: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    eligible: NDArray[np.int64]
+    rows: int
+    depth: int
+
+    @classmethod
+    def empty(cls, clusters: int, depth: int) -> Queues:
+        """Queues of no rows."""
+        scores = np.empty((clusters, 0), np.float32)
+        ids = np.empty((clusters, 0), np.int64)
+        return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, depth)
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Per centroid, bool (K,): True where no row seen lies behind the queue."""
+        return np.equal(self.counts, self.eligible)
+
+    @property
+    def floor(self) -> NDArray[np.float32]:
+        """Per centroid, float32 (K,): the score below which no further row can enter; -inf while a queue has room."""
+        if self.scores.shape[1] < self.depth:
+            return np.full(len(self.scores), -np.inf, np.float32)
+        return self.scores[:, self.depth - 1]
+
+
+def from_pairs(
+    centroid_of: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    eligible: NDArray[np.int64],
+    rows: int,
+    depth: int,
+) -> Queues:
+    """Queues of scored pairs.
+
+    Args:
+        centroid_of: int64 (pairs,), ascending.
+        scores: float32 (pairs,).
+        ids: int64 (pairs,).
+        eligible: int64 (K,), rows of the block that lie after the cursor.
+        rows: rows of the block.
+        depth: most rows a queue may hold.
+    """
+    clusters = len(eligible)
+    counts = np.bincount(centroid_of, minlength=clusters)
+    place = np.arange(len(centroid_of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = int(counts.max(initial=0))
+    table = np.full((clusters, width), -np.inf, np.float32)
+    names = np.full((clusters, width), NO_ROW, np.int64)
+    table[centroid_of, place] = scores
+    names[centroid_of, place] = ids
+    loose = Queues(table, names, np.minimum(counts, depth), eligible, rows, depth)
+    return merge(loose)
+
+
+def merge(*parts: Queues) -> Queues:
+    """One set of queues from several of different rows, in any order: the same as if one scan had seen all.
+
+    Args:
+        parts: at least one; all of the same centroids, cursors and depth.
+
+    Returns:
+        queues as wide as their longest. Cost K x total width x log; the parts are left as they are.
+    """
+    depth = parts[0].depth
+    counts = np.minimum(np.sum([part.counts for part in parts], axis=0), depth)
+    width = int(counts.max(initial=0))
+    scores = np.empty((len(counts), width), np.float32)
+    ids = np.empty((len(counts), width), np.int64)
+    total = sum(part.scores.shape[1] for part in parts)
+    step = max(1, MERGE_ENTRIES // max(1, total))
+    for start in range(0, len(counts), step):
+        some = slice(start, start + step)
+        all_scores = np.concatenate([part.scores[some] for part in parts], axis=1)
+        all_ids = np.concatenate([part.ids[some] for part in parts], axis=1)
+        order = _order(all_scores, all_ids)[:, :width]
+        scores[some] = np.take_along_axis(all_scores, order, axis=1)
+        ids[some] = np.take_along_axis(all_ids, order, axis=1)
+    eligible = np.sum([part.eligible for part in parts], axis=0)
+    return Queues(scores, ids, counts, eligible, sum(part.rows for part in parts), depth)
+
+
+def _order(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Per line of (K, n), the places in the order (score descending, id ascending)."""
+    order = np.argsort(-scores, axis=1)
+    ranked = np.take_along_axis(scores, order, axis=1)
+    # An unstable sort by score and a second one of the few equal scores takes a tenth of a lexsort's time.
+    same = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] > -np.inf)
+    tied = np.zeros(scores.shape, bool)
+    tied[:, 1:] = same
+    tied[:, :-1] |= same
+    line, place = np.nonzero(tied)
+    if len(line):
+        which = order[line, place]
+        again = np.lexsort((ids[line, which], -ranked[line, place], line))
+        order[line, place] = which[again]
+    return order

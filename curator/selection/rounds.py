@@ -1,0 +1,217 @@
+"""SimCore's rounds: in each, every centroid takes its best row that no earlier round took.
+
+Kim, Bae, Yun: "Coreset Sampling from Open-Set for Fine-Grained Self-Supervised Learning", CVPR 2023,
+arXiv 2303.11101, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import InputError
+from curator.selection.front import Fetch, Front, Heads, first_depth
+from curator.selection.passing import Judge
+from curator.selection.pool import Progress
+from curator.selection.selection import (
+    Excluded,
+    PassedOver,
+    Refused,
+    Rounds,
+    Selection,
+    StopReason,
+    budget_warnings,
+    check_budget,
+    ratio_to,
+)
+
+__all__ = ["DEFAULT_STOP", "run_rounds"]
+
+DEFAULT_STOP = 0.95
+"""The paper's threshold, for a run that is given neither a budget nor a stop rule."""
+
+
+def run_rounds(
+    fetch: Fetch,
+    clusters: int,
+    *,
+    budget: int | None,
+    stop: float | None,
+    reference_round: int = 1,
+    judge: Judge | None = None,
+    depth: int | None = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """Choose rows by rounds over queues that `fetch` reads.
+
+    Args:
+        fetch: reads the pool; called once, and again whenever a queue runs dry before the end.
+        clusters: number of centroids K.
+        budget: rows to choose, at least 1; None for no limit.
+        stop: end before a round whose mean is below this share of the reference mean; None for no rule.
+        reference_round: the round, from 1, whose mean is the reference. Rounds up to it are never refused.
+        judge: asked about each row at the moment it would be chosen; None passes over nothing.
+        depth: rows per centroid of the first pass; changes time and memory, never the result.
+        progress: told of the rows chosen.
+
+    Returns:
+        the selection; its objective is NaN if the budget cut the first round short. Cost K log K per round.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+    _check(budget, stop, reference_round, depth)
+    front = Front(fetch, clusters, depth or first_depth(clusters, budget))
+    log = _Log(reference_round)
+    while True:
+        found = _resolve(front, judge, log.number)
+        if found.heads is None:
+            log.passed += found.passed
+            return log.selection(StopReason.POOL_EXHAUSTED, front, budget)
+        mean = _mean(found.heads.scores)
+        if log.refuses(mean, stop):
+            return log.selection(StopReason.STOP_RULE, front, budget)
+        log.take(found, mean, None if budget is None else budget - log.chosen)
+        if progress:
+            progress("choose", log.chosen)
+        if log.chosen == budget:
+            return log.selection(StopReason.BUDGET, front, budget)
+        front.drop_all()
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a round would take: `heads` is None if the pool has nothing left; `passed` in order of choice."""
+
+    heads: Heads | None
+    passed: list[PassedOver]
+
+
+def _resolve(front: Front, judge: Judge | None, number: int) -> _Found:
+    """The rows of a round, once all that must be passed over are.
+
+    Rows are judged in order of choice: a centroid whose row is passed over moves to a row that comes later in
+    that order, so nothing already judged is overtaken.
+    """
+    passed: list[PassedOver] = []
+    accepted: set[int] = set()
+    while True:
+        heads = front.heads()
+        if heads is None or judge is None:
+            return _Found(heads, passed)
+        for centroid in np.lexsort((heads.ids, -heads.scores)).tolist():
+            row = int(heads.ids[centroid])
+            if row in accepted:
+                continue
+            objection = judge(row)
+            if objection:
+                score = float(heads.scores[centroid])
+                passed.append(PassedOver(row, score, centroid, number, *objection))
+                front.drop(centroid)
+                break
+            accepted.add(row)
+        else:
+            return _Found(heads, passed)
+
+
+def _mean(scores: NDArray[np.float32]) -> float:
+    """Mean in float64, added in centroid order (np.mean adds pairwise)."""
+    return float(np.cumsum(scores, dtype=np.float64)[-1]) / len(scores)
+
+
+@dataclass(slots=True)
+class _Log:
+    """The rounds so far."""
+
+    reference_round: int
+    ids: list[NDArray[np.int64]] = field(default_factory=list)
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
+    centroids: list[NDArray[np.int32]] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    picked: list[int] = field(default_factory=list)
+    passed: list[PassedOver] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    reference: float = math.nan
+    refused: Refused | None = None
+    objective: float = math.nan
+    chosen: int = 0
+
+    @property
+    def number(self) -> int:
+        """Number of the round that comes next."""
+        return len(self.means) + 1
+
+    def refuses(self, mean: float, stop: float | None) -> bool:
+        """Whether the stop rule forbids the next round; notes the reference mean when it comes by."""
+        if self.number == self.reference_round:
+            self.reference = mean
+            if stop is not None and mean <= 0:
+                self.warnings.append(
+                    f"the mean score {mean:.4g} of reference round {self.number} is not positive: no stop"
+                )
+        # NaN, while there is no reference yet, refuses nothing.
+        if stop is None or not self.reference > 0 or not mean < stop * self.reference:
+            return False
+        self.refused = Refused(self.number, mean, ratio_to(mean, self.reference))
+        return True
+
+    def take(self, found: _Found, mean: float, room: int | None) -> None:
+        """Choose a round's rows in order, at most `room` of them."""
+        assert found.heads is not None
+        scores, ids = found.heads
+        order = np.lexsort((ids, -scores))
+        # A row wanted by several centroids stands first where its best centroid, then the lower, wants it.
+        first = np.sort(np.unique(ids[order], return_index=True)[1])
+        if room is None or len(first) < room:
+            self.passed += found.passed
+        else:
+            last = order[first[room - 1]]
+            end = (-float(scores[last]), int(ids[last]))
+            self.passed += [row for row in found.passed if (-row.score, row.id) < end]
+        picks = order[first[:room]]
+        if self.number == 1 and len(picks) == len(first):
+            # Whatever beats these rows was passed over, so no later round improves on them.
+            self.objective = mean
+        self.ids.append(ids[picks])
+        self.scores.append(scores[picks])
+        self.centroids.append(picks.astype(np.int32))
+        self.ratios.append(ratio_to(mean, self.reference))
+        self.means.append(mean)
+        self.picked.append(len(picks))
+        self.chosen += len(picks)
+
+    def selection(self, reason: StopReason, front: Front, budget: int | None) -> Selection:
+        """Everything as columns."""
+        table = Rounds.build(self.means, self.ratios, self.picked)
+        if reason is StopReason.POOL_EXHAUSTED:
+            self.warnings += budget_warnings(budget, self.chosen, len(self.passed), front.candidates)
+        return Selection(
+            ids=np.concatenate([np.empty(0, np.int64), *self.ids]),
+            scores=np.concatenate([np.empty(0, np.float32), *self.scores]),
+            centroids=np.concatenate([np.empty(0, np.int32), *self.centroids]),
+            rounds=np.repeat(table.round, table.picked),
+            table=table,
+            excluded=Excluded.build(self.passed),
+            stop_reason=reason,
+            stopped_at=self.refused,
+            reference_mean=self.reference,
+            objective=self.objective,
+            candidates=front.candidates,
+            passes=front.passes,
+            depth=front.depth,
+            warnings=self.warnings,
+        )
+
+
+def _check(budget: int | None, stop: float | None, reference_round: int, depth: int | None) -> None:
+    check_budget(budget)
+    if stop is not None and not 0 < stop <= 1:
+        raise InputError(f"stop is a share of the reference mean, above 0 and at most 1, not {stop}")
+    if reference_round < 1:
+        raise InputError(f"rounds are numbered from 1: there is no reference round {reference_round}")
+    if depth is not None and depth < 1:
+        raise InputError(f"a depth of {depth} finds nothing: give at least 1")

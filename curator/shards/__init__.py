@@ -1,0 +1,1 @@
+"""Reading shards: tars, and folders of images that stand for one."""

@@ -1,0 +1,43 @@
+"""A folder of images that stands for one shard: key = relative path."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from curator import storage
+from curator.errors import Reason
+from curator.storage import Stat
+from curator.types import LedgerLine, Member, RawSample
+
+__all__ = ["folder_stat", "list_images", "read_folder"]
+
+
+def list_images(url: str) -> list[tuple[str, Stat]]:
+    """Relative path and state of every image below a folder, sorted by path; hidden ones are left out."""
+    return [
+        (path, state)
+        for path, state in storage.list_tree(url)
+        if Member(path.rpartition("/")[2], 0, 0).is_image
+        and "." in path.rpartition("/")[2]
+        and not any(piece.startswith(".") for piece in path.split("/"))
+    ]
+
+
+def folder_stat(url: str) -> Stat:
+    """A folder's state as if it were one file: total bytes, and a hash of its listing."""
+    images = list_images(url)
+    listing = "\n".join(f"{path}\t{state.size}\t{state.version}" for path, state in images)
+    return Stat(sum(state.size for _, state in images), hashlib.sha256(listing.encode()).hexdigest()[:32])
+
+
+def read_folder(url: str, shard: str) -> Iterator[RawSample | LedgerLine]:
+    """The images of a folder as samples of one member each, offset 0, in the order of their paths."""
+    for path, state in list_images(url):
+        ext = path.rpartition(".")[2]
+        try:
+            data = storage.read_bytes(storage.join(url, path))
+        except OSError as error:
+            yield LedgerLine(shard, path, 0, "read", Reason.TRUNCATED, f"cannot be read: {error}")
+            continue
+        yield RawSample(shard, path, 0, (Member(ext, 0, state.size, data),))

@@ -1,0 +1,40 @@
+"""The samples of any source that holds images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from curator import storage
+from curator.errors import CuratorError
+from curator.shards.folder import read_folder
+from curator.shards.tar import read_samples
+from curator.sources import Source
+from curator.types import LedgerLine, Member, RawSample
+
+__all__ = ["UnreadableShard", "read_source"]
+
+
+class UnreadableShard(CuratorError):
+    """A shard could not be read to its end: not there any more, no permission, failing storage."""
+
+
+def read_source(
+    source: Source, *, keep: Callable[[Member], bool] = lambda member: True
+) -> Iterator[RawSample | LedgerLine]:
+    """The samples of a tar or a folder, in order, and a ledger line in place of each bad one.
+
+    Args:
+        source: of kind `tar` or `folder`.
+        keep: which members' bytes to keep.
+
+    Raises:
+        UnreadableShard: storage failed on the way.
+    """
+    try:
+        if source.kind == "folder":
+            yield from read_folder(source.url, source.name)
+            return
+        with storage.open_stream(source.url) as stream:
+            yield from read_samples(stream, source.name, keep=keep)
+    except OSError as error:
+        raise UnreadableShard(f"{source.name}: {error}") from error

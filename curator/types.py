@@ -1,0 +1,161 @@
+"""The things that travel along the line, in the order a sample meets them.
+
+shard url -> read -> RawSample -> decode -> ImageBatch -> encode -> EmbeddingBlock -> stored part
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curator.errors import Reason
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = [
+    "EmbeddingBlock",
+    "ImageBatch",
+    "LedgerLine",
+    "Member",
+    "RawSample",
+    "SampleRow",
+    "join_id",
+    "split_id",
+]
+
+IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a sample inside a shard.
+
+    Attributes:
+        ext: everything after the first dot of the file name, in its own case: `jpg`, `seg.png`.
+        offset: byte position of the member's data in the shard.
+        size: bytes of data.
+        data: the bytes, or None where the reader was told not to keep them.
+    """
+
+    ext: str
+    offset: int
+    size: int
+    data: bytes | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """True if the last dotted part of the extension is one of `IMAGE_EXTENSIONS`, in any case."""
+        return self.ext.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """The adjacent members of a shard that share a key, as bytes.
+
+    Attributes:
+        shard: the shard's name (its URL without secrets).
+        key: member path up to the first dot of its last part. Unique within the shard, not across shards.
+        offset: byte position of the first member's header.
+        members: in tar order.
+    """
+
+    shard: str
+    key: str
+    offset: int
+    members: tuple[Member, ...]
+
+    @property
+    def image(self) -> Member | None:
+        """The first member, in tar order, that is an image; None if there is none."""
+        return next((member for member in self.members if member.is_image), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """What is stored about an embedded sample: one row of a part's metadata, ids aside.
+
+    Attributes:
+        key: the sample's key.
+        offset: byte position of its image's data in the shard.
+        size: bytes of its image.
+        sha256: hex digest of its image's bytes.
+        width: pixels, as shown (EXIF orientation applied).
+        height: pixels, as shown.
+        members: all members, without their bytes.
+    """
+
+    key: str
+    offset: int
+    size: int
+    sha256: str
+    width: int
+    height: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One sample that was left out, and why: a row of `quarantine.parquet`.
+
+    Attributes:
+        shard: the shard's name.
+        key: the sample's key; empty where damage hides it.
+        offset: byte position in the shard where the sample, or the damage, begins.
+        stage: the station that refused it: `read`, `decode` or `encode`.
+        reason: see `Reason`.
+        detail: one line for a person.
+    """
+
+    shard: str
+    key: str
+    offset: int
+    stage: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Decoded images, resized and cropped to one shape.
+
+    Attributes:
+        rows: one per image.
+        pixels: uint8 tensor (batch size, 3, height, width); images beyond `len(rows)` are zeros, so that
+            every forward pass has the same shape.
+    """
+
+    rows: list[SampleRow]
+    pixels: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingBlock:
+    """Embedded samples.
+
+    Attributes:
+        rows: one per vector.
+        vectors: float16 array (len(rows), dim), rows of unit length.
+    """
+
+    rows: list[SampleRow]
+    vectors: np.ndarray
+
+
+def join_id(part: int, index: int) -> int:
+    """The int64 identity of a sample: `part << 32 | index`.
+
+    >>> join_id(2, 5)
+    8589934597
+    """
+    return part << 32 | index
+
+
+def split_id(sample_id: int) -> tuple[int, int]:
+    """The part and index of a sample id.
+
+    >>> split_id(8589934597)
+    (2, 5)
+    """
+    return sample_id >> 32, sample_id & 0xFFFFFFFF

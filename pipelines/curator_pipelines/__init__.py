@@ -1,0 +1,1 @@
+"""Composition: executors, jobs and the `curator` command."""

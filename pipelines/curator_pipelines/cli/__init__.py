@@ -1,0 +1,1 @@
+"""The `curator` command: flags in, jobs called, results printed."""

@@ -1,0 +1,40 @@
+"""`curator pack`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from curator_pipelines.cli.options import UrlCommand, config_option, json_option, option
+
+__all__ = ["command"]
+
+
+@click.command("pack", cls=UrlCommand)
+@option("--out", metavar="URL", help="Run directory with a finished selection.")
+@option("--pool", multiple=True, metavar="URLS", help="Where to read the shards, if their URLs carry secrets.")
+@click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
+@option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")
+@option("--seed", metavar="N", help="Of the order in shards. [default: 0]")
+@option("--workers", metavar="N", help="Worker processes. [default: 1]")
+@json_option
+@config_option
+def command(as_json: bool, **flags: Any) -> int:
+    """Pack a finished selection again, with other settings.
+
+    Reads the chosen samples' bytes from the pool's shards and writes OUT/shards anew. Nothing is encoded.
+
+    \b
+    curator pack --out run --shard-size 10000
+    """
+    from curator_pipelines.config import PackConfig, build
+    from curator_pipelines.jobs.pack import run_pack
+    from curator_pipelines.progress import Reporter
+
+    config = build(PackConfig, flags)
+    with Reporter() as reporter:
+        packed = run_pack(config, reporter)
+    click.echo(json.dumps(packed.to_json(), indent=2) if as_json else packed.to_text())
+    return 0

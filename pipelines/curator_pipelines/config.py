@@ -1,0 +1,232 @@
+"""What a run is told: the flags of the commands, as checked values. Defaults live here.
+
+The command line and YAML files fill the same models, so both are judged by the same rules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from curator.errors import InputError
+
+__all__ = ["Budget", "EmbedConfig", "PackConfig", "SelectConfig", "build", "parse_budget", "parse_stop"]
+
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+=")
+DEFAULT_STOP = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many samples to choose: a number, or a share of the candidates."""
+
+    count: int | None = None
+    share: float | None = None
+
+    def of(self, candidates: int) -> int:
+        """The number of samples for a pool of this size: shares rounded down, at least 1.
+
+        >>> Budget(share=0.05).of(10_069)
+        503
+        """
+        if self.count is not None:
+            return self.count
+        assert self.share is not None
+        # A share such as 5% is not exact in binary; without the rounding 5% of 20 could become 0.
+        return max(1, int(round(self.share * candidates, 6)))
+
+
+def parse_budget(text: str) -> Budget:
+    """Read `N` or `P%`.
+
+    Raises:
+        InputError: anything else; a bare fraction gets the percent it may have meant.
+
+    >>> parse_budget("5%")
+    Budget(count=None, share=0.05)
+    """
+    text = text.strip().replace(",", "").replace("_", "")
+    if match := PERCENT.fullmatch(text):
+        share = float(match[1]) / 100
+        if share > 0:
+            return Budget(share=share)
+    elif text.isdigit() and int(text) > 0:
+        return Budget(count=int(text))
+    elif (number := _float(text)) is not None and 0 < number < 1:
+        raise InputError(
+            f"--budget {text}: a fraction is ambiguous; for a share of the pool write --budget {number * 100:g}%"
+        )
+    raise InputError(f"--budget {text}: give a number of samples (1000) or a share of the pool (5%)")
+
+
+def parse_stop(text: str) -> float | None:
+    """Read `off`, or the share of the reference round's mean below which a run stops.
+
+    Raises:
+        InputError: anything else.
+    """
+    if text.strip().lower() == "off":
+        return None
+    number = _float(text)
+    if number is None or not 0 < number <= 1:
+        raise InputError(f"--stop {text}: give a share above 0 and up to 1, such as 0.95, or off")
+    return number
+
+
+def _parse_share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if match := PERCENT.fullmatch(value.strip()):
+        return float(match[1]) / 100
+    number = _float(value)
+    hint = f"; did you mean {number * 100:g}%?" if number is not None and 0 < number < 1 else ""
+    raise ValueError(f"give a percentage such as 1%{hint}")
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_text(value: object) -> object:
+    # YAML reads `budget: 1000` as a number and `stop: off` as a boolean.
+    if value is False:
+        return "off"
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]
+Urls = Annotated[list[str], BeforeValidator(_as_list)]
+Text = Annotated[str, BeforeValidator(_as_text)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncodingConfig(_Config):
+    """How images become embeddings.
+
+    Attributes:
+        encoder: see `curator.encoders.load_encoder`.
+        weights: local weights file, or `random`.
+        batch_size: images a forward pass; None for the device's default.
+        precision: `auto` is bf16 where the hardware has it.
+        device: `auto` is the GPU if there is one.
+        workers: worker processes; None for one a GPU, else one.
+        min_side: pool images with a shorter side than this many pixels are left out.
+        max_bad: share of the samples seen that may be bad.
+    """
+
+    encoder: str = "warmup"
+    weights: str | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int | None = Field(default=None, ge=1)
+    min_side: int = Field(default=0, ge=0)
+    max_bad: Share = 0.01
+
+
+class EmbedConfig(EncodingConfig):
+    """`curator embed`."""
+
+    out: str
+    pool: Urls
+    redo: Literal["pool"] | None = None
+
+
+class PackConfig(_Config):
+    """`curator pack`."""
+
+    out: str
+    pool: Urls = []
+    shard_size: int = Field(default=1000, ge=1)
+    manifest_only: bool = False
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    workers: int | None = Field(default=None, ge=1)
+
+
+class SelectConfig(EncodingConfig):
+    """`curator select`.
+
+    Attributes:
+        target: the domain's images.
+        pool: the open-set to choose from.
+        clusters: K, the number of centroids.
+        budget: `N` or `P%`; None for no limit.
+        stop: share of the reference round's mean similarity below which to stop, or `off`.
+            None: 0.95 where there is no budget either, else off.
+        reference_round: the round that the stop rule compares with.
+        selector: `simcore`, `knn` or `random`.
+        deny: file of samples never to choose.
+        manifest_only: write no tars.
+        shard_size: samples an output shard.
+        seed: of k-means, of the random selector and of the order inside output shards.
+        redo: the stage from which to start anew.
+    """
+
+    out: str
+    target: Urls
+    pool: Urls
+    clusters: int = Field(default=100, ge=1)
+    budget: Text | None = None
+    stop: Text | None = None
+    reference_round: int = Field(default=1, ge=1)
+    selector: Literal["simcore", "knn", "random"] = "simcore"
+    deny: str | None = None
+    manifest_only: bool = False
+    shard_size: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    redo: Literal["embed", "target", "pool", "select", "pack"] | None = None
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> SelectConfig:
+        budget, stop = self.limits()
+        if self.selector != "simcore":
+            if budget is None:
+                raise InputError(f"--selector {self.selector} needs --budget: only simcore stops by itself")
+            if self.stop is not None and stop is not None:
+                raise InputError(f"--stop is simcore's rule; with --selector {self.selector} give --budget")
+        elif budget is None and stop is None:
+            raise InputError("--stop off needs --budget: something must end the selection")
+        for text in self.target:
+            if TARGET_NAME.match(text) and "/" not in text.partition("=")[0]:
+                raise InputError(f"--target {text}: named targets are not supported yet; run once for each target")
+        return self
+
+    def limits(self) -> tuple[Budget | None, float | None]:
+        """The budget and the stop rule in force; DESIGN: neither given means stop 0.95."""
+        budget = parse_budget(self.budget) if self.budget is not None else None
+        if self.stop is not None:
+            return budget, parse_stop(self.stop)
+        return budget, (DEFAULT_STOP if budget is None else None)
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def build(model: type[C], values: dict[str, Any]) -> C:
+    """Check values against a model; None means the default.
+
+    Raises:
+        InputError: one line about the first value that does not fit.
+    """
+    try:
+        return model.model_validate({name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "config"
+        value = "" if first["type"] == "missing" else f" {first.get('input')}"
+        message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{flag}{value}: {message}".replace(": is missing", " is missing")) from error

@@ -1,0 +1,104 @@
+"""Contact sheets: what was chosen beside what it was chosen for, as one PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from curator.images.decode import decode_image
+from PIL import Image, ImageDraw
+
+from curator import storage
+from curator.errors import InputError, SampleError
+from curator.parts import PartStore
+from curator.selection import exact_scores
+from curator_pipelines.jobs.choose import load_choice
+from curator_pipelines.rundir import RunDirectory
+
+__all__ = ["write_contact_sheet"]
+
+TILE = 112
+GAP = 4
+CENTROIDS = 8
+TARGETS = 4
+CHOSEN = 8
+HEADER = 20
+
+
+def write_contact_sheet(run: RunDirectory, url: str) -> None:
+    """Draw, for the centroids that chose most, their nearest target images beside their best chosen ones.
+
+    Raises:
+        InputError: there is no finished SimCore selection, or its target holds no images.
+    """
+    choice = load_choice(run)
+    if choice is None or not storage.exists(run.path("selection", "centroids.npy")):
+        raise InputError(f"{run.url} holds no finished selection with centroids")
+    centroids = np.load(io.BytesIO(storage.read_bytes(run.path("selection", "centroids.npy"))))
+    counts = np.bincount(choice.centroids[choice.centroids >= 0], minlength=len(centroids))
+    shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
+    rows = []
+    for centroid in shown[counts[shown] > 0]:
+        mine = choice.ids[choice.centroids == centroid][:CHOSEN]
+        nearest = _nearest(run.target, centroids[centroid])
+        rows.append((_images(run.target, nearest), _images(run.pool, mine)))
+    with storage.write_file(url) as path:
+        _draw(rows).save(path, format="PNG")
+
+
+def _nearest(store: PartStore, centroid: np.ndarray) -> np.ndarray:
+    """Ids of the rows nearest to a centroid, best first."""
+    ids, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for part, vectors in store.parts():
+        scores.append(exact_scores(vectors, np.broadcast_to(centroid, vectors.shape)))
+        ids.append((np.int64(part) << 32) + np.arange(len(vectors), dtype=np.int64))
+    order = np.argsort(-np.concatenate(scores), kind="stable")[:TARGETS]
+    return np.concatenate(ids)[order]
+
+
+def _images(store: PartStore, ids: np.ndarray) -> list[Image.Image]:
+    kinds = {part.url: part.kind for part in store.registered()}
+    rows = store.rows(ids, ["shard", "image_path", "offset", "size"])
+    return [_tile(row, kinds.get(row["shard"], "tar")) for row in _dicts(rows)]
+
+
+def _dicts(table: pa.Table) -> Sequence[dict[str, object]]:
+    rows: list[dict[str, object]] = table.to_pylist()
+    return rows
+
+
+def _tile(row: dict[str, object], kind: str) -> Image.Image:
+    """An image in a square; grey where it cannot be read any more."""
+    tile = Image.new("RGB", (TILE, TILE), (238, 238, 238))
+    shard, key, offset, size = (row[name] for name in ("shard", "image_path", "offset", "size"))
+    try:
+        if kind == "folder":
+            data = storage.read_bytes(storage.join(str(shard), str(key)))
+        else:
+            assert isinstance(offset, int) and isinstance(size, int)
+            data = storage.read_range(str(shard), offset, offset + size)
+        image = Image.fromarray(decode_image(data).pixels.permute(1, 2, 0).numpy())
+    except (OSError, SampleError, AssertionError):
+        return tile
+    image.thumbnail((TILE, TILE))
+    tile.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
+    return tile
+
+
+def _draw(rows: list[tuple[list[Image.Image], list[Image.Image]]]) -> Image.Image:
+    step = TILE + GAP
+    middle = TARGETS * step + 4 * GAP
+    sheet = Image.new("RGB", (middle + CHOSEN * step + GAP, HEADER + len(rows) * step + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, GAP), "nearest target images", fill="black")
+    pen.text((middle, GAP), "chosen from the pool, best first", fill="black")
+    for line, (targets, chosen) in enumerate(rows):
+        top = HEADER + line * step
+        for column, tile in enumerate(targets):
+            sheet.paste(tile, (GAP + column * step, top))
+        for column, tile in enumerate(chosen):
+            sheet.paste(tile, (middle + column * step, top))
+    pen.line((middle - 2 * GAP, 0, middle - 2 * GAP, sheet.height), fill="grey")
+    return sheet

@@ -1,0 +1,35 @@
+"""Executors: where stages run. A stage knows no executor, an executor knows no images."""
+
+from curator_pipelines.executors.failures import Failure, dead_at_start, given_up
+from curator_pipelines.executors.inprocess import InProcessExecutor
+from curator_pipelines.executors.local import LocalExecutor
+from curator_pipelines.executors.protocol import (
+    MAX_ATTEMPTS,
+    MAX_DEATHS_AT_START,
+    Executor,
+    Outcome,
+    Progress,
+    Stage,
+    Task,
+    WorkerContext,
+    as_tasks,
+    no_progress,
+)
+
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MAX_DEATHS_AT_START",
+    "Executor",
+    "Failure",
+    "InProcessExecutor",
+    "LocalExecutor",
+    "Outcome",
+    "Progress",
+    "Stage",
+    "Task",
+    "WorkerContext",
+    "as_tasks",
+    "dead_at_start",
+    "given_up",
+    "no_progress",
+]

@@ -1,0 +1,158 @@
+"""What stages and executors promise each other.
+
+A stage says what is done with one task, an executor where. A stage never sees an executor, an executor never
+looks into a payload or a value.
+"""
+
+import reprlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MAX_DEATHS_AT_START",
+    "Executor",
+    "Outcome",
+    "Progress",
+    "Stage",
+    "Task",
+    "WorkerContext",
+    "as_tasks",
+    "no_progress",
+]
+
+MAX_ATTEMPTS = 3
+"""A task that lost this many workers is given up: the next one would most likely die of it too."""
+
+MAX_DEATHS_AT_START = 3
+"""Workers that die this often in a row before a task is finished end the run: nothing will get better."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+
+Progress: TypeAlias = Callable[[dict[str, int]], None]
+"""Takes increments by name, such as `{"samples": 256}`."""
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 120
+
+
+@dataclass(frozen=True)
+class Task(Generic[T_co]):
+    """One piece of work.
+
+    Args:
+        number: names the task, for messages and for putting outcomes back in order.
+        payload: what the stage works on; must pickle.
+        attempt: how often a worker was lost while it held this task; if it is not 0, a stage takes more care.
+    """
+
+    number: int
+    payload: T_co
+    attempt: int = 0
+
+    def __str__(self) -> str:
+        return f"task {self.number} ({_brief.repr(self.payload)})"
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What a worker may use.
+
+    Args:
+        cpus: threads this worker may use.
+        device: where its models go, such as `cpu` or `cuda:0`.
+        report: hands progress increments to the driver while a task runs; may be called from any thread.
+    """
+
+    cpus: int
+    device: str
+    report: Progress
+
+
+class Stage(Protocol[T_contra, R_co]):
+    """What is done with every task. Pickled to the workers, so it holds settings and no costly state."""
+
+    def open(self, context: WorkerContext) -> Callable[[Task[T_contra]], R_co]:
+        """Build the costly state, once per worker, and return the function that handles tasks with it.
+
+        A value should be small: it travels to the driver. Handling a task twice must do no harm, since a
+        worker may be lost after it finished the work and before it said so.
+
+        Raises:
+            CuratorError: no worker can work like this. The executor raises it on the driver and stops.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T_co, R_co]):
+    """How a task ended: with a value, or else with an error.
+
+    Args:
+        task: the task, with the attempt that ended it.
+        value: what the stage returned; None where there is an error.
+        error: what the stage raised, or why there is nothing to return.
+        lost: the error is that workers kept dying while they held the task.
+    """
+
+    task: Task[T_co]
+    value: R_co | None = None
+    error: Exception | None = None
+    lost: bool = False
+
+    def unwrap(self) -> R_co:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return cast(R_co, self.value)
+
+
+class Executor(Protocol):
+    """Runs a stage over tasks."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks are worked on at the same time."""
+        ...
+
+    def map(
+        self, stage: Stage[T, R], tasks: Iterable[T | Task[T]], *, on_progress: Progress | None = None
+    ) -> Generator[Outcome[T, R], None, None]:
+        """Run `stage` over `tasks`; yield one outcome for every task, in order of completion.
+
+        Nothing happens before the first outcome is asked for. `tasks` is read lazily, never more than
+        `2 x workers` ahead of the outcomes handed out. A lost worker is replaced and its task tried again.
+        Take outcomes swiftly: workers get their next task while an outcome is awaited, not while one is used.
+        Closing the generator stops the workers at once; use `contextlib.closing` where an exception may leave
+        it unfinished.
+
+        Args:
+            stage: what is done with every task.
+            tasks: payloads, numbered in order from 0, or tasks with numbers of their own.
+            on_progress: called on the driver, only while an outcome is awaited. What a lost worker had
+                reported for its task is taken back with negative increments, so that totals stay true.
+
+        Raises:
+            Exception: whatever the stage's `open` raised in a worker.
+            CuratorError: the workers keep dying before they can take a task.
+        """
+        ...
+
+    def describe(self) -> str:
+        """Say for people where the work runs, such as `1 worker process, 2 threads`."""
+        ...
+
+
+def as_tasks(items: Iterable[T | Task[T]]) -> Iterator[Task[T]]:
+    """Number bare payloads by their place in `items`; tasks pass as they are."""
+    for number, item in enumerate(items):
+        yield cast("Task[T]", item) if isinstance(item, Task) else Task(number, item)
+
+
+def no_progress(increments: dict[str, int]) -> None:
+    """Take progress that nobody asked for."""

@@ -1,0 +1,1 @@
+"""Jobs: what a command does, from checked config to a result."""

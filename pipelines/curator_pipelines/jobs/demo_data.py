@@ -1,0 +1,99 @@
+"""The demo's images: real ones, from packages that the extra `demo` installs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from curator.errors import InputError
+from curator.types import IMAGE_EXTENSIONS
+
+__all__ = ["SOLAR", "DemoData", "build_demo_data"]
+
+SOLAR = "solar cells"
+TARGET_IMAGES = 300
+SHARD_SAMPLES = 500
+SEED = 0
+# Written last, so that data half-built by an interrupted run is built again.
+FINISHED = "finished.json"
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """Where the demo's data is.
+
+    Attributes:
+        target: folder of images.
+        pool: brace range of shards.
+        counts: pool samples by source.
+    """
+
+    target: str
+    pool: str
+    counts: dict[str, int]
+
+
+def build_demo_data(folder: Path) -> DemoData:
+    """Write the target folder and the pool's shards; the same bytes every time, once.
+
+    Raises:
+        InputError: the packages of the extra `demo` are not installed.
+    """
+    images = _find_images()
+    shuffler = random.Random(SEED)
+    shuffler.shuffle(images[SOLAR])
+    target, images[SOLAR] = images[SOLAR][:TARGET_IMAGES], images[SOLAR][TARGET_IMAGES:]
+    pool = [(name, path) for name, paths in images.items() for path in paths]
+    shuffler.shuffle(pool)
+    counts = {name: len(paths) for name, paths in images.items()}
+    shards = -(-len(pool) // SHARD_SAMPLES)
+    data = DemoData(str(folder / "target"), str(folder / "pool" / f"demo-{{000000..{shards - 1:06d}}}.tar"), counts)
+    if not (folder / FINISHED).exists():
+        _write_target(folder / "target", target)
+        _write_pool(folder / "pool", pool)
+        (folder / FINISHED).write_text(json.dumps(counts))
+    return data
+
+
+def _find_images() -> dict[str, list[Path]]:
+    folders = {
+        SOLAR: _package_folder("elpv_dataset", "data/images"),
+        "textiles": _package_folder("conformal_clip_data", "data/textile_images"),
+        "scikit-image": _package_folder("skimage", "data"),
+    }
+    return {
+        name: sorted(p for p in folder.rglob("*") if p.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS)
+        for name, folder in folders.items()
+    }
+
+
+def _package_folder(package: str, below: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InputError("the demo's images are not installed: pip install 'coreset-curator[demo]'")
+    return Path(spec.origin).parent / below
+
+
+def _write_target(folder: Path, paths: list[Path]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in paths:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _write_pool(folder: Path, pool: list[tuple[str, Path]]) -> None:
+    import webdataset
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for shard, start in enumerate(range(0, len(pool), SHARD_SAMPLES)):
+        tar = folder / f"demo-{shard:06d}.tar"
+        with webdataset.TarWriter(str(tar), encoder=False, mtime=0, user="", group="") as writer:
+            for number, (source, path) in enumerate(pool[start : start + SHARD_SAMPLES], start):
+                label = json.dumps({"source": source, "file": path.name}).encode()
+                ext = path.suffix.lower().lstrip(".")
+                writer.write({"__key__": f"{number:06d}", ext: path.read_bytes(), "json": label})

@@ -1,0 +1,192 @@
+"""The embed job: every source that is not a finished part yet becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from curator import storage
+from curator.errors import CuratorError, InputError, Reason
+from curator.ledger import Account
+from curator.parts import DoneMark, Part, PartStore, identity_hash
+from curator.shards.read import UnreadableShard
+from curator.sources import Source
+from curator.types import LedgerLine
+from curator_pipelines.executors import Executor, Outcome
+from curator_pipelines.jobs.encoding import Encoding
+from curator_pipelines.jobs.estimate import estimate_samples
+from curator_pipelines.progress import Reporter
+from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.stages.embed import EmbedStage, EmbedTask
+
+__all__ = ["EmbedJob", "Embedded", "check_space"]
+
+READ_THREADS = 16
+
+
+@dataclass
+class Embedded:
+    """What the embed job leaves: accounts, and the ledger lines of all parts."""
+
+    account: Account = field(default_factory=Account)
+    lines: list[LedgerLine] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EmbedJob:
+    """Embeds the sources of one set of a run.
+
+    Args:
+        run: the run directory.
+        name: `target` or `pool`.
+        sources: what to embed.
+        encoding: with which encoder.
+        min_side: see `curator.embed.embed_source`.
+    """
+
+    run: RunDirectory
+    name: Literal["target", "pool"]
+    sources: Sequence[Source]
+    encoding: Encoding
+    min_side: int = 0
+
+    @property
+    def store(self) -> PartStore:
+        """Where the parts go."""
+        return self.run.target if self.name == "target" else self.run.pool
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the parts are made with, as run.json records it."""
+        return self.encoding.identity | ({"min_side": self.min_side} if self.min_side else {})
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Disk one sample takes: two bytes a dimension, and about 300 of metadata (key, hash, members)."""
+        return 2 * self.encoding.dim + 300
+
+    def check(self, redo: str | None) -> None:
+        """Raise `InputError` if these sources or this encoder are not those of the parts already there."""
+        self.run.check_identity(self.name, self.identity, redo)
+        if self.run.redoes(self.name, redo):
+            return
+        if problem := self.store.difference(self.sources):
+            raise InputError(
+                f"{self.run.url} is a different run: {problem} ({self.name}): give another --out, or --redo {self.name}"
+            )
+
+    def todo(self, redo: str | None = None) -> list[Source]:
+        """The sources that are not finished parts yet."""
+        if self.run.redoes(self.name, redo):
+            return list(self.sources)
+        finished = self.store.finished()
+        done = {part.url for part in self.store.registered() if part.part in finished}
+        return [source for source in self.sources if source.name not in done]
+
+    def run_on(self, executor: Executor, reporter: Reporter) -> Embedded:
+        """Embed what is left and return the accounts of everything.
+
+        Raises:
+            CuratorError: workers kept dying, or something other than a bad sample went wrong.
+        """
+        self.run.record["identities"][self.name] = self.identity
+        with self.run.stage(self.name) as state:
+            parts = self.store.register(self.sources)
+            result = Embedded()
+            unreadable = self._embed_missing(parts, executor, reporter, state)
+            self._collect(parts, unreadable, result)
+            state |= {
+                "parts": len(parts),
+                "seen": result.account.seen,
+                "embedded": result.account.embedded,
+                "bad": result.account.bad,
+                "work": {name: round(value, 3) for name, value in result.seconds.items()},
+            }
+        return result
+
+    def _embed_missing(
+        self, parts: list[Part], executor: Executor, reporter: Reporter, state: dict[str, Any]
+    ) -> dict[int, str]:
+        """Run the tasks; returns part -> why for shards that could not be read."""
+        finished = self.store.finished()
+        by_name = {source.name: source for source in self.sources}
+        tasks = [
+            EmbedTask(by_name[part.url], part.part, self._identity_of(part))
+            for part in parts
+            if part.part not in finished
+        ]
+        state["resumed_parts"] = len(parts) - len(tasks)
+        if not tasks:
+            reporter.say(f"{self.name}: all {len(parts)} parts were finished before")
+            return {}
+        unreadable: dict[int, str] = {}
+        failures: list[Exception] = []
+        stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
+        total = estimate_samples([task.source for task in tasks])
+        with reporter.stage(self.name, total, "samples") as progress:
+
+            def on_progress(increments: dict[str, int]) -> None:
+                progress.add(increments)
+                reporter.show(progress)
+
+            with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+                for outcome in outcomes:
+                    self._sort(outcome, unreadable, failures, reporter)
+        if failures:
+            more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
+            raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
+        return unreadable
+
+    def _sort(
+        self,
+        outcome: Outcome[EmbedTask, DoneMark],
+        unreadable: dict[int, str],
+        failures: list[Exception],
+        reporter: Reporter,
+    ) -> None:
+        if isinstance(outcome.error, UnreadableShard):
+            unreadable[outcome.task.payload.part] = str(outcome.error)
+            reporter.warn(f"cannot read {outcome.error}; it will be tried again on the next run")
+        elif outcome.error is not None:
+            failures.append(outcome.error)
+
+    def _identity_of(self, part: Part) -> str:
+        return identity_hash(part.url, part.stat, self.identity)
+
+    def _collect(self, parts: list[Part], unreadable: dict[int, str], result: Embedded) -> None:
+        finished = self.store.finished()
+        with ThreadPoolExecutor(READ_THREADS) as threads:
+            marks = threads.map(lambda item: self.store.done_mark(*item), sorted(finished.items()))
+            for mark in marks:
+                result.account.add(mark.seen, mark.embedded, mark.ledger)
+                result.lines.extend(mark.ledger)
+                for name, value in mark.seconds.items():
+                    result.seconds[name] = result.seconds.get(name, 0.0) + value
+        for part in parts:
+            if part.part in unreadable:
+                result.account.add_unreadable(_expected(part, parts, finished, result.account.seen))
+                result.lines.append(LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part]))
+
+
+def _expected(part: Part, parts: list[Part], finished: dict[int, str], seen: int) -> int:
+    """How many samples a shard of this size has, going by the readable ones; at least 1."""
+    readable = sum(other.stat.size for other in parts if other.part in finished)
+    return max(1, round(part.stat.size * seen / readable)) if readable else 1
+
+
+def check_space(out: str, job: EmbedJob, todo: Sequence[Source]) -> None:
+    """Raise `InputError` if the embeddings to come do not fit on OUT's disk."""
+    free = storage.free_bytes(out)
+    samples = estimate_samples(todo)
+    if free is None or samples is None:
+        return
+    needed = int(samples * job.bytes_per_sample)
+    if needed > free:
+        raise InputError(
+            f"{out}: the embeddings of the {job.name} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
+            "free: make room or give another --out"
+        )

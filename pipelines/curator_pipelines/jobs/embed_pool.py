@@ -1,0 +1,31 @@
+"""`curator embed`: a pool embedded once, for many selections."""
+
+from __future__ import annotations
+
+import time
+
+from curator_pipelines.config import EmbedConfig
+from curator_pipelines.jobs.prepare import prepare
+from curator_pipelines.jobs.select import embed_all
+from curator_pipelines.jobs.summary import EmbedSummary
+from curator_pipelines.progress import Reporter
+
+__all__ = ["run_embed"]
+
+
+def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
+    """Embed OUT/pool; parts that are finished are not done again.
+
+    Raises:
+        InputError: found before any work.
+        TooManyBad: with everything kept.
+        CuratorError: the run failed; running it again resumes.
+    """
+    started = time.monotonic()
+    prepared = prepare(config, out=config.out, target=[], pool=config.pool, redo=config.redo, reporter=reporter)
+    prepared.run.start(config.model_dump(), config.redo)
+    reporter.say(f"running on {prepared.executor.describe()}")
+    embedded = embed_all(prepared, config.max_bad, reporter)
+    prepared.run.record["warnings"] = reporter.warnings
+    prepared.run.save()
+    return EmbedSummary(prepared.run.url, embedded["pool"].account, time.monotonic() - started, reporter.warnings)

@@ -1,0 +1,71 @@
+"""How many samples there are before anyone has counted: from sizes.json, array headers, or a first look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from curator import storage
+from curator.embed.import_part import ready_shape
+from curator.errors import CuratorError
+from curator.shards.folder import list_images
+from curator.shards.tar import read_samples
+from curator.sources import Source
+
+__all__ = ["estimate_samples"]
+
+# How far into a shard a first look goes.
+LOOK_SAMPLES = 200
+
+
+def estimate_samples(sources: Sequence[Source]) -> float | None:
+    """Samples in all sources: an int where every count is known, a float where it is estimated.
+
+    Counts come from `sizes.json` beside the shards (webdataset's convention), folder listings and array
+    headers. Where a tar has none, its size is divided by the bytes per sample that the first samples of the
+    first such tar take. None if that fails too.
+    """
+    known, unknown_bytes = 0, 0
+    first: Source | None = None
+    sizes = _sizes_beside(sources)
+    try:
+        for source in sources:
+            if source.kind in ("embeddings", "part"):
+                known += ready_shape(source)[0]
+            elif source.kind == "folder":
+                known += len(list_images(source.url))
+            elif source.url in sizes:
+                known += sizes[source.url]
+            else:
+                first = first or source
+                unknown_bytes += source.stat.size
+    except (OSError, CuratorError):
+        return None
+    if first is None:
+        return known
+    per_sample = _bytes_per_sample(first)
+    return known + unknown_bytes / per_sample if per_sample else None
+
+
+def _sizes_beside(sources: Sequence[Source]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for folder in {source.url.rpartition("/")[0] for source in sources if source.kind == "tar"}:
+        try:
+            listed = json.loads(storage.read_bytes(storage.join(folder, "sizes.json")))
+            sizes |= {storage.join(folder, name): int(count) for name, count in listed.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            continue
+    return sizes
+
+
+def _bytes_per_sample(source: Source) -> float | None:
+    count = 0
+    try:
+        with storage.open_stream(source.url) as stream:
+            for item in read_samples(stream, source.name, keep=lambda member: False):
+                count += 1
+                if count == LOOK_SAMPLES:
+                    return max(item.offset, 1) / count
+    except OSError:
+        return None
+    return source.stat.size / count if count else None

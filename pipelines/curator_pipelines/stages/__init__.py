@@ -1,0 +1,1 @@
+"""Stages: what is done with one task, for any executor."""

@@ -1,0 +1,111 @@
+"""The embed stage: one source becomes one stored part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curator.parts import DoneMark, PartStore
+from curator.sources import Source
+from curator_pipelines.executors import Task, WorkerContext
+
+if TYPE_CHECKING:
+    from curator.encoders.encoder import Encoder
+
+__all__ = ["EmbedStage", "EmbedTask", "EncoderSettings"]
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What `load_encoder` needs, with nothing left to decide: the same in every worker."""
+
+    spec: str
+    weights: str | None
+    precision: str
+    batch_size: int
+    tensors_hash: str
+
+
+@dataclass(frozen=True)
+class EmbedTask:
+    """One source, the number of its part and the identity its done-mark will carry."""
+
+    source: Source
+    part: int
+    identity: str
+
+    def __repr__(self) -> str:
+        return self.source.name
+
+
+@dataclass(frozen=True)
+class EmbedStage:
+    """Embeds sources into the part store at `store_url`.
+
+    Args:
+        store_url: `OUT/target` or `OUT/pool`.
+        encoder: None where every source is ready embeddings.
+        min_side: see `curator.embed.embed_source`.
+    """
+
+    store_url: str
+    encoder: EncoderSettings | None
+    min_side: int = 0
+
+    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        """Build the encoder once; the function it returns stores a part and gives back its done-mark."""
+        encoder = self._build(context) if self.encoder else None
+        store = PartStore(self.store_url)
+
+        def embed(task: Task[EmbedTask]) -> DoneMark:
+            return self._embed(task, store, encoder, context)
+
+        return embed
+
+    def _build(self, context: WorkerContext) -> Encoder:
+        import torch
+        from curator.encoders.load import load_encoder
+
+        from curator.errors import CuratorError
+
+        torch.set_num_threads(context.cpus)
+        wanted = self.encoder
+        assert wanted is not None
+        encoder = load_encoder(
+            wanted.spec,
+            weights=wanted.weights,
+            device=context.device,
+            precision=wanted.precision,
+            batch_size=wanted.batch_size,
+        )
+        if encoder.tensors_hash != wanted.tensors_hash:
+            raise CuratorError(f"the weights of {wanted.spec} on a worker are not the driver's: make them the same")
+        return encoder
+
+    def _embed(
+        self, task: Task[EmbedTask], store: PartStore, encoder: Encoder | None, context: WorkerContext
+    ) -> DoneMark:
+        work = task.payload
+        if work.source.kind in ("embeddings", "part"):
+            from curator.embed.import_part import import_part
+
+            mark = import_part(work.source, store, work.part, work.identity)
+            context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
+            return mark
+        from curator.embed.crashers import find_crashers
+        from curator.embed.embed_source import embed_source
+
+        assert encoder is not None
+        # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
+        crashers = find_crashers(work.source, self.min_side) if task.attempt else {}
+        block, mark = embed_source(
+            work.source,
+            encoder,
+            min_side=self.min_side,
+            threads=context.cpus,
+            crashers=crashers,
+            report=context.report,
+        )
+        store.commit(work.part, work.identity, block, work.source.name, mark)
+        return mark

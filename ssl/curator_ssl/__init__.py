@@ -1,0 +1,1 @@
+"""Self-supervised training on selected shards. Never imports ray or faiss."""

@@ -1,0 +1,315 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curator.errors import InputError
+from curator.selection import Objection, deny, objective, select_simcore
+
+
+def both(twin, pool, centroids, *, make_judge=None, depth=None, block_rows=16384, **limits):
+    """The selection, after checking it against the twin and its own accounts."""
+    limits = {"budget": None, "stop": None, **limits}
+    judge = make_judge() if make_judge else None
+    fast = select_simcore(pool, centroids, judge=judge, depth=depth, block_rows=block_rows, **limits)
+    slow = twin.simcore(pool, centroids, judge=make_judge() if make_judge else None, **limits)
+    twin.assert_same(fast, slow)
+    assert fast.candidates == len(pool.rows())
+    assert fast.not_reached >= 0
+    if fast.stop_reason == "pool_exhausted":
+        assert fast.not_reached == 0
+    if len(fast.ids):
+        assert fast.objective == twin.objective(pool, centroids, fast.ids.tolist())
+    else:
+        assert math.isnan(fast.objective)
+    return fast
+
+
+def no_repeats(pool):
+    """A judge with a memory: objects to rows equal to one already chosen."""
+    rows = pool.rows()
+
+    def make():
+        seen = {}
+
+        def judge(number):
+            first = seen.setdefault(rows[number].tobytes(), number)
+            return None if first == number else Objection("duplicate", str(first))
+
+        return judge
+
+    return make
+
+
+AXES = np.eye(2, dtype=np.float32)
+
+
+def test_a_round_by_hand(twin):
+    # Columns are the scores with the two centroids, times 5.
+    rows = np.array([[3, 4], [4, 3], [5, 0], [0, 5], [-3, 4]], np.float16)
+    chosen = both(twin, twin.ArrayPool([rows]), AXES)
+    assert chosen.ids.tolist() == [2, 3, 0, 1, 4]
+    assert chosen.centroids.tolist() == [0, 1, 1, 0, 1]
+    assert chosen.rounds.tolist() == [1, 1, 2, 2, 3]
+    assert chosen.table.picked.tolist() == [2, 2, 1]
+    # In round 3 both centroids want the last row: the mean is over both, the credit is the better one's.
+    assert chosen.table.mean_score.tolist() == pytest.approx([1.0, 0.8, 0.1])
+    assert chosen.stop_reason == "pool_exhausted"
+
+
+def test_a_row_of_two_centroids_counts_once_and_goes_to_the_lower(twin):
+    rows = np.array([[1, 1], [1, 0]], np.float16)
+    diagonal = twin.unit_rows([[1, 1], [1, 1]])
+    chosen = both(twin, twin.ArrayPool([rows]), diagonal)
+    assert chosen.ids.tolist() == [0, 1]
+    assert chosen.centroids.tolist() == [0, 0]
+    assert chosen.table.picked.tolist() == [1, 1]
+
+
+def test_equal_rows_go_by_id_across_parts(twin):
+    rows = np.ones((2, 2), np.float16)
+    pool = twin.ArrayPool({5: rows, 3: rows, 4: rows[:0]})
+    chosen = both(twin, pool, AXES, budget=3)
+    assert chosen.ids.tolist() == [3 << 32, 3 << 32 | 1, 5 << 32]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7, None])
+@pytest.mark.parametrize("block_rows", [1, 5, 16384])
+def test_depth_and_blocks_change_nothing(twin, depth, block_rows):
+    rng = np.random.default_rng(0)
+    rows = twin.unit_rows(rng.standard_normal((60, 3)), np.float16)
+    pool = twin.ArrayPool(twin.split(rows, [0, 17, 17, 40]))
+    centroids = twin.unit_rows(rng.standard_normal((5, 3)))
+    chosen = both(twin, pool, centroids, depth=depth, block_rows=block_rows)
+    assert len(chosen.ids) == 60
+    assert (chosen.passes > 1) == (depth is not None)
+
+
+def test_parts_in_any_order(twin):
+    rng = np.random.default_rng(1)
+    parts = twin.split(rng.integers(-2, 3, (40, 3)).astype(np.float16), [9, 20, 33])
+    forwards = twin.ArrayPool(dict(enumerate(parts)))
+    backwards = twin.ArrayPool(dict(reversed(list(enumerate(parts)))))
+    centroids = twin.unit_rows(rng.standard_normal((4, 3)))
+    first = both(twin, forwards, centroids, budget=23, depth=3)
+    second = both(twin, backwards, centroids, budget=23, depth=3)
+    assert first.ids.tolist() == second.ids.tolist()
+
+
+def test_every_budget_is_a_prefix(twin):
+    rng = np.random.default_rng(2)
+    pool = twin.ArrayPool([rng.integers(-2, 3, (30, 3)).astype(np.float16)])
+    centroids = twin.unit_rows(rng.standard_normal((6, 3)))
+    judge = deny([4, 9, 12])
+    whole = select_simcore(pool, centroids, budget=None, stop=None, judge=judge)
+    for budget in range(1, 28):
+        part = both(twin, pool, centroids, budget=budget, make_judge=lambda: deny([4, 9, 12]))
+        assert part.ids.tolist() == whole.ids[:budget].tolist()
+        assert part.excluded.ids.tolist() == whole.excluded.ids[: len(part.excluded)].tolist()
+        assert (part.stop_reason, part.warnings) == ("budget", [])
+        rounds = len(part.table.round)
+        assert part.table.mean_score.tolist() == whole.table.mean_score[:rounds].tolist()
+
+
+def test_a_row_judged_after_the_last_of_the_budget_is_not_reached(twin):
+    # Centroid 1 would pass over row 1 and then want row 0, which centroid 0 took first.
+    rows = np.array([[4, 3], [0, 1]], np.float16)
+    first = twin.unit_rows([[4, 3], [0.1, 1]])
+    chosen = both(twin, twin.ArrayPool([rows]), first, budget=1, make_judge=lambda: deny([1]))
+    assert chosen.ids.tolist() == [0]
+    assert chosen.excluded.ids.tolist() == []
+    assert chosen.not_reached == 1
+
+
+def test_denied_rows_are_passed_over_when_their_turn_comes(twin):
+    rows = np.array([[1, 0], [4, 3], [0, 1], [-1, 0]], np.float16)
+    chosen = both(twin, twin.ArrayPool([rows]), AXES, budget=2, make_judge=lambda: deny([0, 3], "list"))
+    assert chosen.ids.tolist() == [2, 1]
+    assert chosen.excluded.ids.tolist() == [0]
+    assert (chosen.excluded.reasons, chosen.excluded.because) == (["denied"], ["list"])
+    assert (chosen.excluded.scores.tolist(), chosen.excluded.centroids.tolist()) == ([1.0], [0])
+    assert chosen.not_reached == 1
+
+
+def test_all_rows_denied(twin):
+    pool = twin.ArrayPool([np.eye(3, dtype=np.float16)])
+    chosen = both(twin, pool, np.eye(3, dtype=np.float32), budget=2, make_judge=lambda: deny(range(3)))
+    assert chosen.stop_reason == "pool_exhausted"
+    assert (len(chosen.ids), len(chosen.excluded), len(chosen.table.round)) == (0, 3, 0)
+    assert "budget of 2" in chosen.warnings[0]
+
+
+def test_a_judge_that_remembers_is_asked_in_order_of_choice(twin):
+    rng = np.random.default_rng(3)
+    pool = twin.ArrayPool(twin.split(rng.integers(-1, 2, (50, 3)).astype(np.float16), [20]))
+    centroids = twin.unit_rows(rng.standard_normal((5, 3)))
+    for depth in (1, 4, None):
+        chosen = both(twin, pool, centroids, depth=depth, make_judge=no_repeats(pool))
+        assert len({row.tobytes() for row in pool.content[0]}) <= len(chosen.ids) < 28
+
+
+def test_stop_rule_by_hand(twin):
+    # One centroid: the round means are the scores themselves.
+    angles = np.arccos([1.0, 0.97, 0.94, 0.9])
+    rows = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    pool, one = twin.ArrayPool([rows]), AXES[:1]
+    chosen = both(twin, pool, one, stop=0.95)
+    assert chosen.ids.tolist() == [0, 1]
+    assert chosen.stop_reason == "stop_rule"
+    assert chosen.stopped_at == (3, pytest.approx(0.94), pytest.approx(0.94))
+    assert chosen.reference_mean == 1.0
+    assert chosen.table.ratio.tolist() == pytest.approx([1.0, 0.97])
+    # Against round 2 even 0.94 is near enough, and 0.9 is not.
+    assert both(twin, pool, one, stop=0.95, reference_round=2).ids.tolist() == [0, 1, 2]
+    assert both(twin, pool, one, stop=0.95, reference_round=4).stop_reason == "pool_exhausted"
+
+
+def test_exactly_the_threshold_goes_on(twin):
+    rows = np.array([[1, 0], [3, 4]], np.float16)
+    half = float(np.float32(0.6))
+    assert both(twin, twin.ArrayPool([rows]), AXES[:1], stop=half).ids.tolist() == [0, 1]
+    assert both(twin, twin.ArrayPool([rows]), AXES[:1], stop=half + 1e-9).ids.tolist() == [0]
+
+
+def test_whichever_limit_comes_first(twin):
+    rows = np.array([[1, 0], [4, 3], [3, 4], [0, 1]], np.float16)
+    pool, one = twin.ArrayPool([rows]), AXES[:1]
+    assert both(twin, pool, one, stop=0.7, budget=1).stop_reason == "budget"
+    assert both(twin, pool, one, stop=0.7, budget=2).stop_reason == "budget"
+    assert both(twin, pool, one, stop=0.7, budget=3).stop_reason == "stop_rule"
+
+
+@pytest.mark.parametrize("reference_round", [1, 20])
+def test_reference_rounds_on_random_rows(twin, reference_round):
+    rng = np.random.default_rng(4)
+    pool = twin.ArrayPool([twin.unit_rows(rng.normal((2, 0), 1, (120, 2)), np.float16)])
+    centroids = twin.unit_rows(rng.normal((2, 0), 1, (2, 2)))
+    chosen = both(twin, pool, centroids, stop=0.97, reference_round=reference_round, depth=8)
+    assert chosen.stop_reason == "stop_rule"
+    assert np.isnan(chosen.table.ratio[: reference_round - 1]).all()
+    assert chosen.table.ratio[reference_round - 1] == 1.0
+
+
+def test_a_reference_mean_that_is_not_positive_turns_the_rule_off(twin):
+    rows = np.array([[-1, 0], [-3, 4]], np.float16)
+    chosen = both(twin, twin.ArrayPool([rows]), AXES[:1], stop=0.95)
+    assert chosen.ids.tolist() == [1, 0]
+    assert chosen.stop_reason == "pool_exhausted"
+    assert chosen.reference_mean < 0
+    assert np.isnan(chosen.table.ratio).all()
+    assert "not positive" in chosen.warnings[0]
+
+
+def test_without_a_stop_rule_nobody_is_warned_of_its_reference(twin):
+    pool = twin.ArrayPool([np.array([[-1, 0]], np.float16)])
+    assert both(twin, pool, AXES[:1], budget=1).warnings == []
+
+
+def test_fewer_rows_than_centroids(twin):
+    pool = twin.ArrayPool([np.array([[1, 2], [2, 1]], np.float16)])
+    centroids = twin.unit_rows(np.random.default_rng(5).standard_normal((9, 2)))
+    assert len(both(twin, pool, centroids, budget=50).ids) == 2
+
+
+def test_all_rows_equal(twin):
+    pool = twin.ArrayPool([np.full((20, 2), 0.5, np.float16)])
+    chosen = both(twin, pool, AXES, depth=3)
+    assert chosen.ids.tolist() == list(range(20))
+
+
+def test_zero_rows_score_zero(twin):
+    rows = np.array([[0, 0], [1, 0], [-1, 0]], np.float16)
+    assert both(twin, twin.ArrayPool([rows]), AXES[:1]).ids.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("parts", [[], [np.empty((0, 2), np.float16)]])
+def test_an_empty_pool_is_exhausted(parts, twin):
+    chosen = select_simcore(twin.ArrayPool(parts), AXES, budget=3, stop=0.95)
+    assert (len(chosen.ids), chosen.candidates, chosen.stop_reason) == (0, 0, "pool_exhausted")
+    assert len(chosen.warnings) == 1
+
+
+def test_a_budget_above_the_pool_is_a_warning(twin):
+    pool = twin.ArrayPool([np.eye(2, dtype=np.float16)])
+    chosen = both(twin, pool, AXES, budget=3)
+    assert (len(chosen.ids), chosen.stop_reason) == (2, "pool_exhausted")
+    assert "3" in chosen.warnings[0]
+    assert both(twin, pool, AXES, budget=2).warnings == []
+
+
+def test_one_pass_where_the_queues_last(twin):
+    rng = np.random.default_rng(6)
+    pool = twin.ArrayPool([rng.standard_normal((50, 4)).astype(np.float16)])
+    centroids = twin.unit_rows(rng.standard_normal((3, 4)))
+    chosen = select_simcore(pool, centroids, budget=30, stop=None)
+    assert (chosen.passes, pool.reads) == (1, 1)
+
+
+def test_deeper_queues_after_a_dry_one(twin):
+    pool = twin.ArrayPool([np.random.default_rng(7).standard_normal((40, 4)).astype(np.float16)])
+    chosen = both(twin, pool, np.eye(4, dtype=np.float32)[:1], budget=20, depth=4)
+    # 4, then 8, then 16 of which 8 are needed.
+    assert (chosen.passes, chosen.depth) == (3, 16)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_equals_the_twin(twin, data):
+    dim = data.draw(st.integers(1, 3))
+    grid = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
+    rows = np.array(data.draw(st.lists(grid, min_size=1, max_size=25)), np.float16).reshape(-1, dim)
+    nonzero = grid.filter(any)
+    centroids = twin.unit_rows(data.draw(st.lists(nonzero, min_size=1, max_size=5)))
+    cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=4))
+    pool = twin.ArrayPool(twin.split(rows, cuts))
+    judges = {
+        "none": None,
+        "denied": lambda: deny(sorted(pool.rows())[::data_step]),
+        "repeats": no_repeats(pool),
+    }
+    data_step = data.draw(st.integers(1, 4))
+    both(
+        twin,
+        pool,
+        centroids,
+        budget=data.draw(st.none() | st.integers(1, len(rows) + 2)),
+        stop=data.draw(st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0])),
+        reference_round=data.draw(st.integers(1, 3)),
+        depth=data.draw(st.none() | st.integers(1, 6)),
+        block_rows=data.draw(st.sampled_from([1, 3, 16384])),
+        make_judge=judges[data.draw(st.sampled_from(sorted(judges)))],
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"budget": 0}, "budget of 0"),
+        ({"stop": 0.0}, "not 0.0"),
+        ({"stop": 1.5}, "not 1.5"),
+        ({"reference_round": 0}, "reference round 0"),
+        ({"depth": 0}, "depth of 0"),
+    ],
+)
+def test_bad_arguments(twin, wrong, message):
+    arguments = {"budget": None, "stop": None, **wrong}
+    with pytest.raises(InputError, match=message):
+        select_simcore(twin.ArrayPool([np.eye(2, dtype=np.float16)]), AXES, **arguments)
+
+
+def test_progress_tells_rows_read_and_chosen(twin):
+    told = []
+    pool = twin.ArrayPool([np.eye(2, dtype=np.float16), np.eye(2, dtype=np.float16)])
+    select_simcore(pool, AXES, budget=4, stop=None, progress=lambda stage, count: told.append((stage, count)))
+    assert told == [("scan", 2), ("scan", 4), ("choose", 2), ("choose", 4)]
+
+
+def test_objective_of_any_rows(twin):
+    rng = np.random.default_rng(8)
+    pool = twin.ArrayPool(twin.split(rng.standard_normal((30, 3)).astype(np.float16), [10, 10, 21]))
+    centroids = twin.unit_rows(rng.standard_normal((4, 3)))
+    ids = [2 << 32 | 3, 1, 3 << 32 | 8]
+    assert objective(pool, centroids, np.array(ids)) == twin.objective(pool, centroids, ids)
+    assert math.isnan(objective(pool, centroids, np.empty(0, np.int64)))
