@@ -15,7 +15,6 @@ import torch
 
 from curator.errors import SampleError
 from curator.images.decode import decode_image
-from curator.images.preprocess import Preprocess
 from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
 
 __all__ = ["Decoder", "fill_batches", "run_ahead"]
@@ -28,13 +27,13 @@ class Decoder:
     """Turns raw samples into rows and pixels, several at a time.
 
     Args:
-        preprocess: the encoder's preprocessing.
+        fit: brings an image's pixels to the shape of the batch, such as `Preprocess.fit`.
         min_side: images with a shorter side than this many pixels go to the ledger.
         threads: how many samples are decoded at once.
     """
 
-    def __init__(self, preprocess: Preprocess, min_side: int, threads: int) -> None:
-        self.preprocess = preprocess
+    def __init__(self, fit: Callable[[torch.Tensor], torch.Tensor], min_side: int, threads: int) -> None:
+        self.fit = fit
         self.min_side = min_side
         self.threads = threads
         self.seconds = 0.0
@@ -47,7 +46,7 @@ class Decoder:
         assert image is not None and image.data is not None, "the reader yields samples with an image"
         try:
             decoded = decode_image(image.data, min_side=self.min_side)
-            pixels = self.preprocess.fit(decoded.pixels)
+            pixels = self.fit(decoded.pixels)
         except SampleError as error:
             return LedgerLine(sample.shard, sample.key, sample.offset, "decode", error.reason, error.detail)
         finally:

@@ -51,7 +51,7 @@ def embed_source(
     """
     started = time.perf_counter()
     account = _Account(source, crashers or {}, report)
-    decoder = Decoder(encoder.preprocess, min_side, threads)
+    decoder = Decoder(encoder.preprocess.fit, min_side, threads)
     items = account.without_crashers(read_source(source, keep=lambda member: member.is_image))
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, account.refuse)
     blocks = []

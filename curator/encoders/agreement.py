@@ -15,20 +15,22 @@ from curator.images.decode import DecodedImage, decode_image
 
 __all__ = ["MIN_AGREEMENT", "agreements", "check_agreement"]
 
+# Right, the lowest of 960 photos and drawings was 0.9998 in bf16. Bilinear for bicubic: 0.93 to 0.99. The
+# median would not do: a squash for a centre crop changes only the images that are not square.
 MIN_AGREEMENT = 0.995
 
 
 def check_agreement(encoder: Encoder, images: Sequence[bytes]) -> float:
-    """Median cosine between our pipeline's embeddings and those of the model's own PIL transform.
+    """Lowest cosine between our pipeline's embeddings and those of the model's own PIL transform.
 
     Costs two forward passes. Only the first batch of images counts; NaN where none can be decoded.
     """
     cosines = agreements(encoder, images)
-    return float(np.median(cosines)) if len(cosines) else math.nan
+    return float(cosines.min()) if len(cosines) else math.nan
 
 
 def agreements(encoder: Encoder, images: Sequence[bytes]) -> np.ndarray:
-    """The cosine for each image that can be decoded, float32 (n,): `check_agreement` before the median."""
+    """The cosine for each image that can be decoded, float32 (n,): `check_agreement` before the minimum."""
     decoded = _decoded(images[: encoder.batch_size])
     ours = torch.zeros(encoder.input_shape, dtype=torch.uint8)
     theirs = torch.zeros(encoder.input_shape)

@@ -60,9 +60,7 @@ class Encoder:
             `ViT-B-32` and `ViT-B-32-quickgelu`), so the hash alone does not tell them apart.
     """
 
-    def __init__(
-        self, spec: str, backbone: Backbone, *, device: torch.device, precision: str, batch_size: int
-    ) -> None:
+    def __init__(self, spec: str, backbone: Backbone, *, device: torch.device, precision: str, batch_size: int) -> None:
         if batch_size < MIN_BATCH_SIZE:
             raise ValueError(f"batch size {batch_size} is below {MIN_BATCH_SIZE}")
         self.spec = spec
@@ -75,7 +73,7 @@ class Encoder:
         model = backbone.model.float().eval().requires_grad_(False)
         self.tensors_hash = hash_tensors(model)
         model, self.dim = fold_batch_norms(model, self.preprocess.crop)
-        self._model = model.to(device=device, memory_format=torch.channels_last)
+        self._model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -91,9 +89,7 @@ class Encoder:
             ValueError: the batch is not a uint8 tensor of `input_shape`. Pad the last one.
         """
         if tuple(pixels.shape) != self.input_shape or pixels.dtype != torch.uint8:
-            raise ValueError(
-                f"a batch of {pixels.dtype} {tuple(pixels.shape)}, needed is uint8 {self.input_shape}"
-            )
+            raise ValueError(f"a batch of {pixels.dtype} {tuple(pixels.shape)}, needed is uint8 {self.input_shape}")
         return self.encode_normalised(self.preprocess.normalise(pixels.to(self.device)))
 
     def encode_normalised(self, batch: torch.Tensor) -> np.ndarray:
@@ -106,9 +102,7 @@ class Encoder:
             if self.device.type == "cuda":
                 # fp32 is meant as such (cuDNN would take TF32), and the fastest kernel may differ by run.
                 stack.enter_context(
-                    torch.backends.cudnn.flags(
-                        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-                    )
+                    torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
                 )
             features = self._model(batch).float().cpu().numpy()
         return _unit_rows(features)

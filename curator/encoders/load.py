@@ -61,14 +61,10 @@ def load_encoder(
         )
     on = resolve_device(device)
     resolved = resolve_precision(precision, on)
+    backbone = _loader(parsed)(parsed, weights)
+    size = batch_size or _BATCH_SIZES[on.type]
     try:
-        return Encoder(
-            spec,
-            _loader(parsed)(parsed, weights),
-            device=on,
-            precision=resolved,
-            batch_size=batch_size or _BATCH_SIZES[on.type],
-        )
+        return Encoder(spec, backbone, device=on, precision=resolved, batch_size=size)
     except ValueError as error:
         raise InputError(f"--encoder {spec}: {error}; choose another encoder") from error
 

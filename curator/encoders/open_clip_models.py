@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,17 +18,17 @@ from curator.images.preprocess import Preprocess
 
 __all__ = ["load_open_clip", "open_clip_preprocess"]
 
+_HUB = "hf-hub:"
+
 
 def load_open_clip(spec: EncoderSpec, weights: str | None) -> Backbone:
     """Build an open_clip model and keep its image tower; see `curator.encoders.load.load_encoder`."""
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    hub = spec.model.startswith("hf-hub:")
+    hub = spec.model.startswith(_HUB)
     settings = {} if hub else _check_name(spec, weights)
-    with warnings.catch_warnings():
-        # It warns about tensors that it makes on purpose, and about tags that `_check_name` has judged.
-        warnings.simplefilter("ignore")
+    with _quietly():
         model = _create(spec, weights, settings)
     if weights not in (None, RANDOM):
         _fit(model, str(weights))
@@ -86,9 +88,14 @@ def _check_name(spec: EncoderSpec, weights: str | None) -> dict[str, Any]:
 def _create(spec: EncoderSpec, weights: str | None, settings: Mapping[str, Any]) -> Any:
     import open_clip
 
-    name = "/".join(part for part in (spec.model, spec.pretrained) if part)
-    what = "weights" if weights is None else "description"
-    with downloading(f"the {what} of open_clip:{name}"), random_weights():
+    name = "open_clip:" + "/".join(part for part in (spec.model, spec.pretrained) if part)
+    if weights is None:
+        guard = downloading(f"the weights of {name}")
+    elif spec.model.startswith(_HUB):
+        guard = downloading(f"the description of {name}", "name a model that open_clip knows itself")
+    else:
+        guard = _building(name)
+    with guard, random_weights():
         return open_clip.create_model(
             spec.model,
             pretrained=spec.pretrained if weights is None else None,
@@ -99,6 +106,29 @@ def _create(spec: EncoderSpec, weights: str | None, settings: Mapping[str, Any])
             # With the other activation the weights still load, and the embeddings are worth less.
             force_quick_gelu=bool(settings.get("quick_gelu")),
         )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without its warnings and log lines, such as that a model is random to which weights are given next."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+@contextmanager
+def _building(name: str) -> Iterator[None]:
+    """Some text towers, thrown away here, need a package or a download of their own to be built at all."""
+    try:
+        yield
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(f"--encoder {name}: open_clip cannot build it ({detail})") from error
 
 
 def _fit(model: Any, path: str) -> None:

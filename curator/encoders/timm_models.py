@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -28,7 +29,8 @@ def load_timm(spec: EncoderSpec, weights: str | None) -> Backbone:
     if weights is None:
         with downloading(f"the weights of timm:{name}"):
             return timm_backbone(timm.create_model(name, pretrained=True, num_classes=0), name)
-    with downloading(f"the description of timm:{name}"), random_weights():
+    describing = downloading(f"the description of timm:{name}", "name a model that timm knows itself")
+    with describing if name.startswith(_HUB) else nullcontext(), random_weights():
         model = timm.create_model(name, pretrained=False, num_classes=0)
     if weights != RANDOM:
         fit_weights(model, read_weights(weights), source=f"--weights {weights}", ignore=_heads(model))
@@ -41,9 +43,10 @@ def timm_backbone(model: nn.Module, name: str) -> Backbone:
     Raises:
         InputError: a preprocessing that is not supported.
     """
-    from timm.data import create_transform, resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
 
-    config = resolve_model_data_config(model)
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     architecture = name if name.startswith(_HUB) else name.partition(".")[0]
     return Backbone(
         model, timm_preprocess(config), create_transform(**config, is_training=False), f"timm:{architecture}"

@@ -54,11 +54,10 @@ def torchvision_preprocess(transform: Any) -> Preprocess:
 
 def _drop_head(model: nn.Module, name: str) -> str:
     """Let the input of the last linear layer through; returns that layer's name."""
-    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    linear: list[str] = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise InputError(
-            f"--encoder torchvision:{name}: it has no linear layer to take the features before; "
-            "choose another encoder"
+            f"--encoder torchvision:{name}: it has no linear layer to take the features before; choose another encoder"
         )
     parent, _, child = linear[-1].rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())

@@ -102,11 +102,15 @@ def random_weights() -> Iterator[None]:
 
 
 @contextmanager
-def downloading(what: str) -> Iterator[None]:
+def downloading(what: str, advice: str = "pass --weights PATH") -> Iterator[None]:
     """Around a library's own download: patient, but not for minutes, and one line when it fails.
 
+    Args:
+        what: for the message: what is wanted.
+        advice: for the message: what else to do.
+
     Raises:
-        InputError: whatever the library raised; says what could not be had and what to do instead.
+        InputError: whatever the library raised; says what could not be had.
     """
     from huggingface_hub import constants
 
@@ -124,7 +128,7 @@ def downloading(what: str) -> Iterator[None]:
             detail = f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached"
         else:
             detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"could not get {what} ({detail}); pass --weights PATH") from error
+        raise InputError(f"could not get {what} ({detail}); {advice}") from error
     finally:
         constants.HF_HUB_OFFLINE = was_offline
         socket.setdefaulttimeout(before)

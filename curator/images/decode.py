@@ -106,7 +106,7 @@ def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
     """Pixels (3, H, W) by torchvision, before any turn; None where Pillow has to do it."""
     keyed = "transparency" in image.info and image.mode != "P"
     late_exif = image.format == "PNG" and b"eXIf" in data and "exif" not in image.info
-    if keyed or late_exif or getattr(image, "is_animated", False) and image.format == "WEBP":
+    if keyed or late_exif or (getattr(image, "is_animated", False) and image.format == "WEBP"):
         # torchvision ignores a colour key, an orientation behind the pixels, and animated WebP altogether.
         return None
     alpha = image.has_transparency_data

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torchvision.transforms.v2 import InterpolationMode, functional
@@ -74,7 +75,8 @@ class Preprocess:
         size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
         mode = InterpolationMode(self.interpolation)
         resized = functional.resize(pixels, size, interpolation=mode, antialias=True)
-        return functional.center_crop(resized, list(self.crop))
+        cropped: torch.Tensor = functional.center_crop(resized, list(self.crop))
+        return cropped
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """A batch for the encoder: uint8 (B, 3, *crop) -> float32, on the batch's device."""
@@ -89,8 +91,10 @@ class Preprocess:
     @staticmethod
     def from_json(text: str) -> Preprocess:
         """The settings that `to_json` wrote."""
-        fields = json.loads(text)
-        return Preprocess(**{name: _frozen(value) for name, value in fields.items()})
+        fields: dict[str, Any] = json.loads(text)
+        return Preprocess(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        )
 
     @cached_property
     def identity(self) -> str:
@@ -108,7 +112,3 @@ def _colours(values: Sequence[float]) -> tuple[float, float, float]:
     if not all(math.isfinite(value) for value in (red, green, blue)):
         raise InputError(f"preprocessing with mean or std {values} is not supported; choose another encoder")
     return red, green, blue
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

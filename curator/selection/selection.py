@@ -81,6 +81,8 @@ class PassedOver(NamedTuple):
 class Excluded:
     """The rows passed over, in the order in which they would have been chosen.
 
+    Rows passed over on the way to a round that the stop rule then refused count as not reached.
+
     Attributes:
         ids: int64 (rows,).
         scores: float32 (rows,).

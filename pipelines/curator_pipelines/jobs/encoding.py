@@ -22,6 +22,8 @@ __all__ = ["Encoding", "choose_encoding", "first_images", "foreign_encoding"]
 
 # How many target images the check of the preprocessing looks at.
 AGREEMENT_IMAGES = 8
+# Embeddings can be compared if these are the same.
+IDENTITY = ("architecture", "tensors", "preprocessing", "precision")
 
 
 @dataclass(frozen=True)
@@ -76,24 +78,23 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         config.encoder, config.weights, encoder.precision, encoder.batch_size, encoder.tensors_hash
     )
     identity = {
+        "architecture": encoder.architecture,
         "tensors": encoder.tensors_hash,
         "preprocessing": encoder.preprocess.identity,
         "precision": encoder.precision,
     }
     described = (
-        f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {_device_name(encoder.device)}, "
+        f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {_device_name(str(encoder.device))}, "
         f"batches of {encoder.batch_size}"
     )
     reporter.say(f"encoder: {described}")
-    return Encoding(settings, identity, encoder.dim, str(encoder.device).partition(":")[0], described)
+    return Encoding(settings, identity, encoder.dim, encoder.device.type, described)
 
 
-def _device_name(device: object) -> str:
+def _device_name(device: str) -> str:
     import torch
 
-    if str(device).startswith("cuda"):
-        return f"{device} ({torch.cuda.get_device_name(torch.device(str(device)))})"
-    return "the CPU"
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else "the CPU"
 
 
 def first_images(sources: Sequence[Source], flag: str) -> list[bytes]:
@@ -131,7 +132,7 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
     for run in sorted({_run_of(source) for source in sources if source.kind == "part"}):
         record = json.loads(storage.read_bytes(storage.join(run, "run.json")))
         recorded = record["identities"].get("pool") or record["identities"].get("target")
-        identity = {name: recorded.get(name) for name in ("tensors", "preprocessing", "precision")}
+        identity = {name: recorded.get(name) for name in IDENTITY}
         if found is not None and found != identity:
             raise InputError(f"{run}/pool was embedded by another encoder than the other runs given")
         found = identity

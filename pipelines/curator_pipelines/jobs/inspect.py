@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from curator.embed.decoding import Decoder
 from curator.embed.import_part import ready_shape
 from curator.shards.read import UnreadableShard, read_source
 from curator.sources import Source, find_sources

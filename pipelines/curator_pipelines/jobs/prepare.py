@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curator.encoders.load import check_spec
+from curator.encoders.spec import parse_spec
 
 from curator.embed.import_part import ready_shape
 from curator.errors import InputError
@@ -80,7 +80,7 @@ def prepare(
         _check_packable(pool_sources)
     everything = [*target_sources, *pool_sources]
     if any(source.kind in HOLD_IMAGES for source in everything):
-        check_spec(config.encoder)
+        parse_spec(config.encoder)
     images = first_images(target_sources or pool_sources, "--target" if target else "--pool")
     run = RunDirectory(out)
     run.check_ours()

@@ -35,6 +35,11 @@ def test_few_distinct_rows_are_the_centroids(clusters):
     assert find_centroids(rows, clusters, seed=0).tolist() == [[0, 1], [1, 0], [-1, 0]]
 
 
+def test_as_many_distinct_rows_as_clusters_need_no_k_means(twin):
+    rows = twin.unit_rows(np.random.default_rng(2).standard_normal((12, 3)))
+    assert find_centroids(rows, 12, seed=0) == pytest.approx(rows)
+
+
 def test_a_mean_without_length_falls_back_to_the_first_member():
     rows = np.array([[0, -1], [0, 1]], np.float32)
     assert find_centroids(rows, 1, seed=0).tolist() == [[0, -1]]

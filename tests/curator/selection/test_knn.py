@@ -82,6 +82,13 @@ def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
     assert found.passes == 3
 
 
+def test_one_page_where_it_holds_the_whole_pool(twin, monkeypatch):
+    monkeypatch.setattr("curator.selection.ranking.LEAST_DEPTH", 2)
+    pool = twin.ArrayPool([np.eye(5, dtype=np.float16)])
+    found = select_knn(pool, np.eye(5, dtype=np.float32), budget=3, judge=deny([0, 1, 2]))
+    assert (found.ids.tolist(), found.passes, found.stop_reason) == ([3, 4], 1, "pool_exhausted")
+
+
 def test_a_prefix_of_a_larger_budget(twin):
     pool = twin.ArrayPool([np.random.default_rng(2).integers(-2, 3, (50, 2)).astype(np.float16)])
     targets = np.eye(2, dtype=np.float32)

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 
+from curator.selection.passing import Objection
 from curator.selection.queues import Queues
 from curator.selection.rounds import run_rounds
 
@@ -24,14 +25,10 @@ def test_rounds_need_no_pool():
 
 
 def test_means_are_added_in_centroid_order():
-    # 2^24 and 16 times 2^-30: added one by one to 2^24 in float64 they count, pairwise they count otherwise.
-    rng = np.random.default_rng(0)
-    column = rng.standard_normal(100).astype(np.float32)
-    done = run_rounds(fetch_of(column[:, None], np.zeros((100, 1))), 100, budget=None, stop=None)
-    total = 0.0
-    for value in column.tolist():
-        total += value
-    assert done.table.mean_score.tolist() == [total / 100]
+    # Added to 1 one by one, these scores are too small to count; added to each other first, they would count.
+    column = np.array([1.0] + [2.0**-53] * 16)
+    done = run_rounds(fetch_of(column[:, None], np.zeros((17, 1))), 17, budget=None, stop=None)
+    assert done.table.mean_score.tolist() == [1 / 17]
 
 
 def test_the_objective_is_left_open_when_the_first_round_is_cut():
@@ -50,3 +47,17 @@ def test_credit_goes_to_the_best_centroid_then_the_lower():
     assert done.centroids.tolist() == [1]
     assert done.scores.tolist() == [0.75]
     assert done.table.mean_score.tolist() == [2.0 / 3]
+
+
+def test_a_judge_is_asked_once_per_row_in_order_of_choice():
+    asked = []
+
+    def judge(row):
+        asked.append(row)
+        return Objection("odd") if row % 2 else None
+
+    fetch = fetch_of([[1.0, 0.5, 0.25], [0.75, 0.5, 0.25], [0.5, 0.25, 0.0]], [[2, 4, 5], [5, 4, 2], [2, 5, 4]])
+    done = run_rounds(fetch, 3, budget=None, stop=None, judge=judge)
+    assert asked == [2, 5, 4]
+    assert done.ids.tolist() == [2, 4]
+    assert (done.excluded.ids.tolist(), done.excluded.centroids.tolist()) == ([5], [1])

@@ -32,6 +32,12 @@ def test_dimensions_are_added_in_index_order():
     assert second > 0
 
 
+def test_dimensions_are_not_added_in_groups():
+    # Sums in groups of eight, as np.sum makes them, add two of the ones to 2^60, where they are lost.
+    row = np.array([[2.0**60, -(2.0**60)] + [1] * 14], np.float32)
+    assert exact_scores(row, np.ones((1, 16), np.float32)).tolist() == [np.float32(14 / 2**60.5)]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_equals_a_plain_loop(twin, dtype):
     rng = np.random.default_rng(0)

@@ -53,6 +53,13 @@ def test_after_every_possible_cursor(twin, small, block_rows):
         assert found.complete.tolist() == [49 - p <= 6 for p in places]
 
 
+def test_equal_scores_at_the_cut_in_parts_out_of_order(twin):
+    rows = np.ones((2, 2), np.float16)
+    pool = twin.ArrayPool({7: rows, 1: rows, 3: rows})
+    found = best_rows(pool, twin.unit_rows([[1, 0]]), 3)
+    assert found.ids.tolist() == [[1 << 32, 1 << 32 | 1, 3 << 32]]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_many_rows_within_the_margin(twin, dtype):
     # All scores lie within some 1e-5 of each other, so a float32 product cannot order them.
@@ -111,10 +118,14 @@ def test_parts_scanned_apart_and_merged_as_a_tree(small):
 
 def test_a_floor_leaves_out_what_lies_below(twin, small):
     pool, centroids = small
-    floor = np.array([0.5, -np.inf, 2.0], np.float32)
-    found = merge(*(scan_part(p, rows, centroids, 50, Cursors.start(3), floor) for p, rows in pool.parts()))
     orders = [twin.order_of(pool, centroid) for centroid in centroids]
-    assert plain(found) == [[pair for pair in orders[0] if pair[0] >= 0.5], orders[1], []]
+    # Above the sixth row and those equal to it by the least amount there is.
+    least = np.nextafter(orders[0][5][0], np.float32(2))
+    floor = np.array([least, -np.inf, 2.0], np.float32)
+    found = merge(*(scan_part(p, rows, centroids, 50, Cursors.start(3), floor) for p, rows in pool.parts()))
+    above = [pair for pair in orders[0] if pair[0] >= least]
+    assert 0 < len(above) <= 5
+    assert plain(found) == [above, orders[1], []]
     assert found.complete.tolist() == [False, True, False]
 
 

@@ -81,6 +81,16 @@ def test_denied_rows_are_passed_over(twin):
     assert found.excluded.ids.tolist() == [order[0], order[2]]
 
 
+def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
+    monkeypatch.setattr("curator.selection.ranking.LEAST_DEPTH", 2)
+    pool = pool_of(twin, 60)
+    order = slow_random(pool.rows(), 0)
+    found = select_random(pool, budget=5, seed=0, judge=deny(order[1:30]))
+    assert found.ids.tolist() == [order[0], *order[30:34]]
+    assert found.excluded.ids.tolist() == order[1:30]
+    assert found.passes == 3
+
+
 def test_a_pool_that_runs_out(twin):
     found = select_random(pool_of(twin, 4), budget=5, seed=0)
     assert (len(found.ids), found.stop_reason) == (4, "pool_exhausted")
