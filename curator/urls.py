@@ -83,6 +83,8 @@ def _lines(url: str) -> list[str]:
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise InputError(f"the list of URLs @{url} is empty")
+    if nested := [line for line in lines if line.startswith("@")]:
+        raise InputError(f"the list of URLs @{url} names another list, {nested[0]}: write its URLs instead")
     return list(_listed(lines))
 
 

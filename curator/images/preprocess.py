@@ -92,9 +92,9 @@ class Preprocess:
     def from_json(text: str) -> Preprocess:
         """The settings that `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        return Preprocess(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        )
+        for name in ("resize", "crop", "mean", "std"):
+            fields[name] = tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
+        return Preprocess(**fields)
 
     @cached_property
     def identity(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -106,12 +107,13 @@ def manifest_columns(
         "out_key": pa.nulls(len(rows), pa.string()) if out_keys is None else out_keys,
         "id": chosen.ids,
         "key": rows["image_path"],
-        "score": chosen.score,
-        "centroid": chosen.centroid,
-        "round": chosen.round,
+        # What a selector does not know is null, not a number that looks like one.
+        "score": pa.array(chosen.score, pa.float32(), mask=np.isnan(chosen.score)),
+        "centroid": pa.array(chosen.centroid, pa.int32(), mask=chosen.centroid < 0),
+        "round": pa.array(chosen.round, pa.int32(), mask=chosen.round < 0),
     }
     arrays = [
-        values if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)
+        values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values, field.type)
         for field in schemas.MANIFEST
         for values in [columns[field.name]]
     ]

@@ -16,7 +16,7 @@ from curator.shards.read import UnreadableShard
 from curator.sources import Source
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
-from curator_pipelines.jobs.encoding import Encoding
+from curator_pipelines.jobs.encoding import Encoding, provenance
 from curator_pipelines.jobs.estimate import estimate_samples
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
@@ -123,6 +123,7 @@ class EmbedJob:
         if not tasks:
             reporter.say(f"{self.name}: all {len(parts)} parts were finished before")
             return {}
+        self._note_provenance(mixed=bool(finished), reporter=reporter)
         unreadable: dict[int, str] = {}
         failures: list[Exception] = []
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
@@ -140,6 +141,18 @@ class EmbedJob:
             more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
             raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
         return unreadable
+
+    def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
+        """Record with what the parts are made; a mix invalidates nothing, but its last bits may differ."""
+        now = provenance(self.encoding)
+        known = self.run.record.setdefault("provenance", {}).setdefault(self.name, now)
+        changes = [f"{name} {known.get(name)}, now {now[name]}" for name in now if known.get(name) != now[name]]
+        if mixed and changes:
+            reporter.warn(
+                f"the finished parts of the {self.name} were made with {'; '.join(changes)}: the last bits of "
+                "embeddings may differ between old and new parts"
+            )
+        self.run.record["provenance"][self.name] = now
 
     def _sort(
         self,

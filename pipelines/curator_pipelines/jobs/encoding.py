@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from curator_pipelines.config import EncodingConfig
 from curator_pipelines.progress import Reporter
 from curator_pipelines.stages.embed import EncoderSettings
 
-__all__ = ["Encoding", "choose_encoding", "first_images", "foreign_encoding"]
+__all__ = ["Encoding", "choose_encoding", "first_images", "foreign_encoding", "provenance"]
 
 # How many target images the check of the preprocessing looks at.
 AGREEMENT_IMAGES = 8
@@ -35,6 +36,7 @@ class Encoding:
         identity: what makes embeddings comparable, as run.json and the done-marks record it.
         dim: columns.
         device: `cpu` or `cuda`.
+        device_name: for a person.
         described: for a person.
     """
 
@@ -42,6 +44,7 @@ class Encoding:
     identity: dict[str, Any]
     dim: int
     device: str
+    device_name: str
     described: str
 
 
@@ -83,12 +86,23 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         "preprocessing": encoder.preprocess.identity,
         "precision": encoder.precision,
     }
+    device_name = _device_name(str(encoder.device))
     described = (
-        f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {_device_name(str(encoder.device))}, "
+        f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, "
         f"batches of {encoder.batch_size}"
     )
     reporter.say(f"encoder: {described}")
-    return Encoding(settings, identity, encoder.dim, encoder.device.type, described)
+    return Encoding(settings, identity, encoder.dim, encoder.device.type, device_name, described)
+
+
+def provenance(encoding: Encoding) -> dict[str, Any]:
+    """What may change the last bits of embeddings without being part of their identity."""
+    settings = encoding.settings
+    libraries = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "pillow")}
+    return libraries | {
+        "device": encoding.device_name,
+        "batch size": settings.batch_size if settings else None,
+    }
 
 
 def _device_name(device: str) -> str:

@@ -91,13 +91,8 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> Findings:
 
 
 def _inspect(source: Source, findings: Findings, progress: StageProgress, reporter: Reporter) -> None:
-    import os
-
-    from curator.images.preprocess import Preprocess
-
-    from curator.embed.decoding import Decoder
-
-    decoder = Decoder(Preprocess.smallest(), 0, len(os.sched_getaffinity(0)))
+    # Counts need no pixels: one is kept, so that nothing big waits in the queue.
+    decoder = Decoder(lambda pixels: pixels[:, :1, :1], 0, len(os.sched_getaffinity(0)))
     try:
         items = read_source(source, keep=lambda member: member.is_image)
         for item in decoder.decode_all(items):

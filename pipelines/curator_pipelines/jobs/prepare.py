@@ -134,7 +134,7 @@ def _encoding_of(sources: Sequence[Source], main: Encoding | None) -> Encoding:
         encoding = main
     else:
         identity = foreign or {"ready": "embeddings"}
-        encoding = Encoding(None, identity, ready_shape(ready[0])[1], "cpu", "ready embeddings")
+        encoding = Encoding(None, identity, ready_shape(ready[0])[1], "cpu", "none", "ready embeddings")
     for source in ready:
         if (dim := ready_shape(source)[1]) != encoding.dim:
             raise InputError(f"{source.url} has {dim} dimensions, {encoding.dim} are needed beside it")

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from curator import schemas, storage
+from curator.packing import finish as finish_module
 from curator.packing import ranges
 from curator.packing.finish import finish, prepare, write_manifest_only
 from curator.packing.plan import plan_shards
@@ -252,6 +253,14 @@ def test_a_manifest_alone(pool):
     ]
     storage.write_bytes(shards(pool, "curated-000000.tar"), b"")
     assert "curated-000000.tar is not in the manifest" in verify(pool, ids)
+
+
+def test_a_manifest_alone_is_checked_block_by_block(pool, monkeypatch):
+    monkeypatch.setattr(finish_module, "BLOCK_ROWS", 25)
+    write_manifest_only(pool.store, pool.chosen(), pool.out)
+    told = []
+    assert verify(pool, report=lambda name, count: told.append(name)) == []
+    assert told == ["manifest.parquet"] * 3
 
 
 def test_a_manifest_of_ready_embeddings_has_nothing_to_compare(pool):

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from curator_pipelines.cli.main import run
+from curator_pipelines.executors import InProcessExecutor
+from PIL import Image
+
+ENCODER = ["--encoder", "timm:test_vit", "--weights", "random", "--precision", "fp32"]
+
+
+def make_image(seed: int, format: str = "JPEG", size: tuple[int, int] = (40, 36)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format)
+    return buffer.getvalue()
+
+
+def make_tar(path: Path, files: Iterable[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes: these tests are about what commands say."""
+    monkeypatch.setattr("curator_pipelines.jobs.prepare.make_executor", lambda workers, device: InProcessExecutor())
+    monkeypatch.setattr("curator_pipelines.jobs.pack.LocalExecutor", lambda workers: InProcessExecutor())
+
+
+@pytest.fixture
+def curator(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command in this process."""
+
+    def call(*words: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with `target/` (5 photos) and `pool-0.tar`, `pool-1.tar` (8 samples each)."""
+    (tmp_path / "target").mkdir()
+    for index in range(5):
+        (tmp_path / "target" / f"{index}.jpg").write_bytes(make_image(index))
+    for shard in range(2):
+        files = [(f"{index:03d}.jpg", make_image(100 * (shard + 1) + index)) for index in range(8)]
+        make_tar(tmp_path / f"pool-{shard}.tar", files)
+    return tmp_path
+
+
+@pytest.fixture
+def select(curator: Callable[..., Ran], data: Path) -> Callable[..., Ran]:
+    """`curator select` on the data, with these words behind; later ones win over the defaults."""
+
+    def call(*words: object, pool: str = "pool-{0..1}.tar", target: str = "target") -> Ran:
+        where = ["--target", data / target, "--pool", data / pool, "--out", data / "run"]
+        return curator("select", *where, *ENCODER, "--clusters", 3, *words)
+
+    return call

@@ -1,0 +1,442 @@
+"""What the tests of the jobs share: small data, a server that can hold a shard back, drivers, comparisons."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from curator import storage
+from curator.parts import DoneMark, PartStore
+from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
+from curator_pipelines.stages.embed import EmbedStage, EmbedTask
+from curator_pipelines.stages.pack import PackStage
+
+ROOT = Path(__file__).parents[3]
+MARKER = b"CURATOR-CRASHES-HERE"
+PATIENCE = 60.0
+ENCODER = {"encoder": "timm:test_efficientnet", "weights": "random", "device": "cpu", "precision": "fp32"}
+
+Entries = list[tuple[str, bytes]]
+
+
+# ---- data
+
+
+def picture(seed: int, kind: str = "PNG", side: int = 48) -> bytes:
+    """A picture with some structure, so that embeddings of different seeds differ."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((side, side + seed % 5), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def tar_bytes(entries: Entries) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def entries_of(first: int, count: int) -> Entries:
+    """Samples of an image and a caption, in three formats, with keys that start anew in every shard."""
+    kinds = ("PNG", "JPEG", "WEBP")
+    return [
+        entry
+        for index in range(count)
+        for entry in [
+            (f"{index:04d}.{kinds[index % 3].lower()}", picture(first + index, kinds[index % 3])),
+            (f"{index:04d}.txt", f"caption of {first + index}".encode()),
+        ]
+    ]
+
+
+def write_data(folder: Path) -> None:
+    """`folder/target/*.png` (9) and `folder/pool-{0..3}.tar` (10 + 36 + 6 + 8 samples, one of them damaged)."""
+    (folder / "target" / "deep").mkdir(parents=True)
+    for number in range(9):
+        inside = "deep/" if number % 2 else ""
+        (folder / "target" / f"{inside}{number}.png").write_bytes(picture(number))
+    shards = [entries_of(100, 10), entries_of(200, 36), entries_of(300, 6), entries_of(400, 8)]
+    shards[0][4] = ("0002.png", b"\x89PNG\r\n\x1a\n and nothing more")
+    # Equal images in two shards: equal scores, whose order is that of their ids.
+    shards[3][2] = ("0001.png", picture(205, "PNG"))
+    shards[1][2] = ("0001.png", picture(205, "PNG"))
+    for number, entries in enumerate(shards):
+        (folder / f"pool-{number}.tar").write_bytes(tar_bytes(entries))
+
+
+def copy_tree(url: str, target: str) -> None:
+    """Copy every file below a URL."""
+    for name, _ in storage.list_tree(url):
+        storage.write_bytes(storage.join(target, name), storage.read_bytes(storage.join(url, name)))
+
+
+# ---- comparisons
+
+
+def files_of(out: str) -> dict[str, bytes]:
+    """What must be the same bytes: all files but run.json; of done-marks their names, since they hold times."""
+    found = {name: storage.read_bytes(storage.join(out, name)) for name, _ in storage.list_tree(out)}
+    found.pop("run.json")
+    return {name: b"" if "/done/" in name else data for name, data in found.items()}
+
+
+def differing(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> list[str]:
+    """Names of files that are not in both, or not the same."""
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+def assert_same_bytes(out: str, reference: str) -> None:
+    assert differing(files_of(out), files_of(reference)) == []
+
+
+def ledger(out: str) -> list[dict[str, Any]]:
+    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(out, "quarantine.parquet")))).to_pylist()
+
+
+def table(out: str, *names: str) -> list[dict[str, Any]]:
+    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(out, *names)))).to_pylist()
+
+
+def packed_samples(out: str) -> dict[str, list[dict[str, bytes]]]:
+    """Output shard -> its samples in order, each as extension -> bytes, by Python's own reader."""
+    shards: dict[str, list[dict[str, bytes]]] = {}
+    for name in storage.list_names(storage.join(out, "shards")):
+        if not name.endswith(".tar"):
+            continue
+        samples: dict[str, dict[str, bytes]] = {}
+        with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(storage.join(out, "shards", name)))) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                file = tar.extractfile(member)
+                assert file is not None
+                samples.setdefault(key, {})[extension] = file.read()
+        shards[name] = list(samples.values())
+    return shards
+
+
+def inodes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Relative path -> (inode, mtime) of every file: tells a rewritten file from one that was left alone."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def temporaries(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(f"*{storage.TEMPORARY}*")]
+
+
+# ---- executors
+
+
+class Reversed(InProcessExecutor):
+    """Runs the last task first."""
+
+    def map(self, stage: Any, tasks: Iterable[Any], **settings: Any) -> Any:
+        numbered = [Task(number, task) for number, task in enumerate(tasks)]
+        return super().map(stage, reversed(numbered), **settings)
+
+
+class Interrupted(InProcessExecutor):
+    """Ctrl-C after every single outcome."""
+
+    def map(self, stage: Any, tasks: Iterable[Any], **settings: Any) -> Any:
+        for outcome in super().map(stage, tasks, **settings):
+            yield outcome
+            raise KeyboardInterrupt
+
+
+class CountsTasks(InProcessExecutor):
+    """Remembers the payloads of all tasks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.payloads: list[Any] = []
+
+    def map(self, stage: Any, tasks: Iterable[Any], **settings: Any) -> Any:
+        tasks = list(tasks)
+        self.payloads += tasks
+        return super().map(stage, tasks, **settings)
+
+    @property
+    def embedded(self) -> list[str]:
+        """Last piece of the name of every source that was embedded."""
+        return [task.source.name.rpartition("/")[2] for task in self.payloads if isinstance(task, EmbedTask)]
+
+    @property
+    def packed(self) -> int:
+        return len(self.payloads) - len(self.embedded)
+
+
+def _die(*arguments: object, **settings: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingEmbedStage(EmbedStage):
+    """The worker dies over one part of the pool, when its array and metadata stand and its done-mark does not."""
+
+    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        embed = super().open(context)
+
+        def embed_or_die(task: Task[EmbedTask]) -> DoneMark:
+            if task.payload.source.name.endswith("pool-1.tar") and not task.attempt:
+                PartStore.mark = _die  # type: ignore[method-assign]
+            return embed(task)
+
+        return embed_or_die
+
+
+class DyingPackStage(PackStage):
+    """The worker dies over one output shard, when its tar stands and its done-mark does not."""
+
+    def open(self, context: WorkerContext) -> Any:
+        pack = super().open(context)
+
+        def pack_or_die(task: Task[Any]) -> Any:
+            if task.number == 1 and not task.attempt:
+                pq.write_table = _die
+            return pack(task)
+
+        return pack_or_die
+
+
+# ---- a server that can hold a shard back
+
+
+class ShardServer:
+    """Serves a folder on loopback. A shard may be held back, or fail, when its data is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.held = ""
+        self.failing = ""
+        self.reached = threading.Event()
+        self.released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Hold back `name`; `reached` says that someone waits for it. Released at the end, or by `released`."""
+        self.reached.clear()
+        self.released.clear()
+        self.held = name
+        try:
+            yield
+        finally:
+            self.held = ""
+            self.released.set()
+
+    @contextmanager
+    def failing_at(self, name: str) -> Iterator[None]:
+        """Answer 500 to whoever wants the data of `name`."""
+        self.failing = name
+        try:
+            yield
+        finally:
+            self.failing = ""
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            self._answer(with_data=False)
+
+        def do_GET(self) -> None:
+            self._answer(with_data=True)
+
+        def _answer(self, with_data: bool) -> None:
+            name = self.path.lstrip("/")
+            path = server.folder / name
+            if not path.is_file():
+                return self._reply(404, b"", 0, with_data)
+            data, asked = path.read_bytes(), self.headers.get("Range")
+            start, end = 0, len(data)
+            if asked:
+                first, _, last = asked.removeprefix("bytes=").partition("-")
+                start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
+            # Eight bytes are the look at the format, before work starts.
+            if with_data and end - start > 8:
+                if name == server.failing:
+                    return self._reply(500, b"", 0, with_data)
+                if name == server.held:
+                    server.reached.set()
+                    server.released.wait(PATIENCE)
+            self._reply(206 if asked else 200, data[start:end], len(data), with_data, start)
+
+        def _reply(self, status: int, data: bytes, total: int, with_data: bool, start: int = 0) -> None:
+            try:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Accept-Ranges", "bytes")
+                self.send_header("ETag", f'"{hashlib.md5(self.path.encode()).hexdigest()}"')
+                if status == 206:
+                    self.send_header("Content-Range", f"bytes {start}-{start + len(data) - 1}/{total}")
+                self.end_headers()
+                if with_data:
+                    self.wfile.write(data)
+            except OSError:
+                self.close_connection = True  # whoever asked was killed
+
+    return Handler
+
+
+# ---- drivers in processes of their own
+
+
+@dataclass
+class Driver:
+    """The command in a process group of its own."""
+
+    process: subprocess.Popen[str]
+
+    @property
+    def workers(self) -> list[int]:
+        return [pid for pid in children(self.process.pid) if "spawn_main" in command_line(pid)]
+
+    def signal_group(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def wait(self) -> tuple[int, str]:
+        _, error = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, error
+
+
+@contextmanager
+def driver(arguments: list[str], **environment: str) -> Iterator[Driver]:
+    """Start `curator ARGUMENTS`; whatever is left of it is killed at the end."""
+    paths = os.pathsep.join(str(ROOT / name) for name in ("", "pipelines", "ssl"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "curator_pipelines", *arguments],
+        env=os.environ | {"PYTHONPATH": paths} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Driver(process)
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.communicate()
+
+
+def curator(arguments: list[str], **environment: str) -> tuple[int, str]:
+    """Run `curator ARGUMENTS` to its end: exit code and what it said on stderr."""
+    with driver(arguments, **environment) as started:
+        return started.wait()
+
+
+def flags(**values: object) -> list[str]:
+    """Settings as flags."""
+    words: list[str] = []
+    for name, value in values.items():
+        flag = "--" + name.replace("_", "-")
+        for one in value if isinstance(value, list) else [value]:
+            if value is True:
+                words.append(flag)
+            elif name == "max_bad":
+                words += [flag, f"{100 * float(str(one)):g}%"]
+            else:
+                words += [flag, str(one)]
+    return words
+
+
+def children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+# ---- ready embeddings
+
+
+def write_ready(
+    folder: Path, arrays: list[np.ndarray], prefix: str = "k", extra: dict[str, list[str]] | None = None
+) -> str:
+    """clip-retrieval's layout: one array a file, with whatever columns its metadata has beside `image_path`."""
+    (folder / "img_emb").mkdir(parents=True)
+    (folder / "metadata").mkdir()
+    for number, array in enumerate(arrays):
+        np.save(folder / "img_emb" / f"img_emb_{number:04d}.npy", array)
+        keys = [f"{prefix}{number}-{row}" for row in range(len(array))]
+        columns = pa.table({"caption": [f"of {key}" for key in keys], "image_path": keys})
+        pq.write_table(columns, folder / "metadata" / f"metadata_{number:04d}.parquet")
+    return str(folder)
+
+
+def line_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Shard's file name, key and reason of a ledger row."""
+    return row["shard"].rpartition("/")[2], row["key"], row["reason"]
+
+
+def remove(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
