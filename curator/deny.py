@@ -86,16 +86,21 @@ def read_deny_list(url: str) -> DenyList:
 
 
 def _parquet(data: bytes, url: str) -> list[tuple[str, str]]:
-    table = pq.read_table(pa.BufferReader(data))
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except pa.ArrowException as error:
+        raise InputError(f"--deny {url}: neither text nor parquet") from error
     if "key" not in table.column_names:
         raise InputError(f"--deny {url}: no column 'key' in this parquet file")
+    # Keys are texts, and a table of other tools may hold them as numbers.
+    keys = table["key"].cast(pa.string()).to_pylist()
     shards = table["shard"].to_pylist() if "shard" in table.column_names else [None] * table.num_rows
-    return [(shard or "", key) for shard, key in zip(shards, table["key"].to_pylist(), strict=True)]
+    return [(shard or "", key) for shard, key in zip(shards, keys, strict=True) if key is not None]
 
 
 def _text(data: bytes, url: str) -> list[tuple[str, str]]:
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"--deny {url}: neither text nor parquet") from error
     kept = [line for line in lines if line.strip() and not line.startswith("#")]

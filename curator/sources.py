@@ -10,6 +10,7 @@ from typing import Literal
 from curator import schemas, storage
 from curator.errors import InputError
 from curator.shards.folder import folder_stat, list_images
+from curator.shards.tar import begins_like_tar
 from curator.storage import Stat
 from curator.urls import expand, public_name
 
@@ -24,6 +25,8 @@ COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
 }
+IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+HEAD = 512  # a tar's first header
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ def _head(url: str, size: int) -> bytes:
         return b""  # object stores refuse a range of nothing
     if storage.is_local(url):
         with open(storage.local_path(url), "rb") as file:
-            return file.read(8)
-    return storage.read_range(url, 0, 8)
+            return file.read(HEAD)
+    return storage.read_range(url, 0, HEAD)
 
 
 def _refuse_other_formats(url: str, head: bytes, flag: str) -> None:
@@ -128,8 +131,13 @@ def _refuse_other_formats(url: str, head: bytes, flag: str) -> None:
                 f"{flag}: {name} is compressed ({tool}); shards must be plain tars, since single samples "
                 f"are read from them: decompress it first"
             )
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")):
+    if begins_like_tar(head):
+        return
+    if head.startswith(IMAGES):
         raise InputError(f"{flag}: {name} is an image, not a shard; give the folder that holds it")
+    # What is called a tar and is none was damaged: that is the ledger's business, and no reason to refuse a pool.
+    if not name.partition("?")[0].endswith(".tar"):
+        raise InputError(f"{flag}: {name} is no tar; give shards, or @{name} if it is a list of URLs")
 
 
 def _embeddings(url: str) -> list[Source]:

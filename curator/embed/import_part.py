@@ -10,20 +10,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator import schemas, storage
-from curator.errors import CuratorError, Reason
+from curator.errors import CuratorError, InputError, Reason
 from curator.parts import DoneMark, PartStore
 from curator.sources import Source
 from curator.types import LedgerLine
 
-__all__ = ["import_part", "ready_shape"]
+__all__ = ["check_ready", "import_part", "ready_shape"]
 
 
 def ready_shape(source: Source) -> tuple[int, int]:
     """Rows and columns of a ready array, from its header alone.
 
     Raises:
-        CuratorError: it is not a two-dimensional fp16 or fp32 array.
+        InputError: it is not a two-dimensional fp16 or fp32 array.
     """
+    rows, dim, _ = _read_header(source)
+    return rows, dim
+
+
+def _read_header(source: Source) -> tuple[int, int, int]:
+    """Rows, columns and the bytes that the whole file must have."""
     head = storage.read_range(source.url, 0, 4096)
     try:
         stream = io.BytesIO(head)
@@ -31,10 +37,34 @@ def ready_shape(source: Source) -> tuple[int, int]:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except ValueError as error:
-        raise CuratorError(f"{source.url} is no npy array: {error}") from error
+        raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
     if len(shape) != 2 or fortran or dtype not in (np.float16, np.float32):
-        raise CuratorError(f"{source.url} holds {dtype} {shape}; needed are fp16 or fp32 rows (n, dim)")
-    return int(shape[0]), int(shape[1])
+        raise InputError(f"{source.url} holds {dtype} {shape}; needed are fp16 or fp32 rows (n, dim)")
+    return int(shape[0]), int(shape[1]), stream.tell() + dtype.itemsize * shape[0] * shape[1]
+
+
+def check_ready(source: Source) -> None:
+    """Check another tool's array and metadata as far as it goes without reading them.
+
+    Raises:
+        InputError: the array was cut; the metadata are no parquet file, have no column `image_path`, or
+            another number of rows.
+    """
+    if source.kind != "embeddings":
+        return
+    rows, _, needed = _read_header(source)
+    # Not source.stat: of another run's part, that is the state of what it was made from.
+    if (size := storage.stat(source.url).size) < needed:
+        raise InputError(f"{source.url} is cut: it has {size} bytes of {needed}; write it anew")
+    try:
+        with storage.open_stream(source.metadata) as stream, pq.ParquetFile(stream) as file:
+            names, described = file.schema_arrow.names, file.metadata.num_rows
+    except pa.ArrowException as error:
+        raise InputError(f"{source.metadata} is no parquet file ({' '.join(str(error).split())})") from error
+    if "image_path" not in names:
+        raise InputError(f"{source.metadata} has no column image_path (it has {', '.join(names)})")
+    if rows != described:
+        raise InputError(f"{source.url} has {rows} rows and {source.metadata} {described}: they do not fit together")
 
 
 def import_part(source: Source, store: PartStore, part: int, identity: str) -> DoneMark:
@@ -90,9 +120,6 @@ def _metadata(source: Source, part: int) -> pa.Table:
         number = pa.array(np.full(table.num_rows, part, np.int32))
         return table.set_column(2, table.schema.field("part"), number)
     foreign = pq.read_table(io.BytesIO(storage.read_bytes(source.metadata)))
-    if "image_path" not in foreign.column_names:
-        found = ", ".join(foreign.column_names)
-        raise CuratorError(f"{source.metadata} has no column image_path (it has {found})")
     rows = foreign.num_rows
     columns: dict[str, pa.Array] = {field.name: pa.nulls(rows, field.type) for field in schemas.METADATA}
     columns["image_path"] = foreign["image_path"].cast(pa.string()).combine_chunks()

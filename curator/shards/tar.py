@@ -14,7 +14,7 @@ from typing import BinaryIO
 from curator.errors import Reason
 from curator.types import LedgerLine, Member, RawSample
 
-__all__ = ["read_samples"]
+__all__ = ["begins_like_tar", "read_samples"]
 
 BLOCK = 512
 ZEROS = bytes(BLOCK)
@@ -84,6 +84,11 @@ def read_samples(
     for entry in _Tar(stream, keep).entries():
         yield from grouper.add(entry)
     yield from grouper.finish()
+
+
+def begins_like_tar(head: bytes) -> bool:
+    """True if a file that begins with these 512 bytes can be a tar: a sound header, or an end mark."""
+    return len(head) >= BLOCK and (head[:BLOCK] == ZEROS or _parse(head[:BLOCK]) is not None)
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -319,10 +324,8 @@ def _number(field: bytes) -> int | None:
     if field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
     text = field.strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        return None
+    # int() alone would take signs and underscores, too.
+    return None if text.strip(b"01234567") else int(text or b"0", 8)
 
 
 def _parse(block: bytes) -> _Header | None:

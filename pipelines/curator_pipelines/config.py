@@ -54,7 +54,7 @@ def parse_budget(text: str) -> Budget:
         share = float(match[1]) / 100
         if share > 0:
             return Budget(share=share)
-    elif text.isdigit() and int(text) > 0:
+    elif text.isdecimal() and int(text) > 0:
         return Budget(count=int(text))
     elif (number := _float(text)) is not None and 0 < number < 1:
         raise InputError(
@@ -217,13 +217,13 @@ C = TypeVar("C", bound=BaseModel)
 
 
 def build(model: type[C], values: dict[str, Any]) -> C:
-    """Check values against a model; None means the default.
+    """Check values against a model; None means the default, as does an empty list (a flag never given).
 
     Raises:
         InputError: one line about the first value that does not fit.
     """
     try:
-        return model.model_validate({name: value for name, value in values.items() if value is not None})
+        return model.model_validate({name: value for name, value in values.items() if value not in (None, (), [])})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "config"

@@ -6,11 +6,11 @@ import io
 from typing import Any
 
 import numpy as np
-from curator.images.decode import decode_image
 from PIL import Image, ImageDraw
 
 from curator import storage
 from curator.errors import InputError, SampleError
+from curator.images.decode import decode_image
 from curator.parts import PartStore
 from curator.selection import exact_scores
 from curator_pipelines.jobs.choose import load_choice

@@ -56,8 +56,12 @@ class RunDirectory:
             record: dict[str, Any] = json.loads(storage.read_bytes(self.path("run.json")))
         except FileNotFoundError:
             return {}
+        except NotADirectoryError as error:
+            raise InputError(f"{self.url} is a file, not a directory: give another --out") from error
         except ValueError as error:
-            raise InputError(f"{self.path('run.json')} is damaged: {error}") from error
+            raise InputError(f"{self.path('run.json')} is damaged ({error}): give another --out") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{self.path('run.json')} is not curator's: give another --out")
         if record.get("version") != FORMAT_VERSION:
             raise InputError(
                 f"{self.url} was written by another format version ({record.get('version')}; this curator "

@@ -61,6 +61,7 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
             preprocessing that cannot be reproduced.
     """
     import torch
+
     from curator.encoders.agreement import MIN_AGREEMENT, check_agreement
     from curator.encoders.load import load_encoder
 
@@ -144,8 +145,11 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
     """
     found: dict[str, Any] | None = None
     for run in sorted({_run_of(source) for source in sources if source.kind == "part"}):
-        record = json.loads(storage.read_bytes(storage.join(run, "run.json")))
-        recorded = record["identities"].get("pool") or record["identities"].get("target")
+        try:
+            identities = json.loads(storage.read_bytes(storage.join(run, "run.json")))["identities"]
+        except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{run}/pool is no run's pool: {run}/run.json cannot be read; embed it again") from error
+        recorded = identities.get("pool") or identities.get("target") or {}
         identity = {name: recorded.get(name) for name in IDENTITY}
         if found is not None and found != identity:
             raise InputError(f"{run}/pool was embedded by another encoder than the other runs given")

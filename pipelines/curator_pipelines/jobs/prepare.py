@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from curator import storage
+from curator.embed.import_part import check_ready, ready_shape
 from curator.encoders.spec import parse_spec
-
-from curator.embed.import_part import ready_shape
 from curator.errors import InputError
 from curator.sources import Source, find_sources
 from curator.urls import absolute
@@ -135,9 +136,11 @@ def _encoding_of(sources: Sequence[Source], main: Encoding | None) -> Encoding:
     else:
         identity = foreign or {"ready": "embeddings"}
         encoding = Encoding(None, identity, ready_shape(ready[0])[1], "cpu", "none", "ready embeddings")
-    for source in ready:
-        if (dim := ready_shape(source)[1]) != encoding.dim:
-            raise InputError(f"{source.url} has {dim} dimensions, {encoding.dim} are needed beside it")
+    with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
+        for source, (_, dim) in zip(ready, threads.map(ready_shape, ready), strict=True):
+            if dim != encoding.dim:
+                raise InputError(f"{source.url} has {dim} dimensions, {encoding.dim} are needed beside it")
+        list(threads.map(check_ready, ready))
     return encoding
 
 

@@ -65,8 +65,8 @@ class EmbedStage:
 
     def _build(self, context: WorkerContext) -> Encoder:
         import torch
-        from curator.encoders.load import load_encoder
 
+        from curator.encoders.load import load_encoder
         from curator.errors import CuratorError
 
         torch.set_num_threads(context.cpus)

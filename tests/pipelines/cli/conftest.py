@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,14 @@ class Ran:
     err: str
 
 
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker processes: these tests are about what commands say."""
-    monkeypatch.setattr("curator_pipelines.jobs.prepare.make_executor", lambda workers, device: InProcessExecutor())
-    monkeypatch.setattr("curator_pipelines.jobs.pack.LocalExecutor", lambda workers: InProcessExecutor())
+@pytest.fixture(autouse=True, scope="module")
+def in_process() -> Iterator[None]:
+    """No worker processes and no check of the preprocessing: these tests are about what commands say."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curator_pipelines.jobs.prepare.make_executor", lambda workers, device: InProcessExecutor())
+        patch.setattr("curator_pipelines.jobs.pack.LocalExecutor", lambda workers: InProcessExecutor())
+        patch.setattr("curator.encoders.agreement.check_agreement", lambda encoder, images: 1.0)
+        yield
 
 
 @pytest.fixture
@@ -63,21 +66,39 @@ def curator(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A folder with `target/` (5 photos) and `pool-0.tar`, `pool-1.tar` (8 samples each)."""
-    (tmp_path / "target").mkdir()
+    return make_data(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished_data(tmp_path_factory: pytest.TempPathFactory, in_process: None) -> Path:
+    """The same with a finished `run/` of 3 samples, shared by a module: leave it as you found it."""
+    root = make_data(tmp_path_factory.mktemp("finished"))
+    assert run([str(word) for word in select_words(root, "--budget", 3)]) == 0
+    return root
+
+
+def make_data(root: Path) -> Path:
+    (root / "target").mkdir()
     for index in range(5):
-        (tmp_path / "target" / f"{index}.jpg").write_bytes(make_image(index))
+        (root / "target" / f"{index}.jpg").write_bytes(make_image(index))
     for shard in range(2):
         files = [(f"{index:03d}.jpg", make_image(100 * (shard + 1) + index)) for index in range(8)]
-        make_tar(tmp_path / f"pool-{shard}.tar", files)
-    return tmp_path
+        make_tar(root / f"pool-{shard}.tar", files)
+    return root
+
+
+def select_words(root: Path, *words: object, pool: str = "pool-{0..1}.tar", target: str = "target") -> list[object]:
+    where = ["--target", root / target, "--pool", root / pool, "--out", root / "run"]
+    return ["select", *where, *ENCODER, "--clusters", 3, *words]
 
 
 @pytest.fixture
 def select(curator: Callable[..., Ran], data: Path) -> Callable[..., Ran]:
     """`curator select` on the data, with these words behind; later ones win over the defaults."""
+    return lambda *words, **where: curator(*select_words(data, *words, **where))
 
-    def call(*words: object, pool: str = "pool-{0..1}.tar", target: str = "target") -> Ran:
-        where = ["--target", data / target, "--pool", data / pool, "--out", data / "run"]
-        return curator("select", *where, *ENCODER, "--clusters", 3, *words)
 
-    return call
+@pytest.fixture
+def again(curator: Callable[..., Ran], finished_data: Path) -> Callable[..., Ran]:
+    """As `select`, on the data of the finished run."""
+    return lambda *words, **where: curator(*select_words(finished_data, *words, **where))

@@ -165,9 +165,7 @@ def test_the_default_encoder_says_to_name_another(curator: Select, no: Callable[
 
 
 @pytest.mark.parametrize("content", [None, b"no tensors"])
-def test_weights_that_cannot_be_read(
-    select: Select, no: Callable[..., str], data: Path, content: bytes | None
-) -> None:
+def test_weights_that_cannot_be_read(select: Select, no: Callable[..., str], data: Path, content: bytes | None) -> None:
     if content is not None:
         (data / "w.pt").write_bytes(content)
     no(select("--weights", data / "w.pt"), f"--weights {data / 'w.pt'}")
@@ -251,18 +249,14 @@ def test_a_compressed_tar(
 
 @pytest.mark.parametrize("flag", ["target", "pool"])
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
-def test_an_image_given_as_shard(
-    select: Select, no: Callable[..., str], data: Path, flag: str, format: str
-) -> None:
+def test_an_image_given_as_shard(select: Select, no: Callable[..., str], data: Path, flag: str, format: str) -> None:
     Image.new("RGB", (32, 32)).save(data / "photo.img", format)
     no(select(**{flag: "photo.img"}), f"--{flag}", "photo.img", "image", "folder")
 
 
 @pytest.mark.parametrize("flag", ["target", "pool"])
 @pytest.mark.parametrize("content", [b"pool-0.tar\npool-1.tar\n", b"x" * 5000, b""])
-def test_a_text_given_as_shard(
-    select: Select, no: Callable[..., str], data: Path, flag: str, content: bytes
-) -> None:
+def test_a_text_given_as_shard(select: Select, no: Callable[..., str], data: Path, flag: str, content: bytes) -> None:
     (data / "list.txt").write_bytes(content)
     no(select(**{flag: "list.txt"}), f"--{flag}", str(data / "list.txt"), "no tar", "@")
 
@@ -324,7 +318,8 @@ def test_ready_embeddings_have_nothing_to_pack(select: Select, no: Callable[...,
 
 def test_different_dimensions(select: Select, no: Callable[..., str], data: Path) -> None:
     embeddings(data / "emb", vectors(9, 32))
-    no(select("--manifest-only", pool="emb"), "different dimensions (32 and 64)")
+    embeddings(data / "photos", vectors(9, 64))
+    no(select("--manifest-only", pool="emb", target="photos"), "different dimensions (32 and 64)")
 
 
 def test_different_dimensions_within_the_pool(select: Select, no: Callable[..., str], data: Path) -> None:
@@ -333,7 +328,7 @@ def test_different_dimensions_within_the_pool(select: Select, no: Callable[..., 
     (data / "emb" / "metadata" / "metadata_1.parquet").write_bytes(
         (data / "emb" / "metadata" / "metadata_0.parquet").read_bytes()
     )
-    no(select("--manifest-only", pool="emb"), "img_emb_1.npy", "32 dimensions", "64")
+    no(select("--manifest-only", pool="emb", target="emb"), "img_emb_1.npy", "32 dimensions", "64")
 
 
 def whole_npy(array: np.ndarray) -> bytes:
@@ -358,75 +353,82 @@ def test_arrays_that_cannot_be_used(
 ) -> None:
     embeddings(data / "emb", vectors(9, 64))
     (data / "emb" / "img_emb" / "img_emb_0.npy").write_bytes(content)
-    no(select("--manifest-only", pool="emb"), "img_emb_0.npy", word)
+    no(select("--manifest-only", pool="emb", target="emb"), "img_emb_0.npy", word)
 
 
 def test_metadata_of_other_length(select: Select, no: Callable[..., str], data: Path) -> None:
     embeddings(data / "emb", vectors(9, 64), rows=8)
-    no(select("--manifest-only", pool="emb"), "img_emb_0.npy", "9 rows", "metadata_0.parquet", "8")
+    no(select("--manifest-only", pool="emb", target="emb"), "img_emb_0.npy", "9 rows", "metadata_0.parquet", "8")
 
 
 def test_metadata_without_keys(select: Select, no: Callable[..., str], data: Path) -> None:
     embeddings(data / "emb", vectors(9, 64), column="url")
-    no(select("--manifest-only", pool="emb"), "metadata_0.parquet", "image_path", "url")
+    no(select("--manifest-only", pool="emb", target="emb"), "metadata_0.parquet", "image_path", "url")
 
 
 def test_metadata_that_is_no_parquet(select: Select, no: Callable[..., str], data: Path) -> None:
     embeddings(data / "emb", vectors(9, 64))
     (data / "emb" / "metadata" / "metadata_0.parquet").write_bytes(b"nothing")
-    no(select("--manifest-only", pool="emb"), "metadata_0.parquet", "parquet")
+    no(select("--manifest-only", pool="emb", target="emb"), "metadata_0.parquet", "parquet")
 
 
 def test_metadata_that_is_missing(select: Select, no: Callable[..., str], data: Path) -> None:
     embeddings(data / "emb", vectors(9, 64))
     (data / "emb" / "metadata" / "metadata_0.parquet").unlink()
-    no(select("--manifest-only", pool="emb"), "img_emb_0.npy", "metadata_0.parquet")
+    no(select("--manifest-only", pool="emb", target="emb"), "img_emb_0.npy", "metadata_0.parquet")
 
 
 # OUT.
 
 
 @pytest.fixture
-def made(select: Select, data: Path) -> Iterator[Path]:
+def made(finished_data: Path) -> Iterator[Path]:
     """A finished OUT, which no refused command may touch."""
-    assert select("--budget", 3).code == 0
-    before = snapshot(data / "run")
-    yield data / "run"
-    assert snapshot(data / "run") == before
+    before = snapshot(finished_data / "run")
+    yield finished_data / "run"
+    assert snapshot(finished_data / "run") == before
 
 
-def test_an_out_of_another_encoder(select: Select, made: Path) -> None:
-    ran = select("--budget", 3, "--encoder", "timm:test_resnet")
+def test_an_out_of_another_encoder(again: Select, made: Path) -> None:
+    ran = again("--budget", 3, "--encoder", "timm:test_resnet")
     refused(ran, str(made), "different run", "timm:test_vit", "timm:test_resnet", "--out", "--redo")
 
 
-def test_an_out_of_another_target(select: Select, made: Path, data: Path) -> None:
-    (data / "other").mkdir()
-    (data / "other" / "x.png").write_bytes(next((data / "target").iterdir()).read_bytes())
-    refused(select("--budget", 3, target="other"), str(made), "different run", str(data / "target"), "--redo target")
+def test_an_out_of_another_target(again: Select, made: Path, finished_data: Path) -> None:
+    (finished_data / "other").mkdir()
+    (finished_data / "other" / "x.jpg").write_bytes((finished_data / "target" / "0.jpg").read_bytes())
+    ran = again("--budget", 3, target="other")
+    refused(ran, str(made), "different run", str(finished_data / "target"), "--redo target")
 
 
-def test_an_out_of_a_target_that_changed(select: Select, made: Path, data: Path) -> None:
-    (data / "target" / "0.jpg").unlink()
-    refused(select("--budget", 3), "different run", str(data / "target"), "changed", "--redo target")
+def test_an_out_of_a_target_that_changed(again: Select, made: Path, finished_data: Path) -> None:
+    added = finished_data / "target" / "new.jpg"
+    added.write_bytes((finished_data / "target" / "0.jpg").read_bytes())
+    ran = again("--budget", 3)
+    added.unlink()
+    refused(ran, "different run", str(finished_data / "target"), "changed", "--redo target")
 
 
-def test_an_out_of_a_shard_that_changed(select: Select, made: Path, data: Path) -> None:
-    os.utime(data / "pool-1.tar", ns=(1, 1))
-    refused(select("--budget", 3), "different run", str(data / "pool-1.tar"), "changed", "--redo pool")
+def test_an_out_of_a_shard_that_changed(again: Select, made: Path, finished_data: Path) -> None:
+    shard = finished_data / "pool-1.tar"
+    before = shard.stat().st_mtime_ns
+    os.utime(shard, ns=(1, 1))
+    ran = again("--budget", 3)
+    os.utime(shard, ns=(before, before))
+    refused(ran, "different run", str(shard), "changed", "--redo pool")
 
 
-def test_an_out_of_more_shards(select: Select, made: Path, data: Path) -> None:
-    ran = select("--budget", 3, pool="pool-1.tar")
-    refused(ran, "different run", str(data / "pool-0.tar"), "not given now", "--out", "--redo pool")
+def test_an_out_of_more_shards(again: Select, made: Path, finished_data: Path) -> None:
+    ran = again("--budget", 3, pool="pool-1.tar")
+    refused(ran, "different run", str(finished_data / "pool-0.tar"), "not given now", "--out", "--redo pool")
 
 
-def test_an_out_of_another_min_side(select: Select, made: Path) -> None:
-    refused(select("--budget", 3, "--min-side", 10), "different run", "min_side", "10")
+def test_an_out_of_another_min_side(again: Select, made: Path) -> None:
+    refused(again("--budget", 3, "--min-side", 10), "different run", "min_side", "10")
 
 
-def test_a_pool_inside_out(select: Select, made: Path) -> None:
-    refused(select("--budget", 3, pool="run/pool"), "--pool", str(made), "inside", "another --out")
+def test_a_pool_inside_out(again: Select, made: Path) -> None:
+    refused(again("--budget", 3, pool="run/pool"), "--pool", str(made), "inside", "another --out")
 
 
 @pytest.mark.parametrize("name", ["pool", "target", "selection", "shards", "index"])
