@@ -73,33 +73,19 @@ QUARANTINE = _schema(
         ("detail", pa.string()),
     ],
 )
-SELECTED = _schema(
-    "selected",
-    [
-        ("id", pa.int64()),
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("score", pa.float32()),
-        ("centroid", pa.int32()),
-        ("round", pa.int32()),
-    ],
-)
+CHOICE = [
+    ("id", pa.int64()),
+    ("shard", pa.string()),
+    ("key", pa.string()),
+    ("score", pa.float32()),
+    ("centroid", pa.int32()),
+    ("round", pa.int32()),
+]
+SELECTED = _schema("selected", CHOICE)
+EXCLUDED = _schema("excluded", [*CHOICE, ("reason", pa.string()), ("because", pa.string())])
 ROUNDS = _schema(
     "rounds",
     [("round", pa.int32()), ("mean_score", pa.float64()), ("ratio", pa.float64()), ("picked", pa.int64())],
-)
-EXCLUDED = _schema(
-    "excluded",
-    [
-        ("id", pa.int64()),
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("score", pa.float32()),
-        ("centroid", pa.int32()),
-        ("round", pa.int32()),
-        ("reason", pa.string()),
-        ("because", pa.string()),
-    ],
 )
 MANIFEST = _schema(
     "manifest",

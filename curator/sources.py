@@ -26,7 +26,6 @@ COMPRESSED = {
     b"\x04\x22\x4d\x18": "lz4",
 }
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
-HEAD = 512  # a tar's first header
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,29 +114,40 @@ def _tars(urls: list[str], flag: str) -> dict[str, Source]:
 
 
 def _head(url: str, size: int) -> bytes:
+    """As much as it takes to tell the format: a whole header where neither the name nor eight bytes say tar."""
     if not size:
         return b""  # object stores refuse a range of nothing
+    head = _first_bytes(url, 8)
+    plain = _is_called_tar(url) and not head.startswith((*COMPRESSED, *IMAGES))
+    return head if plain else _first_bytes(url, 512)
+
+
+def _first_bytes(url: str, length: int) -> bytes:
     if storage.is_local(url):
         with open(storage.local_path(url), "rb") as file:
-            return file.read(HEAD)
-    return storage.read_range(url, 0, HEAD)
+            return file.read(length)
+    return storage.read_range(url, 0, length)
 
 
 def _refuse_other_formats(url: str, head: bytes, flag: str) -> None:
     name = public_name(url)
+    if begins_like_tar(head):
+        return  # whatever the name of its first member looks like: BMW.jpg, BZh.jpg
     for magic, tool in COMPRESSED.items():
         if head.startswith(magic):
             raise InputError(
                 f"{flag}: {name} is compressed ({tool}); shards must be plain tars, since single samples "
                 f"are read from them: decompress it first"
             )
-    if begins_like_tar(head):
-        return
     if head.startswith(IMAGES):
         raise InputError(f"{flag}: {name} is an image, not a shard; give the folder that holds it")
     # What is called a tar and is none was damaged: that is the ledger's business, and no reason to refuse a pool.
-    if not name.partition("?")[0].endswith(".tar"):
+    if not _is_called_tar(url):
         raise InputError(f"{flag}: {name} is no tar; give shards, or @{name} if it is a list of URLs")
+
+
+def _is_called_tar(url: str) -> bool:
+    return url.partition("?")[0].endswith(".tar")
 
 
 def _embeddings(url: str) -> list[Source]:

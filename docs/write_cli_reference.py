@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from click.testing import CliRunner
+
 from curator_pipelines.cli.main import COMMANDS, cli
 
 REFERENCE = Path(__file__).with_name("cli.md")

@@ -6,19 +6,22 @@ a child process names each sample before it decodes it, and the last name heard 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from curator.shards.read import read_source
 from curator.sources import Source
 from curator.storage import Stat
 from curator.types import RawSample
 
-__all__ = ["find_crashers"]
+__all__ = ["find_crashers", "sound_images"]
 
 
 def find_crashers(source: Source, min_side: int = 0) -> dict[str, str]:
@@ -26,17 +29,29 @@ def find_crashers(source: Source, min_side: int = 0) -> dict[str, str]:
 
     Costs a process start and one pass of reading and decoding, and one more of each for each crasher.
     """
+    return _find({"source": asdict(source), "min_side": min_side})
+
+
+def sound_images(images: Sequence[bytes]) -> list[bytes]:
+    """Those of a few images that may be decoded in this process: they do not crash the decoder.
+
+    Costs a process start, and one more for each image that does.
+    """
+    crashers = _find({"images": [base64.b64encode(image).decode() for image in images]}) if images else {}
+    return [image for number, image in enumerate(images) if str(number) not in crashers]
+
+
+def _find(request: dict[str, Any]) -> dict[str, str]:
     crashers: dict[str, str] = {}
     while True:
-        guilty, status = _run_child(source, min_side, list(crashers))
+        guilty, status = _run_child(request | {"skip": list(crashers)})
         if status == 0 or guilty is None or guilty in crashers:
             return crashers
         crashers[guilty] = f"the decoder died of {_signal_name(status)}"
 
 
-def _run_child(source: Source, min_side: int, skip: list[str]) -> tuple[str | None, int]:
+def _run_child(request: dict[str, Any]) -> tuple[str | None, int]:
     """The last key the child began to decode, and its exit status."""
-    request = {"source": asdict(source), "min_side": min_side, "skip": skip}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
         [sys.executable, "-m", "curator.embed.crashers"],
@@ -68,19 +83,26 @@ def _child() -> None:
     from curator.images.decode import decode_image
 
     request = json.load(sys.stdin)
-    fields = request["source"]
-    source = Source(**(fields | {"stat": Stat(**fields["stat"])}))
-    skip = set(request["skip"])
-    for item in read_source(source, keep=lambda member: member.is_image):
-        if not isinstance(item, RawSample) or item.key in skip:
+    for key, data in _images(request):
+        if key in request["skip"]:
             continue
-        print(json.dumps(item.key), flush=True)
-        image = item.image
-        assert image is not None and image.data is not None
+        print(json.dumps(key), flush=True)
         try:
-            decode_image(image.data, min_side=request["min_side"])
+            decode_image(data, min_side=request.get("min_side", 0))
         except SampleError:
             continue
+
+
+def _images(request: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    if "images" in request:
+        yield from ((str(number), base64.b64decode(image)) for number, image in enumerate(request["images"]))
+        return
+    fields = request["source"]
+    source = Source(**(fields | {"stat": Stat(**fields["stat"])}))
+    for item in read_source(source, keep=lambda member: member.is_image):
+        if isinstance(item, RawSample):
+            assert item.image is not None and item.image.data is not None
+            yield item.key, item.image.data
 
 
 if __name__ == "__main__":

@@ -87,6 +87,28 @@ def test_what_is_no_plain_tar_is_refused_by_its_first_bytes(root, head, word):
     assert url in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["BMW.jpg", "BZhang.jpg", "RIFF.jpg", "GIF8.jpg"])
+@pytest.mark.parametrize("called", ["x.tar", "x"])
+def test_a_tar_whose_first_name_looks_like_a_format(root, name, called):
+    url = storage.join(root, called)
+    storage.write_bytes(url, tar_bytes(name))
+    assert [source.kind for source in find(url)] == ["tar"]
+
+
+def test_what_is_called_a_tar_and_is_none_is_the_readers_business(root):
+    url = storage.join(root, "x.tar")
+    storage.write_bytes(url, b"some text" * 100)
+    assert [source.kind for source in find(url)] == ["tar"]
+
+
+@pytest.mark.parametrize("content", [b"some text" * 100, b"short", b""])
+def test_what_is_neither_called_a_tar_nor_is_one(root, content):
+    url = storage.join(root, "list.txt")
+    storage.write_bytes(url, content)
+    with pytest.raises(InputError, match="is no tar"):
+        find(url)
+
+
 def test_an_empty_tar_is_the_readers_business(root):
     url = storage.join(root, "empty.tar")
     storage.write_bytes(url, b"")

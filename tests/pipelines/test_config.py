@@ -1,7 +1,7 @@
 import pytest
-from curator_pipelines.config import Budget, SelectConfig, build, parse_budget, parse_stop
 
 from curator.errors import InputError
+from curator_pipelines.config import Budget, SelectConfig, build, parse_budget, parse_stop
 
 BASE = {"target": ["t"], "pool": ["p"], "out": "o"}
 
@@ -81,7 +81,9 @@ def test_errors_are_one_line_that_names_the_flag(flags: dict[str, object], messa
 
 
 def test_yaml_values_mean_what_they_say() -> None:
-    config = build(SelectConfig, {"target": "t", "pool": "p", "out": "o", "budget": 1000, "stop": False, "max_bad": "2%"})
+    config = build(
+        SelectConfig, {"target": "t", "pool": "p", "out": "o", "budget": 1000, "stop": False, "max_bad": "2%"}
+    )
     assert config.target == ["t"]
     assert config.limits() == (Budget(1000), None)
     assert config.max_bad == 0.02

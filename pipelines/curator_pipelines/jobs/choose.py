@@ -151,20 +151,8 @@ def _store(
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, centroids.astype(np.float32), version=(1, 0))
         storage.write_bytes(run.path("selection", "centroids.npy"), buffer.getvalue())
-    has_scores, has_rounds = config.selector != "random", config.selector == "simcore"
-    rows = run.pool.rows(selection.ids, ["shard", "image_path"])
-    schemas.write_table(
-        run.path("selection", "selected.parquet"),
-        schemas.SELECTED,
-        {
-            "id": selection.ids,
-            "shard": rows["shard"].combine_chunks(),
-            "key": rows["image_path"].combine_chunks(),
-            "score": _or_null(selection.scores, has_scores),
-            "centroid": _or_null(selection.centroids, has_scores),
-            "round": _or_null(selection.rounds, has_rounds),
-        },
-    )
+    columns = _choice_columns(run, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
+    schemas.write_table(run.path("selection", "selected.parquet"), schemas.SELECTED, columns)
     table = selection.table
     schemas.write_table(
         run.path("selection", "rounds.parquet"),
@@ -176,35 +164,35 @@ def _store(
             "picked": table.picked,
         },
     )
-    _store_excluded(run, selection, has_scores, has_rounds)
+    excluded = selection.excluded
+    columns = _choice_columns(run, config, excluded.ids, excluded.scores, excluded.centroids, excluded.rounds)
+    columns |= {"reason": excluded.reasons, "because": excluded.because}
+    schemas.write_table(run.path("selection", "excluded.parquet"), schemas.EXCLUDED, columns)
     record = _record(config, selection, identity)
     text = json.dumps(record, indent=2)
     storage.write_bytes(run.path("selection", "selection.json"), text.encode())
     return Choice(record, selection.ids, selection.scores, selection.centroids, selection.rounds)
 
 
-def _store_excluded(run: RunDirectory, selection: Selection, has_scores: bool, has_rounds: bool) -> None:
-    excluded = selection.excluded
-    rows = run.pool.rows(excluded.ids, ["shard", "image_path"])
-    schemas.write_table(
-        run.path("selection", "excluded.parquet"),
-        schemas.EXCLUDED,
-        {
-            "id": excluded.ids,
-            "shard": rows["shard"].combine_chunks(),
-            "key": rows["image_path"].combine_chunks(),
-            "score": _or_null(excluded.scores, has_scores),
-            "centroid": _or_null(excluded.centroids, has_scores),
-            "round": _or_null(excluded.rounds, has_rounds),
-            "reason": excluded.reasons,
-            "because": excluded.because,
-        },
-    )
-
-
-def _or_null(values: np.ndarray, known: bool) -> Any:
-    """Columns that a selector does not know are null, not a number that looks like one."""
-    return values if known else [None] * len(values)
+def _choice_columns(
+    run: RunDirectory,
+    config: SelectConfig,
+    ids: np.ndarray,
+    scores: np.ndarray,
+    centroids: np.ndarray,
+    rounds: np.ndarray,
+) -> dict[str, Any]:
+    """The columns of `schemas.CHOICE`. What a selector does not know is null, not a number that looks like one."""
+    rows = run.pool.rows(ids, ["shard", "image_path"])
+    unknown = [None] * len(ids)
+    return {
+        "id": ids,
+        "shard": rows["shard"].combine_chunks(),
+        "key": rows["image_path"].combine_chunks(),
+        "score": unknown if config.selector == "random" else scores,
+        "centroid": unknown if config.selector == "random" else centroids,
+        "round": rounds if config.selector == "simcore" else unknown,
+    }
 
 
 def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -62,18 +63,22 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
     """
     import torch
 
+    from curator.embed.crashers import sound_images
     from curator.encoders.agreement import MIN_AGREEMENT, check_agreement
     from curator.encoders.load import load_encoder
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    encoder = load_encoder(
-        config.encoder,
-        weights=config.weights,
-        device=config.device,
-        precision=config.precision,
-        batch_size=config.batch_size,
-    )
-    if images and (agreement := check_agreement(encoder, images)) < MIN_AGREEMENT:
+    with ThreadPoolExecutor(1) as threads:
+        # An image that crashes the decoder must not take the driver along. Asked while the encoder loads.
+        sound = threads.submit(sound_images, images)
+        encoder = load_encoder(
+            config.encoder,
+            weights=config.weights,
+            device=config.device,
+            precision=config.precision,
+            batch_size=config.batch_size,
+        )
+    if images and (agreement := check_agreement(encoder, sound.result())) < MIN_AGREEMENT:
         raise InputError(
             f"--encoder {config.encoder}: our preprocessing does not give what the model's own gives "
             f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT}); choose another encoder"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
-from PIL import Image
 
 ENCODER = ["--encoder", "timm:test_vit", "--weights", "random", "--precision", "fp32"]
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from curator_pipelines.cli.main import COMMANDS, run
 
 ROOT = Path(__file__).parents[3]

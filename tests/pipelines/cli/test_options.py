@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from curator_pipelines.cli.main import run
 from curator_pipelines.cli.options import _join_words
 

@@ -12,8 +12,6 @@ import pytest
 # pytest's import mode would hide from them.
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest.register_assert_rewrite("jobs_for_tests")
-
 from jobs_for_tests import ENCODER, CountsTasks, ShardServer, write_data
 
 import curator.encoders.load

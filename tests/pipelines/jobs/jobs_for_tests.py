@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,7 +111,8 @@ def differing(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> list[st
 
 
 def assert_same_bytes(out: str, reference: str) -> None:
-    assert differing(files_of(out), files_of(reference)) == []
+    names = differing(files_of(out), files_of(reference))
+    assert not names, f"{out} differs from {reference} in {names}"
 
 
 def ledger(out: str) -> list[dict[str, Any]]:
@@ -276,7 +277,7 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *arguments: object) -> None:
+        def log_message(self, *arguments: object) -> None:
             pass
 
         def do_HEAD(self) -> None:
@@ -357,10 +358,8 @@ def driver(arguments: list[str], **environment: str) -> Iterator[Driver]:
     try:
         yield Driver(process)
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.communicate()
 
 
@@ -386,11 +385,12 @@ def flags(**values: object) -> list[str]:
 
 
 def children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    """Of all threads of a process; threads come and go while we look."""
+    found: list[int] = []
+    for task in sorted(Path(f"/proc/{pid}/task").glob("*/children")):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, task.read_text().split())
+    return found
 
 
 def command_line(pid: int) -> str:
@@ -439,5 +439,3 @@ def line_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
 def remove(*paths: Path) -> None:
     for path in paths:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-

@@ -89,9 +89,7 @@ class TestKilledWorker:
         assert_same_bytes(str(out), str(served_reference))
         assert not temporaries(out)
 
-    def test_in_pack(
-        self, server: ShardServer, served: dict[str, Any], served_reference: Path, selected: Path
-    ) -> None:
+    def test_in_pack(self, server: ShardServer, served: dict[str, Any], served_reference: Path, selected: Path) -> None:
         with server.holding(LAST), driver(["pack", *flags(out=selected, shard_size=6, seed=3)]) as started:
             until(server.reached.is_set, "the worker reads the last shard")
             (worker,) = started.workers

@@ -270,7 +270,7 @@ class TestRefused:
     def test_a_directory_that_is_not_ours(self, run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
         (tmp_path / "shards").mkdir()
 
-        with pytest.raises(InputError, match="holds 'shards' but no run.json"):
+        with pytest.raises(InputError, match=r"holds 'shards' but no run\.json"):
             run(out=str(tmp_path), **settings)
 
         assert not list((tmp_path / "shards").iterdir())
@@ -285,9 +285,7 @@ class TestRefused:
 
         assert inodes(out) == before
 
-    def test_ready_embeddings_of_another_width(
-        self, run: Run, settings: dict[str, Any], tmp_path: Path
-    ) -> None:
+    def test_ready_embeddings_of_another_width(self, run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
         rows = np.ones((5, 8), np.float32)
         pool = write_ready(tmp_path / "ready", [rows])
 
