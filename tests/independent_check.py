@@ -21,7 +21,8 @@ for d in range(rows.shape[1]):  # summed over dimensions in index order
     squares += rows[:, d] ** 2
 scores = (dots / np.sqrt(squares)[:, None]).astype(np.float32)
 
-run = json.load(open(f"{out}/run.json"))["config"]
+with open(f"{out}/run.json") as file:
+    run = json.load(file)["config"]
 found = pq.read_table(f"{out}/selection/selected.parquet").to_pydict()
 stop = None if run["stop"] == "off" or (run["budget"] and not run["stop"]) else float(run["stop"] or 0.95)
 budget = len(found["id"]) if run["budget"] else None

@@ -41,7 +41,7 @@ def test_stop(text: str, stop: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["0", "1.5", "-1", "95%", "never"])
 def test_a_stop_rule_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="0.95, or off"):
+    with pytest.raises(InputError, match=r"0\.95, or off"):
         parse_stop(text)
 
 

@@ -174,8 +174,8 @@ def test_a_header_overwritten_whole_costs_one_line_at_its_place() -> None:
 def test_tarfile_is_silent_where_we_are_not() -> None:
     data = bytearray(make_tar(ABC))
     data[header_of(bytes(data), "b.jpg") + 150] ^= 0xFF
-    names = tarfile.open(fileobj=io.BytesIO(bytes(data))).getnames()
-    assert names == ["a.jpg", "a.json"]  # and not a word about the rest
+    with tarfile.open(fileobj=io.BytesIO(bytes(data))) as tar:
+        assert tar.getnames() == ["a.jpg", "a.json"]  # and not a word about the rest
 
 
 def test_bytes_after_the_end_mark_are_read_when_they_are_a_tar() -> None:

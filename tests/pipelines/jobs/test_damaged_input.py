@@ -1,4 +1,4 @@
-"""One pool with every kind of damage: good samples are used, every bad one is in the ledger, and the accounts balance."""
+"""One pool with every kind of damage: good samples are used, bad ones are in the ledger, accounts balance."""
 
 from __future__ import annotations
 
