@@ -160,6 +160,7 @@ class TestFullDisk:
 HERE = Path(__file__).parent
 LIMITED = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # a limited write would leave half a module cache for every later process
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
 from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
