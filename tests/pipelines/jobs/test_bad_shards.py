@@ -132,10 +132,12 @@ class TestFullDisk:
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "run"
+        # Under the limit Python would leave half a module cache behind, for every later process to trip over.
+        environment = {"PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
         result = subprocess.run(
             [sys.executable, "-c", LIMITED, str(limit), *flags(out=out, **settings | {"shard_size": 2})],
             cwd=ROOT,
-            env={"PATH": "", "PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "pipelines", ROOT / "ssl", HERE)))},
+            env=environment | {"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "pipelines", ROOT / "ssl", HERE)))},
             capture_output=True,
             text=True,
             check=False,
@@ -160,7 +162,6 @@ class TestFullDisk:
 HERE = Path(__file__).parent
 LIMITED = """
 import resource, signal, sys
-sys.dont_write_bytecode = True  # a limited write would leave half a module cache for every later process
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
 from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
