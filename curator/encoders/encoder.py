@@ -30,12 +30,14 @@ class Backbone:
         preprocess: the model's own preprocessing.
         pil_transform: the same as the model's library does it: PIL image -> float32 (3, h, w).
         architecture: family and model, without the weights, such as `timm:resnet50`.
+        heads: names of the classifier's modules that the model has no more; weights may still hold them.
     """
 
     model: nn.Module
     preprocess: Preprocess
     pil_transform: Callable[[Image.Image], torch.Tensor]
     architecture: str
+    heads: tuple[str, ...] = ()
 
 
 class Encoder:

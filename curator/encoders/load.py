@@ -23,6 +23,7 @@ _LOADERS = {
     "timm": ("curator.encoders.timm_models", "load_timm"),
     "torchvision": ("curator.encoders.torchvision_models", "load_torchvision"),
     "open_clip": ("curator.encoders.open_clip_models", "load_open_clip"),
+    "checkpoint": ("curator.encoders.checkpoint", "load_checkpoint"),
 }
 
 
@@ -37,8 +38,8 @@ def load_encoder(
     """Load an encoder, ready to use.
 
     Args:
-        spec: `lite0`, `timm:MODEL`, `torchvision:MODEL`, `open_clip:MODEL/PRETRAINED` or
-            `open_clip:hf-hub:ORG/REPO`.
+        spec: `lite0`, `timm:MODEL`, `torchvision:MODEL`, `open_clip:MODEL/PRETRAINED`,
+            `open_clip:hf-hub:ORG/REPO` or `checkpoint:PATH`.
         weights: a local file (what `torch.save` wrote, or safetensors), `random` for weights that are
             random but the same in every process, or None for the family's own.
         device: `auto` (the GPU if there is one), `cpu` or `cuda`.

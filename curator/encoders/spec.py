@@ -10,9 +10,9 @@ from curator.errors import InputError
 
 __all__ = ["FAMILIES", "EncoderSpec", "near_names", "parse_spec"]
 
-FAMILIES = ("lite0", "timm", "torchvision", "open_clip")
-_OF_THE_TRAINER = ("warmup", "checkpoint")
-_FORMS = "lite0, timm:MODEL, torchvision:MODEL or open_clip:MODEL/PRETRAINED"
+FAMILIES = ("lite0", "timm", "torchvision", "open_clip", "checkpoint")
+_OF_THE_TRAINER = ("warmup",)
+_FORMS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class EncoderSpec:
 
     Attributes:
         family: one of `FAMILIES`.
-        model: the model's name in that family; empty for `lite0`.
+        model: the model's name in that family; empty for `lite0`; the file of a `checkpoint`.
         pretrained: open_clip's tag of the weights; empty where none is named.
     """
 
@@ -51,7 +51,9 @@ def parse_spec(spec: str) -> EncoderSpec:
             raise InputError(f"--encoder {spec}: lite0 is one model; write just lite0")
         return EncoderSpec(family)
     if not model:
-        raise InputError(f"--encoder {spec}: the model is missing; an encoder is {_FORMS}")
+        raise InputError(
+            f"--encoder {spec}: the {'file' if family == 'checkpoint' else 'model'} is missing; an encoder is {_FORMS}"
+        )
     if family != "open_clip" or model.startswith("hf-hub:"):
         return EncoderSpec(family, model)
     # Tags have no slash in them; some people write model names with one.

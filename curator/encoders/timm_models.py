@@ -20,25 +20,36 @@ __all__ = ["load_timm", "timm_backbone", "timm_preprocess"]
 _HUB = "hf-hub:"
 
 
-def load_timm(spec: EncoderSpec, weights: str | None) -> Backbone:
-    """Build a timm model without its classification head; see `curator.encoders.load.load_encoder`."""
+def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = None) -> Backbone:
+    """Build a timm model without its classification head; see `curator.encoders.load.load_encoder`.
+
+    Args:
+        spec: names the model.
+        weights: see `load_encoder`.
+        image_size: height and width of its input; None for the model's own.
+    """
     import timm
 
     name = spec.model
     _check_name(name)
     if weights is None:
         with downloading(f"the weights of timm:{name}"):
-            return timm_backbone(timm.create_model(name, pretrained=True, num_classes=0), name)
+            return timm_backbone(timm.create_model(name, pretrained=True, num_classes=0), name, image_size)
     describing = downloading(f"the description of timm:{name}", "name a model that timm knows itself")
     with describing if name.startswith(_HUB) else nullcontext(), random_weights():
         model = timm.create_model(name, pretrained=False, num_classes=0)
     if weights != RANDOM:
         fit_weights(model, read_weights(weights), source=f"--weights {weights}", ignore=_heads(model))
-    return timm_backbone(model, name)
+    return timm_backbone(model, name, image_size)
 
 
-def timm_backbone(model: nn.Module, name: str) -> Backbone:
+def timm_backbone(model: nn.Module, name: str, image_size: int | None = None) -> Backbone:
     """A timm model with the preprocessing that its own description asks for.
+
+    Args:
+        model: without its head. A transformer's position embeddings are resampled to another image size.
+        name: timm's name of it.
+        image_size: see `load_timm`.
 
     Raises:
         InputError: a preprocessing that is not supported.
@@ -48,9 +59,21 @@ def timm_backbone(model: nn.Module, name: str) -> Backbone:
 
     config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     architecture = name if name.startswith(_HUB) else name.partition(".")[0]
-    return Backbone(
-        model, timm_preprocess(config), create_transform(**config, is_training=False), f"timm:{architecture}"
-    )
+    preprocess, transform = timm_preprocess(config), create_transform(**config, is_training=False)
+    if image_size is not None and preprocess.crop != (image_size, image_size):
+        _resize_input(model, image_size, name)
+        preprocess = preprocess.at_size(image_size)
+        transform = preprocess.pil_transform
+    return Backbone(model, preprocess, transform, f"timm:{architecture}", _heads(model))
+
+
+def _resize_input(model: Any, image_size: int, name: str) -> None:
+    if not model.pretrained_cfg.get("fixed_input_size"):
+        return
+    try:
+        model.set_input_size(img_size=(image_size, image_size))
+    except (AttributeError, AssertionError, ValueError) as error:
+        raise InputError(f"timm:{name} takes no images of {image_size} x {image_size}: {error}") from error
 
 
 def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:

@@ -18,10 +18,19 @@ __all__ = ["load_torchvision", "torchvision_preprocess"]
 _UNSUPPORTED = ("googlenet", "inception_v3")
 
 
-def load_torchvision(spec: EncoderSpec, weights: str | None) -> Backbone:
+# Models whose tensors depend on the input size.
+_SIZED = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14")
+
+
+def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | None = None) -> Backbone:
     """Build a torchvision classifier without its last linear layer; see `load.load_encoder`.
 
     The preprocessing is that of the default weights, whichever weights are loaded.
+
+    Args:
+        spec: names the model.
+        weights: see `load_encoder`.
+        image_size: height and width of its input; None for that of the default weights.
     """
     from torchvision import models
 
@@ -31,16 +40,21 @@ def load_torchvision(spec: EncoderSpec, weights: str | None) -> Backbone:
         raise InputError(f"--encoder torchvision:{name}: unknown model{near_names(name, known)}")
     transform = models.get_model_weights(name).DEFAULT.transforms()
     preprocess = torchvision_preprocess(transform)
+    sized = {}
+    if image_size is not None and preprocess.crop != (image_size, image_size):
+        preprocess = preprocess.at_size(image_size)
+        transform = preprocess.pil_transform
+        sized = {"image_size": image_size} if name in _SIZED else {}
     if weights is None:
         with downloading(f"the weights of torchvision:{name}"):
-            model = models.get_model(name, weights="DEFAULT")
+            model = models.get_model(name, weights="DEFAULT", **sized)
     else:
         with random_weights():
-            model = models.get_model(name, weights=None)
+            model = models.get_model(name, weights=None, **sized)
     head = _drop_head(model, name)
     if weights not in (None, RANDOM):
         fit_weights(model, read_weights(str(weights)), source=f"--weights {weights}", ignore=(head,))
-    return Backbone(model, preprocess, transform, f"torchvision:{name}")
+    return Backbone(model, preprocess, transform, f"torchvision:{name}", (head,))
 
 
 def torchvision_preprocess(transform: Any) -> Preprocess:

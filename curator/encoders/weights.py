@@ -1,7 +1,8 @@
-"""Weights: from a local file, from the network, or random."""
+"""Weights: from a file, from the network, or random."""
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +12,11 @@ from urllib.parse import urlsplit
 import torch
 from torch import nn
 
+from curator import storage
 from curator.errors import InputError
+from curator.urls import absolute
 
-__all__ = ["RANDOM", "downloading", "fit_weights", "random_weights", "read_weights"]
+__all__ = ["RANDOM", "downloading", "find_tensors", "fit_weights", "load_file", "random_weights", "read_weights"]
 
 RANDOM = "random"
 _SEED = 0
@@ -23,31 +26,61 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model
 
 
 def read_weights(path: str) -> dict[str, torch.Tensor]:
-    """The tensors of a local weights file, by name; safetensors, or what `torch.save` wrote.
-
-    Never runs code from the file. A `state_dict` inside a training checkpoint is found, and the `module.`
-    that data-parallel training puts before every name is taken off.
+    """The tensors of a weights file, by name.
 
     Raises:
         InputError: no such file, or it holds no tensors by name.
     """
-    if not os.path.isfile(path):
-        raise InputError(f"--weights {path}: no such file")
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
+    return find_tensors(load_file(path, f"--weights {path}"), f"--weights {path}")
 
-            loaded: object = load_file(path)
+
+def load_file(url: str, source: str) -> object:
+    """What a weights file holds; safetensors, or what `torch.save` wrote. Never runs code from the file.
+
+    Args:
+        url: a local path, or anything fsspec reads.
+        source: for messages: the flag it came from.
+
+    Raises:
+        InputError: no such file, or no readable one.
+    """
+    try:
+        data = storage.read_bytes(absolute(url))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{source}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+    try:
+        if url.endswith(".safetensors"):
+            from safetensors.torch import load
+
+            loaded: object = load(data)
         else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         detail = str(error).strip().split("\n")[0][:200]
-        raise InputError(f"--weights {path}: not a readable weights file ({detail})") from error
+        raise InputError(f"{source}: not a readable weights file ({detail})") from error
+    return loaded
+
+
+def find_tensors(loaded: object, source: str) -> dict[str, torch.Tensor]:
+    """The tensors in what `load_file` gave, by name.
+
+    A `state_dict` inside a training checkpoint is found, and the `module.` that data-parallel training
+    puts before every name is taken off.
+
+    Args:
+        loaded: what the file holds.
+        source: for messages: the flag it came from.
+
+    Raises:
+        InputError: no tensors by name.
+    """
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise InputError(f"--weights {path}: holds no tensors by name; save a model's state_dict()")
+        raise InputError(f"{source}: holds no tensors by name; save a model's state_dict()")
     tensors = {str(name): value for name, value in loaded.items()}
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}

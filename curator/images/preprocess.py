@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
+from PIL import Image
+from torchvision import transforms
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from curator.errors import InputError
@@ -83,6 +85,31 @@ class Preprocess:
         mean = torch.tensor(self.mean, device=batch.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=batch.device).view(3, 1, 1)
         return batch.float().div_(255).sub_(mean).div_(std)
+
+    def at_size(self, side: int) -> Preprocess:
+        """The same for another input size: squares of `side` pixels, the margin in proportion.
+
+        >>> Preprocess(256, (224, 224), "bicubic", (0.5,) * 3, (0.5,) * 3).at_size(64).resize
+        73
+        """
+        height, width = self.crop
+        if isinstance(self.resize, int):
+            return replace(self, resize=max(side, self.resize * side // min(height, width)), crop=(side, side))
+        scaled = max(side, self.resize[0] * side // height), max(side, self.resize[1] * side // width)
+        return replace(self, resize=scaled, crop=(side, side))
+
+    def pil_transform(self, image: Image.Image) -> torch.Tensor:
+        """The same as libraries of models do it, slowly: PIL image -> float32 (3, *crop)."""
+        # A sequence of one is the shorter side.
+        size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+        steps = [
+            transforms.Resize(size, InterpolationMode(self.interpolation)),
+            transforms.CenterCrop(list(self.crop)),
+            transforms.ToTensor(),
+            transforms.Normalize(self.mean, self.std),
+        ]
+        transformed: torch.Tensor = transforms.Compose(steps)(image)
+        return transformed
 
     def to_json(self) -> str:
         """All settings on one line, the same text for the same settings; `from_json` reads it."""

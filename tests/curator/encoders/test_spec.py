@@ -17,6 +17,7 @@ from curator.errors import InputError
         ("open_clip:ViT-B-32/openai", EncoderSpec("open_clip", "ViT-B-32", "openai")),
         ("open_clip:ViT-B-32", EncoderSpec("open_clip", "ViT-B-32")),
         ("open_clip:hf-hub:org/repo", EncoderSpec("open_clip", "hf-hub:org/repo")),
+        ("checkpoint:s3://b/run/encoder.pt", EncoderSpec("checkpoint", "s3://b/run/encoder.pt")),
     ],
 )
 def test_specs(spec, parsed):
@@ -27,12 +28,12 @@ def test_specs(spec, parsed):
     ("spec", "told"),
     [
         ("warmup", "trainer"),
-        ("checkpoint:encoder.pt", "trainer"),
         ("lite", "near: lite0"),
         ("openclip:ViT-B-32/openai", "near: open_clip"),
         ("lite0:big", "write just lite0"),
         ("timm:", "model is missing"),
         ("timm", "model is missing"),
+        ("checkpoint:", "file is missing"),
         ("", "unknown encoder"),
     ],
 )

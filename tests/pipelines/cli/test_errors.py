@@ -150,7 +150,7 @@ def test_a_flag_that_must_be_there(curator: Select, no: Callable[..., str], data
         ("timm:", ("the model is missing",)),
         ("", ("unknown encoder", "lite0, timm:MODEL")),
         ("warmup", ("arrives with the trainer", "lite0 or timm:resnet50")),
-        ("checkpoint:x.pt", ("arrives with the trainer",)),
+        ("checkpoint:x.pt", ("leave out --weights",)),
     ],
 )
 def test_encoders_that_are_not_there(

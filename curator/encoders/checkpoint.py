@@ -1,0 +1,117 @@
+"""Encoders in files: what the trainer saves, and `checkpoint:PATH` loads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from curator import storage
+from curator.encoders.encoder import Backbone
+from curator.encoders.spec import EncoderSpec
+from curator.encoders.weights import RANDOM, fit_weights, load_file
+from curator.errors import InputError
+from curator.images.preprocess import Preprocess
+from curator.urls import absolute
+
+__all__ = ["FORMAT", "VERSION", "build_backbone", "load_checkpoint", "save_checkpoint"]
+
+FORMAT = "curator.encoder"
+VERSION = 1
+ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)")
+
+
+def save_checkpoint(
+    url: str,
+    *,
+    architecture: str,
+    preprocess: Preprocess,
+    state_dict: Mapping[str, torch.Tensor],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write an encoder as one file that `checkpoint:PATH` loads. Atomic, as `storage.write_file`.
+
+    The file is what `torch.save` makes of
+    `{"format": "curator.encoder", "version": 1, "architecture", "preprocess", "state_dict", "meta"}`,
+    with nothing in it but tensors and plain values, so that `torch.load(weights_only=True)` reads it.
+
+    Args:
+        url: a local path, or anything fsspec writes.
+        architecture: `timm:NAME` or `torchvision:NAME`.
+        preprocess: how images become the encoder's input.
+        state_dict: the backbone's tensors under the library's own names, without the classifier.
+        meta: whatever tells where it came from; plain values (numbers, text, lists, dicts).
+
+    Raises:
+        ValueError: an architecture of another family, or no tensors.
+    """
+    if not ARCHITECTURE.fullmatch(architecture):
+        raise ValueError(f"architecture {architecture!r} is neither timm:NAME nor torchvision:NAME")
+    if not state_dict:
+        raise ValueError("no tensors to save")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": architecture,
+        "preprocess": preprocess.to_json(),
+        # Cloned: of a view, torch.save would write all that lies behind it.
+        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()},
+        "meta": dict(meta),
+    }
+    with storage.write_file(absolute(url)) as path:
+        torch.save(content, path)
+
+
+def build_backbone(architecture: str, image_size: int | None = None) -> Backbone:
+    """A model without its classifier, its weights random (the same in every process).
+
+    Args:
+        architecture: `timm:NAME` or `torchvision:NAME`.
+        image_size: height and width of its input; None for the model's own.
+
+    Raises:
+        InputError: no such model.
+
+    >>> build_backbone("timm:resnet18", image_size=64).preprocess.crop
+    (64, 64)
+    """
+    match = ARCHITECTURE.fullmatch(architecture)
+    if match is None:
+        raise InputError(f"architecture {architecture}: unknown; it is timm:NAME or torchvision:NAME")
+    family, name = match.groups()
+    # Imported on use: each of these libraries takes seconds.
+    if family == "timm":
+        from curator.encoders.timm_models import load_timm as load
+    else:
+        from curator.encoders.torchvision_models import load_torchvision as load
+    return load(EncoderSpec(family, name), RANDOM, image_size)
+
+
+def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
+    """Load what `save_checkpoint` wrote; see `curator.encoders.load.load_encoder`.
+
+    Raises:
+        InputError: no such file, another format or version, or tensors that do not fit the architecture.
+    """
+    source = f"--encoder checkpoint:{spec.model}"
+    if weights is not None:
+        raise InputError(f"{source} holds its own weights; leave out --weights")
+    loaded = load_file(spec.model, source)
+    if not isinstance(loaded, Mapping) or loaded.get("format") != FORMAT:
+        raise InputError(f"{source} is no encoder of this package; name a file that `curator` wrote")
+    return _load_own(loaded, source)
+
+
+def _load_own(loaded: Mapping[str, Any], source: str) -> Backbone:
+    if loaded.get("version") != VERSION:
+        raise InputError(
+            f"{source} has version {loaded.get('version')} of its format, known is {VERSION}: "
+            "update curator, or train the encoder again"
+        )
+    preprocess = Preprocess.from_json(loaded["preprocess"])
+    backbone = build_backbone(loaded["architecture"], preprocess.crop[0])
+    fit_weights(backbone.model, loaded["state_dict"], source=source, ignore=backbone.heads)
+    return replace(backbone, preprocess=preprocess, pil_transform=preprocess.pil_transform)
