@@ -11,17 +11,30 @@ import torch
 
 from curator import storage
 from curator.encoders.encoder import Backbone
+from curator.encoders.fitting import find_fit, fit_weights
 from curator.encoders.spec import EncoderSpec
-from curator.encoders.weights import RANDOM, fit_weights, load_file
+from curator.encoders.weights import RANDOM, find_tensors, load_file
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 from curator.urls import absolute
 
-__all__ = ["FORMAT", "VERSION", "build_backbone", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "curator.encoder"
 VERSION = 1
 ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)")
+# What a file from elsewhere is tried as. ResNets have the same names in both libraries; torchvision's
+# preprocessing is the one that papers on self-supervised learning evaluate with.
+USUAL = (
+    *(f"torchvision:resnet{layers}" for layers in (50, 18, 34, 101, 152)),
+    *(f"torchvision:{name}" for name in ("wide_resnet50_2", "resnext50_32x4d", "efficientnet_b0", "vit_b_16")),
+    *(f"torchvision:{name}" for name in ("mobilenet_v3_large", "convnext_tiny", "convnext_base")),
+    *(f"timm:vit_{size}_patch16_224" for size in ("small", "base", "tiny", "large")),
+    *(f"timm:vit_{size}_patch8_224" for size in ("small", "base")),
+    *(f"timm:vit_{size}_patch14_dinov2" for size in ("small", "base", "large")),
+    *(f"timm:{name}" for name in ("efficientnet_b0", "tf_efficientnet_lite0", "mobilenetv3_large_100")),
+    *(f"timm:{name}" for name in ("convnext_tiny", "convnext_base", "swin_tiny_patch4_window7_224")),
+)
 
 
 def save_checkpoint(
@@ -91,7 +104,12 @@ def build_backbone(architecture: str, image_size: int | None = None) -> Backbone
 
 
 def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
-    """Load what `save_checkpoint` wrote; see `curator.encoders.load.load_encoder`.
+    """Load what `save_checkpoint` wrote, or a file of tensors from elsewhere.
+
+    A file from elsewhere does not name its architecture. It is the one in the spec
+    (`checkpoint:PATH@timm:resnet18`), or the first of `USUAL` whose every tensor is there; the image size
+    and preprocessing are those of that architecture. Prefixes, nesting and heads of common training
+    scripts are seen through: see `curator.encoders.fitting`.
 
     Raises:
         InputError: no such file, another format or version, or tensors that do not fit the architecture.
@@ -101,7 +119,9 @@ def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
         raise InputError(f"{source} holds its own weights; leave out --weights")
     loaded = load_file(spec.model, source)
     if not isinstance(loaded, Mapping) or loaded.get("format") != FORMAT:
-        raise InputError(f"{source} is no encoder of this package; name a file that `curator` wrote")
+        return _load_foreign(find_tensors(loaded, source), spec.architecture, source)
+    if spec.architecture:
+        raise InputError(f"{source} names its architecture itself; leave out @{spec.architecture}")
     return _load_own(loaded, source)
 
 
@@ -115,3 +135,25 @@ def _load_own(loaded: Mapping[str, Any], source: str) -> Backbone:
     backbone = build_backbone(loaded["architecture"], preprocess.crop[0])
     fit_weights(backbone.model, loaded["state_dict"], source=source, ignore=backbone.heads)
     return replace(backbone, preprocess=preprocess, pil_transform=preprocess.pil_transform)
+
+
+def _load_foreign(tensors: Mapping[str, torch.Tensor], architecture: str, source: str) -> Backbone:
+    backbone = build_backbone(architecture or _infer(tensors, source))
+    fit_weights(backbone.model, tensors, source=source, ignore=backbone.heads)
+    return backbone
+
+
+def _infer(tensors: Mapping[str, torch.Tensor], source: str) -> str:
+    nearest: tuple[float, str, str] = (-1.0, "", "")
+    for architecture in USUAL:
+        # On the meta device a model has shapes and no memory.
+        with torch.device("meta"):
+            backbone = build_backbone(architecture)
+        fit = find_fit(backbone.model, tensors, backbone.heads)
+        if not fit.problems:
+            return architecture
+        nearest = max(nearest, (fit.share, architecture, fit.problems), key=lambda entry: entry[0])
+    raise InputError(
+        f"{source}: its tensors fit none of the usual architectures; name it, as in {source.split()[-1]}"
+        f"@timm:resnet18 (nearest is {nearest[1]}, with {nearest[2]})"
+    )

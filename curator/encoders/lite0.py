@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from curator.encoders.encoder import Backbone
+from curator.encoders.fitting import fit_weights
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.timm_models import timm_backbone
-from curator.encoders.weights import RANDOM, fit_weights, random_weights, read_weights
+from curator.encoders.weights import RANDOM, random_weights, read_weights
 from curator.errors import InputError
 
 __all__ = ["load_lite0"]

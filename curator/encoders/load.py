@@ -39,7 +39,8 @@ def load_encoder(
 
     Args:
         spec: `lite0`, `timm:MODEL`, `torchvision:MODEL`, `open_clip:MODEL/PRETRAINED`,
-            `open_clip:hf-hub:ORG/REPO` or `checkpoint:PATH`.
+            `open_clip:hf-hub:ORG/REPO` or
+            `checkpoint:PATH[@ARCHITECTURE]`.
         weights: a local file (what `torch.save` wrote, or safetensors), `random` for weights that are
             random but the same in every process, or None for the family's own.
         device: `auto` (the GPU if there is one), `cpu` or `cuda`.

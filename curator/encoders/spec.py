@@ -23,11 +23,13 @@ class EncoderSpec:
         family: one of `FAMILIES`.
         model: the model's name in that family; empty for `lite0`; the file of a `checkpoint`.
         pretrained: open_clip's tag of the weights; empty where none is named.
+        architecture: what a `checkpoint` holds, `timm:NAME` or `torchvision:NAME`; empty where not named.
     """
 
     family: str
     model: str = ""
     pretrained: str = ""
+    architecture: str = ""
 
 
 def parse_spec(spec: str) -> EncoderSpec:
@@ -36,8 +38,10 @@ def parse_spec(spec: str) -> EncoderSpec:
     Raises:
         InputError: no such family, or the model is missing.
 
-    >>> parse_spec("open_clip:ViT-B-32/laion2b_s34b_b79k")
-    EncoderSpec(family='open_clip', model='ViT-B-32', pretrained='laion2b_s34b_b79k')
+    >>> parse_spec("open_clip:ViT-B-32/laion2b_s34b_b79k").pretrained
+    'laion2b_s34b_b79k'
+    >>> parse_spec("checkpoint:moco.pth@timm:resnet50").architecture
+    'timm:resnet50'
     """
     family, colon, model = spec.partition(":")
     if family in _OF_THE_TRAINER:
@@ -54,6 +58,11 @@ def parse_spec(spec: str) -> EncoderSpec:
         raise InputError(
             f"--encoder {spec}: the {'file' if family == 'checkpoint' else 'model'} is missing; an encoder is {_FORMS}"
         )
+    if family == "checkpoint":
+        path, _, architecture = model.rpartition("@")
+        # URLs may have an @ of their own.
+        named = path and architecture.startswith(("timm:", "torchvision:"))
+        return EncoderSpec(family, path, architecture=architecture) if named else EncoderSpec(family, model)
     if family != "open_clip" or model.startswith("hf-hub:"):
         return EncoderSpec(family, model)
     # Tags have no slash in them; some people write model names with one.

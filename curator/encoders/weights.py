@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import torch
-from torch import nn
 
 from curator import storage
 from curator.errors import InputError
 from curator.urls import absolute
 
-__all__ = ["RANDOM", "downloading", "find_tensors", "fit_weights", "load_file", "random_weights", "read_weights"]
+__all__ = ["RANDOM", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
 
 RANDOM = "random"
 _SEED = 0
 _PATIENCE_SECONDS = 10
-# Under which key training scripts put the tensors.
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+# Under which key training scripts put the tensors. Averages first, as timm's own scripts do.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 
 
 def read_weights(path: str) -> dict[str, torch.Tensor]:
@@ -56,7 +56,9 @@ def load_file(url: str, source: str) -> object:
 
             loaded: object = load(data)
         else:
-            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            # Training scripts save their flags along; a Namespace holds values and runs nothing.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         detail = str(error).strip().split("\n")[0][:200]
         raise InputError(f"{source}: not a readable weights file ({detail})") from error
@@ -67,7 +69,8 @@ def find_tensors(loaded: object, source: str) -> dict[str, torch.Tensor]:
     """The tensors in what `load_file` gave, by name.
 
     A `state_dict` inside a training checkpoint is found, and the `module.` that data-parallel training
-    puts before every name is taken off.
+    puts before every name is taken off. Several networks side by side keep their names before those of
+    their tensors (`teacher.`, `student.`).
 
     Args:
         loaded: what the file holds.
@@ -79,51 +82,22 @@ def find_tensors(loaded: object, source: str) -> dict[str, torch.Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    tensors = dict(_flat(loaded, ""))
+    if not tensors:
         raise InputError(f"{source}: holds no tensors by name; save a model's state_dict()")
-    tensors = {str(name): value for name, value in loaded.items()}
-    if tensors and all(name.startswith("module.") for name in tensors):
+    if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
 
 
-def fit_weights(
-    model: nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str, ignore: Iterable[str] = ()
-) -> None:
-    """Load tensors into a model, all of them into all of it.
-
-    Args:
-        model: the model without its head.
-        tensors: name -> tensor.
-        source: for messages: where they come from.
-        ignore: names of modules whose tensors may be too many (the head that the model has no more).
-
-    Raises:
-        InputError: some are missing, too many or of another shape; the first few are named.
-    """
-    heads = tuple(f"{name}." for name in ignore if name)
-    own = model.state_dict()
-    kept = {name: value for name, value in tensors.items() if name in own or not name.startswith(heads or "\0")}
-    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in kept if name not in own]
-    misshapen = [
-        f"{name} {_shape(value)} for {_shape(own[name])}"
-        for name, value in kept.items()
-        if name in own and value.shape != own[name].shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
-    told = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in problems.items() if names)
-    if told:
-        raise InputError(f"{source} does not fit the encoder: {told}")
-    model.load_state_dict(dict(kept), strict=False)
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(str(side) for side in tensor.shape) or "scalar"
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _flat(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor) and name:
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            # An optimiser's tensors are as many as the model's, and none of its.
+            if not str(key).startswith("optim"):
+                yield from _flat(inner, f"{name}.{key}" if name else str(key))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def encoding_options(command: F) -> F:
             option(
                 "--encoder",
                 metavar="SPEC",
-                help="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH.",
+                help="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH].",
             ),
             option("--weights", metavar="PATH", help="Local weights file, or 'random' for tests."),
             option("--batch-size", metavar="N", help="Images a forward pass. [default: by device]"),

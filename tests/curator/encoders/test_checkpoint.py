@@ -1,9 +1,15 @@
+import argparse
+
 import numpy as np
 import pytest
+import timm
 import torch
+from torchvision import models
 
-from curator.encoders.checkpoint import build_backbone, save_checkpoint
+from curator.encoders.checkpoint import _infer as infer
+from curator.encoders.checkpoint import build_backbone, load_checkpoint, save_checkpoint
 from curator.encoders.load import load_encoder
+from curator.encoders.spec import EncoderSpec
 from curator.errors import InputError
 
 ON = {"device": "cpu", "precision": "fp32"}
@@ -99,3 +105,100 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
 def test_what_cannot_be_loaded_is_not_saved(tmp_path, changes):
     with pytest.raises(ValueError, match=r"architecture|no tensors"):
         save(tmp_path / "encoder.pt", build_backbone("timm:test_resnet", 64), **changes)
+
+
+def wrap_moco(tensors):
+    fake = {"module.queue": torch.ones(2), "module.encoder_q.fc.2.weight": torch.ones(2)}
+    both = {f"module.encoder_{q}.{name}": value + (q == "k") for q in "kq" for name, value in tensors.items()}
+    return {"epoch": 3, "arch": "resnet", "state_dict": fake | both, "optimizer": {"state": {}}}
+
+
+def wrap_swav(tensors):
+    beside = {"module.projection_head.0.weight": torch.ones(2), "module.prototypes.weight": torch.ones(2)}
+    return {f"module.{name}": value for name, value in tensors.items()} | beside
+
+
+def wrap_dino(tensors):
+    teacher = {f"backbone.{name}": value for name, value in tensors.items()} | {"head.mlp.0.weight": torch.ones(2)}
+    student = {f"module.{name}": value + 1 for name, value in teacher.items()}
+    return {"student": student, "teacher": teacher, "args": argparse.Namespace(lr=0.1), "dino_loss": {}}
+
+
+def wrap_mae(tensors):
+    return {"model": tensors | {"mask_token": torch.ones(2), "decoder_blocks.0.norm.bias": torch.ones(2)}}
+
+
+def wrap_lightly(tensors):
+    children = {name: str(number) for number, (name, _) in enumerate(models.resnet18().named_children())}
+    numbered = {".".join([children[name.split(".")[0]], *name.split(".")[1:]]): v for name, v in tensors.items()}
+    return {"state_dict": {f"backbone.{name}": value for name, value in numbered.items() if name[0] != "9"}}
+
+
+def plain(tensors):
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def foreign():
+    """Whole models of the libraries, classifier and all."""
+    torch.manual_seed(5)
+    return {
+        "torchvision:resnet18": models.resnet18(weights=None).state_dict(),
+        "timm:vit_tiny_patch16_224": timm.create_model("vit_tiny_patch16_224").state_dict(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrap", "architecture"),
+    [
+        (plain, "torchvision:resnet18"),
+        (plain, "timm:vit_tiny_patch16_224"),
+        (wrap_moco, "torchvision:resnet18"),
+        (wrap_swav, "torchvision:resnet18"),
+        (wrap_lightly, "torchvision:resnet18"),
+        (wrap_dino, "timm:vit_tiny_patch16_224"),
+        (wrap_mae, "timm:vit_tiny_patch16_224"),
+    ],
+)
+def test_files_of_other_repositories(tmp_path, foreign, wrap, architecture):
+    tensors = foreign[architecture]
+    torch.save(wrap(tensors), tmp_path / "w.pth")
+    backbone = load_checkpoint(EncoderSpec("checkpoint", f"{tmp_path}/w.pth"), None)
+    assert backbone.architecture == architecture
+    for name, value in backbone.model.state_dict().items():
+        assert torch.equal(value, tensors[name]), name
+
+
+def test_a_named_architecture_is_taken(tmp_path, foreign):
+    torch.save(foreign["torchvision:resnet18"], tmp_path / "w.pth")
+    encoder = load_encoder(f"checkpoint:{tmp_path}/w.pth@timm:resnet18", **ON)
+    assert (encoder.architecture, encoder.dim) == ("timm:resnet18", 512)
+    with pytest.raises(InputError, match=r"does not fit the encoder: \d+ missing: .*; \d+ of another"):
+        load_encoder(f"checkpoint:{tmp_path}/w.pth@timm:resnet50", **ON)
+
+
+def test_a_file_that_fits_nothing_says_what_is_nearest(tmp_path, foreign):
+    tensors = dict(foreign["torchvision:resnet18"])
+    del tensors["layer4.1.bn2.bias"]
+    tensors["layer4.1.extra.weight"] = torch.ones(3)
+    torch.save(tensors, tmp_path / "w.pth")
+    told = (
+        r"w\.pth: its tensors fit none of the usual .* name it, as in checkpoint:.*@timm:resnet18 \(nearest is "
+        r"torchvision:resnet18, with 1 missing: layer4\.1\.bn2\.bias; 1 unexpected: layer4\.1\.extra\.weight\)"
+    )
+    with pytest.raises(InputError, match=told):
+        load_encoder(f"checkpoint:{tmp_path}/w.pth", **ON)
+
+
+def test_our_own_file_names_its_architecture(tmp_path):
+    save(tmp_path / "encoder.pt", build_backbone("timm:test_resnet", 64))
+    with pytest.raises(InputError, match="leave out @timm:resnet18"):
+        load_encoder(f"checkpoint:{tmp_path}/encoder.pt@timm:resnet18", **ON)
+
+
+@pytest.mark.parametrize("architecture", [f"torchvision:resnet{n}" for n in (34, 101)] + ["timm:vit_small_patch8_224"])
+def test_architectures_that_hold_one_another_are_told_apart(architecture):
+    """All names of ResNet-18 are in ResNet-34, with the same shapes."""
+    with torch.device("meta"):
+        tensors = build_backbone(architecture).model.state_dict()
+    assert infer(tensors, "it") == architecture

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from curator.encoders import weights as module
-from curator.encoders.weights import downloading, fit_weights, random_weights, read_weights
+from curator.encoders.weights import downloading, random_weights, read_weights
 from curator.errors import InputError
 
 
@@ -48,35 +48,6 @@ def test_unreadable_files(tmp_path, content):
 def test_no_such_file():
     with pytest.raises(InputError, match="no such file"):
         read_weights("/nowhere/w.pt")
-
-
-def model() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-
-
-def test_fits():
-    source, target = model(), model()
-    tensors = source.state_dict() | {"head.weight": torch.ones(1)}
-    fit_weights(target, tensors, source="it", ignore=("head",))
-    assert torch.equal(target[0].weight, source[0].weight)
-
-
-def test_counters_of_batches_may_be_missing():
-    tensors = {name: value for name, value in model().state_dict().items() if "num_batches" not in name}
-    fit_weights(model(), tensors, source="it")
-
-
-def test_names_what_does_not_fit():
-    tensors = model().state_dict()
-    del tensors["0.bias"]
-    tensors["0.weight"] = torch.ones(5, 2)
-    tensors |= {f"extra{number}": torch.ones(1) for number in range(9)}
-    with pytest.raises(InputError) as caught:
-        fit_weights(model(), tensors, source="--weights w.pt")
-    assert str(caught.value) == (
-        "--weights w.pt does not fit the encoder: 1 missing: 0.bias; 9 unexpected: extra0, extra1, extra2, ...; "
-        "1 of another shape: 0.weight 5x2 for 3x2"
-    )
 
 
 def test_random_weights_are_the_same_and_leave_torchs_state_alone():
