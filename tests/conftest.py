@@ -31,10 +31,10 @@ def s3_client(s3_endpoint: str) -> Any:
     return boto3.client("s3", endpoint_url=s3_endpoint, region_name=REGION, config=config, **keys)
 
 
-@pytest.fixture
-def s3_bucket(s3_endpoint: str, s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a new, empty bucket that fsspec reaches without arguments: `s3://bucket-xyz`."""
-    environment = {
+@pytest.fixture(scope="session")
+def s3_environment(s3_endpoint: str) -> dict[str, str]:
+    """With it a process reaches the mock server without arguments."""
+    return {
         "AWS_ENDPOINT_URL": s3_endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -43,7 +43,12 @@ def s3_bucket(s3_endpoint: str, s3_client: Any, monkeypatch: pytest.MonkeyPatch)
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
-    for name, value in environment.items():
+
+
+@pytest.fixture
+def s3_bucket(s3_environment: dict[str, str], s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new, empty bucket that fsspec reaches without arguments: `s3://bucket-xyz`."""
+    for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     bucket = f"bucket-{uuid.uuid4().hex[:8]}"

@@ -13,6 +13,7 @@ from curator.selection.scores import exact_scores
 from curator.selection.search import best_rows, scan_part
 from curator.selection.selection import Excluded, Refused, Rounds, Selection, StopReason
 from curator.selection.simcore import objective, select_simcore
+from curator.selection.spread import ScanTask, SpreadSearch, scan_parts
 from curator.selection.uniform import select_random
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "Queues",
     "Refused",
     "Rounds",
+    "ScanTask",
     "Selection",
+    "SpreadSearch",
     "StopReason",
     "best_rows",
     "deny",
@@ -37,6 +40,7 @@ __all__ = [
     "objective",
     "run_rounds",
     "scan_part",
+    "scan_parts",
     "select_knn",
     "select_random",
     "select_simcore",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cursors", "Queues", "merge"]
+__all__ = ["Cursors", "Gathered", "Queues", "merge"]
 
 NO_ROW = np.iinfo(np.int64).max
+MERGE_FANIN = 64
 MERGE_ENTRIES = 1 << 21
 """Entries sorted at once in a merge: bounds its scratch memory, some 50 bytes each."""
 
@@ -129,6 +130,38 @@ def merge(*parts: Queues) -> Queues:
         ids[some] = np.take_along_axis(all_ids, order, axis=1)
     eligible = np.sum([part.eligible for part in parts], axis=0)
     return Queues(scores, ids, counts, eligible, sum(part.rows for part in parts), depth)
+
+
+class Gathered:
+    """Queues that arrive one after another, merged some at a time.
+
+    Sorting a whole queue for a handful of newcomers would cost more than the scan that found them.
+    """
+
+    def __init__(self, clusters: int, depth: int) -> None:
+        self._depth = depth
+        self._best = Queues.empty(clusters, depth)
+        self._waiting: list[Queues] = []
+        self._width = 0
+
+    @property
+    def floor(self) -> NDArray[np.float32]:
+        """Of what is merged so far; see `Queues.floor`."""
+        return self._best.floor
+
+    def add(self, queues: Queues) -> None:
+        """Take queues of further rows."""
+        self._waiting.append(queues)
+        self._width += queues.scores.shape[1]
+        if self._width >= self._depth // 2 or len(self._waiting) >= MERGE_FANIN:
+            self.merged()
+
+    def merged(self) -> Queues:
+        """All of it."""
+        if self._waiting:
+            self._best = merge(self._best, *self._waiting)
+            self._waiting, self._width = [], 0
+        return self._best
 
 
 def _order(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.int64]:

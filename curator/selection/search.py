@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.selection.pool import Floats, Pool, Progress, check_finite, check_rows, first_id
-from curator.selection.queues import Cursors, Queues, from_pairs, merge
+from curator.selection.queues import Cursors, Gathered, Queues, from_pairs, merge
 from curator.selection.scores import exact_pairs, margin, propose, row_norms
 
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "scan_block", "scan_part"]
@@ -49,20 +49,16 @@ def best_rows(
     """
     check_centroids(centroids)
     cursors = cursors or Cursors.start(len(centroids))
-    best = Queues.empty(len(centroids), depth)
-    waiting: list[Queues] = []
+    best = Gathered(len(centroids), depth)
     seen = 0
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
         for first, block in blocks(part, rows, len(centroids), block_rows):
-            waiting.append(scan_block(first, block, centroids, depth, cursors, best.floor))
-            # Sorting a whole queue for a handful of newcomers would cost more than the scan.
-            if sum(found.scores.shape[1] for found in waiting) >= depth // 2:
-                best, waiting = merge(best, *waiting), []
+            best.add(scan_block(first, block, centroids, depth, cursors, best.floor))
             seen += len(block)
             if progress:
                 progress("scan", seen)
-    return merge(best, *waiting)
+    return best.merged()
 
 
 def scan_part(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.selection.front import Fetch
 from curator.selection.passing import Judge
 from curator.selection.pool import Floats, Pool, Progress
 from curator.selection.queues import Cursors, Queues
@@ -29,6 +30,7 @@ def select_simcore(
     depth: int | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress | None = None,
+    fetch: Fetch | None = None,
 ) -> Selection:
     """The coreset of a pool, exactly, without the N x K matrix of scores.
 
@@ -43,6 +45,7 @@ def select_simcore(
         depth: rows per centroid that the first pass keeps; changes time and memory, never the result.
         block_rows: rows scored at once; changes time and memory, never the result.
         progress: told of the rows read and chosen.
+        fetch: reads the pool, such as `SpreadSearch` by many workers; None for `best_rows` in this thread.
 
     Returns:
         the selection. One pass over the pool (see `best_rows`) where the queues last, more where they run
@@ -53,11 +56,11 @@ def select_simcore(
     """
     check_centroids(centroids)
 
-    def fetch(cursors: Cursors, depth: int) -> Queues:
+    def read_here(cursors: Cursors, depth: int) -> Queues:
         return best_rows(pool, centroids, depth, cursors, block_rows=block_rows, progress=progress)
 
     selection = run_rounds(
-        fetch,
+        fetch or read_here,
         len(centroids),
         budget=budget,
         stop=stop,

@@ -105,16 +105,36 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _auto_as_none(value: object) -> object:
+    return None if value == "auto" else value
+
+
 Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
 Text = Annotated[str, BeforeValidator(_as_text)]
+Workers = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_auto_as_none)]
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EncodingConfig(_Config):
+class ExecutorConfig(_Config):
+    """Where the work runs.
+
+    Attributes:
+        address: of a Ray cluster, or `local` to start one here; None for RAY_ADDRESS where it is set, else for
+            worker processes on this machine.
+        workers: how many; None or `auto` for one a GPU, else by CPUs (without Ray: one).
+        gpus_per_worker: GPUs, or the share of one, of a Ray worker.
+    """
+
+    address: str | None = None
+    workers: Workers = None
+    gpus_per_worker: float = Field(default=1.0, gt=0)
+
+
+class EncodingConfig(ExecutorConfig):
     """How images become embeddings.
 
     Attributes:
@@ -123,7 +143,6 @@ class EncodingConfig(_Config):
         batch_size: images a forward pass; None for the device's default.
         precision: `auto` is bf16 where the hardware has it.
         device: `auto` is the GPU if there is one.
-        workers: worker processes; None for one a GPU, else one.
         min_side: pool images with a shorter side than this many pixels are left out.
         max_bad: share of the samples seen that may be bad.
     """
@@ -133,7 +152,6 @@ class EncodingConfig(_Config):
     batch_size: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: int | None = Field(default=None, ge=1)
     min_side: int = Field(default=0, ge=0)
     max_bad: Share = 0.01
 
@@ -146,7 +164,7 @@ class EmbedConfig(EncodingConfig):
     redo: Literal["pool"] | None = None
 
 
-class PackConfig(_Config):
+class PackConfig(ExecutorConfig):
     """`curator pack`."""
 
     out: str
@@ -154,7 +172,6 @@ class PackConfig(_Config):
     shard_size: int = Field(default=1000, ge=1)
     manifest_only: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
-    workers: int | None = Field(default=None, ge=1)
 
 
 class SelectConfig(EncodingConfig):

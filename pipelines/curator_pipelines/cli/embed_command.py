@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from curator_pipelines.cli.options import UrlCommand, config_option, encoding_options, json_option, option
+from curator_pipelines.cli.options import (
+    UrlCommand,
+    config_option,
+    encoding_options,
+    executor_options,
+    json_option,
+    option,
+)
 
 __all__ = ["command"]
 
@@ -16,6 +23,7 @@ __all__ = ["command"]
 @option("--pool", multiple=True, metavar="URLS", help="Shards, or ready embeddings.")
 @option("--out", metavar="URL", help="Run directory; parts go to OUT/pool.")
 @encoding_options
+@executor_options
 @option("--redo", metavar="STAGE", help="'pool' starts anew.")
 @json_option
 @config_option

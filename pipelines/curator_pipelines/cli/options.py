@@ -10,7 +10,7 @@ import click
 
 from curator.errors import InputError
 
-__all__ = ["UrlCommand", "config_option", "encoding_options", "json_option", "option"]
+__all__ = ["UrlCommand", "config_option", "encoding_options", "executor_options", "json_option", "option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 URL_FLAGS = ("--target", "--pool")
@@ -94,6 +94,32 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(command)
 
 
+def executor_options(command: F) -> F:
+    """Where the work runs."""
+    for decorate in reversed(
+        [
+            option(
+                "--address",
+                metavar="URL|local",
+                help="Ray cluster to join (HOST:6379), or 'local' to start one here. "
+                "[default: RAY_ADDRESS, else processes on this machine]",
+            ),
+            option(
+                "--workers",
+                metavar="N|auto",
+                help="Worker processes or Ray actors. [default: auto: one a GPU, else by CPUs on Ray, else 1]",
+            ),
+            option(
+                "--gpus-per-worker",
+                metavar="X",
+                help="GPUs, or the share of one, that a Ray worker gets. [default: 1]",
+            ),
+        ]
+    ):
+        command = decorate(command)
+    return command
+
+
 def encoding_options(command: F) -> F:
     """How images become embeddings."""
     for decorate in reversed(
@@ -111,7 +137,6 @@ def encoding_options(command: F) -> F:
                 help="[default: auto: bf16 where the hardware has it]",
             ),
             option("--device", metavar="auto|cpu|cuda", help="[default: auto: the GPU if there is one]"),
-            option("--workers", metavar="N", help="Worker processes. [default: one a GPU, else 1]"),
             option("--min-side", metavar="N", help="Leave out pool images with a shorter side below N pixels."),
             option("--max-bad", metavar="P%", help="Bad samples to put up with before exit 3. [default: 1%]"),
         ]

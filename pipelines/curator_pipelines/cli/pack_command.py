@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curator_pipelines.cli.options import UrlCommand, config_option, json_option, option
+from curator_pipelines.cli.options import UrlCommand, config_option, executor_options, json_option, option
 
 __all__ = ["command"]
 
@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
 @option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")
 @option("--seed", metavar="N", help="Of the order in shards. [default: 0]")
-@option("--workers", metavar="N", help="Worker processes. [default: 1]")
+@executor_options
 @json_option
 @config_option
 def command(as_json: bool, **flags: Any) -> int:

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from curator_pipelines.cli.options import UrlCommand, config_option, encoding_options, json_option, option
+from curator_pipelines.cli.options import (
+    UrlCommand,
+    config_option,
+    encoding_options,
+    executor_options,
+    json_option,
+    option,
+)
 
 __all__ = ["command"]
 
@@ -17,6 +24,7 @@ __all__ = ["command"]
 @option("--pool", multiple=True, metavar="URLS", help="The open-set: shards, embeddings, or another run's pool.")
 @option("--out", metavar="URL", help="Run directory; a finished part in it is not done again.")
 @encoding_options
+@executor_options
 @option("--clusters", metavar="K", help="Centroids of the target. [default: 100]")
 @option("--budget", metavar="N|P%", help="How many samples to choose. [default: no limit]")
 @option(

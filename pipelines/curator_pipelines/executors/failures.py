@@ -53,16 +53,18 @@ class Failure:
         return error if isinstance(error, Exception) else CuratorError(self.summary)
 
 
-def given_up(task: Task[object], cause: str) -> CuratorError:
+def given_up(task: Task[object], cause: str, advice: str = "") -> CuratorError:
     """Return the error of a task that lost too many workers, the last one because of `cause`."""
     return CuratorError(
-        f"{task}: given up after {task.attempt} workers died of it, the last by {cause}; {_advice(cause)}"
+        f"{task}: given up after {task.attempt} workers died of it, the last by {cause}; {advice or _advice(cause)}"
     )
 
 
-def dead_at_start(deaths: int, cause: str) -> CuratorError:
+def dead_at_start(deaths: int, cause: str, advice: str = "") -> CuratorError:
     """Return the error of a run whose workers die before they can take a task."""
-    return CuratorError(f"{deaths} workers in a row died while they started, the last by {cause}; {_advice(cause)}")
+    return CuratorError(
+        f"{deaths} workers in a row died while they started, the last by {cause}; {advice or _advice(cause)}"
+    )
 
 
 def _advice(cause: str) -> str:

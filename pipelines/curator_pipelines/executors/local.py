@@ -13,8 +13,7 @@ from dataclasses import replace
 from multiprocessing import connection
 from typing import Any, Generic, TypeVar
 
-from curator.errors import CuratorError
-from curator_pipelines.executors.failures import Failure, dead_at_start, given_up
+from curator_pipelines.executors.failures import dead_at_start, given_up
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
@@ -26,9 +25,9 @@ from curator_pipelines.executors.protocol import (
     no_progress,
 )
 from curator_pipelines.executors.slot import WorkerSlot
-from curator_pipelines.executors.wire import Kind, body_of, kind_of
+from curator_pipelines.executors.wire import Kind, body_of, failure_in, kind_of, outcome_in
 
-__all__ = ["LocalExecutor"]
+__all__ = ["LocalExecutor", "usable_cpus"]
 
 LOOK_AGAIN_SECONDS = 1.0
 """When nothing was heard for so long, the workers' processes are looked at themselves."""
@@ -57,7 +56,7 @@ class LocalExecutor:
         if self.workers < 1:
             raise ValueError(f"workers is {workers}: at least 1 is needed")
         self.devices = tuple(devices)
-        self.cpus_per_worker = max(1, (_usable_cpus() if cpus is None else cpus) // self.workers)
+        self.cpus_per_worker = max(1, (usable_cpus() if cpus is None else cpus) // self.workers)
 
     def describe(self) -> str:
         """Say for people where the work runs."""
@@ -147,7 +146,7 @@ class _Run(Generic[T, R]):
             case Kind.READY:
                 slot.opened()
             case Kind.OPEN_FAILED:
-                raise _failure_in(message).revive()
+                raise failure_in(message).revive()
             case Kind.PROGRESS:
                 increments = body_of(message)
                 slot.reported.update(increments)
@@ -157,7 +156,7 @@ class _Run(Generic[T, R]):
 
     def _finished(self, slot: WorkerSlot[T], message: bytes) -> None:
         assert slot.task is not None
-        self._done.append(_outcome(slot.task, message))
+        self._done.append(outcome_in(slot.task, message))
         self._deaths_at_start = 0
         slot.task = None
 
@@ -191,23 +190,6 @@ class _Run(Generic[T, R]):
             raise dead_at_start(self._deaths_at_start, cause)
 
 
-def _outcome(task: Task[T], message: bytes) -> Outcome[T, R]:
-    if kind_of(message) is Kind.FAILURE:
-        return Outcome(task, error=_failure_in(message).revive())
-    try:
-        return Outcome(task, value=body_of(message))
-    except Exception as error:
-        unreadable = CuratorError(f"{task}: its result cannot be unpickled: {error}")
-        unreadable.__cause__ = error
-        return Outcome(task, error=unreadable)
-
-
-def _failure_in(message: bytes) -> Failure:
-    failure = body_of(message)
-    assert isinstance(failure, Failure)
-    return failure
-
-
 def _dismiss(slots: list[WorkerSlot[T]]) -> None:
     # All are told first: they end side by side.
     for slot in slots:
@@ -223,7 +205,8 @@ def _kill(slots: list[WorkerSlot[T]]) -> None:
         slot.kill()
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

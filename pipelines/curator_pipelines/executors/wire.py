@@ -8,9 +8,16 @@ multiprocessing's own would hand tensors over in shared memory that dies with it
 import io
 import pickle
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Kind", "body_of", "encode", "kind_of"]
+from curator.errors import CuratorError
+from curator_pipelines.executors.failures import Failure
+from curator_pipelines.executors.protocol import Outcome, Task
+
+__all__ = ["Kind", "body_of", "encode", "failure_in", "kind_of", "outcome_in"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Kind(IntEnum):
@@ -40,3 +47,22 @@ def kind_of(message: bytes) -> Kind:
 def body_of(message: bytes) -> Any:
     """Return the body of a message; raises whatever unpickling it raises."""
     return pickle.loads(memoryview(message)[1:])
+
+
+def failure_in(message: bytes) -> Failure:
+    """Return what went wrong, of an OPEN_FAILED or FAILURE."""
+    failure = body_of(message)
+    assert isinstance(failure, Failure)
+    return failure
+
+
+def outcome_in(task: Task[T], message: bytes) -> Outcome[T, R]:
+    """Return how a task ended, of a VALUE or FAILURE."""
+    if kind_of(message) is Kind.FAILURE:
+        return Outcome(task, error=failure_in(message).revive())
+    try:
+        return Outcome(task, value=body_of(message))
+    except Exception as error:
+        unreadable = CuratorError(f"{task}: its result cannot be unpickled: {error}")
+        unreadable.__cause__ = error
+        return Outcome(task, error=unreadable)

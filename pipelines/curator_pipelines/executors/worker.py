@@ -16,12 +16,13 @@ from curator_pipelines.executors.failures import Failure
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
 from curator_pipelines.executors.wire import Kind, encode
 
-__all__ = ["work"]
+__all__ = ["THREAD_VARIABLES", "answer", "work"]
 
 REPORT_EVERY = 0.1
 """Seconds between progress messages: a stage may report every sample without keeping the driver busy."""
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Read by numeric libraries when they are imported."""
 
 
 def work(pipe: connection.Connection, cpus: int, device: str) -> None:
@@ -29,7 +30,7 @@ def work(pipe: connection.Connection, cpus: int, device: str) -> None:
     _leave_interrupts_to_driver()
     _die_with_driver()
     # The stage comes by message and is unpickled below: what it imports reads these variables on import.
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(cpus)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))
     with suppress(EOFError, OSError):
         _serve(_Link(pipe), cpus, device)
 
@@ -93,10 +94,11 @@ def _serve(link: _Link, cpus: int, device: str) -> None:
         return
     link.send(encode(Kind.READY))
     while True:
-        link.send(_answer(handle, link.receive()))
+        link.send(answer(handle, link.receive()))
 
 
-def _answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes) -> memoryview:
+def answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes) -> memoryview:
+    """Handle a task; the message is its value or its failure, whatever it raised."""
     try:
         task = pickle.loads(pickled_task)
         value = handle(task)

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +17,22 @@ from curator import schemas, storage
 from curator.deny import DenyList
 from curator.errors import InputError
 from curator.parts import PartStore
-from curator.selection import Selection, deny, find_centroids, select_knn, select_random, select_simcore
+from curator.selection import (
+    Queues,
+    ScanTask,
+    Selection,
+    SpreadSearch,
+    deny,
+    find_centroids,
+    select_knn,
+    select_random,
+    select_simcore,
+)
 from curator_pipelines.config import SelectConfig
+from curator_pipelines.executors import Executor
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.stages.search import SearchStage
 
 __all__ = ["Choice", "choose", "load_choice"]
 
@@ -44,7 +58,9 @@ class Choice:
     reused: bool = False
 
 
-def choose(run: RunDirectory, config: SelectConfig, denied: DenyList | None, reporter: Reporter) -> Choice:
+def choose(
+    run: RunDirectory, config: SelectConfig, denied: DenyList | None, executor: Executor, reporter: Reporter
+) -> Choice:
     """Select from OUT/pool by OUT/target, or reuse what an equal selection left.
 
     Everything after the stored embeddings is a function of them, the config and the seed alone.
@@ -77,7 +93,7 @@ def choose(run: RunDirectory, config: SelectConfig, denied: DenyList | None, rep
                 progress.done = count
                 reporter.show(progress)
 
-        selection, centroids = _select(run, config, wanted, stop, denied_ids, on_progress)
+        selection, centroids = _select(run, config, wanted, stop, denied_ids, executor, on_progress)
         progress.done = candidates
     for warning in selection.warnings:
         reporter.warn(warning)
@@ -90,6 +106,7 @@ def _select(
     budget: int | None,
     stop: float | None,
     denied: np.ndarray,
+    executor: Executor,
     progress: Any,
 ) -> tuple[Selection, np.ndarray | None]:
     judge = deny(denied, because=config.deny or "") if len(denied) else None
@@ -111,8 +128,32 @@ def _select(
         reference_round=config.reference_round,
         judge=judge,
         progress=progress,
+        fetch=_by_workers(run, centroids, executor, progress) if executor.workers > 1 else None,
     )
     return selection, centroids
+
+
+def _by_workers(
+    run: RunDirectory, centroids: np.ndarray, executor: Executor, progress: Callable[[str, int], None]
+) -> SpreadSearch:
+    """The search by all workers. One alone would be no faster than this process, and would first have to start."""
+    stage = SearchStage(run.pool.url, centroids)
+
+    def scan(tasks: Iterable[ScanTask]) -> Iterator[Queues]:
+        seen = 0
+
+        def on_progress(increments: dict[str, int]) -> None:
+            nonlocal seen
+            seen += increments.get("rows", 0)
+            progress("scan", seen)
+
+        with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+            for outcome in outcomes:
+                yield outcome.unwrap()
+
+    return SpreadSearch(
+        scan, run.pool.vectors, sorted(run.pool.finished()), run.pool.count(), centroids, executor.workers
+    )
 
 
 def _all_vectors(store: PartStore) -> np.ndarray:

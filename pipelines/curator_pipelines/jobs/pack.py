@@ -15,8 +15,9 @@ from curator.sources import find_sources
 from curator.storage import Stat
 from curator.urls import absolute
 from curator_pipelines.config import PackConfig
-from curator_pipelines.executors import Executor, LocalExecutor
+from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.choose import Choice, load_choice
+from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
 from curator_pipelines.stages.pack import PackStage
@@ -158,7 +159,7 @@ def run_pack(config: PackConfig, reporter: Reporter) -> Packed:
             seed=config.seed,
             manifest_only=config.manifest_only,
             urls=urls,
-            executor=LocalExecutor(workers=config.workers or 1),
+            executor=make_executor(config, "cpu", run.url),
             reporter=reporter,
         )
         state |= packed.to_json()

@@ -13,13 +13,14 @@ from curator.errors import InputError
 from curator.sources import Source, find_sources
 from curator.urls import absolute
 from curator_pipelines.config import EncodingConfig
-from curator_pipelines.executors import Executor, LocalExecutor
+from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.embed import EmbedJob, check_space
 from curator_pipelines.jobs.encoding import Encoding, choose_encoding, first_images, foreign_encoding
+from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
 
-__all__ = ["Prepared", "make_executor", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 HOLD_IMAGES = ("tar", "folder")
 
@@ -97,19 +98,9 @@ def prepare(
         if job is not None:
             job.check(redo)
             check_space(out, job, job.todo(redo))
-    executor = make_executor(config.workers, main.device if main else "cpu")
+    executor = make_executor(config, main.device if main else "cpu", out)
     urls = {source.name: source.url for source in pool_sources if source.kind == "tar"}
     return Prepared(run, target_job, pool_job, executor, urls)
-
-
-def make_executor(workers: int | None, device: str) -> Executor:
-    """Worker processes on this machine: as many as GPUs, else one, or as many as asked for."""
-    if device != "cuda":
-        return LocalExecutor(workers=workers or 1)
-    import torch
-
-    devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    return LocalExecutor(workers=workers or len(devices), devices=devices)
 
 
 def _check_packable(sources: Sequence[Source]) -> None:

@@ -66,7 +66,7 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
     with run.stage("select") as state:
-        choice = choose(run, config, ready.denied, reporter)
+        choice = choose(run, config, ready.denied, executor, reporter)
         state |= {name: choice.record[name] for name in ("count", "stop_reason")}
     with run.stage("pack") as state:
         packed = pack_choice(

@@ -90,6 +90,17 @@ class CountsOpens:
         return lambda task: (os.getpid(), CountsOpens.opened)
 
 
+def node_and_wait(context: WorkerContext, task: Task[tuple[Path, int]]) -> tuple[str, int]:
+    """Name of the Ray node and its threads; waits until so many nodes are at work."""
+    import ray
+
+    folder, count = task.payload
+    node = ray.get_runtime_context().get_node_id()
+    (folder / node).touch()
+    until(lambda: len(list(folder.iterdir())) >= count, "other nodes")
+    return node, context.cpus
+
+
 def meet(context: WorkerContext, task: Task[Path]) -> bool:
     """Wait until another task is running too."""
     (task.payload / str(task.number)).touch()
@@ -177,6 +188,16 @@ def _write_half_a_message() -> None:
 
 def survive(context: WorkerContext, task: Task[Deadly]) -> int:
     context.report({"samples": 5})
+    if task.attempt < task.payload.deaths:
+        die(task.payload.how)
+    context.report({"samples": 5})
+    return task.attempt
+
+
+def survive_after_a_while(context: WorkerContext, task: Task[Deadly]) -> int:
+    """As `survive`, slow enough for its progress to be heard of."""
+    context.report({"samples": 5})
+    time.sleep(0.8)
     if task.attempt < task.payload.deaths:
         die(task.payload.how)
     context.report({"samples": 5})
@@ -271,6 +292,8 @@ class HoldsLockFile:
         (self.folder / f"{task.number}.begun").touch()
         if task.payload == "hang":
             threading.Event().wait()
+        if task.payload == "until go":
+            until((self.folder / "go").exists, "the word to go on")
         if task.payload == "beside another":
             until(lambda: len(list(self.folder.glob("*.begun"))) >= 2, "another task")
         return task.payload

@@ -2,10 +2,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,32 +12,14 @@ from stages_for_tests import (
     PATIENCE,
     Calls,
     Deadly,
-    DiesAtOpens,
-    HoldsLock,
-    HoldsLockFile,
-    OpensWith,
-    SaysGoodbye,
-    TwoArguments,
     cpus_and_device,
-    die_after_the_other,
     die_beside_a_fork,
-    fail_on_odd,
     holders,
-    interrupt_itself,
-    lock_on_odd,
-    meet,
-    one_way_on_odd,
-    open_input_error,
-    open_killed,
-    raise_payload,
-    square,
     survive,
     until,
-    worker_pid,
 )
 
-from curator.errors import CuratorError, InputError
-from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor, Task
+from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor
 from curator_pipelines.executors import slot as slot_module
 
 
@@ -74,75 +55,13 @@ class TestSettings:
         assert values <= {(3, "left", "3"), (3, "right", "3")}
         assert values
 
-    def test_workers_work_side_by_side(self, tmp_path: Path) -> None:
-        # Each of the two tasks waits for the other.
-        assert all(o.unwrap() for o in LocalExecutor(workers=2).map(Calls(meet), [tmp_path, tmp_path]))
-
-    def test_no_more_workers_than_tasks(self, tmp_path: Path) -> None:
-        list(LocalExecutor(workers=8).map(HoldsLockFile(tmp_path), ["a"]))
-
-        assert len(list(tmp_path.glob("*.lock"))) == 1
-
-    def test_work_is_not_done_here(self) -> None:
-        (outcome,) = LocalExecutor().map(Calls(worker_pid), [None])
-
-        assert outcome.unwrap() != os.getpid()
-
-
-class TestErrors:
-    def test_the_workers_traceback_is_a_note(self) -> None:
-        (outcome,) = LocalExecutor().map(Calls(fail_on_odd), [1])
-
-        assert outcome.error is not None
-        (note,) = outcome.error.__notes__
-        assert "in fail_on_odd" in note
-
-    @pytest.mark.parametrize(
-        ("raised", "message"),
-        [
-            ((HoldsLock, ("stuck",)), "HoldsLock: stuck"),
-            ((TwoArguments, ("hole", "offset 7")), "TwoArguments: hole at offset 7"),
-            ((KeyboardInterrupt, ("not by hand",)), "KeyboardInterrupt: not by hand"),
-        ],
-    )
-    def test_an_error_that_cannot_travel_is_named(self, raised: object, message: str) -> None:
-        (outcome,) = LocalExecutor().map(Calls(raise_payload), [raised])
-
-        assert type(outcome.error) is CuratorError
-        assert message in str(outcome.error)
-
-    @pytest.mark.parametrize("function", [lock_on_odd, one_way_on_odd])
-    def test_a_value_that_cannot_travel_is_an_error(self, function: object) -> None:
-        outcomes = {o.task.number: o for o in LocalExecutor().map(Calls(function), range(3))}
-
-        assert [outcomes[n].unwrap() for n in (0, 2)] == [0, 2]
-        assert isinstance(outcomes[1].error, CuratorError)
-        assert "task 1 (1)" in str(outcomes[1].error)
-
-    def test_a_payload_that_cannot_travel_is_an_error(self) -> None:
-        payloads = [2, threading.Lock(), threading.Lock(), threading.Lock(), 3]
-
-        outcomes = {o.task.number: o for o in LocalExecutor().map(Calls(square), payloads)}
-
-        assert [outcomes[n].unwrap() for n in (0, 4)] == [4, 9]
-        assert [type(outcomes[n].error) for n in (1, 2, 3)] == [TypeError] * 3
-
-    def test_an_error_in_open_stops_all_workers(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError) as caught:
-            list(LocalExecutor(workers=2).map(OpensWith(open_input_error), range(9)))
-
-        assert "in open_input_error" in caught.value.__notes__[0]
-
 
 class TestLostWorkers:
-    @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "SIGTERM", "abort", "exit", "half a message"])
-    def test_its_task_is_tried_again(self, how: str) -> None:
-        payloads = [Deadly(0), Deadly(1, how), Deadly(0)]
+    @pytest.mark.parametrize(("how", "cause"), [("SIGKILL", "SIGKILL"), ("abort", "SIGABRT"), ("exit", "exit code 3")])
+    def test_the_last_cause_is_named(self, how: str, cause: str) -> None:
+        (outcome,) = LocalExecutor().map(Calls(survive), [Deadly(MAX_ATTEMPTS, how)])
 
-        outcomes = {o.task.number: o for o in LocalExecutor().map(Calls(survive), payloads)}
-
-        assert [outcomes[n].unwrap() for n in range(3)] == [0, 1, 0]
-        assert [outcomes[n].task.attempt for n in range(3)] == [0, 1, 0]
+        assert cause in str(outcome.error)
 
     def test_a_worker_that_only_hangs_up_is_lost_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(slot_module, "LEAVE_SECONDS", 0.1)
@@ -155,33 +74,6 @@ class TestLostWorkers:
         (outcome,) = LocalExecutor().map(Calls(die_beside_a_fork), [tmp_path])
 
         assert outcome.unwrap() == "outlived by ['fork.lock']"
-
-    @pytest.mark.parametrize(("how", "cause"), [("SIGKILL", "SIGKILL"), ("abort", "SIGABRT"), ("exit", "exit code 3")])
-    def test_a_task_that_kills_every_worker_is_given_up(self, how: str, cause: str) -> None:
-        payloads = [Deadly(0), Deadly(MAX_ATTEMPTS, how), Deadly(0)]
-
-        outcomes = {o.task.number: o for o in LocalExecutor(workers=2).map(Calls(survive), payloads)}
-
-        assert sorted(outcomes) == [0, 1, 2]
-        assert (outcomes[0].unwrap(), outcomes[2].unwrap()) == (0, 0)
-        lost = outcomes[1]
-        assert lost.lost
-        assert lost.task == Task(1, payloads[1], attempt=MAX_ATTEMPTS)
-        assert isinstance(lost.error, CuratorError)
-        assert "task 1 (Deadly(" in str(lost.error)
-        assert cause in str(lost.error)
-
-    def test_a_task_may_use_all_its_attempts(self) -> None:
-        (outcome,) = LocalExecutor().map(Calls(survive), [Deadly(MAX_ATTEMPTS - 1)])
-
-        assert outcome.unwrap() == MAX_ATTEMPTS - 1
-
-    def test_many_losses_over_many_tasks_end_nothing(self) -> None:
-        payloads = [Deadly(deaths=n % 2) for n in range(12)]
-
-        values = [o.unwrap() for o in LocalExecutor(workers=2).map(Calls(survive), payloads)]
-
-        assert Counter(values) == {0: 6, 1: 6}
 
     @pytest.mark.parametrize(("deaths", "taken_back", "samples"), [(1, 1, 10), (MAX_ATTEMPTS, MAX_ATTEMPTS, 0)])
     def test_progress_of_a_lost_attempt_is_taken_back(self, deaths: int, taken_back: int, samples: int) -> None:
@@ -196,70 +88,6 @@ class TestLostWorkers:
 
         assert seen.count({"samples": -5}) == taken_back
         assert total == {"samples": samples}
-
-    def test_a_few_deaths_in_open_are_got_over(self, tmp_path: Path) -> None:
-        stage = DiesAtOpens(tmp_path, deadly={0, 1})
-
-        outcomes = list(LocalExecutor().map(stage, [Deadly(0), Deadly(0)]))
-
-        assert [o.unwrap() for o in outcomes] == [0, 0]
-
-    def test_deaths_in_open_are_forgotten_with_every_finished_task(self, tmp_path: Path) -> None:
-        stage = DiesAtOpens(tmp_path, deadly={0, 1, 3, 4})
-
-        outcomes = list(LocalExecutor().map(stage, [Deadly(0), Deadly(1)]))
-
-        assert [o.unwrap() for o in outcomes] == [0, 1]
-
-    def test_an_idle_worker_takes_over(self, tmp_path: Path) -> None:
-        payloads = [tmp_path / "noted"] * 2
-        pids = []
-
-        for outcome in LocalExecutor(workers=2).map(Calls(die_after_the_other), payloads):
-            pids.append(outcome.unwrap())
-            payloads[0].touch()
-
-        assert pids == [pids[0]] * 2
-
-    def test_ctrl_c_is_not_for_workers(self) -> None:
-        (outcome,) = LocalExecutor().map(Calls(interrupt_itself), [None])
-
-        assert outcome.unwrap() == "not impressed"
-
-    def test_deaths_in_open_without_end_are_an_error(self) -> None:
-        with pytest.raises(CuratorError, match=r"3 workers in a row died while they started.*SIGKILL"):
-            list(LocalExecutor(workers=2).map(OpensWith(open_killed), range(9)))
-
-
-class TestEnds:
-    def test_closing_stops_a_worker_in_the_middle_of_a_task(self, tmp_path: Path) -> None:
-        stage = HoldsLockFile(tmp_path)
-        with closing(LocalExecutor(workers=2).map(stage, ["hang", "beside another"])) as outcomes:
-            assert next(outcomes).unwrap() == "beside another"
-            assert len(list(holders(tmp_path))) == 2
-
-        assert list(holders(tmp_path)) == []
-
-    def test_an_error_on_the_driver_stops_the_workers(self, tmp_path: Path) -> None:
-        def payloads() -> Iterator[str]:
-            yield from ("hang", "quick", "quick")
-            until(lambda: bool(list(holders(tmp_path))), "a worker")
-            raise InputError("no more")
-
-        with pytest.raises(InputError):
-            list(LocalExecutor(workers=2).map(HoldsLockFile(tmp_path), payloads()))
-
-        assert list(holders(tmp_path)) == []
-
-    def test_no_worker_is_left_at_the_end(self, tmp_path: Path) -> None:
-        list(LocalExecutor(workers=2).map(HoldsLockFile(tmp_path), ["a"] * 5))
-
-        assert list(holders(tmp_path)) == []
-
-    def test_workers_end_in_peace_when_all_is_done(self, tmp_path: Path) -> None:
-        list(LocalExecutor().map(SaysGoodbye(tmp_path), ["a"]))
-
-        assert (tmp_path / "goodbye").exists()
 
 
 @contextmanager

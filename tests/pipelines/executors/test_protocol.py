@@ -1,7 +1,7 @@
 """What every executor keeps of the protocol. A new executor joins the list below."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,16 +23,19 @@ from stages_for_tests import (
 from curator.errors import CuratorError, InputError, Reason, SampleError
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor, Outcome, Task
 
+MakeRay = Callable[[int], Executor]
+
 EXECUTORS = [
-    pytest.param(lambda: InProcessExecutor(), id="in-process"),
-    pytest.param(lambda: LocalExecutor(workers=1), id="local-1"),
-    pytest.param(lambda: LocalExecutor(workers=2), id="local-2"),
+    pytest.param(lambda make_ray: InProcessExecutor(), id="in-process"),
+    pytest.param(lambda make_ray: LocalExecutor(workers=1), id="local-1"),
+    pytest.param(lambda make_ray: LocalExecutor(workers=2), id="local-2"),
+    pytest.param(lambda make_ray: make_ray(2), id="ray-2"),
 ]
 
 
 @pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> Executor:
-    made: Executor = request.param()
+def executor(request: pytest.FixtureRequest, make_ray: MakeRay) -> Executor:
+    made: Executor = request.param(make_ray)
     return made
 
 

@@ -50,7 +50,7 @@ def run_with(executor: Executor | None, **settings: Any) -> SelectSummary:
     with pytest.MonkeyPatch.context() as patch:
         if executor is not None:
             patch.setattr(prepare, "make_executor", lambda *arguments, **named: executor)
-            patch.setattr(pack, "LocalExecutor", lambda *arguments, **named: executor)
+            patch.setattr(pack, "make_executor", lambda *arguments, **named: executor)
         return select.run_select(build(SelectConfig, settings), Reporter())
 
 

@@ -29,6 +29,7 @@ from curator.parts import DoneMark, PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.pack import PackStage
+from curator_pipelines.stages.search import SearchStage
 
 ROOT = Path(__file__).parents[3]
 MARKER = b"CURATOR-CRASHES-HERE"
@@ -212,6 +213,20 @@ class DyingEmbedStage(EmbedStage):
             return embed(task)
 
         return embed_or_die
+
+
+class DyingSearchStage(SearchStage):
+    """The worker dies over one task."""
+
+    def open(self, context: WorkerContext) -> Any:
+        scan = super().open(context)
+
+        def scan_or_die(task: Task[Any]) -> Any:
+            if task.number == 1 and not task.attempt:
+                _die()
+            return scan(task)
+
+        return scan_or_die
 
 
 class DyingPackStage(PackStage):

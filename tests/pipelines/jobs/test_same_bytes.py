@@ -13,6 +13,7 @@ import pytest
 from jobs_for_tests import (
     DyingEmbedStage,
     DyingPackStage,
+    DyingSearchStage,
     Interrupted,
     Reversed,
     assert_same_bytes,
@@ -26,45 +27,65 @@ from jobs_for_tests import (
 from curator.selection import select_simcore
 from curator_pipelines.config import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
-from curator_pipelines.jobs import choose, embed, pack, prepare
+from curator_pipelines.jobs import choose, embed, pack
 from curator_pipelines.progress import Reporter
 
 Run = Callable[..., Any]
-Variant = Callable[[pytest.MonkeyPatch, Run, dict[str, Any]], None]
+MakeRay = Callable[[int | None], Executor]
+Variant = Callable[[pytest.MonkeyPatch, Run, dict[str, Any], MakeRay], None]
 
 
 def on(make: Callable[[], Executor]) -> Variant:
     """Run once on this executor."""
 
-    def variant(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]) -> None:
+    def variant(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
         run_on(make(), **settings)
 
     return variant
 
 
-def two_workers(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]) -> None:
+def two_workers(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     run_on(None, **settings, workers=2)
 
 
-def worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]) -> None:
+def worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(embed, "EmbedStage", DyingEmbedStage)
+    patch.setattr(choose, "SearchStage", DyingSearchStage)
     patch.setattr(pack, "PackStage", DyingPackStage)
-    run_on(None, **settings)
+    run_on(None, **settings, workers=2)
 
 
-def interrupted(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]) -> None:
+def interrupted(
+    patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay | None = None
+) -> None:
     for _ in range(4):  # two sources or output shards a time: 4 + 4 of them
         with pytest.raises(KeyboardInterrupt):
             run_on(Interrupted(), **settings)
     run_on(Interrupted(), **settings)
 
 
-def small_blocks(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]) -> None:
+def small_blocks(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(choose, "select_simcore", functools.partial(select_simcore, block_rows=3, depth=1))
     before = choose._record
     # How often the pool was read is not a result.
     patch.setattr(choose, "_record", lambda *arguments: before(*arguments) | {"passes": 1})
     run_on(InProcessExecutor(), **settings)
+
+
+def on_ray(workers: int | None) -> Variant:
+    """Run on so many actors; None for one on each of the three nodes."""
+
+    def variant(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
+        run_on(make_ray(workers), **settings)
+
+    return variant
+
+
+def ray_worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
+    patch.setattr(embed, "EmbedStage", DyingEmbedStage)
+    patch.setattr(choose, "SearchStage", DyingSearchStage)
+    patch.setattr(pack, "PackStage", DyingPackStage)
+    run_on(make_ray(2), **settings)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -76,10 +97,19 @@ VARIANTS: dict[str, Variant] = {
     "one worker of two threads": on(lambda: LocalExecutor(workers=1, cpus=2)),
     "two workers": two_workers,
     "worker killed and task retried": worker_killed,
+    "Ray, one actor": on_ray(1),
+    "Ray, three actors on three nodes": on_ray(None),
+    "Ray, actors killed and tasks retried": ray_worker_killed,
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+SLOW = ("Ray, one actor", "Ray, actors killed and tasks retried")
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(v, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, v in VARIANTS.items()],
+)
 def test_same_bytes(
     variant: Variant,
     run_on: Run,
@@ -87,8 +117,9 @@ def test_same_bytes(
     reference: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    make_ray: MakeRay,
 ) -> None:
-    variant(monkeypatch, run_on, settings | {"out": str(tmp_path / "run")})
+    variant(monkeypatch, run_on, settings | {"out": str(tmp_path / "run")}, make_ray)
 
     assert_same_bytes(str(tmp_path / "run"), str(reference))
 
@@ -179,13 +210,8 @@ def test_packed_again_and_back_is_the_same(
 ) -> None:
     out = str(tmp_path / "run")
     copy_tree(str(reference), out)
-    monkeypatch.setattr(pack, "LocalExecutor", lambda workers: InProcessExecutor())
+    monkeypatch.setattr(pack, "make_executor", lambda *arguments: InProcessExecutor())
     for size in (4, 6):
         pack.run_pack(PackConfig(out=out, shard_size=size, seed=3), Reporter())
 
     assert_same_bytes(out, str(reference))
-
-
-def test_the_executors_are_those_asked_for() -> None:
-    assert isinstance(prepare.make_executor(2, "cpu"), LocalExecutor)
-    assert prepare.make_executor(2, "cpu").workers == 2

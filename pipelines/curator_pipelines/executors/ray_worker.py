@@ -1,0 +1,69 @@
+"""What runs inside a Ray actor."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from curator_pipelines.executors.failures import Failure
+from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
+from curator_pipelines.executors.wire import Kind, encode
+from curator_pipelines.executors.worker import THREAD_VARIABLES, answer
+
+__all__ = ["RayWorker"]
+
+
+class RayWorker:
+    """Opens a stage once, then answers one task after another.
+
+    Progress is asked for by the driver, as the total since the task began: a question or an answer that gets
+    lost changes nothing.
+    """
+
+    def __init__(self) -> None:
+        # Ray's handlers run in the main thread, which waits in native code while tasks have a thread of their own.
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._lock = threading.Lock()
+        self._reported: Counter[str] = Counter()
+        self._serial = -1
+
+    def open(self, pickled_stage: bytes, cpus: int, device: str) -> bytes:
+        """Build the stage's state; the message is READY or OPEN_FAILED."""
+        # The stage comes pickled: what it imports reads these variables on import.
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))
+        try:
+            stage: Stage[Any, Any] = pickle.loads(pickled_stage)
+            self._handle: Callable[[Task[Any]], Any] = stage.open(WorkerContext(cpus, device, self._report))
+        except BaseException as error:
+            return bytes(encode(Kind.OPEN_FAILED, Failure.of(error)))
+        return bytes(encode(Kind.READY))
+
+    def work(self, serial: int, pickled_task: bytes) -> tuple[bytes, dict[str, int]]:
+        """Handle a task; the message is VALUE or FAILURE, with all the progress that the task made.
+
+        Args:
+            serial: the driver's number of this attempt.
+            pickled_task: the task.
+        """
+        with self._lock:
+            self._serial = serial
+            self._reported = Counter()
+        message = bytes(answer(self._handle, pickled_task))
+        return message, self.progress()[1]
+
+    def progress(self) -> tuple[int, dict[str, int]]:
+        """The serial of the attempt that goes on, and its progress so far."""
+        with self._lock:
+            return self._serial, dict(self._reported)
+
+    def _report(self, increments: dict[str, int]) -> None:
+        with self._lock:
+            self._reported.update(increments)

@@ -1,0 +1,81 @@
+"""How many workers each node of a cluster gets, and what each of them reserves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curator_pipelines.executors.ray_cluster import Node
+
+__all__ = ["Seats", "plan_seats"]
+
+CPUS_PER_WORKER = 8
+"""A bigger node without GPUs gets several workers: one process keeps no more cores busy with decoding."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """The workers of one node.
+
+    Attributes:
+        node: where.
+        count: how many.
+        cpus: that each reserves; below 1 where there are more workers than cores.
+        gpus: that each reserves.
+    """
+
+    node: Node
+    count: int
+    cpus: float
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """Threads of each worker."""
+        return max(1, int(self.cpus))
+
+
+def plan_seats(nodes: Sequence[Node], workers: int | None, gpus_per_worker: float, *, on_gpus: bool) -> list[Seats]:
+    """Seats on every node that has room.
+
+    Args:
+        nodes: the living ones.
+        workers: how many in all, spread by what the nodes have; None for as many as there is room for.
+        gpus_per_worker: GPUs, or the share of one, that a worker gets.
+        on_gpus: the work is for GPUs; without, CPUs alone count.
+    """
+    room = {node.id: _room(node, gpus_per_worker, on_gpus) for node in nodes}
+    counts = dict(room) if workers is None else _spread(nodes, workers, room, on_gpus)
+    return [
+        _seats(node, counts[node.id], room[node.id], gpus_per_worker if on_gpus else 0.0)
+        for node in nodes
+        if counts[node.id]
+    ]
+
+
+def _room(node: Node, gpus_per_worker: float, on_gpus: bool) -> int:
+    if on_gpus:
+        # Shares such as 0.1 are not exact in binary.
+        return int(node.gpus / gpus_per_worker + 1e-6)
+    return max(1, int(node.cpus // CPUS_PER_WORKER)) if node.cpus >= 1 else 0
+
+
+def _spread(nodes: Sequence[Node], workers: int, room: dict[str, int], on_gpus: bool) -> dict[str, int]:
+    """Hand out workers one by one, to the node that is left with the most for each."""
+    counts = dict.fromkeys(room, 0)
+    for _ in range(workers):
+        free = [node for node in nodes if room[node.id] > (counts[node.id] if on_gpus else 0)]
+        if not free:
+            break
+        best = max(free, key=lambda node: (node.gpus if on_gpus else node.cpus) / (counts[node.id] + 1))
+        counts[best.id] += 1
+    return counts
+
+
+def _seats(node: Node, count: int, room: int, gpus: float) -> Seats:
+    share = node.cpus / (room if gpus else count)
+    # Ray reserves whole cores, or any share of one.
+    cpus = float(int(share)) if share >= 1 else int(share * 1000) / 1000
+    return Seats(node, count, cpus, gpus)

@@ -1,0 +1,39 @@
+"""The search stage: the best rows of some parts for every centroid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from curator.parts import PartStore
+from curator.selection import Queues, ScanTask, scan_parts
+from curator_pipelines.executors import Task, WorkerContext
+
+__all__ = ["SearchStage"]
+
+
+@dataclass(frozen=True)
+class SearchStage:
+    """Scans parts of the store at `store_url`.
+
+    Args:
+        store_url: `OUT/pool`.
+        centroids: float32 (K, d).
+    """
+
+    store_url: str
+    centroids: NDArray[np.float32]
+
+    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Queues]:
+        """Nothing costly: the function scans the parts of one task."""
+        threadpool_limits(context.cpus)
+        store = PartStore(self.store_url)
+
+        def scan(task: Task[ScanTask]) -> Queues:
+            return scan_parts(task.payload, store.vectors, self.centroids, lambda rows: context.report({"rows": rows}))
+
+        return scan

@@ -1,0 +1,122 @@
+"""What is Ray's alone; what it has in common with the others is in test_protocol.py and test_workers.py."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stages_for_tests import Calls, Deadly, HoldsLockFile, cpus_and_device, holders, node_and_wait, survive, until
+
+from curator.errors import InputError
+from curator_pipelines.executors import MAX_ATTEMPTS
+from curator_pipelines.executors.ray import RayExecutor
+from curator_pipelines.executors.ray_cluster import Cluster, Node, connect
+
+MakeRay = Callable[..., RayExecutor]
+
+
+class Some(Cluster):
+    """A cluster of which only some nodes are to be seen."""
+
+    def nodes(self) -> list[Node]:
+        return [node for node in super().nodes() if node.id in seen]
+
+
+seen: set[str] = set()
+
+
+@pytest.fixture
+def added(ray_cluster: Any) -> Iterator[Callable[..., Any]]:
+    """`added(cpus)`: a node more, removed at the end if the test has not done so."""
+    nodes = []
+
+    def add(cpus: int = 1) -> Any:
+        nodes.append(ray_cluster.add_node(num_cpus=cpus))
+        return nodes[-1]
+
+    yield add
+    for node in nodes:
+        if node in ray_cluster.worker_nodes:
+            ray_cluster.remove_node(node)
+
+
+def test_one_worker_a_node_with_its_cpus(make_ray: MakeRay) -> None:
+    executor = make_ray(None)
+
+    assert executor.workers == 3
+    assert executor.describe().endswith("3 workers on 3 nodes, 1 to 4 threads each")
+    assert sorted(seats.threads for seats in executor.seats) == [1, 2, 4]
+
+
+def test_work_spreads_and_threads_are_those_reserved(make_ray: MakeRay, tmp_path: Path) -> None:
+    # No task ends before there are three nodes that work.
+    tasks = [(tmp_path, 3)] * 3
+
+    outcomes = [outcome.unwrap() for outcome in make_ray(None).map(Calls(node_and_wait), tasks)]
+
+    assert len({node for node, _ in outcomes}) == 3
+    assert sorted(cpus for _, cpus in outcomes) == [1, 2, 4]
+
+
+def test_thread_variables(make_ray: MakeRay) -> None:
+    (outcome,) = make_ray(1).map(Calls(cpus_and_device), [None])
+
+    assert outcome.unwrap() == (4, "cpu", "4")
+
+
+def test_a_task_that_is_given_up_says_where_to_look(make_ray: MakeRay) -> None:
+    (outcome,) = make_ray(1).map(Calls(survive), [Deadly(MAX_ATTEMPTS)])
+
+    assert outcome.lost
+    assert "the end of its process on " in str(outcome.error)
+    assert "Ray's logs on that node" in str(outcome.error)
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_removed_node_loses_nothing(
+    graceful: bool, added: Callable[..., Any], make_ray: MakeRay, ray_cluster: Any, tmp_path: Path
+) -> None:
+    node = added(1)
+    other = next(n.id for n in make_ray(None).cluster.nodes() if n.cpus == 2)
+    seen.clear()
+    seen.add(node.node_id)
+    executor = RayExecutor(Some("test", ""))
+
+    def remove() -> None:
+        until(lambda: bool(list(tmp_path.glob("*.begun"))), "the task has begun on the node")
+        (worker,) = holders(tmp_path)
+        seen.add(other)
+        ray_cluster.remove_node(node, allow_graceful=graceful)
+        until(lambda: worker not in holders(tmp_path), "the worker dies with its node")
+        (tmp_path / "go").touch()
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    outcomes = list(executor.map(HoldsLockFile(tmp_path), ["until go", "a", "b"]))
+    thread.join()
+
+    assert sorted((o.task.number, o.unwrap()) for o in outcomes) == [(0, "until go"), (1, "a"), (2, "b")]
+    assert max(o.task.attempt for o in outcomes) == 1
+
+
+def test_a_node_that_joins_is_used(added: Callable[..., Any], make_ray: MakeRay, tmp_path: Path) -> None:
+    first = next(n.id for n in make_ray(None).cluster.nodes() if n.cpus == 1)
+    seen.clear()
+    seen.add(first)
+    executor = RayExecutor(Some("test", ""))
+
+    # After the first, none of these ends before two nodes work.
+    nodes = set()
+    for outcome in executor.map(Calls(node_and_wait), [(tmp_path, 1), *[(tmp_path, 2)] * 4]):
+        if not nodes:
+            seen.add(added(1).node_id)
+        nodes.add(outcome.unwrap()[0])
+
+    assert nodes == seen
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=r"HOST:6379.*curator submit"):
+        connect(address)
