@@ -91,8 +91,9 @@ def import_part(source: Source, store: PartStore, part: int, identity: str) -> D
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(unit[good]), version=(1, 0))
     storage.write_bytes(store.array_url(part), buffer.getvalue())
-    with storage.write_file(store.metadata_url(part)) as path:
-        pq.write_table(table, path, compression="zstd")
+    # By column, so that the file is the one that embedding the same samples would have written.
+    columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
+    schemas.write_table(store.metadata_url(part), schemas.METADATA, columns)
     seconds = {"total": time.perf_counter() - started}
     mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
     store.mark(part, identity, mark)

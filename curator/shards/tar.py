@@ -263,7 +263,9 @@ class _Tar:
 
     def _resynchronise(self, at: int, block: bytes) -> _Damage:
         """Pass over what follows a bad header up to the next sound one, and leave the stream there."""
-        name = _text(block[:100].partition(b"\0")[0])
+        field, _, padding = block[:100].partition(b"\0")
+        # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
+        name = _text(field) if padding and not padding.strip(b"\0") else ""
         name = name if name.isprintable() and split_name(name) else ""
         passed = BLOCK
         while True:

@@ -141,6 +141,8 @@ class RunDirectory:
         started = time.monotonic()
         try:
             yield state
+            # A worker that was killed and replaced may have left half a file beside its place.
+            storage.remove_temporaries(self.url)
             state["state"] = "done"
         except BaseException:
             state["state"] = "stopped"
