@@ -12,7 +12,7 @@ from curator.errors import InputError
 if TYPE_CHECKING:
     from curator.encoders.encoder import Backbone, Encoder
 
-__all__ = ["load_encoder"]
+__all__ = ["load_backbone", "load_encoder"]
 
 # Measured for EfficientNet-Lite0: on two cores 32 is the fastest, 64 slower again.
 _BATCH_SIZES = {"cpu": 32, "cuda": 256}
@@ -51,7 +51,7 @@ def load_encoder(
         InputError: no such encoder, device or precision; weights that cannot be had or do not fit; a
             preprocessing that cannot be reproduced.
     """
-    parsed = parse_spec(spec)
+    parse_spec(spec)
 
     from curator.encoders.device import resolve_device, resolve_precision
     from curator.encoders.encoder import MIN_BATCH_SIZE, Encoder
@@ -63,12 +63,26 @@ def load_encoder(
         )
     on = resolve_device(device)
     resolved = resolve_precision(precision, on)
-    backbone = _loader(parsed)(parsed, weights)
+    backbone = load_backbone(spec, weights)
     size = batch_size or _BATCH_SIZES[on.type]
     try:
         return Encoder(spec, backbone, device=on, precision=resolved, batch_size=size)
     except ValueError as error:
         raise InputError(f"--encoder {spec}: {error}; choose another encoder") from error
+
+
+def load_backbone(spec: str, weights: str | None = None) -> Backbone:
+    """The model of an encoder as its library built it, on the CPU, for whoever trains it further.
+
+    Args:
+        spec: see `load_encoder`.
+        weights: see `load_encoder`.
+
+    Raises:
+        InputError: no such encoder, or weights that cannot be had or do not fit.
+    """
+    parsed = parse_spec(spec)
+    return _loader(parsed)(parsed, weights)
 
 
 def _loader(spec: EncoderSpec) -> Callable[[EncoderSpec, str | None], Backbone]:

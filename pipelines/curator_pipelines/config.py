@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from curator.errors import InputError
 
-__all__ = ["Budget", "EmbedConfig", "PackConfig", "SelectConfig", "build", "parse_budget", "parse_stop"]
+__all__ = ["Budget", "EmbedConfig", "PackConfig", "ProbeConfig", "SelectConfig", "build", "parse_budget", "parse_stop"]
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+=")
@@ -228,6 +228,38 @@ class SelectConfig(EncodingConfig):
         if self.stop is not None:
             return budget, parse_stop(self.stop)
         return budget, (DEFAULT_STOP if budget is None else None)
+
+
+class ProbeConfig(_Config):
+    """`curator probe`.
+
+    Attributes:
+        encoder: see `curator.encoders.load_encoder`.
+        train: labelled images to learn from.
+        test: labelled images to be tested on.
+        label: see `curator_ssl.probe.labels.parse_label`.
+        weights: local weights file, or `random`.
+        batch_size: images a forward pass; None for the device's default.
+        precision: of the frozen features.
+        device: `auto` is the GPU if there is one.
+        protocol: of the linear probe, see `curator_ssl.probe.linear.linear_probe`.
+        finetune: also fine-tune the whole encoder with a tenth of the labels.
+        seeds: how many seeds.
+        max_bad: share of the samples seen that may be bad.
+    """
+
+    encoder: str
+    train: Urls
+    test: Urls
+    label: str
+    weights: str | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    protocol: Literal["grid", "paper"] = "grid"
+    finetune: bool = False
+    seeds: int = Field(default=3, ge=1)
+    max_bad: Share = 0.01
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -1,0 +1,1 @@
+"""Probes: how much a frozen, or a briefly fine-tuned, encoder knows about labelled classes."""

@@ -1,0 +1,109 @@
+"""Frozen features of labelled samples, and their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from curator.embed.decoding import Decoder, fill_batches
+from curator.embed.embed_source import embed_source
+from curator.encoders.encoder import Encoder
+from curator.images.preprocess import Preprocess
+from curator.shards.read import read_source
+from curator.sources import Source
+from curator.types import RawSample
+from curator_ssl.probe.labels import SampleName
+
+__all__ = ["Labelled", "embed_labelled", "pixel_batches"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Samples with a feature and a label, in the order of their sources.
+
+    Attributes:
+        names: (shard, key) of each.
+        features: float32 (n, dim), rows of unit length.
+        labels: of each, as text.
+        seen: samples met; `seen = n + bad + unlabelled`.
+        bad: samples that could not be read, decoded or embedded.
+        unlabelled: good ones without a label.
+        reasons: ledger reason -> count of the bad.
+    """
+
+    names: list[SampleName]
+    features: np.ndarray
+    labels: list[str]
+    seen: int
+    bad: int
+    unlabelled: int
+    reasons: Mapping[str, int]
+
+
+def embed_labelled(
+    sources: Sequence[Source],
+    encoder: Encoder,
+    labels: Mapping[SampleName, str],
+    *,
+    threads: int = 1,
+    report: Callable[[dict[str, int]], None] = lambda counts: None,
+) -> Labelled:
+    """Embed all samples of the sources and keep those that have a label; see `embed_source`.
+
+    Args:
+        sources: tars and folders.
+        encoder: any encoder.
+        labels: see `read_labels`.
+        threads: decoding threads.
+        report: called with `samples` and `bad` increments.
+    """
+    names: list[SampleName] = []
+    blocks = [np.empty((0, encoder.dim), np.float32)]
+    reasons: dict[str, int] = {}
+    seen = unlabelled = 0
+    for source in sources:
+        block, mark = embed_source(source, encoder, threads=threads, report=report)
+        here = [(source.name, row.key) for row in block.rows]
+        kept = [number for number, name in enumerate(here) if name in labels]
+        names += [here[number] for number in kept]
+        blocks.append(block.vectors[kept].astype(np.float32))
+        seen += mark.seen
+        unlabelled += len(here) - len(kept)
+        for line in mark.ledger:
+            reasons[str(line.reason)] = reasons.get(str(line.reason), 0) + 1
+    found = [labels[name] for name in names]
+    return Labelled(names, np.concatenate(blocks), found, seen, sum(reasons.values()), unlabelled, reasons)
+
+
+def pixel_batches(
+    sources: Sequence[Source],
+    preprocess: Preprocess,
+    classes: Mapping[SampleName, int],
+    *,
+    batch_size: int,
+    threads: int = 1,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pixels and classes of chosen samples: uint8 (b, 3, h, w) and int64 (b,), b <= batch_size.
+
+    Args:
+        sources: tars and folders.
+        preprocess: brings images to one shape.
+        classes: (shard, key) -> class of the samples to take.
+        batch_size: the most images at once.
+        threads: decoding threads.
+    """
+    for source in sources:
+        decoder = Decoder(preprocess.fit, 0, threads)
+        items = (
+            item
+            for item in read_source(source, keep=lambda member: member.is_image)
+            if isinstance(item, RawSample) and (source.name, item.key) in classes
+        )
+        # Samples that do not decode were counted when they were embedded.
+        batches = fill_batches(decoder.decode_all(items), batch_size, preprocess.crop, lambda line: None)
+        for batch in batches:
+            found = [classes[source.name, row.key] for row in batch.rows]
+            yield batch.pixels[: len(found)], torch.tensor(found)

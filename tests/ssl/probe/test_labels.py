@@ -1,0 +1,85 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from curator.errors import InputError
+from curator.sources import find_sources
+from curator_ssl.probe.labels import parse_label, read_labels
+
+
+def tar(path, files):
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def labels_of(url, rule):
+    found = read_labels(find_sources([str(url)], "--train", folders=True), parse_label(rule))
+    return {key: label for (_, key), label in found.items()}
+
+
+@pytest.fixture
+def shard(tmp_path):
+    files = {
+        "cat/a.jpg": b"x",
+        "cat/a.cls": b"3\n",
+        "cat/a.json": json.dumps({"label": 7, "name": "tabby", "list": [1]}).encode(),
+        "b.jpg": b"x",
+        "b.json": b"no json",
+        "c.jpg": b"x",
+    }
+    return tar(tmp_path / "s.tar", files)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("cls", {"cat/a": "3"}),
+        ("json:label", {"cat/a": "7"}),
+        ("json:name", {"cat/a": "tabby"}),
+        ("json:list", {}),
+        ("json:other", {}),
+        ("folder", {"cat/a": "cat"}),
+    ],
+)
+def test_shards(shard, rule, expected):
+    assert labels_of(shard, rule) == expected
+
+
+def test_folders(tmp_path):
+    (tmp_path / "dog").mkdir()
+    for name, data in {"1.jpg": b"x", "1.cls": b"5", "1.json": b'{"label": "rex"}', "2.jpg": b"x"}.items():
+        (tmp_path / "dog" / name).write_bytes(data)
+    assert labels_of(tmp_path, "folder") == {"dog/1.jpg": "dog", "dog/2.jpg": "dog"}
+    assert labels_of(tmp_path, "cls") == {"dog/1.jpg": "5"}
+    assert labels_of(tmp_path, "json:label") == {"dog/1.jpg": "rex"}
+
+
+def test_a_table(tmp_path, shard):
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label,extra\ncat/a,1,x\nb,two,x\nc,,x\n")
+    assert labels_of(shard, f"csv:{table}") == {"cat/a": "1", "b": "two"}
+    table.write_text(f"shard,key,label\ns.tar,b,1\nother.tar,b,2\n{shard},c,3\n")
+    assert labels_of(shard, f"csv:{table}") == {"b": "1", "c": "3"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("name,label\n", "needs the columns"), ("key,label\na,1\na,2\n", "a has two labels"), (None, "cannot be read")],
+)
+def test_tables_that_do_not_do(tmp_path, content, told):
+    if content:
+        (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(InputError, match=told):
+        parse_label(f"csv:{tmp_path}/t.csv")
+
+
+@pytest.mark.parametrize("text", ["json:", "json", "class", "cls:x", ""])
+def test_other_forms(text):
+    with pytest.raises(InputError, match="it is cls, json:FIELD"):
+        parse_label(text)
