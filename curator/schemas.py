@@ -23,6 +23,7 @@ __all__ = [
     "PARTS",
     "QUARANTINE",
     "ROUNDS",
+    "SAMPLES",
     "SELECTED",
     "read_table",
     "write_table",
@@ -105,6 +106,12 @@ MANIFEST = _schema(
         ("round", pa.int32()),
         ("members", pa.list_(MEMBER)),
     ],
+)
+
+# A training run's samples; `curator.sources` in the file's metadata describes the sources they are in.
+SAMPLES = _schema(
+    "samples",
+    [("source", pa.int32()), ("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64())],
 )
 
 

@@ -78,12 +78,13 @@ def save_checkpoint(
         torch.save(content, path)
 
 
-def build_backbone(architecture: str, image_size: int | None = None) -> Backbone:
+def build_backbone(architecture: str, image_size: int | None = None, seed: int = 0) -> Backbone:
     """A model without its classifier, its weights random (the same in every process).
 
     Args:
         architecture: `timm:NAME` or `torchvision:NAME`.
         image_size: height and width of its input; None for the model's own.
+        seed: of the weights.
 
     Raises:
         InputError: no such model.
@@ -100,7 +101,7 @@ def build_backbone(architecture: str, image_size: int | None = None) -> Backbone
         from curator.encoders.timm_models import load_timm as load
     else:
         from curator.encoders.torchvision_models import load_torchvision as load
-    return load(EncoderSpec(family, name), RANDOM, image_size)
+    return load(EncoderSpec(family, name), RANDOM, image_size, seed)
 
 
 def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:

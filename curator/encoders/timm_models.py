@@ -21,13 +21,14 @@ __all__ = ["load_timm", "timm_backbone", "timm_preprocess"]
 _HUB = "hf-hub:"
 
 
-def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = None) -> Backbone:
+def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = None, seed: int = 0) -> Backbone:
     """Build a timm model without its classification head; see `curator.encoders.load.load_encoder`.
 
     Args:
         spec: names the model.
         weights: see `load_encoder`.
         image_size: height and width of its input; None for the model's own.
+        seed: of random weights.
     """
     import timm
 
@@ -37,7 +38,7 @@ def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = N
         with downloading(f"the weights of timm:{name}"):
             return timm_backbone(timm.create_model(name, pretrained=True, num_classes=0), name, image_size)
     describing = downloading(f"the description of timm:{name}", "name a model that timm knows itself")
-    with describing if name.startswith(_HUB) else nullcontext(), random_weights():
+    with describing if name.startswith(_HUB) else nullcontext(), random_weights(seed):
         model = timm.create_model(name, pretrained=False, num_classes=0)
     if weights != RANDOM:
         fit_weights(model, read_weights(weights), source=f"--weights {weights}", ignore=_heads(model))

@@ -23,7 +23,7 @@ _UNSUPPORTED = ("googlenet", "inception_v3")
 _SIZED = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14")
 
 
-def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | None = None) -> Backbone:
+def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | None = None, seed: int = 0) -> Backbone:
     """Build a torchvision classifier without its last linear layer; see `load.load_encoder`.
 
     The preprocessing is that of the default weights, whichever weights are loaded.
@@ -32,6 +32,7 @@ def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | N
         spec: names the model.
         weights: see `load_encoder`.
         image_size: height and width of its input; None for that of the default weights.
+        seed: of random weights.
     """
     from torchvision import models
 
@@ -50,7 +51,7 @@ def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | N
         with downloading(f"the weights of torchvision:{name}"):
             model = models.get_model(name, weights="DEFAULT", **sized)
     else:
-        with random_weights():
+        with random_weights(seed):
             model = models.get_model(name, weights=None, **sized)
     head = _drop_head(model, name)
     if weights not in (None, RANDOM):

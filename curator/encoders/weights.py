@@ -19,7 +19,6 @@ from curator.urls import absolute
 __all__ = ["RANDOM", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
 
 RANDOM = "random"
-_SEED = 0
 _PATIENCE_SECONDS = 10
 # Under which key training scripts put the tensors. Averages first, as timm's own scripts do.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
@@ -101,10 +100,10 @@ def _flat(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 @contextmanager
-def random_weights() -> Iterator[None]:
+def random_weights(seed: int = 0) -> Iterator[None]:
     """Models built inside get the same random weights in every process; torch's own state is kept."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(seed)
         yield
 
 

@@ -23,6 +23,9 @@ class StageProgress:
         name: the stage's name.
         total: how much there is to do, in `unit`; None if unknown.
         unit: what is counted, for people: `samples`, `shards`.
+
+    Attributes:
+        note: what else to show.
     """
 
     def __init__(self, name: str, total: float | None, unit: str) -> None:
@@ -31,6 +34,7 @@ class StageProgress:
         self.unit = unit
         self.done = 0
         self.bad = 0
+        self.note = ""
         self.started = time.monotonic()
 
     def add(self, increments: dict[str, int]) -> None:
@@ -49,6 +53,8 @@ class StageProgress:
                 words.append(f"ETA {duration((self.total - self.done) / rate)}")
         if self.bad:
             words.append(f"{self.bad:,} bad")
+        if self.note:
+            words.append(self.note)
         return ", ".join(words)
 
     def _total(self) -> str:

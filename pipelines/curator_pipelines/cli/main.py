@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "select": "Choose from the pool the images nearest to the target, and pack them.",
     "embed": "Embed a pool once, to select from it many times.",
+    "train": "Train a self-supervised model on target and selected shards.",
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
     "pack": "Pack a finished selection again, with other settings.",
     "verify": "Check a run directory against its own accounts and its sources.",

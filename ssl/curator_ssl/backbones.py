@@ -1,0 +1,58 @@
+"""The network that is trained: any timm or torchvision image model, without its classifier."""
+
+from __future__ import annotations
+
+import torch
+
+from curator.encoders.checkpoint import build_backbone
+from curator.encoders.encoder import Backbone
+from curator.encoders.fitting import fit_weights
+from curator.encoders.weights import read_weights
+from curator.errors import InputError
+
+__all__ = ["feature_dim", "full_name", "make_backbone"]
+
+
+def full_name(arch: str) -> str:
+    """`--arch` as `timm:NAME` or `torchvision:NAME`; a bare name is timm's where timm knows it.
+
+    >>> full_name("resnet18"), full_name("torchvision:resnet18")
+    ('timm:resnet18', 'torchvision:resnet18')
+    """
+    if ":" in arch:
+        return arch
+    import timm
+
+    return f"timm:{arch}" if timm.is_model(arch.partition(".")[0]) else f"torchvision:{arch}"
+
+
+def make_backbone(architecture: str, image_size: int, seed: int, weights: str | None = None) -> Backbone:
+    """A model for training.
+
+    Args:
+        architecture: `timm:NAME` or `torchvision:NAME`.
+        image_size: side of its input.
+        seed: of its random weights.
+        weights: a file to load instead; see `curator.encoders.weights.read_weights`.
+
+    Raises:
+        InputError: no such model, or weights that do not fit.
+    """
+    backbone = build_backbone(architecture, image_size, seed)
+    if weights is not None:
+        fit_weights(backbone.model, read_weights(weights), source=f"--weights {weights}", ignore=backbone.heads)
+    return backbone
+
+
+@torch.no_grad()
+def feature_dim(backbone: Backbone) -> int:
+    """Columns of a backbone's features.
+
+    Raises:
+        InputError: it does not give one row an image.
+    """
+    model = backbone.model.eval()
+    features = model(torch.zeros(2, 3, *backbone.preprocess.crop))
+    if features.ndim != 2:
+        raise InputError(f"--arch {backbone.architecture} does not give one row of features an image; choose another")
+    return int(features.shape[1])

@@ -1,0 +1,123 @@
+"""Batches of augmented views, made in processes of their own, in the order of the steps."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from curator import storage
+from curator.errors import CuratorError, Reason, SampleError
+from curator.images.decode import decode_image
+from curator.types import LedgerLine
+from curator_ssl.data.augment import TwoViews, sample_seed
+from curator_ssl.data.epoch import Schedule
+from curator_ssl.data.read import SampleReader
+from curator_ssl.data.samples import Samples
+
+__all__ = ["Batch", "StepDataset", "load_steps"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a rank trains on in one step.
+
+    Attributes:
+        step: which step.
+        views: uint8 (2, B, 3, h, w).
+        valid: bool (B,): False where a copy of another image stands in for a bad sample.
+        lines: the bad samples.
+    """
+
+    step: int
+    views: torch.Tensor
+    valid: torch.Tensor
+    lines: list[LedgerLine]
+
+
+class StepDataset(Dataset[Batch]):
+    """Step -> batch of one rank; a function of (samples, schedule, step, rank, ranks) alone.
+
+    Args:
+        samples: where the images are.
+        schedule: which of them a step takes.
+        image_size: side of a view.
+        rank: of this process.
+        ranks: how many there are.
+    """
+
+    def __init__(self, samples: Samples, schedule: Schedule, image_size: int, rank: int = 0, ranks: int = 1) -> None:
+        self.samples, self.schedule = samples, schedule
+        self.views = TwoViews(image_size)
+        self.rank, self.ranks = rank, ranks
+        self.reader = SampleReader(samples)
+
+    def __getitem__(self, step: int) -> Batch:
+        numbers, passes = self.schedule.batch(step, self.rank, self.ranks)
+        side = self.views.image_size
+        views = torch.empty((2, len(numbers), 3, side, side), dtype=torch.uint8)
+        valid = torch.ones(len(numbers), dtype=torch.bool)
+        lines = []
+        for row, data in enumerate(self.reader.read(numbers)):
+            number = int(numbers[row])
+            seed = sample_seed(self.schedule.seed, int(passes[row]), number)
+            try:
+                views[:, row] = self.views(self._decode(number, data), seed)
+            except SampleError as error:
+                valid[row] = False
+                shard, key, offset = self.samples.describe(number)
+                lines.append(LedgerLine(shard, key, offset, "decode", error.reason, error.detail))
+        if lines:
+            _fill(views, valid)
+        return Batch(step, views, valid, lines)
+
+    def _decode(self, number: int, data: bytes) -> torch.Tensor:
+        if len(data) < (size := self.samples.place(number)[2]):
+            raise SampleError(Reason.TRUNCATED, f"{len(data)} of {size} bytes are there")
+        return decode_image(data).pixels
+
+
+def _fill(views: torch.Tensor, valid: torch.Tensor) -> None:
+    """Copies of good images in place of bad ones: ranks need equal batches, and batch norms real images."""
+    good = valid.nonzero().flatten()
+    bad = (~valid).nonzero().flatten()
+    views[:, bad] = views[:, good[torch.arange(len(bad)) % len(good)]] if len(good) else 0
+
+
+def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of steps [start, stop), in order, whatever the number of worker processes.
+
+    Raises:
+        CuratorError: a worker died, or storage failed.
+    """
+    local = all(storage.is_local(url) for url in dataset.samples.urls)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_start_worker if workers else None,
+        # Clients of remote stores hold threads, which do not survive a fork.
+        multiprocessing_context=multiprocessing.get_context("fork" if local else "spawn") if workers else None,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise CuratorError(
+            f"a loader process died ({' '.join(str(error).split())[:120]}); an image may crash the decoder, or memory "
+            "is short: `curator inspect` finds such images; run again to go on"
+        ) from error
+
+
+def _start_worker(number: int) -> None:
+    # Its rank stops it; a Ctrl-C or a `kill` of the group is the rank's to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

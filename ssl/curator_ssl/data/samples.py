@@ -1,0 +1,134 @@
+"""Where every sample of a training run is: `OUT/samples.parquet`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from curator import schemas, storage
+
+__all__ = ["SampleSource", "Samples", "read_samples_file", "write_samples_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSource:
+    """A shard or folder that samples are read from.
+
+    Attributes:
+        name: its URL without secrets.
+        kind: `tar` or `folder`.
+        state: what tells one state of it from another.
+    """
+
+    name: str
+    kind: str
+    state: str
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples by number: sorted by set (target first), source and place.
+
+    Attributes:
+        sources: what they are read from.
+        source: (n,) int32, the source of each.
+        key: (n,) their keys; of a folder, the path inside it.
+        offset: (n,) int64, where the image begins in its shard.
+        size: (n,) int64, bytes of the image.
+        targets: how many of them, the first, are the target's.
+        addresses: source name -> URL to read it from, where that is not its name.
+    """
+
+    sources: list[SampleSource]
+    source: np.ndarray
+    key: pa.Array
+    offset: np.ndarray
+    size: np.ndarray
+    targets: int = 0
+    addresses: Mapping[str, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @cached_property
+    def urls(self) -> list[str]:
+        """Where to read each source."""
+        addresses = self.addresses or {}
+        return [addresses.get(source.name, source.name) for source in self.sources]
+
+    @cached_property
+    def _folders(self) -> list[bool]:
+        return [source.kind == "folder" for source in self.sources]
+
+    def place(self, number: int) -> tuple[str, int, int]:
+        """URL, offset and size of a sample's image."""
+        source = int(self.source[number])
+        url = self.urls[source]
+        if self._folders[source]:
+            url = storage.join(url, self.key[number].as_py())
+        return url, int(self.offset[number]), int(self.size[number])
+
+    def describe(self, number: int) -> tuple[str, str, int]:
+        """Shard, key and offset of a sample, as the ledger names it."""
+        return self.sources[int(self.source[number])].name, self.key[number].as_py(), int(self.offset[number])
+
+    def identity(self) -> str:
+        """Hash of everything a run's batches depend on but the pixels."""
+        digest = hashlib.sha256(json.dumps([asdict(source) for source in self.sources]).encode())
+        for values in (self.source, self.offset, self.size, np.array([self.targets])):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:16]
+
+    @staticmethod
+    def concatenate(parts: Sequence[Samples]) -> Samples:
+        """All samples of several collections, in their order; `targets` is 0."""
+        sources: list[SampleSource] = []
+        numbers: list[np.ndarray] = [np.empty(0, np.int32)]
+        addresses: dict[str, str] = {}
+        for part in parts:
+            numbers.append((part.source + len(sources)).astype(np.int32))
+            sources += part.sources
+            addresses |= dict(part.addresses or {})
+        keys = [part.key for part in parts]
+        return Samples(
+            sources,
+            np.concatenate(numbers),
+            pa.concat_arrays(keys) if keys else pa.array([], pa.string()),
+            np.concatenate([np.empty(0, np.int64), *(part.offset for part in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(part.size for part in parts)]),
+            addresses=addresses,
+        )
+
+
+def write_samples_file(url: str, samples: Samples) -> None:
+    """Write `samples.parquet`, whole."""
+    described = json.dumps({"sources": [asdict(s) for s in samples.sources], "targets": samples.targets})
+    schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
+    columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}
+    schemas.write_table(url, schema, columns)
+
+
+def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> Samples:
+    """Read `samples.parquet`.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        InputError: it is another kind of file, or of another version.
+    """
+    table = schemas.read_table(url, schemas.SAMPLES)
+    described = json.loads(table.schema.metadata[b"curator.sources"])
+    columns = {name: table[name].to_numpy() for name in ("source", "offset", "size")}
+    sources = [SampleSource(**source) for source in described["sources"]]
+    return Samples(sources, key=_flat(table["key"]), targets=described["targets"], addresses=addresses, **columns)
+
+
+def _flat(key: pa.ChunkedArray) -> pa.Array:
+    combined = key.combine_chunks()
+    # Of no rows, pyarrow makes a chunked array again.
+    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) and combined.chunks else combined

@@ -1,0 +1,40 @@
+"""SimCLR: two views of an image attract, all other images of the step repel.
+
+Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from curator_ssl.losses.nt_xent import nt_xent
+from curator_ssl.methods.base import Method, spread
+
+__all__ = ["SimCLR"]
+
+PROJECTION = 128
+TEMPERATURE = 0.1
+
+
+class SimCLR(Method):
+    """A two-layer projection head without norms (the paper's) over the backbone, and NT-Xent.
+
+    Args:
+        backbone: (B, 3, h, w) -> (B, dim).
+        dim: columns of its features.
+    """
+
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, PROJECTION))
+
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Method.forward`."""
+        # Both views in one pass: batch norms see all of them, and the kernels twice the work.
+        projected = self.head(self.backbone(torch.cat([first, second])))
+        one, other = projected.chunk(2)
+        return nt_xent(one, other, TEMPERATURE, valid), spread(one.detach())

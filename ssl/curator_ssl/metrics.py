@@ -1,0 +1,103 @@
+"""What a run says about itself: `OUT/metrics.jsonl`, a line a step, and event files for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from curator import storage
+from curator.errors import InputError
+
+__all__ = ["COLLAPSED", "Metrics", "watch_spread"]
+
+# Below this spread of normalised embeddings (1 is uniform) a run is told to have collapsed.
+COLLAPSED = 0.05
+
+
+class Metrics:
+    """Writes metrics. Use as a context manager.
+
+    A remote run directory gets the file anew at every `publish`; locally lines are there at once.
+
+    Args:
+        out: the run directory.
+        step: steps done before; later lines of an earlier part of the run are dropped.
+        tensorboard: also write event files to OUT/tensorboard.
+    """
+
+    def __init__(self, out: str, step: int, tensorboard: bool = False) -> None:
+        self.url = storage.join(out, "metrics.jsonl")
+        kept = [line for line in _lines(self.url) if json.loads(line)["step"] < step] if step else []
+        self._folder = None if storage.is_local(out) else tempfile.TemporaryDirectory(prefix="curator-")
+        path = Path(self._folder.name) / "metrics.jsonl" if self._folder else storage.local_path(self.url)
+        storage.write_bytes(str(path), "".join(line + "\n" for line in kept).encode())
+        self._file = path.open("a")
+        self._path = path
+        self._events = _event_writer(out) if tensorboard else None
+
+    def write(self, values: dict[str, Any]) -> None:
+        """One line; `step` is among the values."""
+        self._file.write(json.dumps(values) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                if name != "step":
+                    self._events.add_scalar(name, value, values["step"])
+
+    def publish(self) -> None:
+        """Make everything written so far visible."""
+        self._file.flush()
+        if self._folder is not None:
+            storage.write_bytes(self.url, self._path.read_bytes())
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.publish()
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def watch_spread(warn: Callable[[str], None], epoch_steps: int) -> Callable[[int, float], None]:
+    """A function to call with (step, spread) that warns once when embeddings have collapsed.
+
+    Not in the first epoch, nor in the first 20 steps: random networks begin with a small spread.
+    """
+    warned = False
+
+    def look(step: int, value: float) -> None:
+        nonlocal warned
+        if value < COLLAPSED and step >= max(20, epoch_steps) and not warned:
+            warned = True
+            warn(
+                f"step {step}: the embeddings have collapsed (spread {value:.3f}, 1 is uniform): all images look "
+                "alike to this encoder; lower --lr or take a larger --batch-size"
+            )
+
+    return look
+
+
+def _lines(url: str) -> list[str]:
+    try:
+        text = storage.read_bytes(url).decode()
+    except FileNotFoundError:
+        return []
+    # What a kill cut is no line.
+    return [line for line in text.split("\n")[:-1] if line]
+
+
+def _event_writer(out: str) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("--tensorboard needs the package: pip install tensorboard") from error
+    return SummaryWriter(storage.join(out, "tensorboard"))

@@ -1,0 +1,92 @@
+"""Optimisers and the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import nn
+
+from curator_ssl.settings import TrainSettings
+
+__all__ = ["LARS", "learning_rate", "make_optimiser"]
+
+MOMENTUM = 0.9
+
+
+def make_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """The optimiser of a run, over the parameters that are trained; norms and biases do not decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    if settings.optimiser == "lars":
+        return LARS(groups, lr=rate, momentum=MOMENTUM)
+    return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM)
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """The rate of a step: a linear rise over the warm-up, then half a cosine down to 0.
+
+    The peak is `TrainSettings.learning_rate`, which grows with the batch.
+    """
+    peak, rise = settings.learning_rate, settings.rate_warmup
+    if step < rise:
+        return peak * (step + 1) / rise
+    done = (step - rise) / max(settings.steps - rise, 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with momentum whose step is scaled, tensor by tensor, to the size of the weights.
+
+    Groups without weight decay (norms, biases) are not scaled, as in SimCLR and BYOL.
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate.
+        momentum: of the update.
+        trust: the share of a weight's norm that a step of rate 1 may change.
+
+    Source: You et al., "Large Batch Training of Convolutional Networks", 2017.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.9, trust: float = 0.001) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update from the gradients."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, group)
+        return loss
+
+    def _update(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
+        assert weight.grad is not None
+        update = weight.grad
+        if group["weight_decay"]:
+            update = update + group["weight_decay"] * weight
+            size, change = weight.norm(), update.norm()
+            scaled = group["trust"] * size / change
+            # Weights or gradients of zeros: no ratio to scale by.
+            update = update * torch.where((size > 0) & (change > 0), scaled, torch.ones_like(scaled))
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        state["momentum"].mul_(group["momentum"]).add_(update)
+        weight.sub_(state["momentum"], alpha=group["lr"])

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_for_tests import picture, write_tar
+
+from curator.errors import CuratorError, Reason
+from curator_ssl.data.epoch import Schedule
+from curator_ssl.data.index import index_samples
+from curator_ssl.data.loader import Batch, StepDataset, load_steps
+from curator_ssl.data.samples import Samples
+
+
+@pytest.fixture(scope="module")
+def samples(shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return index_samples(shards, [], str(tmp_path_factory.mktemp("index"))).samples
+
+
+def batches(samples: Samples, steps: range, workers: int = 0, rank: int = 0, ranks: int = 1) -> list[Batch]:
+    dataset = StepDataset(samples, Schedule(len(samples), 0, 8, seed=3), 32, rank, ranks)
+    return list(load_steps(dataset, steps.start, steps.stop, workers))
+
+
+def by_sample(samples: Samples, step: int, ranks: int, found: list[Batch]) -> dict[int, torch.Tensor]:
+    schedule = Schedule(len(samples), 0, 8, seed=3)
+    return {
+        int(number): batch.views[:, row]
+        for rank, batch in enumerate(found)
+        for row, number in enumerate(schedule.batch(step, rank, ranks)[0])
+    }
+
+
+def test_worker_processes_change_nothing(samples: Samples) -> None:
+    alone, helped = batches(samples, range(6)), batches(samples, range(6), workers=2)
+    assert [batch.step for batch in helped] == list(range(6))
+    for ours, theirs in zip(alone, helped, strict=True):
+        assert ours.views.equal(theirs.views)
+
+
+def test_views_do_not_depend_on_ranks(samples: Samples) -> None:
+    one = by_sample(samples, 5, 1, batches(samples, range(5, 6)))
+    two = by_sample(samples, 5, 2, [batches(samples, range(5, 6), rank=rank, ranks=2)[0] for rank in range(2)])
+    assert one.keys() == two.keys()
+    assert all(one[number].equal(two[number]) for number in one)
+
+
+def test_views_of_a_sample_differ_between_epochs(samples: Samples) -> None:
+    steps = [by_sample(samples, step, 1, batches(samples, range(step, step + 1))) for step in range(8)]
+    seen = [views for step in steps for number, views in step.items() if number == 0]
+    assert len(seen) == 2 and not seen[0].equal(seen[1])
+
+
+def test_bad_samples_are_lines_and_do_not_count(tmp_path: Path) -> None:
+    images = {f"{index:02d}.png": picture(index) for index in range(8)}
+    images["03.png"] = b"\x89PNG\r\n\x1a\n and nothing more"
+    images["05.png"] = b""
+    write_tar(tmp_path / "a.tar", images)
+    samples = index_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out")).samples
+
+    (batch,) = batches(samples, range(1))
+
+    assert {(line.key, line.reason) for line in batch.lines} == {
+        ("03", Reason.DECODE_ERROR),
+        ("05", Reason.EMPTY_IMAGE),
+    }
+    numbers = Schedule(8, 0, 8, seed=3).batch(0)[0]
+    assert sorted(numbers[~batch.valid.numpy()]) == [3, 5]
+    # Their places hold real images, for the batch norms.
+    assert np.isin([0], batch.views[:, ~batch.valid].float().std(dim=(0, 2, 3, 4)).numpy(), invert=True).all()
+
+
+def test_a_dead_worker_is_one_clear_line(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StepDataset, "__getitem__", lambda self, step: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(CuratorError, match="a loader process died"):
+        batches(samples, range(2), workers=1)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from curator_ssl.losses.nt_xent import nt_xent
+
+
+def slow_twin(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
+    """Equation 1 of the paper, one pair at a time."""
+    rows = [row / row.norm() for row in (*first, *second)]
+    count = len(first)
+    total = 0.0
+    for i, anchor in enumerate(rows):
+        partner = (i + count) % (2 * count)
+        terms = [math.exp(float(anchor @ row) / temperature) for k, row in enumerate(rows) if k != i]
+        total -= math.log(math.exp(float(anchor @ rows[partner]) / temperature) / sum(terms))
+    return total / (2 * count)
+
+
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+def test_like_the_slow_twin(pair: tuple[torch.Tensor, torch.Tensor], temperature: float) -> None:
+    assert float(nt_xent(*pair, temperature)) == pytest.approx(slow_twin(*pair, temperature), rel=1e-5)
+
+
+def test_like_lightly(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    loss = pytest.importorskip("lightly.loss").NTXentLoss(temperature=0.2)
+    ours, theirs = (tuple(one.clone().requires_grad_() for one in pair) for _ in range(2))
+    mine, reference = nt_xent(*ours, 0.2), loss(*theirs)
+    mine.backward()
+    reference.backward()
+    assert mine.item() == pytest.approx(reference.item(), rel=1e-5)
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad)
+
+
+def test_rows_that_do_not_count_are_as_if_they_were_not_there(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    valid = torch.tensor([True, False, True, True, False, True])
+    first, second = (one.clone().requires_grad_() for one in pair)
+    loss = nt_xent(first, second, 0.3, valid)
+    loss.backward()
+    assert loss.item() == pytest.approx(slow_twin(pair[0][valid], pair[1][valid], 0.3), rel=1e-5)
+    assert first.grad is not None and first.grad[~valid].abs().max() == 0
+    assert first.grad.isfinite().all()

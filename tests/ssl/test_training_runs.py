@@ -1,0 +1,117 @@
+"""Whole runs of `curator train`, with real processes that are really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from training_for_tests import PATIENCE, ROOT, losses, metrics, run_command, train_command
+
+from curator.encoders.load import load_encoder
+from curator.errors import InputError
+from curator_pipelines.cli.main import cli
+
+STEPS = ["--steps", "40", "--save-every", "5"]
+
+
+@pytest.fixture(scope="module")
+def alone(shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run in one process; read only."""
+    out = tmp_path_factory.mktemp("alone")
+    ran = run_command(train_command(out, shards, *STEPS))
+    assert ran.returncode == 0, ran.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def pair(shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in two processes; read only."""
+    out = tmp_path_factory.mktemp("pair")
+    ran = run_command(train_command(out, shards, *STEPS, "--nproc", 2))
+    assert ran.returncode == 0, ran.stderr
+    return out
+
+
+def interrupt(command: list[str], out: Path, strike: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
+    """Start a run, strike when its first checkpoint stands, and wait for its end: exit code and stderr."""
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        deadline = time.monotonic() + PATIENCE
+        while not (out / "checkpoint.pt").exists():
+            assert run.poll() is None and time.monotonic() < deadline, run.communicate()[1]
+            time.sleep(0.01)
+        strike(run)
+        _, told = run.communicate(timeout=PATIENCE)
+    assert not (out / "encoder.pt").exists(), "it ended before it was struck"
+    return run.returncode, told
+
+
+def children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(fields[1]) == parent and b"train_rank" in words:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def test_it_writes_metrics_and_an_encoder(alone: Path) -> None:
+    lines = metrics(alone)
+    assert len(lines) == 40 and lines[-1]["samples"] == 320 and lines[-1]["epoch"] == 9
+    assert sum(losses(alone)[-10:]) < sum(losses(alone)[:10])
+    encoder = load_encoder(f"checkpoint:{alone}/encoder.pt", device="cpu", precision="fp32")
+    assert encoder.architecture == "timm:test_convnext" and encoder.preprocess.crop == (32, 32)
+
+
+def test_two_processes_are_one_with_twice_the_batch(alone: Path, pair: Path) -> None:
+    assert losses(pair) == pytest.approx(losses(alone), rel=1e-3)
+    # And the data matters: the curve is no constant that anything would match.
+    assert max(losses(alone)) - min(losses(alone)) > 0.1
+
+
+def test_killed_and_resumed_to_the_same_losses(alone: Path, shards: list[str], tmp_path: Path) -> None:
+    command = train_command(tmp_path, shards, *STEPS)
+    code, _ = interrupt(command, tmp_path, lambda run: run.kill())
+    assert code == -signal.SIGKILL
+
+    refused = run_command(command)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    ran = run_command([*command, "--resume"])
+
+    assert ran.returncode == 0, ran.stderr
+    assert losses(tmp_path) == losses(alone)
+
+
+def test_a_killed_rank_ends_the_run_clearly_and_it_resumes(pair: Path, shards: list[str], tmp_path: Path) -> None:
+    command = train_command(tmp_path, shards, *STEPS, "--nproc", 2)
+    code, told = interrupt(command, tmp_path, lambda run: os.kill(children(run.pid)[1], signal.SIGKILL))
+
+    assert code == 1
+    assert "died of SIGKILL" in told and "--resume" in told and "Traceback" not in told
+    ran = run_command([*command, "--resume"])
+    assert ran.returncode == 0, ran.stderr
+    assert losses(tmp_path) == losses(pair)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_saves_and_exits_130(processes: int, shards: list[str], tmp_path: Path) -> None:
+    command = train_command(tmp_path, shards, "--steps", 5000, "--save-every", 5, "--nproc", processes)
+    code, told = interrupt(command, tmp_path, lambda run: run.terminate())
+
+    assert code == 130
+    assert "saved" in told and "Traceback" not in told
+
+
+def test_another_run_in_the_same_place(alone: Path, shards: list[str]) -> None:
+    with pytest.raises(InputError, match=r"rate was 0.5, now 0.1"):
+        cli.main(train_command(alone, shards, *STEPS, "--resume", "--lr", "0.1")[3:], standalone_mode=False)
