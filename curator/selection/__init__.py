@@ -4,7 +4,9 @@ target rows -> find_centroids -> best_rows of the pool -> rounds -> Selection
 """
 
 from curator.selection.centroids import find_centroids
+from curator.selection.duplicates import near_excluded, no_duplicates
 from curator.selection.knn import select_knn
+from curator.selection.near import NearRows, directions
 from curator.selection.passing import Judge, Objection, deny, first_objection
 from curator.selection.pool import Pool, Progress
 from curator.selection.queues import Cursors, Queues, merge
@@ -21,6 +23,7 @@ __all__ = [
     "Cursors",
     "Excluded",
     "Judge",
+    "NearRows",
     "Objection",
     "Pool",
     "Progress",
@@ -33,10 +36,13 @@ __all__ = [
     "StopReason",
     "best_rows",
     "deny",
+    "directions",
     "exact_scores",
     "find_centroids",
     "first_objection",
     "merge",
+    "near_excluded",
+    "no_duplicates",
     "objective",
     "run_rounds",
     "scan_part",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["DENIED", "Judge", "Objection", "deny", "first_objection"]
 
 DENIED = "denied"
+NO_MATCH = -1
 
 
 class Objection(NamedTuple):
@@ -15,16 +20,22 @@ class Objection(NamedTuple):
 
     Attributes:
         reason: one word for one kind, such as `denied`; counted in reports.
-        because: what in particular, such as the image it is a duplicate of; may be empty.
+        because: what in particular, such as the name of a list; may be empty.
+        match: id of the row that stands in the way, in whatever set the reason speaks of; -1 for none.
+        similarity: to that row; NaN for none.
     """
 
     reason: str
     because: str = ""
+    match: int = NO_MATCH
+    similarity: float = math.nan
 
 
-Judge: TypeAlias = Callable[[int], Objection | None]
-"""Asked with the id of a row at the moment it would be chosen, in order of choice, once per row. None means
-the row is chosen, and a judge may remember that. Only rows of the last round may then not be taken."""
+Judge: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Objection] | None]
+"""Asked with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. Answers with
+the place of the first that must be passed over, and why; None if there is none. The rows before that place, or
+all, are chosen then, and a judge may remember that; the rows behind it are asked about again. Only rows of the last
+round may in the end not be taken."""
 
 
 def deny(ids: Iterable[int], because: str = "") -> Judge:
@@ -35,21 +46,34 @@ def deny(ids: Iterable[int], because: str = "") -> Judge:
         because: where the list comes from.
 
     >>> judge = deny([7], because="opt-outs.txt")
-    >>> judge(7), judge(8)
-    (Objection(reason='denied', because='opt-outs.txt'), None)
+    >>> judge(np.array([8, 9]))
+    >>> judge(np.array([8, 7]))[0]
+    1
     """
-    listed = frozenset(map(int, ids))
+    listed = np.unique(np.fromiter(ids, np.int64))
     objection = Objection(DENIED, because)
-    return lambda row: objection if row in listed else None
+
+    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+        places = np.searchsorted(listed, rows)
+        hits = np.flatnonzero(listed.take(places, mode="clip") == rows) if len(listed) else places[:0]
+        return (int(hits[0]), objection) if len(hits) else None
+
+    return judge
 
 
 def first_objection(*judges: Judge) -> Judge:
-    """A judge that asks others in turn, up to the first that objects.
+    """A judge that asks others in turn and gives the objection that comes first in order of choice.
 
-    A judge that remembers what was chosen belongs last: only then is its None the last word.
+    Of several objections to one row the earlier judge's counts. A judge that remembers what was chosen belongs
+    last: only then is what it lets pass the last word.
     """
 
-    def judge(row: int) -> Objection | None:
-        return next((found for found in (ask(row) for ask in judges) if found), None)
+    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+        first = None
+        for ask in judges:
+            found = ask(rows)
+            if found is not None:
+                first, rows = found, rows[: found[0]]
+        return first
 
     return judge

@@ -25,6 +25,9 @@ from curator.selection.selection import (
 
 __all__ = ["Best", "Cursor", "Page", "choose_in_order"]
 
+JUDGED_ROWS = 256
+"""Rows that a judge is asked about at once."""
+
 Cursor: TypeAlias = tuple[Any, int]
 """Key and id: rows strictly after it are wanted."""
 
@@ -143,17 +146,20 @@ def _let_pass(page: Page, judge: Judge | None, passed: list[PassedOver], room: i
     """The first `room` rows of a page that the judge lets pass; those it does not are added to `passed`."""
     if judge is None:
         return page.take(slice(room))
-    places: list[int] = []
-    for place, row in enumerate(page.ids.tolist()):
-        if len(places) == room:
-            break
-        objection = judge(row)
-        if objection is None:
-            places.append(place)
-        else:
-            score, centroid = float(page.scores[place]), int(page.centroids[place])
-            passed.append(PassedOver(row, score, centroid, -1, *objection))
-    return page.take(np.array(places, np.intp))
+    chosen: list[NDArray[np.int64]] = []
+    taken, at = 0, 0
+    while taken < room and at < len(page):
+        # Never more than fit: a judge remembers what it lets pass.
+        ids = page.ids[at : at + min(room - taken, JUDGED_ROWS)]
+        found = judge(ids)
+        place, objection = found or (len(ids), None)
+        chosen.append(np.arange(at, at + place))
+        taken, at = taken + place, at + place
+        if objection is not None:
+            score, centroid = float(page.scores[at]), int(page.centroids[at])
+            passed.append(PassedOver.of(int(page.ids[at]), score, centroid, -1, objection))
+            at += 1
+    return page.take(np.concatenate([np.empty(0, np.int64), *chosen]))
 
 
 def _selection(

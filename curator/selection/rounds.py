@@ -94,27 +94,34 @@ def _resolve(front: Front, judge: Judge | None, number: int) -> _Found:
     """The rows of a round, once all that must be passed over are.
 
     Rows are judged in order of choice: a centroid whose row is passed over moves to a row that comes later in
-    that order, so nothing already judged is overtaken.
+    that order, so nothing already judged is overtaken, and those let pass stay the first of the round.
     """
     passed: list[PassedOver] = []
-    accepted: set[int] = set()
+    accepted = 0
     while True:
         heads = front.heads()
         if heads is None or judge is None:
             return _Found(heads, passed)
-        for centroid in np.lexsort((heads.ids, -heads.scores)).tolist():
-            row = int(heads.ids[centroid])
-            if row in accepted:
-                continue
-            objection = judge(row)
-            if objection:
-                score = float(heads.scores[centroid])
-                passed.append(PassedOver(row, score, centroid, number, *objection))
-                front.drop(centroid)
-                break
-            accepted.add(row)
-        else:
+        order, first = _in_order(heads)
+        found = judge(heads.ids[order[first[accepted:]]])
+        if found is None:
             return _Found(heads, passed)
+        place, objection = found
+        accepted += place
+        centroid = int(order[first[accepted]])
+        passed.append(
+            PassedOver.of(int(heads.ids[centroid]), float(heads.scores[centroid]), centroid, number, objection)
+        )
+        front.drop(centroid)
+
+
+def _in_order(heads: Heads) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The centroids in order of choice, and the places among them at which a row is wanted for the first time.
+
+    A row wanted by several centroids stands first where its best centroid, then the lower, wants it.
+    """
+    order = np.lexsort((heads.ids, -heads.scores))
+    return order, np.sort(np.unique(heads.ids[order], return_index=True)[1])
 
 
 def _mean(scores: NDArray[np.float32]) -> float:
@@ -163,9 +170,7 @@ class _Log:
         """Choose a round's rows in order, at most `room` of them."""
         assert found.heads is not None
         scores, ids = found.heads
-        order = np.lexsort((ids, -scores))
-        # A row wanted by several centroids stands first where its best centroid, then the lower, wants it.
-        first = np.sort(np.unique(ids[order], return_index=True)[1])
+        order, first = _in_order(found.heads)
         if room is None or len(first) < room:
             self.passed += found.passed
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator.selection.passing import NO_MATCH, Objection
 
 __all__ = ["Excluded", "PassedOver", "Refused", "Rounds", "Selection", "StopReason"]
 
@@ -75,6 +76,13 @@ class PassedOver(NamedTuple):
     round: int
     reason: str
     because: str
+    match: int = NO_MATCH
+    similarity: float = math.nan
+
+    @classmethod
+    def of(cls, row: int, score: float, centroid: int, number: int, objection: Objection) -> PassedOver:
+        """A row, what it would have been chosen for, and the objection to it."""
+        return cls(row, score, centroid, number, *objection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Excluded:
         rounds: int32 (rows,), as in `Selection`.
         reasons: one per row.
         because: one per row, maybe empty.
+        matches: int64 (rows,), as in `Objection`.
+        similarities: float32 (rows,), as in `Objection`.
     """
 
     ids: NDArray[np.int64]
@@ -98,6 +108,8 @@ class Excluded:
     rounds: NDArray[np.int32]
     reasons: list[str]
     because: list[str]
+    matches: NDArray[np.int64]
+    similarities: NDArray[np.float32]
 
     @classmethod
     def build(cls, rows: Iterable[PassedOver]) -> Excluded:
@@ -110,6 +122,8 @@ class Excluded:
             np.array([row.round for row in rows], np.int32),
             [row.reason for row in rows],
             [row.because for row in rows],
+            np.array([row.match for row in rows], np.int64),
+            np.array([row.similarity for row in rows], np.float32),
         )
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ def test_credit_goes_to_the_best_centroid_then_the_lower():
     assert done.table.mean_score.tolist() == [2.0 / 3]
 
 
-def test_a_judge_is_asked_once_per_row_in_order_of_choice():
+def test_a_judge_is_asked_once_per_row_in_order_of_choice(twin):
     asked = []
 
     def judge(row):
@@ -57,7 +57,7 @@ def test_a_judge_is_asked_once_per_row_in_order_of_choice():
         return Objection("odd") if row % 2 else None
 
     fetch = fetch_of([[1.0, 0.5, 0.25], [0.75, 0.5, 0.25], [0.5, 0.25, 0.0]], [[2, 4, 5], [5, 4, 2], [2, 5, 4]])
-    done = run_rounds(fetch, 3, budget=None, stop=None, judge=judge)
+    done = run_rounds(fetch, 3, budget=None, stop=None, judge=twin.one_by_one(judge))
     assert asked == [2, 5, 4]
     assert done.ids.tolist() == [2, 4]
     assert (done.excluded.ids.tolist(), done.excluded.centroids.tolist()) == ([5], [1])

@@ -27,7 +27,7 @@ def both(twin, pool, centroids, *, make_judge=None, depth=None, block_rows=16384
     return fast
 
 
-def no_repeats(pool):
+def no_repeats(twin, pool):
     """A judge with a memory: objects to rows equal to one already chosen."""
     rows = pool.rows()
 
@@ -38,7 +38,7 @@ def no_repeats(pool):
             first = seen.setdefault(rows[number].tobytes(), number)
             return None if first == number else Objection("duplicate", str(first))
 
-        return judge
+        return twin.one_by_one(judge)
 
     return make
 
@@ -146,7 +146,7 @@ def test_a_judge_that_remembers_is_asked_in_order_of_choice(twin):
     pool = twin.ArrayPool(twin.split(rng.integers(-1, 2, (50, 3)).astype(np.float16), [20]))
     centroids = twin.unit_rows(rng.standard_normal((5, 3)))
     for depth in (1, 4, None):
-        chosen = both(twin, pool, centroids, depth=depth, make_judge=no_repeats(pool))
+        chosen = both(twin, pool, centroids, depth=depth, make_judge=no_repeats(twin, pool))
         assert len({row.tobytes() for row in pool.content[0]}) <= len(chosen.ids) < 28
 
 
@@ -268,7 +268,7 @@ def test_equals_the_twin(twin, data):
     judges = {
         "none": None,
         "denied": lambda: deny(sorted(pool.rows())[::data_step]),
-        "repeats": no_repeats(pool),
+        "repeats": no_repeats(twin, pool),
     }
     data_step = data.draw(st.integers(1, 4))
     both(

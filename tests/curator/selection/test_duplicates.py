@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curator.selection import (
+    NearRows,
+    Objection,
+    directions,
+    exact_scores,
+    near_excluded,
+    no_duplicates,
+    select_random,
+    select_simcore,
+)
+
+
+def similarity(row, other):
+    norm = np.linalg.norm(other.astype(np.float64))
+    return exact_scores(row[None], (other.astype(np.float64) / norm).astype(np.float32)[None])[0]
+
+
+def gather_of(pool):
+    rows = pool.rows()
+    dim = len(next(iter(rows.values())))
+    return lambda ids: np.array([rows[number] for number in ids.tolist()], np.float16).reshape(len(ids), dim)
+
+
+def slow_judge(twin, pool, hashes, threshold):
+    """The rule in plain words: compared with every chosen row, one by one."""
+    rows, chosen = pool.rows(), []
+
+    def judge(number):
+        near = [(similarity(rows[number], rows[other]), other) for other in chosen]
+        for found, other in near:
+            if hashes[number] and hashes[number] == hashes[other] and found >= np.float32(min(0.99, threshold)):
+                return Objection("duplicate", "", other, float(found))
+        best = max((found for found, _ in near), default=-1.0)
+        if best >= np.float32(threshold):
+            return Objection("near_duplicate", "", next(o for f, o in near if f == best), float(best))
+        chosen.append(number)
+        return None
+
+    return twin.one_by_one(judge)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
+    dim = data.draw(st.integers(2, 3))
+    grid = st.lists(st.integers(-3, 3), min_size=dim, max_size=dim).filter(any)
+    rows = np.array(data.draw(st.lists(grid, min_size=1, max_size=25)), np.float16).reshape(-1, dim)
+    pool = twin.ArrayPool(twin.split(rows, data.draw(st.lists(st.integers(0, len(rows)), max_size=3))))
+    centroids = twin.unit_rows(data.draw(st.lists(grid, min_size=1, max_size=5)))
+    # Equal rows are not always equal files.
+    hashes = {n: data.draw(st.sampled_from(["a", "b", None])) for n in pool.rows()}
+    threshold = data.draw(st.sampled_from([0.6, 0.95, 1.0]))
+    limits = {"budget": data.draw(st.none() | st.integers(1, 30)), "stop": data.draw(st.sampled_from([None, 0.5]))}
+    judge = no_duplicates(gather_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold)
+    fast = select_simcore(pool, centroids, judge=judge, depth=data.draw(st.integers(1, 9)), **limits)
+    slow = twin.simcore(pool, centroids, judge=slow_judge(twin, pool, hashes, threshold), **limits)
+    twin.assert_same(fast, slow)
+
+
+def test_the_first_rows_do_not_depend_on_the_budget(twin):
+    rng = np.random.default_rng(0)
+    rows = np.repeat(twin.unit_rows(rng.standard_normal((60, 8)), np.float16), 3, axis=0)
+    pool, centroids = twin.ArrayPool([rows]), twin.unit_rows(rng.standard_normal((6, 8)))
+
+    def choose(budget):
+        judge = no_duplicates(gather_of(pool), lambda ids: [None] * len(ids), directions(rows), 0.9)
+        return select_simcore(pool, centroids, budget=budget, stop=None, judge=judge)
+
+    whole = choose(50)
+    for budget in (1, 7, 30):
+        part = choose(budget)
+        assert part.ids.tolist() == whole.ids[:budget].tolist()
+        assert part.excluded.ids.tolist() == whole.excluded.ids[: len(part.excluded)].tolist()
+    assert len(whole.excluded) > 50
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.97])
+def test_evaluation_rows_keep_near_rows_out(twin, threshold):
+    rng = np.random.default_rng(1)
+    rows = twin.unit_rows(rng.standard_normal((300, 6)), np.float16)
+    evaluation = np.concatenate([rows[[5, 17]], twin.unit_rows(rng.standard_normal((10, 6)), np.float16)])
+    ids = np.arange(12) + (3 << 32)
+    held = NearRows(directions(evaluation))
+    held.add(evaluation)
+    pool = twin.ArrayPool([rows])
+    done = select_random(pool, budget=300, seed=0, judge=near_excluded(gather_of(pool), held, ids, threshold))
+    best = {
+        n: max((similarity(row, other), -i) for i, other in enumerate(evaluation)) for n, row in pool.rows().items()
+    }
+    wanted = {n: 3 << 32 | -place for n, (value, place) in best.items() if value >= np.float32(threshold)}
+    assert dict(zip(done.excluded.ids.tolist(), done.excluded.matches.tolist(), strict=True)) == wanted
+    assert {5, 17} <= wanted.keys()
+    assert set(done.excluded.reasons) == {"near_excluded"}
+    assert done.excluded.similarities.min() >= np.float32(threshold)
