@@ -25,6 +25,7 @@ __all__ = [
     "ROUNDS",
     "SAMPLES",
     "SELECTED",
+    "STANDS_FOR",
     "read_table",
     "write_table",
 ]
@@ -83,11 +84,21 @@ CHOICE = [
     ("round", pa.int32()),
 ]
 SELECTED = _schema("selected", CHOICE)
-EXCLUDED = _schema("excluded", [*CHOICE, ("reason", pa.string()), ("because", pa.string())])
+EXCLUDED = _schema(
+    "excluded",
+    [
+        *CHOICE,
+        ("reason", pa.string()),  # denied, near_excluded, duplicate, near_duplicate
+        ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
+        ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_excluded
+        ("similarity", pa.float32()),  # to the match
+    ],
+)
 ROUNDS = _schema(
     "rounds",
     [("round", pa.int32()), ("mean_score", pa.float64()), ("ratio", pa.float64()), ("picked", pa.int64())],
 )
+STANDS_FOR = pa.struct([("id", pa.int64()), ("shard", pa.string()), ("key", pa.string()), ("similarity", pa.float32())])
 MANIFEST = _schema(
     "manifest",
     [
@@ -105,6 +116,7 @@ MANIFEST = _schema(
         ("centroid", pa.int32()),
         ("round", pa.int32()),
         ("members", pa.list_(MEMBER)),
+        ("stands_for", pa.list_(STANDS_FOR)),  # the duplicates that were passed over because of it
     ],
 )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from curator import schemas, storage
 from curator.errors import InputError
@@ -29,15 +30,24 @@ class Chosen:
         score: (n,) float32.
         centroid: (n,) int32.
         round: (n,) int32.
+        stands_for: (n,) lists of `schemas.STANDS_FOR`, the duplicates passed over for each; None if nobody looked.
     """
 
     ids: np.ndarray
     score: np.ndarray
     centroid: np.ndarray
     round: np.ndarray
+    stands_for: pa.ListArray | None = None
 
     @classmethod
-    def of(cls, ids: np.ndarray, score: np.ndarray, centroid: np.ndarray, round: np.ndarray) -> Chosen:  # noqa: A002
+    def of(
+        cls,
+        ids: np.ndarray,
+        score: np.ndarray,
+        centroid: np.ndarray,
+        round: np.ndarray,  # noqa: A002
+        stands_for: pa.ListArray | None = None,
+    ) -> Chosen:
         """From columns in any one order.
 
         Raises:
@@ -48,13 +58,19 @@ class Chosen:
         ids = ids[order]
         if len(twice := ids[1:][ids[1:] == ids[:-1]]):
             raise InputError(f"the selection holds id {twice[0]} twice")
-        columns = ((score, np.float32), (centroid, np.int32), (round, np.int32))
-        return cls(ids, *(np.asarray(values, dtype)[order] for values, dtype in columns))
+        return cls(
+            ids,
+            np.asarray(score, np.float32)[order],
+            np.asarray(centroid, np.int32)[order],
+            np.asarray(round, np.int32)[order],
+            None if stands_for is None else stands_for.take(pa.array(order)),
+        )
 
     def cut(self, start: int, end: int) -> Chosen:
         """Rows [start, end), as views."""
         part = slice(start, end)
-        return Chosen(self.ids[part], self.score[part], self.centroid[part], self.round[part])
+        lists = None if self.stands_for is None else self.stands_for[part]
+        return Chosen(self.ids[part], self.score[part], self.centroid[part], self.round[part], lists)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -163,7 +179,8 @@ def _unit_hash(number: int, chosen: Chosen, seed: int, sources: dict[int, list[A
     parts = [sources[int(part)] for part in np.unique(chosen.ids >> 32)]
     head = json.dumps([schemas.FORMAT_VERSION, LAYOUT_VERSION, number, seed, parts]).encode()
     columns = (chosen.ids, chosen.score, chosen.centroid, chosen.round)
-    return _hash(head, *(np.ascontiguousarray(values).tobytes() for values in columns))
+    lists = [] if chosen.stands_for is None else [json.dumps(chosen.stands_for.to_pylist()).encode()]
+    return _hash(head, *(np.ascontiguousarray(values).tobytes() for values in columns), *lists)
 
 
 def _hash(*pieces: bytes) -> str:

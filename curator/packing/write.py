@@ -111,6 +111,7 @@ def manifest_columns(
         "score": pa.array(chosen.score, pa.float32(), mask=np.isnan(chosen.score)),
         "centroid": pa.array(chosen.centroid, pa.int32(), mask=chosen.centroid < 0),
         "round": pa.array(chosen.round, pa.int32(), mask=chosen.round < 0),
+        "stands_for": [None] * len(rows) if chosen.stands_for is None else chosen.stands_for,
     }
     arrays = [
         values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values, field.type)

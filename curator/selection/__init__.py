@@ -14,6 +14,7 @@ from curator.selection.rounds import DEFAULT_STOP, run_rounds
 from curator.selection.scores import exact_scores
 from curator.selection.search import best_rows, scan_part
 from curator.selection.selection import Excluded, Refused, Rounds, Selection, StopReason
+from curator.selection.several import Question, select_each
 from curator.selection.simcore import objective, select_simcore
 from curator.selection.spread import ScanTask, SpreadSearch, scan_parts
 from curator.selection.uniform import select_random
@@ -27,6 +28,7 @@ __all__ = [
     "Objection",
     "Pool",
     "Progress",
+    "Question",
     "Queues",
     "Refused",
     "Rounds",
@@ -47,6 +49,7 @@ __all__ = [
     "run_rounds",
     "scan_part",
     "scan_parts",
+    "select_each",
     "select_knn",
     "select_random",
     "select_simcore",

@@ -62,6 +62,11 @@ class Queues:
         ids = np.empty((clusters, 0), np.int64)
         return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, depth)
 
+    def of(self, lines: slice) -> Queues:
+        """The queues of some of the centroids, as views."""
+        parts = (self.scores[lines], self.ids[lines], self.counts[lines], self.eligible[lines])
+        return Queues(*parts, self.rows, self.depth)
+
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Per centroid, bool (K,): True where no row seen lies behind the queue."""

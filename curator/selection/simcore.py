@@ -16,7 +16,7 @@ from curator.selection.rounds import run_rounds
 from curator.selection.search import BLOCK_ROWS, best_rows, check_centroids
 from curator.selection.selection import Selection
 
-__all__ = ["objective", "select_simcore"]
+__all__ = ["objective", "select_simcore", "with_objective"]
 
 
 def select_simcore(
@@ -69,6 +69,11 @@ def select_simcore(
         depth=depth,
         progress=progress,
     )
+    return with_objective(pool, centroids, selection)
+
+
+def with_objective(pool: Pool, centroids: Floats, selection: Selection) -> Selection:
+    """The selection with its objective: of rounds whose first was cut short, it takes a pass over the pool."""
     if np.isnan(selection.objective):
         return replace(selection, objective=objective(pool, centroids, selection.ids))
     return selection

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-TARGET_NAME = re.compile(r"[A-Za-z0-9_-]+=")
+TARGET_NAME = re.compile(r"([A-Za-z0-9_-]+)=")
 DEFAULT_STOP = 0.95
 
 
@@ -188,7 +188,7 @@ class SelectConfig(EncodingConfig):
     """`curator select`.
 
     Attributes:
-        target: the domain's images.
+        target: the domain's images; `NAME=URLS` for several targets.
         pool: the open-set to choose from.
         clusters: K, the number of centroids.
         budget: `N` or `P%`; None for no limit.
@@ -196,6 +196,9 @@ class SelectConfig(EncodingConfig):
             None: 0.95 where there is no budget either, else off.
         reference_round: the round that the stop rule compares with.
         selector: `simcore`, `knn` or `random`.
+        dedup: similarity from which a sample shows what a chosen one shows; None compares nothing.
+        exclude: evaluation images, near to which nothing is chosen.
+        exclude_above: similarity from which a sample is too near to one of them.
         deny: file of samples never to choose.
         manifest_only: write no tars.
         shard_size: samples an output shard.
@@ -211,11 +214,14 @@ class SelectConfig(EncodingConfig):
     stop: Text | None = None
     reference_round: int = Field(default=1, ge=1)
     selector: Literal["simcore", "knn", "random"] = "simcore"
+    dedup: float | None = Field(default=None, gt=0, le=1)
+    exclude: Urls = []
+    exclude_above: float = Field(default=0.95, gt=0, le=1)
     deny: str | None = None
     manifest_only: bool = False
     shard_size: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    redo: Literal["embed", "target", "pool", "select", "pack"] | None = None
+    redo: Literal["embed", "target", "pool", "exclude", "select", "pack"] | None = None
 
     @model_validator(mode="after")
     def _check_ends(self) -> SelectConfig:
@@ -227,10 +233,28 @@ class SelectConfig(EncodingConfig):
                 raise InputError(f"--stop is simcore's rule; with --selector {self.selector} give --budget")
         elif budget is None and stop is None:
             raise InputError("--stop off needs --budget: something must end the selection")
-        for text in self.target:
-            if TARGET_NAME.match(text) and "/" not in text.partition("=")[0]:
-                raise InputError(f"--target {text}: named targets are not supported yet; run once for each target")
+        if "exclude_above" in self.model_fields_set and not self.exclude:
+            raise InputError("--exclude-above needs --exclude: the images that nothing may be near to")
+        self.targets()
         return self
+
+    def targets(self) -> dict[str, list[str]]:
+        """Name -> URLS of each target, in the order in which they were given; the name of an only target is empty.
+
+        Raises:
+            InputError: targets with and without a name.
+        """
+        targets: dict[str, list[str]] = {}
+        for text in self.target:
+            match = TARGET_NAME.match(text)
+            name, urls = (match[1], text[match.end() :]) if match else ("", text)
+            targets.setdefault(name, []).append(urls)
+        if "" in targets and len(targets) > 1:
+            raise InputError(
+                f"--target {targets[''][0]}: of several targets each needs a name: --target NAME=URLS "
+                "(a path that looks like NAME=... is written ./NAME=...)"
+            )
+        return targets
 
     def limits(self) -> tuple[Budget | None, float | None]:
         """The budget and the stop rule in force; DESIGN: neither given means stop 0.95."""

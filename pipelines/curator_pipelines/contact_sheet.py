@@ -13,8 +13,8 @@ from curator.errors import InputError, SampleError
 from curator.images.decode import decode_image
 from curator.parts import PartStore
 from curator.selection import exact_scores
-from curator_pipelines.jobs.choose import load_choice
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.jobs.choice import load_choice
+from curator_pipelines.rundir import Results
 
 __all__ = ["write_contact_sheet"]
 
@@ -26,23 +26,23 @@ CHOSEN = 8
 HEADER = 20
 
 
-def write_contact_sheet(run: RunDirectory, url: str) -> None:
+def write_contact_sheet(results: Results, url: str) -> None:
     """Draw, for the centroids that chose most, their nearest target images beside their best chosen ones.
 
     Raises:
         InputError: there is no finished SimCore selection, or its target holds no images.
     """
-    choice = load_choice(run)
-    if choice is None or not storage.exists(run.path("selection", "centroids.npy")):
-        raise InputError(f"{run.url} holds no finished selection with centroids")
-    centroids = np.load(io.BytesIO(storage.read_bytes(run.path("selection", "centroids.npy"))))
+    choice = load_choice(results)
+    if choice is None or not storage.exists(results.path("selection", "centroids.npy")):
+        raise InputError(f"{results.url} holds no finished selection with centroids")
+    centroids = np.load(io.BytesIO(storage.read_bytes(results.path("selection", "centroids.npy"))))
     counts = np.bincount(choice.centroids[choice.centroids >= 0], minlength=len(centroids))
     shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []
     for centroid in shown[counts[shown] > 0]:
         mine = choice.ids[choice.centroids == centroid][:CHOSEN]
-        nearest = _nearest(run.target, centroids[centroid])
-        rows.append((_images(run.target, nearest), _images(run.pool, mine)))
+        nearest = _nearest(results.target, centroids[centroid])
+        rows.append((_images(results.target, nearest), _images(results.pool, mine)))
     with storage.write_file(url) as path:
         _draw(rows).save(path, format="PNG")
 

@@ -6,8 +6,9 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import curator
@@ -16,11 +17,21 @@ from curator.errors import InputError
 from curator.parts import PartStore
 from curator.schemas import FORMAT_VERSION
 
-__all__ = ["STAGES", "RunDirectory"]
+__all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
 
 # In the order they run; redoing one redoes those behind it.
-STAGES = ("target", "pool", "select", "pack")
-OWN_NAMES = ("target", "pool", "selection", "shards", "index")
+STAGES = ("target", "pool", "exclude", "select", "pack")
+# What `--redo` starts anew: embeddings depend on nothing else, what follows depends on them all.
+REDONE = {
+    "embed": STAGES,
+    "target": ("target", "select", "pack"),
+    "pool": ("pool", "select", "pack"),
+    "exclude": ("exclude", "select", "pack"),
+    "select": ("select", "pack"),
+    "pack": ("pack",),
+}
+OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
+RESERVED = (*OWN_NAMES, "packing", "run.json", "encoder.pt", "quarantine.parquet", "report.html")
 VERSIONS_OF = (
     "torch",
     "torchvision",
@@ -34,6 +45,32 @@ VERSIONS_OF = (
 ADVICE = "give another --out, or --redo {stage} to start that stage anew"
 
 
+@dataclass(frozen=True)
+class Results:
+    """What belongs to one target: target/, selection/ and shards/, below OUT, or below OUT/NAME if there are several.
+
+    Attributes:
+        name: of the target; empty where it is the only one.
+        url: OUT or OUT/NAME.
+        pool: what is selected from, shared by all targets.
+        exclude: the evaluation images, shared by all targets; maybe no parts.
+    """
+
+    name: str
+    url: str
+    pool: PartStore
+    exclude: PartStore
+
+    @property
+    def target(self) -> PartStore:
+        """The target's embeddings."""
+        return PartStore(self.path("target"))
+
+    def path(self, *names: str) -> str:
+        """A URL below it."""
+        return storage.join(self.url, *names)
+
+
 class RunDirectory:
     """Reads and writes `run.json`; everything in it but the timings follows from inputs, config and seed.
 
@@ -43,13 +80,29 @@ class RunDirectory:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.target = PartStore(storage.join(url, "target"))
         self.pool = PartStore(storage.join(url, "pool"))
+        self.exclude = PartStore(storage.join(url, "exclude"))
         self.record: dict[str, Any] = self._read()
 
     def path(self, *names: str) -> str:
         """A URL below the directory."""
         return storage.join(self.url, *names)
+
+    def results(self, name: str = "") -> Results:
+        """What belongs to one target: the only one, or one of several, by its name."""
+        return Results(name, self.path(name) if name else self.url, self.pool, self.exclude)
+
+    def stores(self) -> dict[str, PartStore]:
+        """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""
+        targets = {
+            results.path("target").removeprefix(self.url + "/"): results.target for results in self.all_results()
+        }
+        excluded = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
+        return targets | {"pool": self.pool} | excluded
+
+    def all_results(self) -> list[Results]:
+        """What belongs to each target of this run, in the order in which they were first given."""
+        return [self.results(name) for name in self.record.get("targets") or [""]]
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -76,6 +129,16 @@ class RunDirectory:
                 if storage.exists(self.path(name)):
                     raise InputError(f"{self.url} holds '{name}' but no run.json: give another --out")
 
+    def check_targets(self, names: Sequence[str]) -> None:
+        """Refuse names that would collide with OUT's own files, and a mix of one target and several."""
+        for name in names:
+            if name in RESERVED:
+                raise InputError(f"--target {name}=...: OUT/{name} has another use; give another name")
+        known = self.record.get("targets", [])
+        if known and ("" in known) != ("" in names):
+            before = "one target without a name" if "" in known else f"named targets ({', '.join(known)})"
+            raise InputError(f"{self.url} is a run of {before}: give another --out")
+
     def check_identity(self, stage: str, encoding: dict[str, Any], redo: str | None) -> None:
         """Refuse to go on with another encoder, preprocessing, precision or filter than the stored parts'.
 
@@ -91,21 +154,16 @@ class RunDirectory:
             for name in names
             if known.get(name) != encoding.get(name)
         ]
-        advice = ADVICE.format(stage=stage if stage == "pool" else "embed")
+        advice = ADVICE.format(stage=stage if stage in ("pool", "exclude") else "embed")
         raise InputError(f"{self.url} is a different run: {'; '.join(changes)} ({stage}): {advice}")
 
     @staticmethod
     def redoes(stage: str, redo: str | None) -> bool:
         """True if `--redo REDO` throws away what this stage made."""
-        if redo is None:
-            return False
-        return STAGES.index(stage) >= STAGES.index("target" if redo == "embed" else redo) and not (
-            # The pool's embeddings do not depend on the target.
-            redo == "target" and stage == "pool"
-        )
+        return redo is not None and stage.rpartition("/")[2] in REDONE[redo]
 
-    def start(self, config: dict[str, Any], redo: str | None) -> None:
-        """Begin, or go on with, a run: throw away what `redo` names and write run.json."""
+    def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
+        """Begin, or go on with, a run on these targets: throw away what `redo` names and write run.json."""
         storage.remove_temporaries(self.url)
         for stage in STAGES:
             if self.redoes(stage, redo):
@@ -114,6 +172,7 @@ class RunDirectory:
             "version": FORMAT_VERSION,
             "curator": curator.__version__,
             "config": config,
+            "targets": list(targets),
             "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
         }
         self.record.setdefault("identities", {})
@@ -121,11 +180,17 @@ class RunDirectory:
         self.save()
 
     def _remove(self, stage: str) -> None:
-        folders = {"select": ("selection",), "pack": ("shards", "packing")}.get(stage, (stage,))
-        for folder in folders:
-            storage.remove(self.path(folder))
-        self.record.get("stages", {}).pop(stage, None)
-        self.record.get("identities", {}).pop(stage, None)
+        """Remove what a stage left, of all targets, and what run.json says of it."""
+        of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
+        if stage in of_target:
+            urls = [results.path(folder) for results in self.all_results() for folder in of_target[stage]]
+        else:
+            urls = [self.path(stage)]
+        for url in urls:
+            storage.remove(url)
+        for kind in ("stages", "identities"):
+            known = self.record.get(kind, {})
+            self.record[kind] = {name: value for name, value in known.items() if name.rpartition("/")[2] != stage}
 
     def save(self) -> None:
         """Write run.json."""

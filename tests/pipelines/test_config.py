@@ -71,7 +71,9 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
         ({"clusters": "many"}, "--clusters many: "),
         ({"max_bad": "0.01"}, "did you mean 1%"),
         ({"out": None}, "--out is missing"),
-        ({"target": ["birds=x.tar"]}, "named targets"),
+        ({"target": ["birds=x.tar", "y.tar"]}, "each needs a name"),
+        ({"dedup": "2"}, "--dedup 2: "),
+        ({"exclude_above": "0.9"}, "--exclude-above needs --exclude"),
     ],
 )
 def test_errors_are_one_line_that_names_the_flag(flags: dict[str, object], message: str) -> None:

@@ -13,7 +13,7 @@ from curator.errors import InputError
 __all__ = ["UrlCommand", "config_option", "encoding_options", "executor_options", "json_option", "option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-URL_FLAGS = ("--target", "--pool", "--shards", "--train", "--test")
+URL_FLAGS = ("--target", "--pool", "--exclude", "--shards", "--train", "--test")
 
 
 class UrlCommand(click.Command):

@@ -36,5 +36,9 @@ def command(as_json: bool, **flags: Any) -> int:
     config = build(PackConfig, flags)
     with Reporter() as reporter:
         packed = run_pack(config, reporter)
-    click.echo(json.dumps(packed.to_json(), indent=2) if as_json else packed.to_text())
+    if as_json:
+        told = {name: result.to_json() for name, result in packed.items()}
+        click.echo(json.dumps(told.get("", told), indent=2))
+    else:
+        click.echo("\n".join(f"{name + ': ' if name else ''}{result.to_text()}" for name, result in packed.items()))
     return 0

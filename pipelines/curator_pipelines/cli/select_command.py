@@ -20,7 +20,12 @@ __all__ = ["command"]
 
 
 @click.command("select", cls=UrlCommand)
-@option("--target", multiple=True, metavar="URLS", help="The domain's images: shards, a folder, or embeddings.")
+@option(
+    "--target",
+    multiple=True,
+    metavar="[NAME=]URLS",
+    help="The domain's images: shards, a folder, or embeddings. NAME= for several, in one pass over the pool.",
+)
 @option("--pool", multiple=True, metavar="URLS", help="The open-set: shards, embeddings, or another run's pool.")
 @option("--out", metavar="URL", help="Run directory; a finished part in it is not done again.")
 @encoding_options
@@ -34,11 +39,14 @@ __all__ = ["command"]
 )
 @option("--reference-round", metavar="N", help="The round whose mean --stop compares with. [default: 1]")
 @option("--selector", metavar="simcore|knn|random", help="[default: simcore]")
+@option("--dedup", metavar="SHARE", help="Pass over what is at least this similar to a chosen sample, such as 0.95.")
+@option("--exclude", multiple=True, metavar="URLS", help="Evaluation images: nothing near to one is chosen.")
+@option("--exclude-above", metavar="SHARE", help="Similarity that is too near to --exclude. [default: 0.95]")
 @option("--deny", metavar="FILE", help="Samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.")
 @click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
 @option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")
 @option("--seed", metavar="N", help="Of k-means, the random selector and the order in shards. [default: 0]")
-@option("--redo", metavar="STAGE", help="Start anew from embed, target, pool, select or pack.")
+@option("--redo", metavar="STAGE", help="Start anew from embed, target, pool, exclude, select or pack.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and touch nothing.")
 @json_option
 @config_option

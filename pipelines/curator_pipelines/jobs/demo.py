@@ -60,7 +60,7 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
     summary = run_select(config, reporter)
     run = RunDirectory(config.out)
     sheet = folder / "contact-sheet.png"
-    write_contact_sheet(run, str(sheet))
+    write_contact_sheet(run.results(), str(sheet))
     chosen = _chosen_sources(run)
     return DemoResult(
         summary,
@@ -74,9 +74,9 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
 
 def _chosen_sources(run: RunDirectory) -> list[str]:
     """The label that the demo's own data carries: for counting, never for selecting."""
-    from curator_pipelines.jobs.choose import load_choice
+    from curator_pipelines.jobs.choice import load_choice
 
-    choice = load_choice(run)
+    choice = load_choice(run.results())
     assert choice is not None
     rows = run.pool.rows(choice.ids, ["shard", "members"])
     return [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from curator import storage
 from curator.errors import CuratorError, InputError, Reason
@@ -42,14 +42,14 @@ class EmbedJob:
 
     Args:
         run: the run directory.
-        name: `target` or `pool`.
+        name: `target`, `pool`, `exclude`, or `NAME/target` of several targets: where its parts go below OUT.
         sources: what to embed.
         encoding: with which encoder.
         min_side: see `curator.embed.embed_source`.
     """
 
     run: RunDirectory
-    name: Literal["target", "pool"]
+    name: str
     sources: Sequence[Source]
     encoding: Encoding
     min_side: int = 0
@@ -57,7 +57,7 @@ class EmbedJob:
     @property
     def store(self) -> PartStore:
         """Where the parts go."""
-        return self.run.target if self.name == "target" else self.run.pool
+        return PartStore(self.run.path(self.name))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -76,7 +76,8 @@ class EmbedJob:
             return
         if problem := self.store.difference(self.sources):
             raise InputError(
-                f"{self.run.url} is a different run: {problem} ({self.name}): give another --out, or --redo {self.name}"
+                f"{self.run.url} is a different run: {problem} ({self.name}): give another --out, or "
+                f"--redo {self.name.rpartition('/')[2]}"
             )
 
     def todo(self, redo: str | None = None) -> list[Source]:

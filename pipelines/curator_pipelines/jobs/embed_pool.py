@@ -22,7 +22,7 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
         CuratorError: the run failed; running it again resumes.
     """
     started = time.monotonic()
-    prepared = prepare(config, out=config.out, target=[], pool=config.pool, redo=config.redo, reporter=reporter)
+    prepared = prepare(config, out=config.out, pool=config.pool, redo=config.redo, reporter=reporter)
     prepared.run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)

@@ -16,13 +16,13 @@ from curator.storage import Stat
 from curator.urls import absolute
 from curator_pipelines.config import PackConfig
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.choose import Choice, load_choice
+from curator_pipelines.jobs.choice import Choice, load_choice, stands_for
 from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.rundir import Results, RunDirectory
 from curator_pipelines.stages.pack import PackStage
 
-__all__ = ["Packed", "pack_choice", "run_pack"]
+__all__ = ["Packed", "pack_all", "pack_choice", "run_pack"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Packed:
 
 
 def pack_choice(
-    run: RunDirectory,
+    results: Results,
     choice: Choice,
     *,
     shard_size: int,
@@ -73,24 +73,24 @@ def pack_choice(
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = Chosen.of(choice.ids, choice.scores, choice.centroids, choice.rounds)
-    manifest = run.path("shards", "manifest.parquet")
+    chosen = Chosen.of(choice.ids, choice.scores, choice.centroids, choice.rounds, stands_for(results, choice))
+    manifest = results.path("shards", "manifest.parquet")
     if manifest_only:
-        write_manifest_only(run.pool, chosen, run.url)
+        write_manifest_only(results.pool, chosen, results.url)
         return Packed(0, len(chosen), manifest, "")
-    check_packable(run.pool)
-    shards = plan_shards(run.pool, chosen, shard_size, seed)
+    check_packable(results.pool)
+    shards = plan_shards(results.pool, chosen, shard_size, seed)
     last = max(len(shards) - 1, 0)
-    pattern = run.path("shards", f"curated-{{000000..{last:06d}}}.tar")
-    if is_current(run.url, shards):
+    pattern = results.path("shards", f"curated-{{000000..{last:06d}}}.tar")
+    if is_current(results.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
-    _check_sources(run, shards, urls)
-    done = prepare(run.url, shards)
+    _check_sources(results, shards, urls)
+    done = prepare(results.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
-    _check_space(run, todo)
-    _pack_all(PackStage(run.url, run.pool.url, dict(urls)), todo, executor, reporter)
-    finish(run.url, shards)
+    _check_space(results, todo)
+    _pack_all(PackStage(results.url, results.pool.url, dict(urls)), todo, executor, reporter)
+    finish(results.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 
@@ -112,10 +112,10 @@ def _pack_all(stage: PackStage, todo: Sequence[OutShard], executor: Executor, re
         raise CuratorError(f"pack: {failures[0]}{more}") from failures[0]
 
 
-def _check_sources(run: RunDirectory, shards: Sequence[OutShard], urls: Mapping[str, str]) -> None:
+def _check_sources(results: Results, shards: Sequence[OutShard], urls: Mapping[str, str]) -> None:
     """Every shard that will be read must be the one that was embedded."""
     used = {int(part) for shard in shards for part in shard.ids >> 32}
-    parts = {urls.get(part.url, part.url): part for part in run.pool.registered() if part.part in used}
+    parts = {urls.get(part.url, part.url): part for part in results.pool.registered() if part.part in used}
     states: dict[str, Stat] = storage.stat_many(parts)
     for url, part in parts.items():
         if url not in states:
@@ -124,43 +124,55 @@ def _check_sources(run: RunDirectory, shards: Sequence[OutShard], urls: Mapping[
             raise InputError(f"{part.url} changed since it was embedded: run select with --redo pool")
 
 
-def _check_space(run: RunDirectory, todo: Sequence[OutShard]) -> None:
+def _check_space(results: Results, todo: Sequence[OutShard]) -> None:
     """The tars are built beside their final place, or on this machine's disk for an object store."""
-    free = storage.free_bytes(run.url)
+    free = storage.free_bytes(results.url)
     if free is None or not todo:
         return
     # From the first unit to all: exact sums would read the metadata of every chosen sample twice.
-    members = run.pool.rows(todo[0].ids, ["members"])["members"]
+    members = results.pool.rows(todo[0].ids, ["members"])["members"]
     one = sum(member["size"] + 1024 for row in members.to_pylist() for member in row)
     needed = one * sum(len(shard.chosen) for shard in todo) // len(todo[0].chosen)
     if needed > free:
         raise CuratorError(
-            f"{run.url}: the shards need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room "
+            f"{results.url}: the shards need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room "
             "and run again, or choose less"
         )
 
 
-def run_pack(config: PackConfig, reporter: Reporter) -> Packed:
-    """`curator pack`: pack the selection of a finished run again.
+def run_pack(config: PackConfig, reporter: Reporter) -> dict[str, Packed]:
+    """`curator pack`: pack the selections of a finished run again; target name -> what was packed.
 
     Raises:
         InputError: there is no finished selection.
     """
     run = RunDirectory(absolute(config.out))
-    choice = load_choice(run) if run.record else None
-    if choice is None:
+    if not run.record:
         raise InputError(f"{run.url} holds no finished selection: run curator select first")
-    urls = {s.name: s.url for s in find_sources(config.pool, "--pool", folders=False)} if config.pool else {}
-    with run.stage("pack") as state:
-        packed = pack_choice(
-            run,
-            choice,
-            shard_size=config.shard_size,
-            seed=config.seed,
-            manifest_only=config.manifest_only,
-            urls=urls,
-            executor=make_executor(config, "cpu", run.url),
-            reporter=reporter,
-        )
-        state |= packed.to_json()
+    choices = {}
+    for results in run.all_results():
+        choice = load_choice(results)
+        if choice is None:
+            raise InputError(f"{results.url} holds no finished selection: run curator select first")
+        choices[results.name] = choice
+    sources = find_sources(config.pool, "--pool", folders=False) if config.pool else []
+    return pack_all(
+        run,
+        choices,
+        shard_size=config.shard_size,
+        seed=config.seed,
+        manifest_only=config.manifest_only,
+        urls={source.name: source.url for source in sources},
+        executor=make_executor(config, "cpu", run.url),
+        reporter=reporter,
+    )
+
+
+def pack_all(run: RunDirectory, choices: Mapping[str, Choice], **settings: Any) -> dict[str, Packed]:
+    """Pack the selection of each target, by name, and note it in run.json. For the settings see `pack_choice`."""
+    packed = {}
+    for name, choice in choices.items():
+        with run.stage(f"{name}/pack" if name else "pack") as state:
+            packed[name] = pack_choice(run.results(name), choice, **settings)
+            state |= packed[name].to_json()
     return packed

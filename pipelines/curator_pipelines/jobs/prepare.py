@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from curator_pipelines.jobs.embed import EmbedJob, check_space
 from curator_pipelines.jobs.encoding import Encoding, choose_encoding, first_images, foreign_encoding
 from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.rundir import Results, RunDirectory
 
 __all__ = ["Prepared", "prepare"]
 
@@ -31,32 +31,40 @@ class Prepared:
 
     Attributes:
         run: the run directory.
-        target: the job that embeds the target; None for `curator embed`.
+        targets: the jobs that embed the targets, by name; none for `curator embed`.
         pool: the job that embeds the pool.
+        exclude: the job that embeds the evaluation images, if there are any.
         executor: where the work runs.
         urls: public name -> URL to read, for every pool shard.
     """
 
     run: RunDirectory
-    target: EmbedJob | None
+    targets: dict[str, EmbedJob]
     pool: EmbedJob
+    exclude: EmbedJob | None
     executor: Executor
     urls: dict[str, str]
 
     @property
     def jobs(self) -> list[EmbedJob]:
         """The embed jobs in their order."""
-        return [job for job in (self.target, self.pool) if job is not None]
+        return [*self.targets.values(), self.pool, *([self.exclude] if self.exclude else [])]
+
+    @property
+    def results(self) -> list[Results]:
+        """Where each target's results go."""
+        return [self.run.results(name) for name in self.targets]
 
 
 def prepare(
     config: EncodingConfig,
     *,
     out: str,
-    target: Sequence[str],
     pool: Sequence[str],
     redo: str | None,
     reporter: Reporter,
+    targets: Mapping[str, Sequence[str]] | None = None,
+    exclude: Sequence[str] = (),
     needs_tars: bool = False,
 ) -> Prepared:
     """Find the sources, choose the encoder and check everything against OUT. Writes nothing.
@@ -64,43 +72,62 @@ def prepare(
     Args:
         config: how to embed.
         out: the run directory.
-        target: URLs; empty for `curator embed`.
         pool: URLs.
         redo: the stage to start anew, whose old results are not checked.
         reporter: is told the encoder.
+        targets: name -> URLs; the name of an only target is empty. None for `curator embed`.
+        exclude: URLs of evaluation images.
         needs_tars: the pool's samples will be packed.
 
     Raises:
         InputError: with what, where and what to do.
     """
     out = absolute(out)
-    target_sources = find_sources(target, "--target", folders=True) if target else []
-    pool_sources = find_sources(pool, "--pool", folders=False)
-    if any(source.url.startswith(out + "/") for source in pool_sources):
-        raise InputError(f"--pool lies inside --out {out}: a run cannot be its own pool; give another --out")
+    run = RunDirectory(out)
+    sets = _find_sets(run, targets or {}, pool, exclude)
     if needs_tars:
-        _check_packable(pool_sources)
-    everything = [*target_sources, *pool_sources]
+        _check_packable(sets["pool"])
+    everything = [source for sources in sets.values() for source in sources]
     if any(source.kind in HOLD_IMAGES for source in everything):
         parse_spec(config.encoder)
-    images = first_images(target_sources or pool_sources, "--target" if target else "--pool")
-    run = RunDirectory(out)
+    first = [source for name, sources in sets.items() if name not in ("pool", "exclude") for source in sources]
+    images = first_images(first or sets["pool"], "--target" if first else "--pool")
     run.check_ours()
+    if targets:
+        run.check_targets(list(targets))
     main = (
         choose_encoding(config, images, reporter) if any(source.kind in HOLD_IMAGES for source in everything) else None
     )
-    sets = {"target": target_sources, "pool": pool_sources}
-    encodings = {name: _encoding_of(sources, main) for name, sources in sets.items() if sources}
-    _check_comparable(list(encodings.values()))
-    target_job = EmbedJob(run, "target", target_sources, encodings["target"]) if target_sources else None
-    pool_job = EmbedJob(run, "pool", pool_sources, encodings["pool"], config.min_side)
-    for job in (target_job, pool_job):
-        if job is not None:
-            job.check(redo)
-            check_space(out, job, job.todo(redo))
+    encodings = {name: _encoding_of(sources, main) for name, sources in sets.items()}
+    _check_comparable(encodings)
+    jobs = {
+        name: EmbedJob(run, name, sources, encodings[name], config.min_side if name == "pool" else 0)
+        for name, sources in sets.items()
+    }
+    for job in jobs.values():
+        job.check(redo)
+        check_space(out, job, job.todo(redo))
     executor = make_executor(config, main.device if main else "cpu", out)
-    urls = {source.name: source.url for source in pool_sources if source.kind == "tar"}
-    return Prepared(run, target_job, pool_job, executor, urls)
+    urls = {source.name: source.url for source in sets["pool"] if source.kind == "tar"}
+    target_jobs = {name: jobs[_target_set(name)] for name in targets or {}}
+    return Prepared(run, target_jobs, jobs["pool"], jobs.get("exclude"), executor, urls)
+
+
+def _target_set(name: str) -> str:
+    return f"{name}/target" if name else "target"
+
+
+def _find_sets(
+    run: RunDirectory, targets: Mapping[str, Sequence[str]], pool: Sequence[str], exclude: Sequence[str]
+) -> dict[str, list[Source]]:
+    """Where parts go below OUT -> what they are made from, in the order in which they are embedded."""
+    sets = {_target_set(name): find_sources(urls, "--target", folders=True) for name, urls in targets.items()}
+    sets["pool"] = find_sources(pool, "--pool", folders=False)
+    if any(source.url.startswith(run.url + "/") for source in sets["pool"]):
+        raise InputError(f"--pool lies inside --out {run.url}: a run cannot be its own pool; give another --out")
+    if exclude:
+        sets["exclude"] = find_sources(exclude, "--exclude", folders=True)
+    return sets
 
 
 def _check_packable(sources: Sequence[Source]) -> None:
@@ -135,10 +162,10 @@ def _encoding_of(sources: Sequence[Source], main: Encoding | None) -> Encoding:
     return encoding
 
 
-def _check_comparable(encodings: Sequence[Encoding]) -> None:
-    dims = {encoding.dim for encoding in encodings}
+def _check_comparable(encodings: Mapping[str, Encoding]) -> None:
+    dims = {encoding.dim for encoding in encodings.values()}
     if len(dims) > 1:
         raise InputError(
-            f"target and pool have embeddings of different dimensions ({' and '.join(map(str, sorted(dims)))}): "
+            f"{', '.join(encodings)} have embeddings of different dimensions ({' and '.join(map(str, sorted(dims)))}): "
             "they must come from one encoder"
         )

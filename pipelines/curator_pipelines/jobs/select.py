@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from curator.deny import DenyList, read_deny_list
 from curator.errors import CuratorError
 from curator.ledger import write_quarantine
 from curator_pipelines.config import SelectConfig
-from curator_pipelines.jobs.choose import Choice, choose
+from curator_pipelines.jobs.choose import choose
 from curator_pipelines.jobs.embed import Embedded
-from curator_pipelines.jobs.pack import Packed, pack_choice
+from curator_pipelines.jobs.pack import pack_all
 from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
-from curator_pipelines.jobs.summary import SelectSummary
+from curator_pipelines.jobs.summary import SelectSummary, TargetResult
 from curator_pipelines.progress import Reporter
 
 __all__ = ["plan_select", "run_select"]
@@ -32,8 +31,9 @@ def _prepare(config: SelectConfig, reporter: Reporter) -> _Ready:
     prepared = prepare(
         config,
         out=config.out,
-        target=config.target,
+        targets=config.targets(),
         pool=config.pool,
+        exclude=config.exclude,
         redo=config.redo,
         reporter=reporter,
         needs_tars=not config.manifest_only,
@@ -62,27 +62,35 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
     started = time.monotonic()
     ready = _prepare(config, reporter)
     run, executor = ready.prepared.run, ready.prepared.executor
-    run.start(config.model_dump(), config.redo)
+    run.start(config.model_dump(), config.redo, list(ready.prepared.targets))
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
     with run.stage("select") as state:
-        choice = choose(run, config, ready.denied, executor, reporter)
-        state |= {name: choice.record[name] for name in ("count", "stop_reason")}
-    with run.stage("pack") as state:
-        packed = pack_choice(
-            run,
-            choice,
-            shard_size=config.shard_size,
-            seed=config.seed,
-            manifest_only=config.manifest_only,
-            urls=ready.prepared.urls,
-            executor=executor,
-            reporter=reporter,
-        )
-        state |= packed.to_json()
+        choices = choose(ready.prepared.results, config, ready.denied, executor, reporter)
+        for name, choice in choices.items():
+            told = {key: choice.record[key] for key in ("count", "stop_reason")} | {"passes": choice.passes}
+            state |= {name: told} if name else told
+    packed = pack_all(
+        run,
+        choices,
+        shard_size=config.shard_size,
+        seed=config.seed,
+        manifest_only=config.manifest_only,
+        urls=ready.prepared.urls,
+        executor=executor,
+        reporter=reporter,
+    )
     run.record["warnings"] = reporter.warnings
     run.save()
-    return _summary(run.url, embedded, choice, packed, run.record, time.monotonic() - started)
+    results = {name: TargetResult(choice.record, packed[name]) for name, choice in choices.items()}
+    return SelectSummary(
+        out=run.url,
+        accounts={name: result.account for name, result in embedded.items()},
+        results=results,
+        stages={name: stage["seconds"] for name, stage in run.record["stages"].items()},
+        seconds=time.monotonic() - started,
+        warnings=reporter.warnings,
+    )
 
 
 def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[str, Embedded]:
@@ -101,22 +109,3 @@ def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[st
     if problem is not None:
         raise problem
     return embedded
-
-
-def _summary(
-    out: str,
-    embedded: dict[str, Embedded],
-    choice: Choice,
-    packed: Packed,
-    record: dict[str, Any],
-    seconds: float,
-) -> SelectSummary:
-    return SelectSummary(
-        out=out,
-        accounts={name: result.account for name, result in embedded.items()},
-        selection=choice.record,
-        packed=packed,
-        stages={name: stage["seconds"] for name, stage in record["stages"].items()},
-        seconds=seconds,
-        warnings=record["warnings"],
-    )

@@ -9,7 +9,7 @@ from curator.ledger import Account
 from curator_pipelines.jobs.pack import Packed
 from curator_pipelines.progress import duration
 
-__all__ = ["EmbedSummary", "SelectSummary"]
+__all__ = ["EmbedSummary", "SelectSummary", "TargetResult"]
 
 STOP_REASONS = {
     "budget": "the budget was reached",
@@ -50,45 +50,25 @@ class EmbedSummary:
 
 
 @dataclass(frozen=True)
-class SelectSummary:
-    """The end of `curator select`.
+class TargetResult:
+    """What was chosen for one target.
 
     Attributes:
-        out: the run directory.
-        accounts: of target and pool.
         selection: the content of selection.json.
         packed: what was packed.
-        stages: seconds a stage took in this run.
-        seconds: of the whole command.
-        warnings: what the user should know.
     """
 
-    out: str
-    accounts: dict[str, Account]
     selection: dict[str, Any]
     packed: Packed
-    stages: dict[str, float]
-    seconds: float
-    warnings: list[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
-
-    def to_text(self) -> str:
-        """For a person."""
-        lines = [
+    def lines(self, url: str) -> list[str]:
+        """For a person; `url` is where the target's results are."""
+        return [
             f"chosen      {self._chosen()}",
             *self._means(),
-            *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
-            f"time        {duration(self.seconds)}: {self._times()}",
             f"shards      {self.packed.to_text()}",
-            f"selection   {self.out}/selection/selected.parquet",
-            f"ledger      {self.out}/quarantine.parquet",
+            f"selection   {url}/selection/selected.parquet",
         ]
-        if self.warnings:
-            lines.append(f"warnings    {len(self.warnings)}, see above")
-        return "\n".join(lines)
 
     def _chosen(self) -> str:
         chosen = self.selection
@@ -108,6 +88,56 @@ class SelectSummary:
         if stopped := chosen["stopped_at"]:
             line += f"; round {stopped['round']} with {stopped['mean']:.4f} was refused"
         return [line]
+
+
+@dataclass(frozen=True)
+class SelectSummary:
+    """The end of `curator select`.
+
+    Attributes:
+        out: the run directory.
+        accounts: of every set that was embedded.
+        results: of each target by name; the name of an only target is empty.
+        stages: seconds a stage took in this run.
+        seconds: of the whole command.
+        warnings: what the user should know.
+    """
+
+    out: str
+    accounts: dict[str, Account]
+    results: dict[str, TargetResult]
+    stages: dict[str, float]
+    seconds: float
+    warnings: list[str]
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """What was chosen for an only target."""
+        return self.results[""].selection
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines: `selection` and `packed` of an only target, or of each by name below `targets`."""
+        fields = asdict(self)
+        results = fields.pop("results")
+        fields |= results.get("", {"targets": results})
+        return fields
+
+    def to_text(self) -> str:
+        """For a person."""
+        lines = []
+        for name, result in self.results.items():
+            if name:
+                lines += [f"target      {name}", *result.lines(f"{self.out}/{name}")]
+            else:
+                lines += result.lines(self.out)
+        lines += [
+            *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
+            f"time        {duration(self.seconds)}: {self._times()}",
+            f"ledger      {self.out}/quarantine.parquet",
+        ]
+        if self.warnings:
+            lines.append(f"warnings    {len(self.warnings)}, see above")
+        return "\n".join(lines)
 
     def _times(self) -> str:
         return ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.stages.items())

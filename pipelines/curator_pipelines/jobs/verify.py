@@ -14,9 +14,9 @@ from curator.errors import CuratorError, InputError
 from curator.packing.verify import verify_shards
 from curator.parts import PartStore
 from curator.urls import absolute
-from curator_pipelines.jobs.choose import Choice, load_choice
+from curator_pipelines.jobs.choice import Choice, load_choice
 from curator_pipelines.progress import Reporter
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.rundir import Results, RunDirectory
 
 __all__ = ["Verified", "verify"]
 
@@ -62,21 +62,26 @@ def verify(out: str, reporter: Reporter) -> Verified:
     if not run.record:
         raise InputError(f"{run.url} is no run directory: it has no run.json")
     checked: Counter[str] = Counter()
-    differences = [
-        *_parts("target", run.target, checked),
-        *_parts("pool", run.pool, checked),
-        *_quarantine(run, checked),
-    ]
-    choice = load_choice(run)
-    if choice is None:
-        differences.append("selection: there is no finished selection")
-    else:
-        differences += _selection(run, choice, checked)
-        reporter.say("verify: reading every chosen sample from its source and its shard")
-        differences += verify_shards(
-            run.url, run.pool, choice.ids, report=lambda name, count: checked.update({"output shards": 1})
-        )
+    stores = run.stores()
+    differences = [line for name, store in stores.items() for line in _parts(name, store, checked)]
+    differences += _quarantine(run, list(stores.values()), checked)
+    reporter.say("verify: reading every chosen sample from its source and its shard")
+    for results in run.all_results():
+        prefix = f"{results.name}: " if results.name else ""
+        differences += [prefix + line for line in _results(results, checked)]
     return Verified(run.url, dict(checked), differences)
+
+
+def _results(results: Results, checked: Counter[str]) -> Iterator[str]:
+    """What one target's selection and shards are off by."""
+    choice = load_choice(results)
+    if choice is None:
+        yield "selection: there is no finished selection"
+        return
+    yield from _selection(results, choice, checked)
+    yield from verify_shards(
+        results.url, results.pool, choice.ids, report=lambda name, count: checked.update({"output shards": 1})
+    )
 
 
 def _parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
@@ -115,10 +120,10 @@ def _part(name: str, store: PartStore, part: int, identity: str, checked: Counte
         yield f"{name}: its metadata is not numbered 0, 1, 2, ..."
 
 
-def _quarantine(run: RunDirectory, checked: Counter[str]) -> Iterator[str]:
+def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str]) -> Iterator[str]:
     """quarantine.parquet must hold the ledger lines of all parts, and the unreadable shards'."""
     expected: Counter[tuple[Any, ...]] = Counter()
-    for store in (run.target, run.pool):
+    for store in stores:
         for part, identity in store.finished().items():
             for line in store.done_mark(part, identity).ledger:
                 expected[(line.shard, line.key, line.offset, str(line.reason))] += 1
@@ -139,11 +144,11 @@ def _quarantine(run: RunDirectory, checked: Counter[str]) -> Iterator[str]:
         yield f"quarantine.parquet has {shard} {key} ({reason}), which no part's ledger has"
 
 
-def _selection(run: RunDirectory, choice: Choice, checked: Counter[str]) -> Iterator[str]:
+def _selection(results: Results, choice: Choice, checked: Counter[str]) -> Iterator[str]:
     record = choice.record
     checked["chosen"] += len(choice.ids)
-    excluded = schemas.read_table(run.path("selection", "excluded.parquet"), schemas.EXCLUDED).num_rows
-    candidates = run.pool.count()
+    excluded = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED).num_rows
+    candidates = results.pool.count()
     if record["count"] != len(choice.ids):
         yield f"selection.json says {record['count']} samples, selected.parquet has {len(choice.ids)}"
     if record["excluded"] != excluded:
@@ -155,6 +160,6 @@ def _selection(run: RunDirectory, choice: Choice, checked: Counter[str]) -> Iter
         )
     if len(np.unique(choice.ids)) != len(choice.ids):
         yield "selected.parquet holds an id twice"
-    rounds = schemas.read_table(run.path("selection", "rounds.parquet"), schemas.ROUNDS)
+    rounds = schemas.read_table(results.path("selection", "rounds.parquet"), schemas.ROUNDS)
     if rounds.num_rows and sum(rounds["picked"].to_pylist()) != len(choice.ids):
         yield "rounds.parquet and selected.parquet count differently"

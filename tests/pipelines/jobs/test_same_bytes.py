@@ -24,7 +24,7 @@ from jobs_for_tests import (
     table,
 )
 
-from curator.selection import select_simcore
+from curator.selection import Question, best_rows, several
 from curator_pipelines.config import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
 from curator_pipelines.jobs import choose, embed, pack
@@ -65,10 +65,8 @@ def interrupted(
 
 
 def small_blocks(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
-    patch.setattr(choose, "select_simcore", functools.partial(select_simcore, block_rows=3, depth=1))
-    before = choose._record
-    # How often the pool was read is not a result.
-    patch.setattr(choose, "_record", lambda *arguments: before(*arguments) | {"passes": 1})
+    patch.setattr(several, "best_rows", functools.partial(best_rows, block_rows=3))
+    patch.setattr(choose, "Question", functools.partial(Question, depth=1))
     run_on(InProcessExecutor(), **settings)
 
 
