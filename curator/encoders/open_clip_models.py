@@ -17,7 +17,7 @@ from curator.encoders.weights import RANDOM, downloading, random_weights, read_w
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 
-__all__ = ["load_open_clip", "open_clip_preprocess"]
+__all__ = ["create_whole", "load_open_clip", "open_clip_preprocess"]
 
 _HUB = "hf-hub:"
 
@@ -39,6 +39,22 @@ def load_open_clip(spec: EncoderSpec, weights: str | None) -> Backbone:
         config = open_clip.transform.merge_preprocess_dict(config, {**settings, "size": config["size"]})
     transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
     return Backbone(model.visual, open_clip_preprocess(config), transform, f"open_clip:{spec.model}")
+
+
+def create_whole(spec: EncoderSpec, weights: str | None) -> Any:
+    """The model with both of its towers.
+
+    Raises:
+        InputError: as `load_encoder`; or the weights are a file that does not hold both towers.
+    """
+    from open_clip.convert import convert_state_dict
+
+    settings = {} if spec.model.startswith(_HUB) else _check_name(spec, weights)
+    with _quietly():
+        model = _create(spec, weights, settings)
+    if weights not in (None, RANDOM):
+        fit_weights(model, convert_state_dict(model, read_weights(str(weights))), source=f"--weights {weights}")
+    return model
 
 
 def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:

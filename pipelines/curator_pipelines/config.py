@@ -15,6 +15,7 @@ from curator.errors import InputError
 
 __all__ = [
     "Budget",
+    "Config",
     "EmbedConfig",
     "PackConfig",
     "ProbeConfig",
@@ -125,11 +126,13 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 Workers = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_auto_as_none)]
 
 
-class _Config(BaseModel):
+class Config(BaseModel):
+    """Checked values; an unknown name is an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ExecutorConfig(_Config):
+class ExecutorConfig(Config):
     """Where the work runs.
 
     Attributes:
@@ -264,7 +267,7 @@ class SelectConfig(EncodingConfig):
         return budget, (DEFAULT_STOP if budget is None else None)
 
 
-class ProbeConfig(_Config):
+class ProbeConfig(Config):
     """`curator probe`.
 
     Attributes:
@@ -296,7 +299,7 @@ class ProbeConfig(_Config):
     max_bad: Share = 0.01
 
 
-class TrainConfig(_Config):
+class TrainConfig(Config):
     """`curator train`.
 
     Attributes:

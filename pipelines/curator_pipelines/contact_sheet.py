@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from curator.selection import exact_scores
 from curator_pipelines.jobs.choice import load_choice
 from curator_pipelines.rundir import Results
 
-__all__ = ["write_contact_sheet"]
+__all__ = ["write_contact_sheet", "write_hits_sheet"]
 
 TILE = 112
 GAP = 4
@@ -24,6 +25,8 @@ CENTROIDS = 8
 TARGETS = 4
 CHOSEN = 8
 HEADER = 20
+CAPTION = 12
+SHOWN = 96
 
 
 def write_contact_sheet(results: Results, url: str) -> None:
@@ -45,6 +48,26 @@ def write_contact_sheet(results: Results, url: str) -> None:
         rows.append((_images(results.target, nearest), _images(results.pool, mine)))
     with storage.write_file(url) as path:
         _draw(rows).save(path, format="PNG")
+
+
+def write_hits_sheet(store: PartStore, ids: np.ndarray, scores: Sequence[float], title: str, url: str) -> bool:
+    """Draw samples in the order given, each with its score; False, and nothing drawn, for ready embeddings."""
+    if not len(ids) or any(part.kind == "embeddings" for part in store.registered()):
+        return False
+    ids, columns = ids[:SHOWN], min(CHOSEN, len(ids))
+    step, line = TILE + GAP, TILE + GAP + CAPTION
+    lines = -(-len(ids) // columns)
+    sheet = Image.new("RGB", (columns * step + GAP, HEADER + lines * line + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    # Pillow's own font knows no letters beyond Latin-1.
+    pen.text((GAP, GAP), title.encode("latin-1", "replace").decode("latin-1"), fill="black")
+    for place, tile in enumerate(_images(store, ids)):
+        corner = (GAP + place % columns * step, HEADER + place // columns * line)
+        sheet.paste(tile, corner)
+        pen.text((corner[0], corner[1] + TILE), f"{scores[place]:.4f}", fill="black")
+    with storage.write_file(url) as path:
+        sheet.save(path, format="PNG")
+    return True
 
 
 def _nearest(store: PartStore, centroid: np.ndarray) -> np.ndarray:
