@@ -16,6 +16,7 @@ from curator import storage
 from curator.errors import InputError
 
 __all__ = [
+    "DUPLICATES",
     "EXCLUDED",
     "FORMAT_VERSION",
     "MANIFEST",
@@ -92,6 +93,19 @@ EXCLUDED = _schema(
         ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
         ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_excluded
         ("similarity", pa.float32()),  # to the match
+    ],
+)
+DUPLICATES = _schema(
+    "duplicates",
+    [
+        ("shard", pa.string()),  # with `key` what a deny list needs
+        ("key", pa.string()),
+        ("id", pa.int64()),
+        ("reason", pa.string()),  # duplicate, near_duplicate
+        ("match", pa.int64()),  # the sample that stays
+        ("match_shard", pa.string()),
+        ("match_key", pa.string()),
+        ("similarity", pa.float32()),  # null for copies
     ],
 )
 ROUNDS = _schema(

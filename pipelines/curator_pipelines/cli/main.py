@@ -22,6 +22,7 @@ COMMANDS = {
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
     "pack": "Pack a finished selection again, with other settings.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
+    "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",
     "demo": "Build a small pool of real images and run select on it.",
