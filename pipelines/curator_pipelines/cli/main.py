@@ -23,6 +23,7 @@ COMMANDS = {
     "pack": "Pack a finished selection again, with other settings.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",
+    "submit": "Run a command on a Ray cluster, through its job server.",
     "demo": "Build a small pool of real images and run select on it.",
 }
 INTERRUPTED = 130
