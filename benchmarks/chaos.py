@@ -33,7 +33,7 @@ STAGES = {"embed": ("pool", None), "search": ("select", ("selection", "shards"))
 KINDS = {"local": ("driver", "worker"), "ray": ("driver", "actor", "raylet")}
 COMMAND = [
     *("--encoder", "timm:test_efficientnet", "--weights", "random", "--precision", "fp32", "--device", "cpu"),
-    *("--budget", "2000", "--clusters", "50", "--shard-size", "100"),
+    *("--budget", "20%", "--clusters", "50", "--shard-size", "100"),
 ]
 
 
@@ -91,9 +91,13 @@ def processes(group: int) -> dict[str, list[int]]:
 MARKS = {"worker": "spawn_main", "actor": "ray::RayWorker", "raylet": "raylet/raylet"}
 
 
+def pool_shards() -> list[str]:
+    """All shards of the pool, or the first CHAOS_SHARDS."""
+    return sorted(map(str, DATA.glob("pool-*.tar")))[: int(os.environ.get("CHAOS_SHARDS", "100"))]
+
+
 def start(executor: str, out: Path) -> subprocess.Popen[bytes]:
-    pool = sorted(map(str, DATA.glob("pool-*.tar")))[: int(os.environ.get("CHAOS_SHARDS", "100"))]
-    flags = ["--target", str(DATA / "target-000000.tar"), "--pool", *pool, "--out", str(out)]
+    flags = ["--target", str(DATA / "target-000000.tar"), "--pool", *pool_shards(), "--out", str(out)]
     return subprocess.Popen(
         [sys.executable, "-m", "curator_pipelines", "select", *flags, *COMMAND, *EXECUTORS[executor]],
         stdout=subprocess.DEVNULL,
@@ -174,7 +178,7 @@ def strike(
         while counts["hits"] < hits and counts["misses"] < 10 * hits:
             for gone in missing or ("selection", "shards"):
                 shutil.rmtree(out / gone, ignore_errors=True)
-            if missing is None and len(list((out / "pool" / "done").glob("*"))) > 8:
+            if missing is None and len(list((out / "pool" / "done").glob("*"))) >= len(pool_shards()) - 1:
                 shutil.rmtree(out / "pool")
                 before = {}
             kind = KINDS[executor][counts["hits"] % len(KINDS[executor])]

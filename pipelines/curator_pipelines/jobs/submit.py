@@ -75,7 +75,9 @@ def _client(address: str | None) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ModuleNotFoundError as error:
         raise InputError("submit: ray is not installed: pip install 'ray[default]'") from error
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    # It tells of every closed connection.
+    for name in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return JobSubmissionClient(address)
     except Exception as error:

@@ -369,8 +369,8 @@ class Driver:
     def signal_group(self, number: int) -> None:
         os.killpg(self.process.pid, number)
 
-    def wait(self) -> tuple[int, str]:
-        _, error = self.process.communicate(timeout=PATIENCE)
+    def wait(self, patience: float = PATIENCE) -> tuple[int, str]:
+        _, error = self.process.communicate(timeout=patience)
         return self.process.returncode, error
 
 

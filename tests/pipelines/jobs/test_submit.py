@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_for_tests import ROOT, assert_same_bytes, curator, driver, flags, until
+from jobs_for_tests import ROOT, assert_same_bytes, driver, flags, until
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,9 @@ def head(s3_environment: dict[str, str]) -> Iterator[str]:
 
 
 def submit(head: str, *words: str, token: str = TOKEN, options: tuple[str, ...] = ()) -> tuple[int, str]:
-    return curator(["submit", "--address", head, *options, "--", *words], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    words = ("submit", "--address", head, *options, "--", *words)
+    with driver(list(words), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) as started:
+        return started.wait(200)  # the job's own workers have to start too
 
 
 def test_the_whole_job(head: str, settings: dict[str, Any], reference: Path, s3_bucket: str) -> None:
