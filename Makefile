@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export CURATOR_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
 SOURCES := curator pipelines ssl tests benchmarks docs
 
-.PHONY: help demo test test-all check format docs bench clean
+.PHONY: help demo test test-all check format docs bench chaos clean
 
 help:
 	@echo "make demo      set up and select from real images (a few minutes, most of it installing)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check     ruff, mypy, import-linter"
 	@echo "make format    format the code and write docs/cli.md anew"
 	@echo "make bench     run the benchmarks"
+	@echo "make chaos     kill runs at random moments (needs CURATOR_TEST_DATA, takes an hour)"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
@@ -51,6 +52,9 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.run
+
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.chaos
 
 clean:
 	rm -rf $(VENV) .demo

@@ -25,6 +25,7 @@ COMMANDS = {
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",
+    "submit": "Run a command on a Ray cluster, through its job server.",
     "demo": "Build a small pool of real images and run select on it.",
 }
 INTERRUPTED = 130

@@ -229,6 +229,22 @@ class DyingSearchStage(SearchStage):
         return scan_or_die
 
 
+class HeldSearchStage(SearchStage):
+    """The first attempts leave `begun` beside the run directory, and wait there for `released`."""
+
+    def open(self, context: WorkerContext) -> Any:
+        scan = super().open(context)
+        beside = Path(self.store_url).parents[1]
+
+        def scan_when_released(task: Task[Any]) -> Any:
+            if not task.attempt:
+                (beside / "begun").touch()
+                until((beside / "released").exists, "the search may go on")
+            return scan(task)
+
+        return scan_when_released
+
+
 class DyingPackStage(PackStage):
     """The worker dies over one output shard, when its tar stands and its done-mark does not."""
 
@@ -353,8 +369,8 @@ class Driver:
     def signal_group(self, number: int) -> None:
         os.killpg(self.process.pid, number)
 
-    def wait(self) -> tuple[int, str]:
-        _, error = self.process.communicate(timeout=PATIENCE)
+    def wait(self, patience: float = PATIENCE) -> tuple[int, str]:
+        _, error = self.process.communicate(timeout=patience)
         return self.process.returncode, error
 
 

@@ -1,0 +1,148 @@
+"""`curator submit`: run a command on a Ray cluster from elsewhere, through Ray's job server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from curator.errors import CuratorError, InputError
+
+__all__ = ["submit"]
+
+INTERRUPTED = 130
+RECONNECT_SECONDS = 1.0
+RECONNECT_TIMES = 60
+TOKEN_ADVICE = (
+    "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's token (on the cluster: "
+    "ray get-auth-token)"
+)
+
+
+def submit(
+    address: str | None,
+    command: Sequence[str],
+    *,
+    working_dir: str | None,
+    wait: bool,
+    say: Callable[[str], None],
+    show: Callable[[str], None],
+    ask_to_stop: Callable[[], bool],
+) -> int:
+    """Submit `curator COMMAND` and follow it to its end.
+
+    Args:
+        address: of the cluster's dashboard; None for what Ray's own environment variables say.
+        command: words after `curator`.
+        working_dir: folder that is sent along and in which the command runs; None for none.
+        wait: False returns as soon as the job is accepted.
+        say: prints a line for people.
+        show: prints a piece of the job's output as it is.
+        ask_to_stop: at Ctrl-C: True to stop the job, False to leave it running.
+
+    Returns:
+        the job's own exit code; 130 if it was stopped or left running, 1 if it ended without one.
+
+    Raises:
+        InputError: the cluster cannot be reached or does not know the token.
+    """
+    client = _client(address)
+    entrypoint = shlex.join(["python", "-m", "curator_pipelines", *command])
+    job = _submit_job(client, entrypoint, {"working_dir": working_dir} if working_dir else None)
+    where = address or client.get_address()
+    say(f"job {job} is on {where}")
+    if not wait:
+        say(f"follow it: ray job logs --follow --address {where} {job}; stop it: ray job stop --address {where} {job}")
+        return 0
+    try:
+        return _follow(client, job, show)
+    except KeyboardInterrupt:
+        if not ask_to_stop():
+            say(f"job {job} goes on; follow it: ray job logs --follow --address {where} {job}")
+            return INTERRUPTED
+        client.stop_job(job)
+        say(f"job {job} is told to stop; running the same command again resumes")
+        _follow(client, job, show)
+        return INTERRUPTED
+
+
+def _client(address: str | None) -> Any:
+    try:
+        from ray.job_submission import JobSubmissionClient
+    except ModuleNotFoundError as error:
+        raise InputError("submit: ray is not installed: pip install 'ray[default]'") from error
+    # It tells of every closed connection.
+    for name in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return JobSubmissionClient(address)
+    except Exception as error:
+        text = _one_line(error)
+        if any(word in str(error).lower() for word in ("401", "403", "token", "unauth", "forbidden")):
+            raise InputError(f"submit: {address} does not accept the token: {TOKEN_ADVICE} ({text})") from error
+        raise InputError(
+            f"submit: no job server at {address}: give the dashboard's address, such as http://HEAD:8265 ({text})"
+        ) from error
+
+
+def _submit_job(client: Any, entrypoint: str, runtime_env: dict[str, str] | None) -> str:
+    for _ in range(RECONNECT_TIMES):
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
+        except (RuntimeError, ValueError, OSError) as error:
+            problem = error
+            # A head that has just started.
+            if "No available agent" not in str(error):
+                break
+        time.sleep(RECONNECT_SECONDS)
+    raise InputError(f"submit: {client.get_address()} refused the job: {_one_line(problem)}") from problem
+
+
+def _follow(client: Any, job: str, show: Callable[[str], None]) -> int:
+    """Print the job's output until it ends, over lost connections; returns its exit code."""
+    shown = 0
+    failures = 0
+    while True:
+        try:
+            shown = asyncio.run(_print_logs(client, job, shown, show))
+            status = client.get_job_status(job)
+            failures = 0
+        except (RuntimeError, OSError) as error:
+            failures += 1
+            if failures == RECONNECT_TIMES:
+                raise CuratorError(f"submit: lost the job server over job {job}: {_one_line(error)}") from error
+            time.sleep(RECONNECT_SECONDS)
+            continue
+        if status.is_terminal():
+            return _exit_code(client, job, str(status.value))
+        time.sleep(RECONNECT_SECONDS)
+
+
+async def _print_logs(client: Any, job: str, skip: int, show: Callable[[str], None]) -> int:
+    """Print what comes after the first `skip` characters; returns how many there are."""
+    seen = 0
+    async for piece in client.tail_job_logs(job):
+        if seen + len(piece) > skip:
+            show(piece[max(0, skip - seen) :])
+        seen += len(piece)
+    return max(seen, skip)
+
+
+def _exit_code(client: Any, job: str, status: str) -> int:
+    info = client.get_job_info(job)
+    if status == "SUCCEEDED":
+        return 0
+    if status == "STOPPED":
+        return INTERRUPTED
+    if info.driver_exit_code is None or not 0 < info.driver_exit_code < 256:
+        print(f"curator: job {job} ended without an exit code: {info.message}", file=sys.stderr)
+        return 1
+    return int(info.driver_exit_code)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:200]

@@ -1,0 +1,131 @@
+"""The whole job on a Ray cluster of several nodes, which come and go."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs_for_tests import HeldSearchStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
+
+from curator_pipelines.executors import Executor
+from curator_pipelines.jobs import choose
+
+Run = Callable[..., Any]
+Copy = Callable[..., Path]
+
+LAST = "pool-3.tar"
+
+
+@pytest.fixture
+def without(served_reference: Path, tmp_path: Path) -> Copy:
+    """`without(*folders)`: a finished run that lacks these, and so goes on there."""
+
+    def copy(*folders: str) -> Path:
+        out = tmp_path / "run"
+        shutil.copytree(served_reference, out)
+        for folder in folders:
+            shutil.rmtree(out / folder)
+        return out
+
+    return copy
+
+
+@contextmanager
+def node_lost(ray_cluster: Any, begun: Callable[[], bool], go_on: Callable[[], None]) -> Iterator[Executor]:
+    """An executor on a node that joined just now and is removed once `begun`; another one stands by."""
+    from curator_pipelines.executors.ray import RayExecutor
+    from curator_pipelines.executors.ray_cluster import Cluster, Node
+
+    doomed = ray_cluster.add_node(num_cpus=1)
+    seen = {doomed.node_id}
+
+    class Some(Cluster):
+        def nodes(self) -> list[Node]:
+            return [node for node in super().nodes() if node.id in seen]
+
+    spare = next(node.id for node in Cluster("all", "").nodes() if node.cpus == 2)
+    executor = RayExecutor(Some("some", ""), 2)
+
+    def lose_it() -> None:
+        until(begun, "the work has begun on the node")
+        seen.add(spare)
+        ray_cluster.remove_node(doomed)
+        go_on()
+
+    thread = threading.Thread(target=lose_it)
+    thread.start()
+    yield executor
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        pytest.param(("pool", "selection", "shards"), id="embed", marks=pytest.mark.slow),
+        pytest.param(("shards",), id="pack", marks=pytest.mark.slow),
+    ],
+)
+def test_a_node_is_lost(
+    folders: tuple[str, ...],
+    ray_cluster: Any,
+    server: ShardServer,
+    served: dict[str, Any],
+    served_reference: Path,
+    without: Copy,
+    run_on: Run,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = without(*folders)
+    with (
+        server.holding(LAST),
+        node_lost(ray_cluster, server.reached.is_set, server.released.set) as executor,
+    ):
+        run_on(executor, out=str(out), **served)
+
+    assert "a worker was lost" in caplog.text
+    assert_same_bytes(str(out), str(served_reference))
+    assert not temporaries(out)
+
+
+def test_a_node_is_lost_in_search(
+    ray_cluster: Any,
+    served: dict[str, Any],
+    served_reference: Path,
+    without: Copy,
+    run_on: Run,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = without("selection", "shards")
+    monkeypatch.setattr(choose, "SearchStage", HeldSearchStage)
+    begun, released = out.parent / "begun", out.parent / "released"
+    with node_lost(ray_cluster, begun.exists, released.touch) as executor:
+        run_on(executor, out=str(out), **served)
+
+    assert "a worker was lost" in caplog.text
+    assert_same_bytes(str(out), str(served_reference))
+
+
+def test_s3_out(
+    make_ray: Callable[..., Executor], run_on: Run, settings: dict[str, Any], reference: Path, s3_bucket: str
+) -> None:
+    run_on(make_ray(None), out=f"{s3_bucket}/some/run", **settings)
+
+    assert_same_bytes(f"{s3_bucket}/some/run", str(reference))
+
+
+@pytest.mark.slow
+def test_s3_to_s3(
+    make_ray: Callable[..., Executor], run: Run, run_on: Run, settings: dict[str, Any], data: Path, s3_bucket: str
+) -> None:
+    copy_tree(str(data), f"{s3_bucket}/data")
+    pool = [f"{s3_bucket}/data/pool-{number}.tar" for number in range(4)]
+    moved = settings | {"target": [f"{s3_bucket}/data/target"], "pool": pool, "deny": f"{s3_bucket}/data/deny.txt"}
+    run(out=f"{s3_bucket}/one", **moved)
+
+    run_on(make_ray(None), out=f"{s3_bucket}/many", **moved)
+
+    assert_same_bytes(f"{s3_bucket}/many", f"{s3_bucket}/one")
