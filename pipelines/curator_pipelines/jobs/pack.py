@@ -9,6 +9,7 @@ from typing import Any
 
 from curator import storage
 from curator.errors import CuratorError, InputError
+from curator.owner import Owner, owned
 from curator.packing.finish import finish, is_current, prepare, write_manifest_only
 from curator.packing.plan import Chosen, OutShard, check_packable, plan_shards
 from curator.sources import find_sources
@@ -57,6 +58,7 @@ class Packed:
 
 
 def pack_choice(
+    run: RunDirectory,
     results: Results,
     choice: Choice,
     *,
@@ -86,15 +88,19 @@ def pack_choice(
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
     _check_sources(results, shards, urls)
+    run.check_owner()
     done = prepare(results.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(results, todo)
-    _pack_all(PackStage(results.url, results.pool.url, dict(urls)), todo, executor, reporter)
+    _pack_all(run, PackStage(results.url, results.pool.url, dict(urls)), todo, executor, reporter)
+    run.check_owner()
     finish(results.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 
-def _pack_all(stage: PackStage, todo: Sequence[OutShard], executor: Executor, reporter: Reporter) -> None:
+def _pack_all(
+    run: RunDirectory, stage: PackStage, todo: Sequence[OutShard], executor: Executor, reporter: Reporter
+) -> None:
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
 
@@ -105,6 +111,7 @@ def _pack_all(stage: PackStage, todo: Sequence[OutShard], executor: Executor, re
         failures: list[Exception] = []
         with closing(executor.map(stage, todo, on_progress=on_progress)) as outcomes:
             for outcome in outcomes:
+                run.check_owner()
                 if outcome.error is not None:
                     failures.append(outcome.error)
     if failures:
@@ -146,7 +153,12 @@ def run_pack(config: PackConfig, reporter: Reporter) -> dict[str, Packed]:
     Raises:
         InputError: there is no finished selection.
     """
-    run = RunDirectory(absolute(config.out))
+    with owned(absolute(config.out)) as owner:
+        return _run_pack(config, reporter, owner)
+
+
+def _run_pack(config: PackConfig, reporter: Reporter, owner: Owner) -> dict[str, Packed]:
+    run = RunDirectory(absolute(config.out), owner)
     if not run.record:
         raise InputError(f"{run.url} holds no finished selection: run curator select first")
     choices = {}
@@ -173,6 +185,6 @@ def pack_all(run: RunDirectory, choices: Mapping[str, Choice], **settings: Any) 
     packed = {}
     for name, choice in choices.items():
         with run.stage(f"{name}/pack" if name else "pack") as state:
-            packed[name] = pack_choice(run.results(name), choice, **settings)
+            packed[name] = pack_choice(run, run.results(name), choice, **settings)
             state |= packed[name].to_json()
     return packed

@@ -10,6 +10,7 @@ from curator import storage
 from curator.embed.import_part import check_ready, ready_shape
 from curator.encoders.spec import parse_spec
 from curator.errors import InputError
+from curator.owner import Owner
 from curator.sources import Source, find_sources
 from curator.urls import absolute
 from curator_pipelines.config import EncodingConfig
@@ -66,6 +67,7 @@ def prepare(
     targets: Mapping[str, Sequence[str]] | None = None,
     exclude: Sequence[str] = (),
     needs_tars: bool = False,
+    owner: Owner | None = None,
 ) -> Prepared:
     """Find the sources, choose the encoder and check everything against OUT. Writes nothing.
 
@@ -78,12 +80,13 @@ def prepare(
         targets: name -> URLs; the name of an only target is empty. None for `curator embed`.
         exclude: URLs of evaluation images.
         needs_tars: the pool's samples will be packed.
+        owner: this process as OUT's owner; None for a dry run.
 
     Raises:
         InputError: with what, where and what to do.
     """
     out = absolute(out)
-    run = RunDirectory(out)
+    run = RunDirectory(out, owner)
     sets = _find_sets(run, targets or {}, pool, exclude)
     if needs_tars:
         _check_packable(sets["pool"])
