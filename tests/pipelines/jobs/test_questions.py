@@ -93,7 +93,7 @@ def test_several_targets_are_as_so_many_runs(
                 assert together[f"{name}/{file}" if own else file] == content, file
     assert verify(out, Reporter()).differences == []
 
-    monkeypatch.setattr(pack, "LocalExecutor", lambda workers: InProcessExecutor())
+    monkeypatch.setattr(pack, "make_executor", lambda *arguments: InProcessExecutor())
     packed = pack.run_pack(PackConfig(out=out, shard_size=6, seed=3), Reporter())
     assert [result.reused for result in packed.values()] == [True, True]
     with pytest.raises(InputError, match="named targets"):
