@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from curator.embed.decoding import Decoder
@@ -49,7 +49,8 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return asdict(self)
+        # Not asdict: it rebuilds a Counter from its items, which counts pairs.
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     def to_text(self) -> str:
         """For a person."""
