@@ -3,6 +3,8 @@
 Nothing half-written ever stands under a final name. A local file is written beside it and renamed; an
 object is built locally and put in one call, because fsspec's own file object commits what it has when an
 exception closes it. A failed multipart upload is aborted by the filesystem's `put_file`.
+
+Every request to remote storage is tried again where that can help (see `curator.remote`).
 """
 
 from __future__ import annotations
@@ -22,10 +24,14 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from curator import remote
 from curator.errors import InputError
+from curator.remote import ChangedError, RangeStream, retried
 
 __all__ = [
+    "ChangedError",
     "Stat",
+    "check_unchanged",
     "exists",
     "free_bytes",
     "is_directory",
@@ -34,6 +40,7 @@ __all__ = [
     "list_names",
     "list_tree",
     "local_path",
+    "local_stat",
     "open_stream",
     "read_bytes",
     "read_range",
@@ -46,7 +53,6 @@ __all__ = [
 ]
 
 TEMPORARY = ".curator-tmp"
-READ_AHEAD = 8 << 20
 REMOTE_THREADS = 32
 
 
@@ -77,6 +83,8 @@ def resolve(url: str) -> tuple[Any, str]:
         raise InputError(f"cannot open {url}: {error}{advice}") from error
     except ValueError as error:
         raise InputError(f"cannot open {url}: {error}") from error
+    if "s3" in filesystem.protocol:
+        filesystem.retries = 1  # ours go around it
     return filesystem, path
 
 
@@ -109,13 +117,13 @@ def _fresh(url: str) -> tuple[Any, str]:
 def exists(url: str) -> bool:
     """True if a file, object or directory is there now."""
     filesystem, path = _fresh(url)
-    return bool(filesystem.exists(path))
+    return bool(retried(lambda: filesystem.exists(path)))
 
 
 def is_directory(url: str) -> bool:
     """True for a directory, or a prefix with objects below it."""
     filesystem, path = _fresh(url)
-    return bool(filesystem.isdir(path))
+    return bool(retried(lambda: filesystem.isdir(path)))
 
 
 def stat(url: str) -> Stat:
@@ -125,9 +133,9 @@ def stat(url: str) -> Stat:
         FileNotFoundError: it is not there.
     """
     if is_local(url):
-        return _local_stat(local_path(url))
+        return local_stat(local_path(url))
     filesystem, path = _fresh(url)
-    return _info_stat(filesystem.info(path))
+    return _info_stat(retried(lambda: filesystem.info(path)))
 
 
 def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
@@ -164,15 +172,16 @@ def _maybe_stat(url: str) -> tuple[str, Stat | None]:
 def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]:
     filesystem, path = _fresh(parent)
     try:
-        listing = filesystem.ls(path, detail=True)
+        listing = retried(lambda: filesystem.ls(path, detail=True))
     except FileNotFoundError:
         return dict.fromkeys(children)
     by_name = {entry["name"].rpartition("/")[2]: entry for entry in listing if entry["type"] == "file"}
     return {url: _info_stat(by_name[name]) if (name := url.rpartition("/")[2]) in by_name else None for url in children}
 
 
-def _local_stat(path: Path) -> Stat:
-    state = path.stat()
+def local_stat(file: Path | int) -> Stat:
+    """Size and version of a local file, or of an open one by its number."""
+    state = os.stat(file)
     return Stat(state.st_size, str(state.st_mtime_ns))
 
 
@@ -188,7 +197,7 @@ def list_names(url: str) -> list[str]:
     """Names of the files directly below a directory, sorted; empty if there is no such directory."""
     filesystem, path = _fresh(url)
     try:
-        entries = filesystem.ls(path, detail=True)
+        entries = retried(lambda: filesystem.ls(path, detail=True))
     except (FileNotFoundError, NotADirectoryError):
         return []
     names = (entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "file")
@@ -201,19 +210,53 @@ def list_tree(url: str) -> list[tuple[str, Stat]]:
     if isinstance(filesystem, LocalFileSystem):
         root = Path(path)
         files = (Path(folder) / name for folder, _, names in os.walk(root, followlinks=True) for name in names)
-        return sorted((file.relative_to(root).as_posix(), _local_stat(file)) for file in files if file.exists())
-    found = filesystem.find(path, detail=True)
+        return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in files if file.exists())
+    found = retried(lambda: filesystem.find(path, detail=True))
     prefix = path.rstrip("/") + "/"
     return [(name.removeprefix(prefix), _info_stat(found[name])) for name in sorted(found)]
 
 
-def open_stream(url: str) -> BinaryIO:
-    """Open a file for reading from front to back; remote ones are read ahead in large blocks."""
+def check_unchanged(url: str, state: Stat, found: Stat | None = None) -> None:
+    """Raise `ChangedError` if a file is not in this state any more.
+
+    Args:
+        url: the file.
+        state: what it was.
+        found: what it is, where that is known already.
+    """
+    if (found or stat(url)) != state:
+        raise ChangedError(f"{url} changed while it was read")
+
+
+def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
+    """Open a file for reading from front to back; remote ones are read ahead in large blocks.
+
+    A remote read that breaks goes on where it broke.
+
+    Args:
+        url: the file.
+        state: what it must be. Where the store can be asked for that (S3, HTTP with etags) so is every read.
+
+    Raises:
+        ChangedError: at once, or in a read: it is not.
+    """
     if is_local(url):
-        return open(local_path(url), "rb", buffering=1 << 20)
+        file = open(local_path(url), "rb", buffering=1 << 20)  # noqa: SIM115
+        if state is not None and local_stat(file.fileno()) != state:
+            file.close()
+            raise ChangedError(f"{url} changed before it was read")
+        return file
     filesystem, path = resolve(url)
-    stream = filesystem.open(path, "rb", block_size=READ_AHEAD, cache_type="readahead")
-    return cast(BinaryIO, io.BufferedReader(stream, 1 << 20))
+    info = retried(lambda: filesystem.info(path))
+    found = _info_stat(info)
+    if state is not None:
+        check_unchanged(url, state, found)
+    if info.get("size") is None or info.get("partial") is False:
+        # A server that knows no ranges: read in one go, and nothing to go on from where it breaks.
+        return cast(BinaryIO, filesystem.open(path, "rb", block_size=0))
+    version = found.version if state is not None else ""
+    stream = RangeStream(lambda start, end: remote.read_range(filesystem, path, start, end, version), found.size)
+    return io.BufferedReader(stream, 1 << 20)
 
 
 def read_bytes(url: str) -> bytes:
@@ -221,13 +264,25 @@ def read_bytes(url: str) -> bytes:
     if is_local(url):
         return local_path(url).read_bytes()
     filesystem, path = resolve(url)
-    return cast(bytes, filesystem.cat_file(path))
+    return cast(bytes, retried(lambda: filesystem.cat_file(path)))
 
 
-def read_range(url: str, start: int, end: int) -> bytes:
-    """Bytes [start, end) of a file; fewer where it ends before."""
+def read_range(url: str, start: int, end: int, state: Stat | None = None) -> bytes:
+    """Bytes [start, end) of a file; fewer where it ends before.
+
+    Args:
+        url: the file.
+        start: first byte.
+        end: the byte after the last.
+        state: what the file must be, as far as the store can be asked for that: see `open_stream`.
+
+    Raises:
+        ChangedError: it is not.
+    """
     filesystem, path = resolve(url)
-    return cast(bytes, filesystem.cat_file(path, start=start, end=end))
+    if is_local(url):
+        return cast(bytes, filesystem.cat_file(path, start=start, end=end))
+    return remote.read_range(filesystem, path, start, end, state.version if state else "")
 
 
 @contextlib.contextmanager
@@ -254,7 +309,7 @@ def write_file(url: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="curator-") as folder:
         temporary = Path(folder) / "object"
         yield temporary
-        filesystem.put_file(str(temporary), path)
+        retried(lambda: filesystem.put_file(str(temporary), path))
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -267,7 +322,7 @@ def remove(url: str) -> None:
     """Remove a file or a directory with all below it; nothing happens where nothing is."""
     filesystem, path = _fresh(url)
     with contextlib.suppress(FileNotFoundError):
-        filesystem.rm(path, recursive=True)
+        retried(lambda: filesystem.rm(path, recursive=True))
 
 
 def remove_temporaries(url: str) -> None:

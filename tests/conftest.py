@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+# pytest's import mode would hide helpers beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from faulty_proxy import FaultyProxy
 
 REGION = "us-east-1"
 
@@ -54,3 +61,20 @@ def s3_bucket(s3_environment: dict[str, str], s3_client: Any, monkeypatch: pytes
     bucket = f"bucket-{uuid.uuid4().hex[:8]}"
     s3_client.create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
+
+
+@pytest.fixture
+def faulty_s3(s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """The way to the mock server, which `fault` can break. Only curator's retries help: botocore has one attempt."""
+    import s3fs
+
+    from curator import remote
+
+    proxy = FaultyProxy(s3_endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield proxy
+    s3fs.S3FileSystem.clear_instance_cache()
+    proxy.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from curator import schemas, storage
 from curator.errors import InputError
 from curator.parts import PartStore
+from curator.storage import Stat
 
 __all__ = ["Chosen", "OutShard", "check_packable", "plan_hash", "plan_shards"]
 
@@ -69,12 +70,14 @@ class OutShard:
         chosen: its samples, in pool order.
         seed: of the shuffle inside it.
         identity: hash of all that its bytes and manifest rows are a function of; names its done-mark.
+        states: public name -> what each of its sources was when it was embedded, and must be still.
     """
 
     number: int
     chosen: Chosen
     seed: int
     identity: str
+    states: Mapping[str, Stat]
 
     @property
     def ids(self) -> np.ndarray:
@@ -121,13 +124,17 @@ def plan_shards(store: PartStore, chosen: Chosen, shard_size: int, seed: int) ->
     """
     if shard_size < 1:
         raise InputError(f"--shard-size {shard_size}: an output shard holds at least 1 sample")
-    sources = _sources(store)
+    finished = store.finished()
+    sources = {part.part: part for part in store.registered() if part.part in finished}
     if len(unknown := np.setdiff1d(chosen.ids >> 32, np.fromiter(sources, np.int64))):
         raise InputError(f"the selection names part {unknown[0]}, which {store.url} does not hold: run embed")
     shards = []
     for number, start in enumerate(range(0, len(chosen), shard_size)):
         cut = chosen.cut(start, start + shard_size)
-        shards.append(OutShard(number, cut, seed, _unit_hash(number, cut, seed, sources)))
+        parts = [sources[int(part)] for part in np.unique(cut.ids >> 32)]
+        known_by = [[part.part, part.url, part.stat.size, part.stat.version, finished[part.part]] for part in parts]
+        identity = _unit_hash(number, cut, seed, known_by)
+        shards.append(OutShard(number, cut, seed, identity, {part.url: part.stat for part in parts}))
     return shards
 
 
@@ -149,18 +156,7 @@ def check_packable(store: PartStore) -> None:
             raise InputError(f"{part.url} is a {part.kind}: only tar shards can be packed from")
 
 
-def _sources(store: PartStore) -> dict[int, list[Any]]:
-    """Part -> what its bytes are known by."""
-    finished = store.finished()
-    return {
-        part.part: [part.part, part.url, part.stat.size, part.stat.version, finished[part.part]]
-        for part in store.registered()
-        if part.part in finished
-    }
-
-
-def _unit_hash(number: int, chosen: Chosen, seed: int, sources: dict[int, list[Any]]) -> str:
-    parts = [sources[int(part)] for part in np.unique(chosen.ids >> 32)]
+def _unit_hash(number: int, chosen: Chosen, seed: int, parts: list[list[Any]]) -> str:
     head = json.dumps([schemas.FORMAT_VERSION, LAYOUT_VERSION, number, seed, parts]).encode()
     columns = (chosen.ids, chosen.score, chosen.centroid, chosen.round)
     return _hash(head, *(np.ascontiguousarray(values).tobytes() for values in columns))

@@ -16,6 +16,7 @@ from curator import storage
 from curator.errors import CuratorError
 from curator.packing import ustar
 from curator.packing.layout import Place
+from curator.storage import Stat
 
 __all__ = ["Read", "changed", "fetch", "plan_reads"]
 
@@ -25,6 +26,7 @@ MAX_GAP = 4 << 10
 MAX_READ = 8 << 20
 # Remote reads wait for the network, not for this machine. Memory: this many times MAX_READ.
 REMOTE_READS = 8
+CHANGED = "changed since it was embedded: run again with --redo pool"
 
 Piece = tuple[Place, int, memoryview]
 
@@ -73,9 +75,7 @@ class Read:
 
 def changed(place: Place, what: str) -> CuratorError:
     """The error for a source that is not what the metadata says."""
-    return CuratorError(
-        f"{place.shard}: {place.key}: {what}; the source changed since it was embedded: run again with --redo pool"
-    )
+    return CuratorError(f"{place.shard}: {place.key}: {what}; the source {CHANGED}")
 
 
 def plan_reads(places: Iterable[Place]) -> list[Read]:
@@ -97,7 +97,9 @@ def plan_reads(places: Iterable[Place]) -> list[Read]:
     ]
 
 
-def fetch(reads: Iterable[Read], urls: Mapping[str, str]) -> Iterator[tuple[Read, bytes]]:
+def fetch(
+    reads: Iterable[Read], urls: Mapping[str, str], states: Mapping[str, Stat] | None = None
+) -> Iterator[tuple[Read, bytes]]:
     """Carry out reads, in order.
 
     Memory: one read of a local file; up to `REMOTE_READS` of remote ones, which are read side by side.
@@ -105,30 +107,36 @@ def fetch(reads: Iterable[Read], urls: Mapping[str, str]) -> Iterator[tuple[Read
     Args:
         reads: as `plan_reads` made them.
         urls: where to read a shard, if not under its public name.
+        states: what a shard must be, by its public name: those that are not named may be anything. Local
+            files are looked at before and after their reads; S3 and HTTP are asked with every read.
 
     Raises:
-        CuratorError: a shard cannot be read, or ends before a member does.
+        CuratorError: a shard cannot be read, is in another state, or ends before a member does.
     """
     for local, group in groupby(reads, key=lambda read: storage.is_local(_url(read, urls))):
         fetcher = _fetch_local if local else _fetch_remote
-        yield from fetcher(group, urls)
+        yield from fetcher(group, urls, states or {})
 
 
-def _fetch_local(reads: Iterable[Read], urls: Mapping[str, str]) -> Iterator[tuple[Read, bytes]]:
+def _fetch_local(
+    reads: Iterable[Read], urls: Mapping[str, str], states: Mapping[str, Stat]
+) -> Iterator[tuple[Read, bytes]]:
     for shard, group in groupby(reads, key=attrgetter("shard")):
-        with _LocalFile(urls.get(shard, shard), shard) as file:
+        with _LocalFile(urls.get(shard, shard), shard, states.get(shard)) as file:
             for read in group:
                 yield read, _whole(read, file.read(read.start, read.end))
 
 
-def _fetch_remote(reads: Iterable[Read], urls: Mapping[str, str]) -> Iterator[tuple[Read, bytes]]:
+def _fetch_remote(
+    reads: Iterable[Read], urls: Mapping[str, str], states: Mapping[str, Stat]
+) -> Iterator[tuple[Read, bytes]]:
     waiting: deque[tuple[Read, Future[bytes]]] = deque()
     threads = ThreadPoolExecutor(REMOTE_READS)
     try:
         for read in reads:
             if len(waiting) == REMOTE_READS:
                 yield _next(waiting)
-            waiting.append((read, threads.submit(_read_remote, read, _url(read, urls))))
+            waiting.append((read, threads.submit(_read_remote, read, _url(read, urls), states.get(read.shard))))
         while waiting:
             yield _next(waiting)
     finally:
@@ -140,11 +148,13 @@ def _next(waiting: deque[tuple[Read, Future[bytes]]]) -> tuple[Read, bytes]:
     return read, _whole(read, future.result())
 
 
-def _read_remote(read: Read, url: str) -> bytes:
+def _read_remote(read: Read, url: str, state: Stat | None) -> bytes:
     try:
-        return storage.read_range(url, read.start, read.end)
+        return storage.read_range(url, read.start, read.end, state)
     except CuratorError:
         raise
+    except storage.ChangedError as error:
+        raise _replaced(read.shard) from error
     except Exception as error:  # every filesystem has network errors of its own
         if _ends_before(url, read.start):
             return b""
@@ -162,8 +172,8 @@ def _ends_before(url: str, position: int) -> bool:
 class _LocalFile:
     """A source that stays open for its reads."""
 
-    def __init__(self, url: str, shard: str) -> None:
-        self.url, self.shard = url, shard
+    def __init__(self, url: str, shard: str, state: Stat | None) -> None:
+        self.url, self.shard, self.state = url, shard, state
         try:
             self.file = os.open(storage.local_path(url), os.O_RDONLY)
         except OSError as error:
@@ -177,12 +187,30 @@ class _LocalFile:
             raise _unreadable(self.shard, self.url, error) from error
 
     def __enter__(self) -> _LocalFile:
+        try:
+            self._check()
+        except CuratorError:
+            os.close(self.file)
+            raise
         return self
+
+    def _check(self) -> None:
+        # Of the open file: one that was replaced under its name stays what it was.
+        if self.state is not None and storage.local_stat(self.file) != self.state:
+            raise _replaced(self.shard)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.file)
+        try:
+            if kind is None:
+                self._check()
+        finally:
+            os.close(self.file)
+
+
+def _replaced(shard: str) -> CuratorError:
+    return CuratorError(f"{shard} {CHANGED}")
 
 
 def _unreadable(shard: str, url: str, error: Exception) -> CuratorError:

@@ -77,7 +77,7 @@ def pack_shard(store: PartStore, shard: OutShard, out_url: str, urls: Mapping[st
     layout = lay_out(shard, rows)
     reads = plan_reads(layout.places)
     with storage.write_file(shard.url(out_url)) as path:
-        _write_tar(path, layout, reads, urls or {})
+        _write_tar(path, layout, fetch(reads, urls or {}, shard.states))
     columns = manifest_columns(rows, shard.chosen, shard.name, layout.keys).take(pa.array(shard.order()))
     with storage.write_file(shard.mark_url(out_url)) as path:
         pq.write_table(columns, path, compression="zstd")
@@ -120,18 +120,18 @@ def manifest_columns(
     return pa.table(arrays, schema=schemas.MANIFEST)
 
 
-def _write_tar(path: Path, layout: Layout, reads: Iterable[Read], urls: Mapping[str, str]) -> None:
+def _write_tar(path: Path, layout: Layout, fetched: Iterable[tuple[Read, bytes]]) -> None:
     with open(path, "wb") as file:
         file.truncate(layout.size)  # what nobody writes is zeros: padding and end
         for place in layout.places:
             file.seek(place.target - ustar.BLOCK)
             file.write(ustar.header(place.name, place.size))
-        _copy(file, reads, urls)
+        _copy(file, fetched)
 
 
-def _copy(file: BinaryIO, reads: Iterable[Read], urls: Mapping[str, str]) -> None:
+def _copy(file: BinaryIO, fetched: Iterable[tuple[Read, bytes]]) -> None:
     image = ImageHash()
-    for read, data in fetch(reads, urls):
+    for read, data in fetched:
         for place, start, piece in read.pieces(data):
             file.seek(place.target + start)
             file.write(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from curator import storage
 from curator.errors import Reason
@@ -11,6 +12,9 @@ from curator.storage import Stat
 from curator.types import LedgerLine, Member, RawSample
 
 __all__ = ["folder_stat", "list_images", "read_folder"]
+
+# Remote images are read side by side: each waits for the network.
+READS = 16
 
 
 def list_images(url: str) -> list[tuple[str, Stat]]:
@@ -33,11 +37,19 @@ def folder_stat(url: str) -> Stat:
 
 def read_folder(url: str, shard: str) -> Iterator[RawSample | LedgerLine]:
     """The images of a folder as samples of one member each, offset 0, in the order of their paths."""
-    for path, state in list_images(url):
-        ext = path.rpartition(".")[2]
+
+    def read(image: tuple[str, Stat]) -> RawSample | LedgerLine:
+        path, state = image
         try:
             data = storage.read_bytes(storage.join(url, path))
         except OSError as error:
-            yield LedgerLine(shard, path, 0, "read", Reason.TRUNCATED, f"cannot be read: {error}")
-            continue
-        yield RawSample(shard, path, 0, (Member(ext, 0, state.size, data),))
+            return LedgerLine(shard, path, 0, "read", Reason.TRUNCATED, f"cannot be read: {error}")
+        return RawSample(shard, path, 0, (Member(path.rpartition(".")[2], 0, state.size, data),))
+
+    images = list_images(url)
+    if storage.is_local(url):
+        yield from map(read, images)
+        return
+    with ThreadPoolExecutor(READS) as threads:
+        for start in range(0, len(images), READS):
+            yield from threads.map(read, images[start : start + READS])

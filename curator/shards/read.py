@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from curator import storage
 from curator.errors import CuratorError
-from curator.shards.folder import read_folder
+from curator.shards.folder import folder_stat, read_folder
 from curator.shards.tar import read_samples
 from curator.sources import Source
 from curator.types import LedgerLine, Member, RawSample
@@ -29,12 +29,20 @@ def read_source(
 
     Raises:
         UnreadableShard: storage failed on the way.
+        CuratorError: the source is not what it was when it was listed, or changed while it was read.
     """
     try:
         if source.kind == "folder":
             yield from read_folder(source.url, source.name)
+            if folder_stat(source.url) != source.stat:
+                raise storage.ChangedError
             return
-        with storage.open_stream(source.url) as stream:
+        with storage.open_stream(source.url, source.stat) as stream:
             yield from read_samples(stream, source.name, keep=keep)
+        storage.check_unchanged(source.url, source.stat)
+    except storage.ChangedError as error:
+        raise CuratorError(
+            f"{source.name} changed since the run began: let it be as it was and run again, or --redo pool"
+        ) from error
     except OSError as error:
         raise UnreadableShard(f"{source.name}: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any
 import curator
 from curator import storage
 from curator.errors import InputError
+from curator.owner import Owner
 from curator.parts import PartStore
 from curator.schemas import FORMAT_VERSION
 
@@ -39,10 +40,12 @@ class RunDirectory:
 
     Args:
         url: the directory, any fsspec URL.
+        owner: this process as its owner; None for one who only looks.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, owner: Owner | None = None) -> None:
         self.url = url
+        self.owner = owner
         self.target = PartStore(storage.join(url, "target"))
         self.pool = PartStore(storage.join(url, "pool"))
         self.record: dict[str, Any] = self._read()
@@ -127,8 +130,14 @@ class RunDirectory:
         self.record.get("stages", {}).pop(stage, None)
         self.record.get("identities", {}).pop(stage, None)
 
+    def check_owner(self) -> None:
+        """Raise `CuratorError` if another run took this directory over: what follows is not ours to write."""
+        if self.owner is not None:
+            self.owner.check()
+
     def save(self) -> None:
         """Write run.json."""
+        self.check_owner()
         text = json.dumps(self.record, indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 

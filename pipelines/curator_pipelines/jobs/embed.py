@@ -136,6 +136,7 @@ class EmbedJob:
 
             with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
                 for outcome in outcomes:
+                    self.run.check_owner()
                     self._sort(outcome, unreadable, failures, reporter)
         if failures:
             more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""

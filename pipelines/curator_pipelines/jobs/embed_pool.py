@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from curator.owner import Owner, owned
+from curator.urls import absolute
 from curator_pipelines.config import EmbedConfig
 from curator_pipelines.jobs.prepare import prepare
 from curator_pipelines.jobs.select import embed_all
@@ -21,8 +23,15 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
         TooManyBad: with everything kept.
         CuratorError: the run failed; running it again resumes.
     """
+    with owned(absolute(config.out)) as owner:
+        return _run_embed(config, reporter, owner)
+
+
+def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSummary:
     started = time.monotonic()
-    prepared = prepare(config, out=config.out, target=[], pool=config.pool, redo=config.redo, reporter=reporter)
+    prepared = prepare(
+        config, out=config.out, target=[], pool=config.pool, redo=config.redo, reporter=reporter, owner=owner
+    )
     prepared.run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)

@@ -9,6 +9,7 @@ from typing import Any
 
 from curator import storage
 from curator.errors import CuratorError, InputError
+from curator.owner import Owner, owned
 from curator.packing.finish import finish, is_current, prepare, write_manifest_only
 from curator.packing.plan import Chosen, OutShard, check_packable, plan_shards
 from curator.sources import find_sources
@@ -86,15 +87,19 @@ def pack_choice(
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
     _check_sources(run, shards, urls)
+    run.check_owner()
     done = prepare(run.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(run, todo)
-    _pack_all(PackStage(run.url, run.pool.url, dict(urls)), todo, executor, reporter)
+    _pack_all(run, PackStage(run.url, run.pool.url, dict(urls)), todo, executor, reporter)
+    run.check_owner()
     finish(run.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 
-def _pack_all(stage: PackStage, todo: Sequence[OutShard], executor: Executor, reporter: Reporter) -> None:
+def _pack_all(
+    run: RunDirectory, stage: PackStage, todo: Sequence[OutShard], executor: Executor, reporter: Reporter
+) -> None:
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
 
@@ -105,6 +110,7 @@ def _pack_all(stage: PackStage, todo: Sequence[OutShard], executor: Executor, re
         failures: list[Exception] = []
         with closing(executor.map(stage, todo, on_progress=on_progress)) as outcomes:
             for outcome in outcomes:
+                run.check_owner()
                 if outcome.error is not None:
                     failures.append(outcome.error)
     if failures:
@@ -146,7 +152,12 @@ def run_pack(config: PackConfig, reporter: Reporter) -> Packed:
     Raises:
         InputError: there is no finished selection.
     """
-    run = RunDirectory(absolute(config.out))
+    with owned(absolute(config.out)) as owner:
+        return _run_pack(config, reporter, owner)
+
+
+def _run_pack(config: PackConfig, reporter: Reporter, owner: Owner) -> Packed:
+    run = RunDirectory(absolute(config.out), owner)
     choice = load_choice(run) if run.record else None
     if choice is None:
         raise InputError(f"{run.url} holds no finished selection: run curator select first")

@@ -10,6 +10,7 @@ from curator import storage
 from curator.embed.import_part import check_ready, ready_shape
 from curator.encoders.spec import parse_spec
 from curator.errors import InputError
+from curator.owner import Owner
 from curator.sources import Source, find_sources
 from curator.urls import absolute
 from curator_pipelines.config import EncodingConfig
@@ -58,6 +59,7 @@ def prepare(
     redo: str | None,
     reporter: Reporter,
     needs_tars: bool = False,
+    owner: Owner | None = None,
 ) -> Prepared:
     """Find the sources, choose the encoder and check everything against OUT. Writes nothing.
 
@@ -69,6 +71,7 @@ def prepare(
         redo: the stage to start anew, whose old results are not checked.
         reporter: is told the encoder.
         needs_tars: the pool's samples will be packed.
+        owner: this process as OUT's owner; None for a dry run.
 
     Raises:
         InputError: with what, where and what to do.
@@ -84,7 +87,7 @@ def prepare(
     if any(source.kind in HOLD_IMAGES for source in everything):
         parse_spec(config.encoder)
     images = first_images(target_sources or pool_sources, "--target" if target else "--pool")
-    run = RunDirectory(out)
+    run = RunDirectory(out, owner)
     run.check_ours()
     main = (
         choose_encoding(config, images, reporter) if any(source.kind in HOLD_IMAGES for source in everything) else None

@@ -9,6 +9,8 @@ from typing import Any
 from curator.deny import DenyList, read_deny_list
 from curator.errors import CuratorError
 from curator.ledger import write_quarantine
+from curator.owner import Owner, owned
+from curator.urls import absolute
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.choose import Choice, choose
 from curator_pipelines.jobs.embed import Embedded
@@ -27,7 +29,7 @@ class _Ready:
     denied: DenyList | None
 
 
-def _prepare(config: SelectConfig, reporter: Reporter) -> _Ready:
+def _prepare(config: SelectConfig, reporter: Reporter, owner: Owner | None = None) -> _Ready:
     denied = read_deny_list(config.deny) if config.deny else None
     prepared = prepare(
         config,
@@ -37,6 +39,7 @@ def _prepare(config: SelectConfig, reporter: Reporter) -> _Ready:
         redo=config.redo,
         reporter=reporter,
         needs_tars=not config.manifest_only,
+        owner=owner,
     )
     return _Ready(prepared, denied)
 
@@ -59,8 +62,13 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
         TooManyBad: after embedding, with everything kept.
         CuratorError: the run failed; running it again resumes.
     """
+    with owned(absolute(config.out)) as owner:
+        return _run_select(config, reporter, owner)
+
+
+def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> SelectSummary:
     started = time.monotonic()
-    ready = _prepare(config, reporter)
+    ready = _prepare(config, reporter, owner)
     run, executor = ready.prepared.run, ready.prepared.executor
     run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {executor.describe()}")

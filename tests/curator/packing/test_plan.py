@@ -46,7 +46,7 @@ def test_every_shard_is_shuffled_in_an_order_of_its_own(pool):
 def test_the_order_is_pinned():
     # A change here changes the bytes of every packed shard.
     n = 6
-    shard = OutShard(3, Chosen.of(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "")
+    shard = OutShard(3, Chosen.of(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "", {})
     assert shard.order().tolist() == [1, 3, 0, 5, 2, 4]
 
 

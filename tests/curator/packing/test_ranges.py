@@ -107,7 +107,7 @@ def test_local_and_remote_give_the_same(make_pool, make_tar, make_entries, anywh
 def test_remote_reads_run_side_by_side_and_never_more_than_stated(monkeypatch):
     running, most, lock = 0, 0, threading.Lock()
 
-    def read_range(url, start, end):
+    def read_range(url, start, end, state):
         nonlocal running, most
         with lock:
             running += 1
@@ -128,7 +128,7 @@ def test_remote_reads_run_side_by_side_and_never_more_than_stated(monkeypatch):
 
 def test_a_reader_that_stops_early_leaves_no_reads_behind(monkeypatch):
     asked = []
-    monkeypatch.setattr(storage, "read_range", lambda url, a, b: asked.append(a) or b"x" * (b - a))
+    monkeypatch.setattr(storage, "read_range", lambda url, a, b, state: asked.append(a) or b"x" * (b - a))
     reads = [ranges.Read("s3://b/s.tar", n * 512, n * 512 + 512, ()) for n in range(100)]
     iterator = fetch(reads, {})
     next(iterator)
@@ -168,7 +168,7 @@ def test_a_caption_of_another_length_is_noticed(make_pool, make_tar, tmp_path):
 def test_an_error_shows_no_signature(monkeypatch):
     url = "https://host/s.tar?X-Amz-Signature=secret"
 
-    def refuse(at, start, end):
+    def refuse(at, *more):
         raise PermissionError(f"403 for {at}")
 
     monkeypatch.setattr(storage, "read_range", refuse)
@@ -179,6 +179,6 @@ def test_an_error_shows_no_signature(monkeypatch):
 
 
 def test_a_server_that_ignores_ranges_is_found_out(monkeypatch):
-    monkeypatch.setattr(storage, "read_range", lambda url, start, end: b"x" * 5000)
+    monkeypatch.setattr(storage, "read_range", lambda *more: b"x" * 5000)
     with pytest.raises(CuratorError, match="whole files"):
         collect([ranges.Read("https://host/s.tar", 0, 512, ())])

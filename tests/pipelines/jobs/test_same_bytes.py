@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_proxy import FaultyProxy, once_each
 from jobs_for_tests import (
     DyingEmbedStage,
     DyingPackStage,
@@ -155,12 +156,27 @@ def test_s3_out_interrupted(run_on: Run, settings: dict[str, Any], reference: Pa
     assert_same_bytes(f"{s3_bucket}/run", str(reference))
 
 
-def test_s3_in(run: Run, settings: dict[str, Any], data: Path, reference: Path, s3_bucket: str, tmp_path: Path) -> None:
-    copy_tree(str(data), f"{s3_bucket}/data")
-    moved = {"target": [f"{s3_bucket}/data/target"], "pool": [f"{s3_bucket}/data/pool-{{0..3}}.tar"]}
-    out = str(tmp_path / "run")
+def in_s3(bucket: str, data: Path) -> dict[str, Any]:
+    """The inputs, copied there."""
+    copy_tree(str(data), f"{bucket}/data")
+    return {
+        "target": [f"{bucket}/data/target"],
+        "pool": [f"{bucket}/data/pool-{{0..3}}.tar"],
+        "deny": f"{bucket}/data/deny.txt",
+    }
 
-    run(out=out, **settings | moved | {"deny": f"{s3_bucket}/data/deny.txt"})
+
+def test_s3_to_local_and_over_a_line_that_fails_to_s3(
+    run: Run,
+    settings: dict[str, Any],
+    data: Path,
+    reference: Path,
+    faulty_s3: FaultyProxy,
+    s3_bucket: str,
+    tmp_path: Path,
+) -> None:
+    inputs, out = in_s3(s3_bucket, data), str(tmp_path / "run")
+    run(out=out, **settings | inputs)
 
     ours, theirs = files_of(out), files_of(str(reference))
     changed = [name for name in differing(ours, theirs) if "/done/" not in name and name != "selection/selection.json"]
@@ -169,6 +185,13 @@ def test_s3_in(run: Run, settings: dict[str, Any], data: Path, reference: Path, 
     for name in changed:
         if not name.endswith("parts.parquet"):
             assert _without_place(out, name, f"{s3_bucket}/data") == _without_place(str(reference), name, str(data))
+
+    faulty_s3.fault = once_each("503", "reset", "cut", "500")
+    run(out=f"{s3_bucket}/run", **settings | inputs)
+    faulty_s3.fault = lambda *request: ""
+    assert len({kind for kind, _ in faulty_s3.faults}) == 4
+    assert len(faulty_s3.faults) > 100
+    assert_same_bytes(f"{s3_bucket}/run", out)
 
 
 def _without_place(out: str, name: str, place: str) -> list[dict[str, Any]]:
