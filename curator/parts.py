@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curator import schemas, storage
 from curator.errors import CuratorError, InputError, Reason
@@ -118,6 +119,17 @@ class PartStore:
         return [
             Part(row["part"], row["url"], Stat(row["size"], row["version"]), row["kind"]) for row in table.to_pylist()
         ]
+
+    def registered_count(self) -> int:
+        """How many parts there are; 0 if there are none yet."""
+        try:
+            with (
+                storage.open_stream(storage.join(self.url, "parts.parquet")) as stream,
+                pq.ParquetFile(stream) as file,
+            ):
+                return int(file.metadata.num_rows)
+        except FileNotFoundError:
+            return 0
 
     def register(self, sources: Sequence[Source]) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.

@@ -20,7 +20,7 @@ COMMANDS = {
     "embed": "Embed a pool once, to select from it many times.",
     "pack": "Pack a finished selection again, with other settings.",
     "verify": "Check a run directory against its own accounts and its sources.",
-    "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",
+    "inspect": "Say what is in these shards, or how far a run is.",
     "demo": "Build a small pool of real images and run select on it.",
 }
 INTERRUPTED = 130

@@ -138,6 +138,8 @@ class EmbedJob:
                 for outcome in outcomes:
                     self.run.check_owner()
                     self._sort(outcome, unreadable, failures, reporter)
+                    progress.note_bad(outcome.value.ledger if outcome.value else ())
+        storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
         if failures:
             more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
             raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]

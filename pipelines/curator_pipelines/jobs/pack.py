@@ -20,6 +20,7 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.choose import Choice, load_choice
 from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
+from curator_pipelines.progress_file import recorded
 from curator_pipelines.rundir import RunDirectory
 from curator_pipelines.stages.pack import PackStage
 
@@ -152,7 +153,8 @@ def run_pack(config: PackConfig, reporter: Reporter) -> Packed:
     Raises:
         InputError: there is no finished selection.
     """
-    with owned(absolute(config.out)) as owner:
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
         return _run_pack(config, reporter, owner)
 
 

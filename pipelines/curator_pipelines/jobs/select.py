@@ -19,6 +19,7 @@ from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
 from curator_pipelines.jobs.summary import SelectSummary
 from curator_pipelines.progress import Reporter
+from curator_pipelines.progress_file import recorded
 
 __all__ = ["plan_select", "run_select"]
 
@@ -62,7 +63,8 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
         TooManyBad: after embedding, with everything kept.
         CuratorError: the run failed; running it again resumes.
     """
-    with owned(absolute(config.out)) as owner:
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
         return _run_select(config, reporter, owner)
 
 
