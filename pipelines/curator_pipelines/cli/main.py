@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "select": "Choose from the pool the images nearest to the target, and pack them.",
     "embed": "Embed a pool once, to select from it many times.",
+    "plan": "Say what select would do, and how long it would take.",
     "pack": "Pack a finished selection again, with other settings.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards, or how far a run is.",

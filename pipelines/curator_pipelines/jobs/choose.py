@@ -34,7 +34,7 @@ from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
 from curator_pipelines.stages.search import SearchStage
 
-__all__ = ["Choice", "choose", "load_choice"]
+__all__ = ["Choice", "choose", "is_current", "load_choice"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def choose(
         for warning in known.record["warnings"]:
             reporter.warn(warning)
         return Choice(known.record, known.ids, known.scores, known.centroids, known.rounds, reused=True)
-    candidates = run.pool.count()
+    # As the pool stage counted them just now: to read every done-mark again takes minutes where there are many.
+    candidates = run.record["stages"]["pool"]["embedded"]
     if not candidates:
         raise InputError("the pool has no usable sample: see quarantine.parquet for why")
     budget, stop = config.limits()
@@ -283,3 +284,9 @@ def load_choice(run: RunDirectory) -> Choice | None:
         table["centroid"].fill_null(-1).to_numpy(),
         table["round"].fill_null(-1).to_numpy(),
     )
+
+
+def is_current(run: RunDirectory, config: SelectConfig, denied: DenyList | None) -> bool:
+    """True if the stored selection is the one that `choose` would make of the parts that are finished now."""
+    known = load_choice(run)
+    return known is not None and bool(known.record["identity"] == _identity(run, config, denied))

@@ -35,7 +35,7 @@ class Prepared:
         target: the job that embeds the target; None for `curator embed`.
         pool: the job that embeds the pool.
         executor: where the work runs.
-        urls: public name -> URL to read, for every pool shard.
+        urls: public name -> URL to read, for every pool shard where they differ.
     """
 
     run: RunDirectory
@@ -102,7 +102,7 @@ def prepare(
             job.check(redo)
             check_space(out, job, job.todo(redo))
     executor = make_executor(config, main.device if main else "cpu", out)
-    urls = {source.name: source.url for source in pool_sources if source.kind == "tar"}
+    urls = {source.name: source.url for source in pool_sources if source.kind == "tar" and source.url != source.name}
     return Prepared(run, target_job, pool_job, executor, urls)
 
 

@@ -45,14 +45,19 @@ def _prepare(config: SelectConfig, reporter: Reporter, owner: Owner | None = Non
     return _Ready(prepared, denied)
 
 
-def plan_select(config: SelectConfig, reporter: Reporter) -> Plan:
-    """Say what `run_select` would do. Reads, and writes nothing.
+def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = False) -> Plan:
+    """Say what `run_select` would do: the answer of `--dry-run` and of `curator plan`. Writes nothing.
+
+    Args:
+        config: as for `run_select`.
+        reporter: is told the encoder.
+        calibrated: also measure how long it would take.
 
     Raises:
         InputError: as `run_select` would.
     """
     ready = _prepare(config, reporter)
-    return make_plan(ready.prepared, config.redo)
+    return make_plan(ready.prepared, config, ready.denied, reporter, calibrated)
 
 
 def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
@@ -107,7 +112,7 @@ def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[st
         except CuratorError as error:
             problem = error
             break
-    write_quarantine(run.url, [line for result in embedded.values() for line in result.lines])
+    write_quarantine(run.url, (line for result in embedded.values() for line in result.lines))
     if problem is not None:
         raise problem
     return embedded
