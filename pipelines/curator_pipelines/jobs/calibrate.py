@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.selection import select_simcore
+from curator.selection import find_centroids, select_simcore
 from curator.sources import Source
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.prepare import Prepared
@@ -27,6 +27,7 @@ SECONDS = 60.0
 UNKNOWN_SHARE = 0.05
 SEARCH_ROWS = 1 << 17
 PART_ROWS = 1 << 14
+KMEANS_ROWS = 1000
 BUSY = 0.7
 
 
@@ -122,7 +123,8 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter, redo
     stage = CalibrateStage(EmbedStage("", settings, config.min_side), SECONDS, share)
     work = _measure(stage, sources, prepared, reporter)
     stages = [_embed(job.name, job.estimate(job.todo(redo)), work, pool.encoding.device) for job in prepared.jobs]
-    stages.append(_select(candidates, pool.encoding.dim, config.clusters, share))
+    target = prepared.target.estimate(prepared.target.sources) if prepared.target else None
+    stages.append(_select(candidates, round(target or config.clusters), pool.encoding.dim, config.clusters, share))
     if not config.manifest_only and any(one.packed for one in work):
         stages.append(_pack(chosen, work))
     stages = [stage for stage in stages if stage.amount != 0]
@@ -196,7 +198,8 @@ class _Random:
             yield part, self.rows[first : first + PART_ROWS]
 
 
-def _select(candidates: float | None, dim: int, clusters: int, share: float) -> StageForecast:
+def _select(candidates: float | None, target: int, dim: int, clusters: int, share: float) -> StageForecast:
+    """Search and k-means over random rows: k-means is done sooner on rows that do form clusters."""
     rows = SEARCH_ROWS if candidates is None else max(PART_ROWS, min(SEARCH_ROWS, round(candidates)))
     pool = _Random(rows, dim)
     centroids = pool.rows[:clusters].astype(np.float32)
@@ -204,11 +207,15 @@ def _select(candidates: float | None, dim: int, clusters: int, share: float) -> 
     started = time.monotonic()
     select_simcore(pool, centroids, budget=max(1, round(share * rows)), stop=None)
     rate = rows / (time.monotonic() - started)
+    started, few = time.monotonic(), min(target, KMEANS_ROWS, rows)
+    find_centroids(pool.rows[:few], clusters, 0)
+    once = (time.monotonic() - started) * target / few
     count = None if candidates is None else round(candidates)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    seconds = None if count is None else count / rate
+    seconds = None if count is None else count / rate + once
     vectors = None if count is None else 2 * dim * count
-    return StageForecast("select", count, rate, seconds, 0.0, vectors, 0, memory, "the CPUs, one pass over the vectors")
+    bound = f"the CPUs: k-means {duration(once)}, the rest one pass over the vectors"
+    return StageForecast("select", count, rate, seconds, 0.0, vectors, 0, memory, bound)
 
 
 def _pack(chosen: int | None, work: Sequence[Measured]) -> StageForecast:

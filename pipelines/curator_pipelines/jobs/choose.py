@@ -69,7 +69,7 @@ def choose(
         InputError: the target or the pool has no embedded sample.
     """
     identity = _identity(run, config, denied)
-    if (known := load_choice(run)) is not None and known.record["identity"] == identity:
+    if (known := load_choice(run)) is not None and known.record["identity"] == identity and _is_whole(run, config):
         reporter.say("select: nothing changed since the last selection")
         for warning in known.record["warnings"]:
             reporter.warn(warning)
@@ -286,7 +286,15 @@ def load_choice(run: RunDirectory) -> Choice | None:
     )
 
 
+def _is_whole(run: RunDirectory, config: SelectConfig) -> bool:
+    """True if no file of the stored selection was lost."""
+    wanted = {"rounds.parquet", "excluded.parquet"} | ({"centroids.npy"} if config.selector != "random" else set())
+    return wanted <= set(storage.list_names(run.path("selection")))
+
+
 def is_current(run: RunDirectory, config: SelectConfig, denied: DenyList | None) -> bool:
     """True if the stored selection is the one that `choose` would make of the parts that are finished now."""
     known = load_choice(run)
-    return known is not None and bool(known.record["identity"] == _identity(run, config, denied))
+    if known is None or known.record["identity"] != _identity(run, config, denied):
+        return False
+    return _is_whole(run, config)
