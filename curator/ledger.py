@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curator import schemas, storage
 from curator.errors import TooManyBad
 from curator.types import LedgerLine
 
-__all__ = ["Account", "write_quarantine"]
+__all__ = ["Account", "Lines", "write_quarantine"]
+
+# Lines that wait in memory before they go to a temporary file, in bytes; and rows of the ledger that stand as objects.
+IN_MEMORY = 8 << 20
+BATCH = 1 << 16
+
+
+class Lines:
+    """Ledger lines in the order they came, on disk where they are many: a billion images may have millions."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        self._count = 0
+
+    def extend(self, lines: Iterable[LedgerLine]) -> None:
+        """Add some."""
+        if lines := list(lines):
+            pickle.dump(lines, self._file, pickle.HIGHEST_PROTOCOL)
+            self._count += len(lines)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[LedgerLine]:
+        end = self._file.tell()
+        self._file.seek(0)
+        while self._file.tell() < end:
+            yield from pickle.load(self._file)
+
+    def __del__(self) -> None:
+        self._file.close()
 
 
 @dataclass
@@ -65,6 +101,17 @@ class Account:
 
 
 def write_quarantine(url: str, lines: Iterable[LedgerLine]) -> None:
-    """Write OUT/quarantine.parquet."""
-    rows = [asdict(line) | {"reason": str(line.reason)} for line in lines]
-    schemas.write_table(storage.join(url, "quarantine.parquet"), schemas.QUARANTINE, rows)
+    """Write OUT/quarantine.parquet. Memory: some ten thousand lines."""
+    rows = (asdict(line) | {"reason": str(line.reason)} for line in lines)
+    with (
+        storage.write_file(storage.join(url, "quarantine.parquet")) as path,
+        pq.ParquetWriter(path, schemas.QUARANTINE, compression="zstd") as writer,
+    ):
+        for batch in _batches(rows):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schemas.QUARANTINE))
+
+
+def _batches(rows: Iterable[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        yield batch

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curator import schemas, storage
 from curator.errors import CuratorError, InputError, Reason
@@ -27,6 +28,10 @@ from curator.storage import Stat
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow
 
 __all__ = ["DoneMark", "Part", "PartStore", "identity_hash"]
+
+MARKS_AHEAD = 512
+# Each holds a whole part's metadata for a moment.
+ROW_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,17 @@ class PartStore:
             Part(row["part"], row["url"], Stat(row["size"], row["version"]), row["kind"]) for row in table.to_pylist()
         ]
 
+    def registered_count(self) -> int:
+        """How many parts there are; 0 if there are none yet."""
+        try:
+            with (
+                storage.open_stream(storage.join(self.url, "parts.parquet")) as stream,
+                pq.ParquetFile(stream) as file,
+            ):
+                return int(file.metadata.num_rows)
+        except FileNotFoundError:
+            return 0
+
     def register(self, sources: Sequence[Source]) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.
 
@@ -201,16 +217,15 @@ class PartStore:
     def rows(self, ids: np.ndarray, columns: list[str]) -> pa.Table:
         """The metadata rows of some ids, in the order given, with `id` as first column.
 
-        Reads the metadata of each part that holds one of them once, part by part.
+        Reads the metadata of each part that holds one of them once, a few parts side by side.
         """
         ids = np.asarray(ids, dtype=np.int64)
         order = np.argsort(ids, kind="stable")
         ordered = ids[order]
         parts, starts = np.unique(ordered >> 32, return_index=True)
-        tables = [
-            self.metadata(int(part), columns).take(pa.array(indices))
-            for part, indices in zip(parts, np.split(ordered & 0xFFFFFFFF, starts[1:]), strict=False)
-        ]
+        wanted = zip(parts.tolist(), np.split(ordered & 0xFFFFFFFF, starts[1:]), strict=False)
+        with ThreadPoolExecutor(ROW_THREADS) as threads:
+            tables = list(threads.map(lambda one: self.metadata(one[0], columns).take(pa.array(one[1])), wanted))
         if not tables:
             empty = schemas.METADATA.empty_table().select(columns)
             return empty.add_column(0, "id", pa.array([], pa.int64()))
@@ -219,10 +234,18 @@ class PartStore:
         table = pa.concat_tables(tables).take(pa.array(inverse))
         return table.add_column(0, "id", pa.array(ids))
 
+    def marks(self) -> Iterator[tuple[int, DoneMark]]:
+        """Every finished part's number and done-mark, by number; read side by side, a few hundred at a time."""
+        finished = sorted(self.finished().items())
+        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
+            for start in range(0, len(finished), MARKS_AHEAD):
+                ahead = finished[start : start + MARKS_AHEAD]
+                marks = threads.map(lambda mark: self.done_mark(*mark), ahead)
+                yield from zip((part for part, _ in ahead), marks, strict=True)
+
     def count(self) -> int:
         """Number of embedded samples in finished parts, as their done-marks say."""
-        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            return sum(threads.map(lambda mark: self.done_mark(*mark).embedded, self.finished().items()))
+        return sum(mark.embedded for _, mark in self.marks())
 
 
 def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:

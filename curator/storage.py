@@ -116,12 +116,16 @@ def _fresh(url: str) -> tuple[Any, str]:
 
 def exists(url: str) -> bool:
     """True if a file, object or directory is there now."""
+    if is_local(url):
+        return local_path(url).exists()
     filesystem, path = _fresh(url)
     return bool(retried(lambda: filesystem.exists(path)))
 
 
 def is_directory(url: str) -> bool:
     """True for a directory, or a prefix with objects below it."""
+    if is_local(url):
+        return local_path(url).is_dir()
     filesystem, path = _fresh(url)
     return bool(retried(lambda: filesystem.isdir(path)))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def embed_source(
     threads: int = 1,
     crashers: Mapping[str, str] | None = None,
     report: Report = lambda counts: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[EmbeddingBlock, DoneMark]:
     """Embed every good sample of a tar or a folder of images.
 
@@ -42,6 +44,7 @@ def embed_source(
         threads: decoding threads.
         crashers: key -> detail of samples known to crash the decoder: they go to the ledger unread.
         report: called with `samples` and `bad` increments after each batch.
+        enough: asked before each sample; True ends the source there. For measuring, not for parts.
 
     Returns:
         The block, rows in the order of the source, and the done-mark with counts, times and the ledger.
@@ -52,7 +55,8 @@ def embed_source(
     started = time.perf_counter()
     account = _Account(source, crashers or {}, report)
     decoder = Decoder(encoder.preprocess.fit, min_side, threads)
-    items = account.without_crashers(read_source(source, keep=lambda member: member.is_image))
+    samples = takewhile(lambda _: not enough(), read_source(source, keep=lambda member: member.is_image))
+    items = account.without_crashers(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, account.refuse)
     blocks = []
     encoding = 0.0
@@ -91,7 +95,7 @@ class _Account:
     lines: list[LedgerLine] = field(default_factory=list)
     reported: int = 0
 
-    def without_crashers(self, items: Iterator[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
+    def without_crashers(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
         for item in items:
             self.seen += 1
             if isinstance(item, RawSample) and item.key in self.crashers:

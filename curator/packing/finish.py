@@ -78,6 +78,8 @@ def finish(out_url: str, shards: Sequence[OutShard]) -> None:
         raise CuratorError(f"{shard.name} is not packed yet: run again")
     tables = (schemas.read_table(shard.mark_url(out_url), schemas.MANIFEST) for shard in shards)
     _write_manifest(out_url, tables, plan_hash(shards))
+    # Of workers that were killed on the way.
+    storage.remove_temporaries(storage.join(out_url, "shards"))
     sizes = {shard.name: len(shard.chosen) for shard in shards}
     storage.write_bytes(storage.join(out_url, "shards", SIZES), (json.dumps(sizes, indent=1) + "\n").encode())
     storage.remove(storage.join(out_url, "packing"))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from curator.types import LedgerLine
+
 __all__ = ["Reporter", "StageProgress"]
 
 LINE_EVERY = 10.0
+LAST_BAD = 5
 
 
 class StageProgress:
@@ -35,6 +39,7 @@ class StageProgress:
         self.done = 0
         self.bad = 0
         self.note = ""
+        self.last_bad: deque[str] = deque(maxlen=LAST_BAD)
         self.started = time.monotonic()
 
     def add(self, increments: dict[str, int]) -> None:
@@ -42,15 +47,35 @@ class StageProgress:
         self.done += increments.get(self.unit, 0)
         self.bad += increments.get("bad", 0)
 
+    def note_bad(self, lines: Iterable[LedgerLine]) -> None:
+        """Remember the last ledger lines."""
+        self.last_bad.extend(f"{line.shard} {line.key or '?'}: {line.reason}, {line.detail}" for line in lines)
+
+    @property
+    def seconds(self) -> float:
+        """Since the stage began."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.done / self.seconds
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left, if that can be said."""
+        if not (self.total and self.total > self.done and self.rate > 0):
+            return None
+        return (self.total - self.done) / self.rate
+
     def line(self) -> str:
         """The state in words: done, rate, time left, bad samples."""
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.done / seconds
+        rate, eta = self.rate, self.eta
         words = [f"{self.done:,}" + (f" of {self._total()} {self.unit}" if self.total else f" {self.unit}")]
         if rate > 0:
             words.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
-            if self.total and self.total > self.done:
-                words.append(f"ETA {duration((self.total - self.done) / rate)}")
+            if eta is not None:
+                words.append(f"ETA {duration(eta)}")
         if self.bad:
             words.append(f"{self.bad:,} bad")
         if self.note:
@@ -67,6 +92,7 @@ class Reporter:
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.warnings: list[str] = []
+        self.listener: Callable[[StageProgress, bool], None] | None = None
         self._bars: Progress | None = None
         self._last_line = 0.0
 
@@ -94,6 +120,7 @@ class Reporter:
         """Show a stage while the block runs; call `show` after each change."""
         progress = StageProgress(name, total, unit)
         self._last_line = time.monotonic()
+        self._tell(progress, at_once=True)
         if self.console.is_terminal:
             columns = (
                 SpinnerColumn(),
@@ -107,16 +134,22 @@ class Reporter:
             self._bars = None
         else:
             yield progress
+        self._tell(progress, at_once=True)
         self.say(f"{name}: {progress.line()}, {duration(time.monotonic() - progress.started)}")
 
     def show(self, progress: StageProgress) -> None:
         """Redraw the bar, or say a line where the last one is ten seconds old."""
+        self._tell(progress, at_once=False)
         if self._bars is not None:
             self._bars.update(self._task, completed=progress.done, total=progress.total, line=progress.line())
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
             self.say(f"{progress.name}: {progress.line()}")
             sys.stderr.flush()
+
+    def _tell(self, progress: StageProgress, at_once: bool) -> None:
+        if self.listener is not None:
+            self.listener(progress, at_once)
 
 
 def duration(seconds: float) -> str:

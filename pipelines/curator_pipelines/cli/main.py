@@ -18,13 +18,14 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "select": "Choose from the pool the images nearest to the target, and pack them.",
     "embed": "Embed a pool once, to select from it many times.",
+    "plan": "Say what select would do, and how long it would take.",
     "train": "Train a self-supervised model on target and selected shards.",
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
     "pack": "Pack a finished selection again, with other settings.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",
-    "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",
+    "inspect": "Say what is in these shards, or how far a run is.",
     "submit": "Run a command on a Ray cluster, through its job server.",
     "demo": "Build a small pool of real images and run select on it.",
 }

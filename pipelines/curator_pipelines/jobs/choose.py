@@ -42,7 +42,7 @@ from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import Results
 from curator_pipelines.stages.search import SearchStage
 
-__all__ = ["choose"]
+__all__ = ["choose", "is_current"]
 
 
 def choose(
@@ -68,15 +68,19 @@ def choose(
 def _known(results: Results, config: SelectConfig, denied: DenyList | None, reporter: Reporter) -> Choice | None:
     """What an earlier run chose, if nothing that matters has changed since."""
     choice = load_choice(results)
-    if choice is None or choice.record["identity"] != _identity(results, config, denied):
+    if choice is None or not is_current(choice, results, config, denied):
         return None
-    files = {"rounds.parquet", "excluded.parquet"} | ({"centroids.npy"} if config.selector != "random" else set())
-    if not files <= set(storage.list_names(results.path("selection"))):
-        return None  # a file of it was lost
     reporter.say(f"select: nothing changed since the last selection{f' ({results.name})' if results.name else ''}")
     for warning in choice.record["warnings"]:
         reporter.warn(warning)
     return choice
+
+
+def is_current(choice: Choice, results: Results, config: SelectConfig, denied: DenyList | None) -> bool:
+    """True if a stored selection is whole, and the one that `choose` would make of the parts finished now."""
+    files = {"rounds.parquet", "excluded.parquet"} | ({"centroids.npy"} if config.selector != "random" else set())
+    known = choice.record["identity"] == _identity(results, config, denied)
+    return known and files <= set(storage.list_names(results.path("selection")))
 
 
 def _choose_anew(

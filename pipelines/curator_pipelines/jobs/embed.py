@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from curator import storage
 from curator.errors import CuratorError, InputError, Reason
-from curator.ledger import Account
+from curator.ledger import Account, Lines
 from curator.parts import DoneMark, Part, PartStore, identity_hash
 from curator.shards.read import UnreadableShard
 from curator.sources import Source
@@ -24,7 +23,8 @@ from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 
 __all__ = ["EmbedJob", "Embedded", "check_space"]
 
-READ_THREADS = 16
+# Finished parts that are asked how many bytes a sample takes.
+LOOK_PARTS = 16
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Embedded:
     """What the embed job leaves: accounts, and the ledger lines of all parts."""
 
     account: Account = field(default_factory=Account)
-    lines: list[LedgerLine] = field(default_factory=list)
+    lines: Lines = field(default_factory=Lines)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -88,6 +88,14 @@ class EmbedJob:
         done = {part.url for part in self.store.registered() if part.part in finished}
         return [source for source in self.sources if source.name not in done]
 
+    def estimate(self, sources: Sequence[Source]) -> float | None:
+        """Samples in some of the sources; see `estimate_samples`. Finished parts tell how large a sample is."""
+        finished = self.store.finished()
+        looked_at = [part for part in self.store.registered() if part.part in finished and part.kind == "tar"]
+        looked_at = looked_at[:: max(1, len(looked_at) // LOOK_PARTS)][:LOOK_PARTS]
+        seen = sum(self.store.done_mark(part.part, finished[part.part]).seen for part in looked_at)
+        return estimate_samples(sources, sum(part.stat.size for part in looked_at) / seen if seen else None)
+
     def run_on(self, executor: Executor, reporter: Reporter) -> Embedded:
         """Embed what is left and return the accounts of everything.
 
@@ -128,7 +136,7 @@ class EmbedJob:
         unreadable: dict[int, str] = {}
         failures: list[Exception] = []
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
-        total = estimate_samples([task.source for task in tasks])
+        total = self.estimate([task.source for task in tasks])
         with reporter.stage(self.name, total, "samples") as progress:
 
             def on_progress(increments: dict[str, int]) -> None:
@@ -139,6 +147,8 @@ class EmbedJob:
                 for outcome in outcomes:
                     self.run.check_owner()
                     self._sort(outcome, unreadable, failures, reporter)
+                    progress.note_bad(outcome.value.ledger if outcome.value else ())
+        storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
         if failures:
             more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
             raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
@@ -173,30 +183,27 @@ class EmbedJob:
         return identity_hash(part.url, part.stat, self.identity)
 
     def _collect(self, parts: list[Part], unreadable: dict[int, str], result: Embedded) -> None:
-        finished = self.store.finished()
-        with ThreadPoolExecutor(READ_THREADS) as threads:
-            marks = threads.map(lambda item: self.store.done_mark(*item), sorted(finished.items()))
-            for mark in marks:
-                result.account.add(mark.seen, mark.embedded, mark.ledger)
-                result.lines.extend(mark.ledger)
-                for name, value in mark.seconds.items():
-                    result.seconds[name] = result.seconds.get(name, 0.0) + value
+        finished = set()
+        for number, mark in self.store.marks():
+            finished.add(number)
+            result.account.add(mark.seen, mark.embedded, mark.ledger)
+            result.lines.extend(mark.ledger)
+            for name, value in mark.seconds.items():
+                result.seconds[name] = result.seconds.get(name, 0.0) + value
+        readable = sum(part.stat.size for part in parts if part.part in finished)
+        per_byte = result.account.seen / readable if readable else 0.0
         for part in parts:
             if part.part in unreadable:
-                result.account.add_unreadable(_expected(part, parts, finished, result.account.seen))
-                result.lines.append(LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part]))
-
-
-def _expected(part: Part, parts: list[Part], finished: dict[int, str], seen: int) -> int:
-    """How many samples a shard of this size has, going by the readable ones; at least 1."""
-    readable = sum(other.stat.size for other in parts if other.part in finished)
-    return max(1, round(part.stat.size * seen / readable)) if readable else 1
+                # As many samples as readable shards of its size have.
+                result.account.add_unreadable(max(1, round(part.stat.size * per_byte)))
+                why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
+                result.lines.extend([why])
 
 
 def check_space(out: str, job: EmbedJob, todo: Sequence[Source]) -> None:
     """Raise `InputError` if the embeddings to come do not fit on OUT's disk."""
     free = storage.free_bytes(out)
-    samples = estimate_samples(todo)
+    samples = job.estimate(todo)
     if free is None or samples is None:
         return
     needed = int(samples * job.bytes_per_sample)

@@ -11,6 +11,7 @@ from curator_pipelines.jobs.prepare import prepare
 from curator_pipelines.jobs.select import embed_all
 from curator_pipelines.jobs.summary import EmbedSummary
 from curator_pipelines.progress import Reporter
+from curator_pipelines.progress_file import recorded
 
 __all__ = ["run_embed"]
 
@@ -23,7 +24,8 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
         TooManyBad: with everything kept.
         CuratorError: the run failed; running it again resumes.
     """
-    with owned(absolute(config.out)) as owner:
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
         return _run_embed(config, reporter, owner)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from curator import storage
 from curator.embed.import_part import ready_shape
@@ -18,21 +19,24 @@ __all__ = ["estimate_samples"]
 LOOK_SAMPLES = 200
 
 
-def estimate_samples(sources: Sequence[Source]) -> float | None:
+def estimate_samples(sources: Sequence[Source], bytes_per_sample: float | None = None) -> float | None:
     """Samples in all sources: an int where every count is known, a float where it is estimated.
 
     Counts come from `sizes.json` beside the shards (webdataset's convention), folder listings and array
-    headers. Where a tar has none, its size is divided by the bytes per sample that the first samples of the
-    first such tar take. None if that fails too.
+    headers. Where a tar has none, its size is divided by `bytes_per_sample`, or else by what the first samples
+    of the first such tar take. None if that fails too.
     """
     known, unknown_bytes = 0, 0
     first: Source | None = None
     sizes = _sizes_beside(sources)
     try:
+        ready = [source for source in sources if source.kind in ("embeddings", "part")]
+        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
+            known += sum(rows for rows, _ in threads.map(ready_shape, ready))
         for source in sources:
             if source.kind in ("embeddings", "part"):
-                known += ready_shape(source)[0]
-            elif source.kind == "folder":
+                continue
+            if source.kind == "folder":
                 known += len(list_images(source.url))
             elif source.url in sizes:
                 known += sizes[source.url]
@@ -43,7 +47,7 @@ def estimate_samples(sources: Sequence[Source]) -> float | None:
         return None
     if first is None:
         return known
-    per_sample = _bytes_per_sample(first)
+    per_sample = bytes_per_sample or _bytes_per_sample(first)
     return known + unknown_bytes / per_sample if per_sample else None
 
 

@@ -20,6 +20,7 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.choice import Choice, load_choice, stands_for
 from curator_pipelines.jobs.executor import make_executor
 from curator_pipelines.progress import Reporter
+from curator_pipelines.progress_file import recorded
 from curator_pipelines.rundir import Results, RunDirectory
 from curator_pipelines.stages.pack import PackStage
 
@@ -153,7 +154,8 @@ def run_pack(config: PackConfig, reporter: Reporter) -> dict[str, Packed]:
     Raises:
         InputError: there is no finished selection.
     """
-    with owned(absolute(config.out)) as owner:
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
         return _run_pack(config, reporter, owner)
 
 

@@ -36,7 +36,7 @@ class Prepared:
         pool: the job that embeds the pool.
         exclude: the job that embeds the evaluation images, if there are any.
         executor: where the work runs.
-        urls: public name -> URL to read, for every pool shard.
+        urls: public name -> URL to read, for every pool shard where they differ.
     """
 
     run: RunDirectory
@@ -111,7 +111,7 @@ def prepare(
         job.check(redo)
         check_space(out, job, job.todo(redo))
     executor = make_executor(config, main.device if main else "cpu", out)
-    urls = {source.name: source.url for source in sets["pool"] if source.kind == "tar"}
+    urls = {source.name: source.url for source in sets["pool"] if source.kind == "tar" and source.url != source.name}
     target_jobs = {name: jobs[_target_set(name)] for name in targets or {}}
     return Prepared(run, target_jobs, jobs["pool"], jobs.get("exclude"), executor, urls)
 

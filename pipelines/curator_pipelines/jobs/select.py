@@ -18,6 +18,7 @@ from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
 from curator_pipelines.jobs.summary import SelectSummary, TargetResult
 from curator_pipelines.progress import Reporter
+from curator_pipelines.progress_file import recorded
 
 __all__ = ["plan_select", "run_select"]
 
@@ -44,14 +45,19 @@ def _prepare(config: SelectConfig, reporter: Reporter, owner: Owner | None = Non
     return _Ready(prepared, denied)
 
 
-def plan_select(config: SelectConfig, reporter: Reporter) -> Plan:
-    """Say what `run_select` would do. Reads, and writes nothing.
+def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = False) -> Plan:
+    """Say what `run_select` would do: the answer of `--dry-run` and of `curator plan`. Writes nothing.
+
+    Args:
+        config: as for `run_select`.
+        reporter: is told the encoder.
+        calibrated: also measure how long it would take.
 
     Raises:
         InputError: as `run_select` would.
     """
     ready = _prepare(config, reporter)
-    return make_plan(ready.prepared, config.redo)
+    return make_plan(ready.prepared, config, ready.denied, reporter, calibrated)
 
 
 def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
@@ -62,7 +68,8 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
         TooManyBad: after embedding, with everything kept.
         CuratorError: the run failed; running it again resumes.
     """
-    with owned(absolute(config.out)) as owner:
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
         return _run_select(config, reporter, owner)
 
 
@@ -113,7 +120,7 @@ def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[st
         except CuratorError as error:
             problem = error
             break
-    write_quarantine(run.url, [line for result in embedded.values() for line in result.lines])
+    write_quarantine(run.url, (line for result in embedded.values() for line in result.lines))
     if problem is not None:
         raise problem
     return embedded

@@ -55,7 +55,7 @@ class EmbedStage:
 
     def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
         """Build the encoder once; the function it returns stores a part and gives back its done-mark."""
-        encoder = self._build(context) if self.encoder else None
+        encoder = self.build(context) if self.encoder else None
         store = PartStore(self.store_url)
 
         def embed(task: Task[EmbedTask]) -> DoneMark:
@@ -63,7 +63,12 @@ class EmbedStage:
 
         return embed
 
-    def _build(self, context: WorkerContext) -> Encoder:
+    def build(self, context: WorkerContext) -> Encoder:
+        """Load the encoder that the driver chose, and no other.
+
+        Raises:
+            CuratorError: the weights here are not the driver's.
+        """
         import torch
 
         from curator.encoders.load import load_encoder

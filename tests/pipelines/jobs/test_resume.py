@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jobs_for_tests import (
     CountsTasks,
+    Interrupted,
     assert_same_bytes,
     differing,
     files_of,
@@ -111,6 +112,44 @@ class TestAppended:
 
         run(out=fresh, **settings | {"pool": [pool[3], pool[1], pool[0]]})
         assert_same_bytes(grown, fresh)
+
+    def test_interrupted_and_appended_and_interrupted(
+        self, run_on: Run, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path
+    ) -> None:
+        out, pool = str(tmp_path / "run"), settings["pool"]
+        for count in (2, 3):  # ends after the target and pool-0, then after pool-1 and pool-2
+            with pytest.raises(KeyboardInterrupt):
+                run_on(Interrupted(), out=out, **settings | {"pool": pool[:count]})
+
+        assert counted(out=out, **settings).embedded == [ALL[3]]
+
+        assert_same_bytes(out, str(reference))
+
+    def test_on_s3(self, counted: Counted, settings: dict[str, Any], reference: Path, s3_bucket: str) -> None:
+        out, pool = f"{s3_bucket}/run", settings["pool"]
+        counted(out=out, **settings | {"pool": pool[:3]})
+
+        assert counted(out=out, **settings).embedded == [ALL[3]]
+
+        assert_same_bytes(out, str(reference))
+
+    def test_another_run_that_grew(
+        self, counted: Counted, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = ("encoder", "weights", "device", "precision", "max_bad")
+        other = {name: settings[name] for name in names} | {"out": str(tmp_path / "other")}
+        mine = settings | {"pool": [f"{other['out']}/pool"]}
+        out, fresh = str(tmp_path / "run"), str(tmp_path / "fresh")
+        embedded = []
+        for count in (2, 4):
+            with monkeypatch.context() as patch:
+                patch.setattr(prepare, "make_executor", lambda *arguments, **named: InProcessExecutor())
+                run_embed(EmbedConfig(**other, pool=settings["pool"][:count]), Reporter())
+            embedded.append(counted(out=out, **mine).embedded)
+
+        assert embedded == [["target", *ALL[:2]], ALL[2:]]
+        counted(out=fresh, **mine)
+        assert_same_bytes(out, fresh)
 
     def test_embed_appends_too(
         self, settings: dict[str, Any], reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

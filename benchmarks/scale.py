@@ -1,0 +1,168 @@
+"""The driver at 100,000 shards: the real jobs and the real executor, with workers that only write done-marks.
+
+Peer: nothing does this exactly; the floor is a bare listing of the same files. `python -m benchmarks.scale [PARTS]`
+
+The embed job registers the parts, hands out the tasks, takes the outcomes and collects the accounts; a worker's task is
+a pause and one done-mark with some ledger lines. Then the same job again, which finds everything done. Then, where
+moto is installed, the same questions to S3 with that many objects (put into the mock store directly).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import describe_machine
+from curator import storage
+from curator.errors import Reason
+from curator.ledger import write_quarantine
+from curator.parts import DoneMark, PartStore
+from curator.sources import Source, find_sources
+from curator.storage import Stat
+from curator.types import LedgerLine
+from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
+from curator_pipelines.jobs import embed
+from curator_pipelines.jobs.embed import EmbedJob
+from curator_pipelines.jobs.encoding import Encoding
+from curator_pipelines.progress import Reporter
+from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.stages.embed import EmbedTask
+
+SAMPLES, BAD = 10_000, 5
+PAUSE = 0.0
+BUCKET = "scale"
+
+
+@dataclass(frozen=True)
+class Marking:
+    """In place of the embed stage: a pause, and a done-mark."""
+
+    store_url: str
+    encoder: Any
+    min_side: int = 0
+
+    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        """As the real one's, without an encoder."""
+        store = PartStore(self.store_url)
+
+        def mark(task: Task[EmbedTask]) -> DoneMark:
+            time.sleep(PAUSE)
+            done = mark_of(task.payload.source.name)
+            store.mark(task.payload.part, task.payload.identity, done)
+            context.report({"samples": done.embedded, "bad": BAD})
+            return done
+
+        return mark
+
+
+def mark_of(shard: str) -> DoneMark:
+    """A done-mark as a real part has: five bad samples of 10,000."""
+    lines = [
+        LedgerLine(shard, f"{number:09d}", number << 20, "decode", Reason.DECODE_ERROR, "cannot identify image file")
+        for number in range(BAD)
+    ]
+    return DoneMark(SAMPLES, SAMPLES - BAD, 1024, {"decode": 1.0, "encode": 1.0, "total": 1.0}, lines)
+
+
+def main() -> None:
+    """Print the figures."""
+    parts = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    print(f"{parts:,} shards; {describe_machine()}")
+    embed.EmbedStage = Marking  # type: ignore[misc,assignment]
+    embed.provenance = lambda encoding: {}
+    with tempfile.TemporaryDirectory() as folder:
+        shards = _shards(Path(folder) / "in", parts)
+        with measured("find sources, local"):
+            sources = find_sources([f"{folder}/in/{{{0:06d}..{parts - 1:06d}}}.tar"], "--pool", folders=False)
+        assert len(sources) == parts == shards
+        job = _job(f"{folder}/run", sources)
+        with measured("schedule, mark, collect", parts):
+            _run(job)
+        again = _job(f"{folder}/run", sources)
+        with measured("floor: list the done-marks, local"):
+            assert len(os.listdir(f"{folder}/run/pool/done")) == parts
+        with measured("what is done, local"):
+            assert again.todo() == []
+        with measured("the same job again, nothing to do"):
+            _run(again)
+    _on_s3(parts)
+
+
+def _shards(folder: Path, parts: int) -> int:
+    folder.mkdir()
+    for number in range(parts):
+        (folder / f"{number:06d}.tar").write_bytes(bytes(512))
+    return len(os.listdir(folder))
+
+
+def _job(out: str, sources: list[Source]) -> EmbedJob:
+    encoding = Encoding(None, {"tensors": "none"}, 1024, "cpu", "none", "no encoder")
+    return EmbedJob(RunDirectory(out), "pool", sources, encoding)
+
+
+def _run(job: EmbedJob) -> None:
+    job.run.start({}, None)
+    result = job.run_on(LocalExecutor(workers=2, cpus=2), Reporter())
+    write_quarantine(job.run.url, result.lines)
+    assert result.account.embedded == len(job.sources) * (SAMPLES - BAD)
+    assert len(result.lines) == len(job.sources) * BAD
+
+
+def _on_s3(parts: int) -> None:
+    try:
+        from moto.backends import get_backend
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        print("moto is not installed: nothing measured on S3")
+        return
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "127.0.0.1"}
+    store = get_backend("s3")["123456789012"]["aws"]
+    store.create_bucket(BUCKET, "us-east-1")
+    sources = [
+        Source("tar", f"s3://{BUCKET}/in/{n:06d}.tar", f"s3://{BUCKET}/in/{n:06d}.tar", Stat(512, "x"))
+        for n in range(parts)
+    ]
+    job = _job(f"s3://{BUCKET}/run", sources)
+    for part in job.store.register(sources):
+        mark = mark_of(part.url).to_json()
+        key = job.store.done_url(part.part, "0" * 16).removeprefix(f"s3://{BUCKET}/")
+        store.put_object(BUCKET, key, mark)
+    with measured("floor: list the done-marks, S3"):
+        assert len(storage.list_names(f"s3://{BUCKET}/run/pool/done")) == parts
+    with measured("what is done, S3"):
+        assert job.todo() == []
+    few = PartStore(f"s3://{BUCKET}/run/pool")
+    with measured("2,000 done-marks read, S3", 2000):
+        finished = dict(list(few.finished().items())[:2000])
+        few.finished = lambda: finished  # type: ignore[method-assign]
+        assert sum(1 for _ in few.marks()) == min(parts, 2000)
+    server.stop()
+
+
+@contextmanager
+def measured(what: str, count: int = 0) -> Iterator[None]:
+    """Print a line: seconds, CPU seconds of this process, its peak memory, and a rate."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    seconds, used = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rate = f"  {count / seconds:8,.0f}/s" if count else ""
+    print(f"{what:38} {seconds:8.1f} s  driver CPU {used:7.1f} s  peak {peak:6,.0f} MB{rate}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
