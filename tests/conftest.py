@@ -63,17 +63,22 @@ def s3_bucket(s3_environment: dict[str, str], s3_client: Any, monkeypatch: pytes
     return f"s3://{bucket}"
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries wait as often as ever, but not as long."""
+    from curator import remote
+
+    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
+
+
 @pytest.fixture
 def faulty_s3(s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """The way to the mock server, which `fault` can break. Only curator's retries help: botocore has one attempt."""
     import s3fs
 
-    from curator import remote
-
     proxy = FaultyProxy(s3_endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
     s3fs.S3FileSystem.clear_instance_cache()
     yield proxy
     s3fs.S3FileSystem.clear_instance_cache()

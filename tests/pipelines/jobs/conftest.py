@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from jobs_for_tests import ENCODER, CountsTasks, ShardServer, write_data
 
+import curator.embed.crashers
 import curator.encoders.load
 from curator_pipelines.config import SelectConfig, build
 from curator_pipelines.executors import Executor, InProcessExecutor
@@ -38,10 +39,12 @@ def no_hang() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def encoder_loaded_once() -> Iterator[None]:
-    """Drivers in this process share their encoder; workers load their own."""
+    """Drivers in this process share their encoder, and what they know of images; workers find out by themselves."""
     with pytest.MonkeyPatch.context() as patch:
         once = functools.cache(curator.encoders.load.load_encoder)
         patch.setattr(curator.encoders.load, "load_encoder", once)
+        sound = functools.cache(curator.embed.crashers.sound_images)
+        patch.setattr(curator.embed.crashers, "sound_images", lambda images: sound(tuple(images)))
         yield
 
 

@@ -202,19 +202,22 @@ class TestFailingStore:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         out = f"{s3_bucket}/run"
-        put = S3FileSystem.put_file
+        put = S3FileSystem._put_file
         refused: list[str] = []
 
-        def put_or_fail(self: Any, local: str, remote: str, **named: Any) -> Any:
+        async def put_or_fail(self: Any, local: str, remote: str, *args: Any, **named: Any) -> Any:
             if name in remote and not refused:
                 refused.append(remote)
                 raise OSError("the store is out of order")
-            return put(self, local, remote, **named)
+            return await put(self, local, remote, *args, **named)
 
         with monkeypatch.context() as patch:
-            patch.setattr(S3FileSystem, "put_file", put_or_fail)
+            patch.setattr(S3FileSystem, "_put_file", put_or_fail)
+            # fsspec keeps its filesystems, and each keeps the methods that it was made with.
+            S3FileSystem.clear_instance_cache()
             with pytest.raises((CuratorError, OSError), match="out of order"):
                 run(out=out, **settings)
+        S3FileSystem.clear_instance_cache()
         assert len(refused) == 1
         expected = files_of(str(reference))
         standing = {n: d for n, d in files_of(out).items() if not n.startswith("packing/") and d != expected.get(n)}
