@@ -11,7 +11,7 @@ from curator.errors import InputError
 __all__ = ["FAMILIES", "EncoderSpec", "near_names", "parse_spec"]
 
 FAMILIES = ("lite0", "timm", "torchvision", "open_clip", "checkpoint")
-_OF_THE_TRAINER = ("warmup",)
+_OF_SELECT = ("warmup",)
 _FORMS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH"
 
 
@@ -44,9 +44,10 @@ def parse_spec(spec: str) -> EncoderSpec:
     'timm:resnet50'
     """
     family, colon, model = spec.partition(":")
-    if family in _OF_THE_TRAINER:
+    if family in _OF_SELECT:
         raise InputError(
-            f"--encoder {spec}: `{family}` arrives with the trainer; name another, such as lite0 or timm:resnet50"
+            f"--encoder {spec}: only `curator select` trains one; here name another, such as "
+            "checkpoint:RUN/encoder.pt, lite0 or timm:resnet50"
         )
     if family not in FAMILIES:
         raise InputError(f"--encoder {spec}: unknown encoder{near_names(family, FAMILIES)}; it is {_FORMS}")

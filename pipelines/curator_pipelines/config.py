@@ -21,6 +21,7 @@ __all__ = [
     "ProbeConfig",
     "SelectConfig",
     "TrainConfig",
+    "WarmupConfig",
     "build",
     "parse_budget",
     "parse_stop",
@@ -206,6 +207,7 @@ class SelectConfig(EncodingConfig):
         manifest_only: write no tars.
         shard_size: samples an output shard.
         seed: of k-means, of the random selector and of the order inside output shards.
+        warmup_epochs: how long `--encoder warmup` trains; None for what a person can wait for.
         redo: the stage from which to start anew.
     """
 
@@ -224,7 +226,8 @@ class SelectConfig(EncodingConfig):
     manifest_only: bool = False
     shard_size: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    redo: Literal["embed", "target", "pool", "exclude", "select", "pack"] | None = None
+    warmup_epochs: int | None = Field(default=None, ge=1)
+    redo: Literal["warmup", "embed", "target", "pool", "exclude", "select", "pack"] | None = None
 
     @model_validator(mode="after")
     def _check_ends(self) -> SelectConfig:
@@ -373,6 +376,28 @@ class TrainConfig(Config):
         if self.batch_size % self.nproc:
             raise InputError(f"--batch-size {self.batch_size} cannot be cut equally over --nproc {self.nproc}")
         return self
+
+
+class WarmupConfig(Config):
+    """`curator warmup`.
+
+    Attributes:
+        out: the run directory; the encoder is OUT/encoder.pt.
+        target: the domain's images.
+        weights: a weights file to begin with.
+        warmup_epochs: how long; None for what a person can wait for on this device.
+        seed: of everything random.
+        device: where.
+        max_bad: share of the samples seen that may be bad.
+    """
+
+    out: str
+    target: Urls
+    weights: str | None = None
+    warmup_epochs: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_bad: Share = 0.01
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -21,10 +21,11 @@ from curator.schemas import FORMAT_VERSION
 __all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
 
 # In the order they run; redoing one redoes those behind it.
-STAGES = ("target", "pool", "exclude", "select", "pack")
-# What `--redo` starts anew: embeddings depend on nothing else, what follows depends on them all.
+STAGES = ("warmup", "target", "pool", "exclude", "select", "pack")
+# What `--redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
 REDONE = {
-    "embed": STAGES,
+    "warmup": STAGES,
+    "embed": STAGES[1:],
     "target": ("target", "select", "pack"),
     "pool": ("pool", "select", "pack"),
     "exclude": ("exclude", "select", "pack"),
@@ -32,7 +33,7 @@ REDONE = {
     "pack": ("pack",),
 }
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
-RESERVED = (*OWN_NAMES, "packing", "run.json", "encoder.pt", "quarantine.parquet", "report.html")
+RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet", "report.html")
 VERSIONS_OF = (
     "torch",
     "torchvision",
@@ -168,9 +169,7 @@ class RunDirectory:
     def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
         """Begin, or go on with, a run on these targets: throw away what `redo` names and write run.json."""
         storage.remove_temporaries(self.url)
-        for stage in STAGES:
-            if self.redoes(stage, redo):
-                self._remove(stage)
+        self.throw_away(redo)
         self.record |= {
             "version": FORMAT_VERSION,
             "curator": curator.__version__,
@@ -182,13 +181,19 @@ class RunDirectory:
         self.record.setdefault("stages", {})
         self.save()
 
+    def throw_away(self, redo: str | None) -> None:
+        """Remove what `--redo REDO` starts anew; what run.json says of it goes when that is written next."""
+        for stage in STAGES:
+            if self.redoes(stage, redo):
+                self._remove(stage)
+
     def _remove(self, stage: str) -> None:
         """Remove what a stage left, of all targets, and what run.json says of it."""
         of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
         if stage in of_target:
             urls = [results.path(folder) for results in self.all_results() for folder in of_target[stage]]
         else:
-            urls = [self.path(stage)]
+            urls = [self.path(name) for name in {"warmup": ("warmup", "encoder.pt")}.get(stage, (stage,))]
         for url in urls:
             storage.remove(url)
         for kind in ("stages", "identities"):

@@ -19,6 +19,7 @@ COMMANDS = {
     "select": "Choose from the pool the images nearest to the target, and pack them.",
     "embed": "Embed a pool once, to select from it many times.",
     "plan": "Say what select would do, and how long it would take.",
+    "warmup": "Train the encoder that a selection begins with, on the target alone.",
     "train": "Train a self-supervised model on target and selected shards.",
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
     "pack": "Pack a finished selection again, with other settings.",

@@ -127,7 +127,8 @@ def encoding_options(command: F) -> F:
             option(
                 "--encoder",
                 metavar="SPEC",
-                help="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH].",
+                help="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]; for "
+                "`curator select` also warmup, its default.",
             ),
             option("--weights", metavar="PATH", help="Local weights file, or 'random' for tests."),
             option("--batch-size", metavar="N", help="Images a forward pass. [default: by device]"),

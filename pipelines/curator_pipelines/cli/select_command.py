@@ -46,7 +46,12 @@ __all__ = ["command"]
 @click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
 @option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")
 @option("--seed", metavar="N", help="Of k-means, the random selector and the order in shards. [default: 0]")
-@option("--redo", metavar="STAGE", help="Start anew from embed, target, pool, exclude, select or pack.")
+@option(
+    "--warmup-epochs",
+    metavar="N",
+    help="How long to train the encoder. [default: 150 steps on a CPU, 1,000 on a GPU]",
+)
+@option("--redo", metavar="STAGE", help="Start anew from warmup, embed, target, pool, exclude, select or pack.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and touch nothing.")
 @json_option
 @config_option

@@ -129,12 +129,13 @@ def _encoder_settings(run: RunDirectory, config: SearchConfig) -> dict[str, Any]
     """The encoder that made the pool's embeddings, unless flags name where else to load it from."""
     known = run.record.get("config", {})
     spec = config.encoder or known.get("encoder")
-    trained = run.path("encoder.pt")
-    if spec == "warmup" and storage.exists(trained):
-        spec = f"checkpoint:{trained}"
+    weights = config.weights or (None if config.encoder else known.get("weights"))
+    if spec == "warmup":
+        # The weights of the run are those that the warm-up began with.
+        spec, weights = f"checkpoint:{run.path('encoder.pt')}", None
     return {
         "spec": spec,
-        "weights": config.weights or (None if config.encoder else known.get("weights")),
+        "weights": weights,
         "device": known.get("device", "auto"),
         "precision": run.record["identities"]["pool"].get("precision", "auto"),
         "batch_size": known.get("batch_size"),

@@ -17,6 +17,7 @@ from curator_pipelines.jobs.pack import pack_all
 from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
 from curator_pipelines.jobs.summary import SelectSummary, TargetResult
+from curator_pipelines.jobs.warmup import plan_warmup, with_warmup
 from curator_pipelines.progress import Reporter
 from curator_pipelines.progress_file import recorded
 
@@ -56,7 +57,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     Raises:
         InputError: as `run_select` would.
     """
-    ready = _prepare(config, reporter)
+    ready = _prepare(plan_warmup(config, reporter, calibrated), reporter)
     return make_plan(ready.prepared, config, ready.denied, reporter, calibrated)
 
 
@@ -75,9 +76,13 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
 
 def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> SelectSummary:
     started = time.monotonic()
-    ready = _prepare(config, reporter, owner)
+    # From here on the encoder is a file: whoever trained it, it is an input.
+    encoded, warmed = with_warmup(config, reporter, owner)
+    ready = _prepare(encoded, reporter, owner)
     run, executor = ready.prepared.run, ready.prepared.executor
-    run.start(config.model_dump(), config.redo, list(ready.prepared.targets))
+    run.start(config.model_dump(), encoded.redo, list(ready.prepared.targets))
+    if warmed is not None:
+        run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
     with run.stage("select") as state:

@@ -149,7 +149,6 @@ def test_a_flag_that_must_be_there(curator: Select, no: Callable[..., str], data
         ("tim:resnet50", ("unknown encoder", "near: timm")),
         ("timm:", ("the model is missing",)),
         ("", ("unknown encoder", "lite0, timm:MODEL")),
-        ("warmup", ("arrives with the trainer", "lite0 or timm:resnet50")),
         ("checkpoint:x.pt", ("leave out --weights",)),
     ],
 )
@@ -159,9 +158,9 @@ def test_encoders_that_are_not_there(
     no(select("--encoder", encoder), f"--encoder {encoder}", *words)
 
 
-def test_the_default_encoder_says_to_name_another(curator: Select, no: Callable[..., str], data: Path) -> None:
-    ran = curator("select", "--target", data / "target", "--pool", data / "pool-0.tar", "--out", data / "run")
-    no(ran, "--encoder warmup", "lite0 or timm:resnet50")
+def test_embed_has_no_target_to_train_on(curator: Select, no: Callable[..., str], data: Path) -> None:
+    ran = curator("embed", "--pool", data / "pool-0.tar", "--out", data / "run")
+    no(ran, "--encoder warmup", "checkpoint:RUN/encoder.pt, lite0 or timm:resnet50")
 
 
 @pytest.mark.parametrize("content", [None, b"no tensors"])

@@ -41,8 +41,14 @@ def no_hang() -> Iterator[None]:
 def encoder_loaded_once() -> Iterator[None]:
     """Drivers in this process share their encoder, and what they know of images; workers find out by themselves."""
     with pytest.MonkeyPatch.context() as patch:
-        once = functools.cache(curator.encoders.load.load_encoder)
-        patch.setattr(curator.encoders.load, "load_encoder", once)
+        load = curator.encoders.load.load_encoder
+        once = functools.cache(load)
+        # What stands in a checkpoint may change.
+        patch.setattr(
+            curator.encoders.load,
+            "load_encoder",
+            lambda spec, **named: (load if spec.startswith("checkpoint:") else once)(spec, **named),
+        )
         sound = functools.cache(curator.embed.crashers.sound_images)
         patch.setattr(curator.embed.crashers, "sound_images", lambda images: sound(tuple(images)))
         yield
