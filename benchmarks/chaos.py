@@ -2,17 +2,18 @@
 
     python -m benchmarks.chaos [HITS] [SEED]
 
-Needs the pool of CURATOR_TEST_DATA. After each hit the same command runs again; at the end every file must be
-that of a run that nobody disturbed, finished parts must not have been written again, and all the while a watcher
-reads every file that appears under a final name.
+Needs the pool of CURATOR_TEST_DATA, and moto for the rows with OUT on S3. After each hit the same command runs again;
+at the end every file must be that of a run that nobody disturbed, finished parts must not have been written again, and
+all the while a watcher reads every file that appears under a final name.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,56 +21,107 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 
 DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
-EXECUTORS = {"local": ["--workers", "2"], "ray": ["--workers", "2", "--address", "local"]}
+EXECUTORS = {
+    "local": ["--workers", "2"],
+    "ray": ["--workers", "2", "--address", "local"],
+    "local, OUT on S3": ["--workers", "2"],
+}
 # Stage of a hit -> the stage of run.json, and what must be missing for it to run.
 STAGES = {"embed": ("pool", None), "search": ("select", ("selection", "shards")), "pack": ("pack", ("shards",))}
-KINDS = {"local": ("driver", "worker"), "ray": ("driver", "actor", "raylet")}
+KINDS = {
+    "local": ("driver", "worker"),
+    "ray": ("driver", "actor", "raylet"),
+    "local, OUT on S3": ("driver", "worker"),
+}
 COMMAND = [
     *("--encoder", "timm:test_efficientnet", "--weights", "random", "--precision", "fp32", "--device", "cpu"),
     *("--budget", "20%", "--clusters", "50", "--shard-size", "100"),
 ]
 
 
+@dataclass(frozen=True)
+class Out:
+    """A run directory, on disk or on S3, looked at from outside."""
+
+    files: Any
+    url: str
+
+    @classmethod
+    def at(cls, url: str) -> Out:
+        """Below this URL; listings are never taken from a cache."""
+        if url.startswith("s3://"):
+            return cls(fsspec.filesystem("s3", use_listings_cache=False), url)
+        return cls(fsspec.filesystem("file"), url)
+
+    def listed(self) -> dict[str, Any]:
+        """Name -> what tells one writing of a file from another. What is listed may be gone already."""
+        root = self.files._strip_protocol(self.url) + "/"
+        with suppress(FileNotFoundError):
+            found = self.files.find(self.url, detail=True)
+            return {
+                path.removeprefix(root): [i.get(key) for key in ("ino", "mtime", "ETag", "LastModified")]
+                for path, i in found.items()
+            }
+        return {}
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file."""
+        data: bytes = self.files.cat_file(f"{self.url}/{name}")
+        return data
+
+    def remove(self, name: str) -> None:
+        """Remove a folder, if it is there."""
+        with suppress(FileNotFoundError):
+            self.files.rm(f"{self.url}/{name}", recursive=True)
+
+    def record(self) -> Any:
+        """The content of run.json."""
+        return json.loads(self.read("run.json"))
+
+
 class Watcher(threading.Thread):
     """Reads every file of a run directory that is new under its final name."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Out) -> None:
         super().__init__(daemon=True)
-        self.out, self.seen, self.broken = out, set[tuple[str, int, int]](), list[str]()
+        self.out, self.seen, self.broken = out, set[str](), list[str]()
         self.over = threading.Event()
 
     def run(self) -> None:
         """Look again and again until `over`."""
         while not self.over.wait(0.02):
-            for path in self.out.rglob("*"):
-                with suppress(FileNotFoundError):
-                    state = path.stat()
-                    key = (str(path), state.st_ino, state.st_mtime_ns)
-                    if path.is_file() and ".curator-tmp" not in str(path) and key not in self.seen:
-                        self.seen.add(key)
-                        self._read(path)
+            for name, state in self.out.listed().items():
+                key = f"{name} {state}"
+                if ".curator-tmp" not in name and key not in self.seen:
+                    self.seen.add(key)
+                    self._read(name)
 
-    def _read(self, path: Path) -> None:
+    def _read(self, name: str) -> None:
         try:
-            if path.suffix == ".npy":
-                np.load(path)
-            elif path.suffix == ".json":
-                json.loads(path.read_bytes())
-            elif path.suffix == ".parquet":
-                pq.read_table(path)
-            elif path.suffix == ".tar" and (path.stat().st_size % 512 or any(path.read_bytes()[-1024:])):
+            data = self.out.read(name)
+            if name.endswith(".npy"):
+                np.load(io.BytesIO(data))
+            elif name.endswith(".json"):
+                json.loads(data)
+            elif name.endswith(".parquet"):
+                pq.read_table(io.BytesIO(data))
+            elif name.endswith(".tar") and (len(data) % 512 or any(data[-1024:])):
                 raise ValueError("no end mark")
         except FileNotFoundError:
             return
         except Exception as error:
-            self.broken.append(f"{path}: {error}")
+            self.broken.append(f"{name}: {error}")
 
 
 def processes(group: int) -> dict[str, list[int]]:
@@ -96,8 +148,9 @@ def pool_shards() -> list[str]:
     return sorted(map(str, DATA.glob("pool-*.tar")))[: int(os.environ.get("CHAOS_SHARDS", "100"))]
 
 
-def start(executor: str, out: Path) -> subprocess.Popen[bytes]:
-    flags = ["--target", str(DATA / "target-000000.tar"), "--pool", *pool_shards(), "--out", str(out)]
+def start(executor: str, out: Out) -> subprocess.Popen[bytes]:
+    """The command, in a process group of its own."""
+    flags = ["--target", str(DATA / "target-000000.tar"), "--pool", *pool_shards(), "--out", out.url]
     return subprocess.Popen(
         [sys.executable, "-m", "curator_pipelines", "select", *flags, *COMMAND, *EXECUTORS[executor]],
         stdout=subprocess.DEVNULL,
@@ -114,19 +167,23 @@ def finish(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def stage_of(out: Path) -> str:
-    """The stage that run.json calls running."""
+def running(out: Out) -> tuple[str, Any]:
+    """The stage that run.json calls running, and which writing of run.json says so."""
     with suppress(OSError, ValueError):
-        stages = json.loads((out / "run.json").read_text())["stages"]
-        return next((name for name, stage in stages.items() if stage["state"] == "running"), "")
-    return ""
+        written = out.listed().get("run.json")
+        stages = out.record()["stages"]
+        return next((name for name, stage in stages.items() if stage["state"] == "running"), ""), written
+    return "", None
 
 
-def hit(executor: str, kind: str, stage: str, out: Path, seconds: float, chance: random.Random) -> bool:
+def hit(executor: str, kind: str, stage: str, out: Out, seconds: float, chance: random.Random) -> bool:
     """Run the command and kill one process in the middle of a stage; False if it was over too soon."""
-    started = time.time()
+    _, before = running(out)
     process = start(executor, out)
-    while not (stage_of(out) == stage and (out / "run.json").stat().st_mtime > started):
+    while True:
+        name, written = running(out)
+        if name == stage and written != before:
+            break
         if process.poll() is not None:
             finish(process)
             return False
@@ -134,7 +191,7 @@ def hit(executor: str, kind: str, stage: str, out: Path, seconds: float, chance:
     time.sleep(chance.uniform(0, seconds))
     for _ in range(200):
         victims = processes(process.pid)[kind]
-        if stage_of(out) != stage or process.poll() is not None:
+        if running(out)[0] != stage or process.poll() is not None:
             break
         if victims:
             with suppress(ProcessLookupError):
@@ -146,84 +203,107 @@ def hit(executor: str, kind: str, stage: str, out: Path, seconds: float, chance:
     return False
 
 
-def content(out: Path) -> dict[str, bytes]:
+def content(out: Out) -> dict[str, bytes]:
     """What must be the same bytes: done-marks hold times, so of them the names."""
-    found = {p.relative_to(out).as_posix(): p for p in out.rglob("*") if p.is_file() and p.name != "run.json"}
-    return {name: b"" if "/done/" in name else path.read_bytes() for name, path in found.items()}
+    names = [name for name in out.listed() if name not in ("run.json", "owner.json", "progress.json")]
+    return {name: b"" if "/done/" in name else out.read(name) for name in names}
 
 
-def finished(out: Path) -> dict[str, tuple[int, int]]:
+def finished(out: Out) -> dict[str, Any]:
     """Done-marks with their states: one that is written again has another."""
-    marks = [*out.glob("*/done/*.json"), *(out / "packing").rglob("*")]
     return {
-        str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in marks if p.is_file() and ".curator-tmp" not in p.name
+        name: state
+        for name, state in out.listed().items()
+        if ("/done/" in name or name.startswith("packing/")) and ".curator-tmp" not in name
     }
 
 
+def copy(reference: Out, out: Out) -> None:
+    """A finished run to begin with."""
+    for name in reference.listed():
+        if name not in ("owner.json", "progress.json"):
+            out.files.makedirs(f"{out.url}/{name}".rpartition("/")[0], exist_ok=True)
+            out.files.pipe_file(f"{out.url}/{name}", reference.read(name))
+
+
 def strike(
-    executor: str, stage: str, hits: int, reference: Path, seconds: dict[str, float], seed: int
+    executor: str, stage: str, hits: int, reference: Out, out: Out, seconds: dict[str, float], seed: int
 ) -> dict[str, int]:
     """All hits of one stage; returns what was counted."""
     chance = random.Random(f"{executor} {stage} {seed}")
     name, missing = STAGES[stage]
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        shutil.copytree(reference, out)
-        if missing is None:
-            shutil.rmtree(out / "pool")
-        watcher = Watcher(out)
-        watcher.start()
-        before: dict[str, tuple[int, int]] = {}
-        while counts["hits"] < hits and counts["misses"] < 10 * hits:
-            for gone in missing or ("selection", "shards"):
-                shutil.rmtree(out / gone, ignore_errors=True)
-            if missing is None and len(list((out / "pool" / "done").glob("*"))) >= len(pool_shards()) - 1:
-                shutil.rmtree(out / "pool")
-                before = {}
-            kind = KINDS[executor][counts["hits"] % len(KINDS[executor])]
-            done = hit(executor, kind, name, out, seconds[name], chance)
-            counts["hits" if done else "misses"] += 1
-            counts[kind] += done
-            now = finished(out)
-            counts["redone"] += sum(now.get(mark, state) != state for mark, state in before.items())
-            before = now
-            print(f"  {executor} {stage}: {kind} {'hit' if done else 'missed'}", file=sys.stderr, flush=True)
-        code = finish(start(executor, out))
+    copy(reference, out)
+    if missing is None:
+        out.remove("pool")
+    watcher = Watcher(out)
+    watcher.start()
+    before: dict[str, Any] = {}
+    while counts["hits"] < hits and counts["misses"] < 10 * hits:
+        for gone in missing or ("selection", "shards"):
+            out.remove(gone)
+        if missing is None and sum(n.startswith("pool/done/") for n in out.listed()) >= len(pool_shards()) - 1:
+            out.remove("pool")
+            before = {}
+        kind = KINDS[executor][counts["hits"] % len(KINDS[executor])]
+        done = hit(executor, kind, name, out, seconds[name], chance)
+        counts["hits" if done else "misses"] += 1
+        counts[kind] += done
         now = finished(out)
         counts["redone"] += sum(now.get(mark, state) != state for mark, state in before.items())
-        watcher.over.set()
-        watcher.join()
-        ours, theirs = content(out), content(reference)
-        counts["exit code"] = code
-        counts["differing files"] = sum(ours.get(n) != theirs.get(n) for n in ours.keys() | theirs.keys())
-        counts["temporaries"] = sum(".curator-tmp" in n for n in ours)
-        counts["watched"] = len(watcher.seen)
-        counts["half-written"] = len(watcher.broken)
-        for line in watcher.broken[:3]:
-            print(line, file=sys.stderr)
+        before = now
+        print(f"  {executor} {stage}: {kind} {'hit' if done else 'missed'}", file=sys.stderr, flush=True)
+    counts["exit code"] = finish(start(executor, out))
+    now = finished(out)
+    counts["redone"] += sum(now.get(mark, state) != state for mark, state in before.items())
+    watcher.over.set()
+    watcher.join()
+    ours, theirs = content(out), content(reference)
+    counts["differing files"] = sum(ours.get(n) != theirs.get(n) for n in ours.keys() | theirs.keys())
+    counts["temporaries"] = sum(".curator-tmp" in n for n in ours)
+    counts["watched"] = len(watcher.seen)
+    counts["half-written"] = len(watcher.broken)
+    for line in watcher.broken[:3]:
+        print(line, file=sys.stderr)
     return dict(counts)
 
 
+@contextmanager
+def s3() -> Iterator[None]:
+    """A mock store on loopback, which this process and what it starts reach without arguments."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "127.0.0.1"}
+    fsspec.filesystem("s3").mkdir("chaos")
+    yield
+    server.stop()
+
+
 def main() -> int:
+    """Print a line for each executor and stage; 1 if anything was not as promised."""
     hits, seed = (int(word) for word in [*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]])
     names = ("hits", "differing files", "temporaries", "redone", "watched", "half-written", "exit code")
     print("| executor | stage | " + " | ".join(names) + " | killed |\n" + "|---" * (len(names) + 3) + "|")
     bad = False
-    with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "run"
+    with tempfile.TemporaryDirectory() as folder, s3():
+        reference = Out.at(f"{folder}/reference")
         assert finish(start("local", reference)) == 0
-        stages = json.loads((reference / "run.json").read_text())["stages"]
-        seconds = {name: stage["seconds"] for name, stage in stages.items()}
+        seconds = {name: stage["seconds"] for name, stage in reference.record()["stages"].items()}
         print(f"undisturbed: {seconds}", file=sys.stderr, flush=True)
         for executor in EXECUTORS:
             for stage in STAGES:
-                counts = strike(executor, stage, hits, reference, seconds, seed)
+                out = Out.at(f"s3://chaos/{stage}" if "S3" in executor else f"{folder}/{executor}-{stage}")
+                counts = strike(executor, stage, hits, reference, out, seconds, seed)
                 killed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS[executor] if counts.get(kind))
                 print(
-                    f"| {executor} | {stage} | " + " | ".join(str(counts.get(n, 0)) for n in names) + f" | {killed} |"
+                    f"| {executor} | {stage} | " + " | ".join(str(counts.get(n, 0)) for n in names) + f" | {killed} |",
+                    flush=True,
                 )
-                sys.stdout.flush()
                 bad |= counts["hits"] < hits or any(counts.get(n) for n in names[1:4] + names[5:])
     return int(bad)
 
