@@ -333,6 +333,10 @@ class TrainConfig(Config):
         save_every: steps between checkpoints; None for once an epoch.
         max_bad: share of the samples seen that may be bad.
         tensorboard: also write event files.
+        probe_every: steps between probes of the network; the last step is one too.
+        probe_train: labelled images to classify with.
+        probe_test: labelled images to classify.
+        probe_label: where the labels are, as `--label` of `curator probe`.
         resume: go on from OUT's checkpoint.
     """
 
@@ -363,6 +367,10 @@ class TrainConfig(Config):
     save_every: int | None = Field(default=None, ge=1)
     max_bad: Share = 0.01
     tensorboard: bool = False
+    probe_every: int | None = Field(default=None, ge=1)
+    probe_train: Urls = []
+    probe_test: Urls = []
+    probe_label: str | None = None
     resume: bool = False
 
     @model_validator(mode="after")
@@ -373,6 +381,9 @@ class TrainConfig(Config):
             raise InputError(f"--epochs {self.epochs}: give a number of epochs, or auto")
         if self.steps_per_epoch is not None and self.target_share is None:
             raise InputError("--steps-per-epoch goes with --target-share; else an epoch is one pass over everything")
+        told = [bool(self.probe_every), bool(self.probe_train), bool(self.probe_test), bool(self.probe_label)]
+        if any(told) and not all(told):
+            raise InputError("--probe-every, --probe-train, --probe-test and --probe-label go together")
         if self.batch_size % self.nproc:
             raise InputError(f"--batch-size {self.batch_size} cannot be cut equally over --nproc {self.nproc}")
         return self

@@ -19,7 +19,7 @@ FORMAT, VERSION = "curator.training", 1
 # What may differ between two parts of one run: where and how it computes, not what.
 _FREE = {
     "out", "device", "precision", "loader_workers", "threads", "sync_norms", "compiled", "save_every", "max_bad",
-    "tensorboard", "resume", "weights",
+    "tensorboard", "resume", "weights", "probe_every", "probe_train", "probe_test", "probe_label",
 }  # fmt: skip
 
 

@@ -44,6 +44,10 @@ class TrainSettings:
         save_every: steps between checkpoints; None for once an epoch.
         max_bad: share of bad samples to put up with.
         tensorboard: also write event files.
+        probe_every: steps between probes; None for none.
+        probe_train: URLS of labelled images to classify with.
+        probe_test: URLS of labelled images to classify.
+        probe_label: where their labels are; see `curator_ssl.probe.labels.parse_label`.
         resume: go on from OUT's checkpoint.
     """
 
@@ -71,6 +75,10 @@ class TrainSettings:
     save_every: int | None = None
     max_bad: float = 0.01
     tensorboard: bool = False
+    probe_every: int | None = None
+    probe_train: tuple[str, ...] = ()
+    probe_test: tuple[str, ...] = ()
+    probe_label: str = ""
     resume: bool = False
 
     @property

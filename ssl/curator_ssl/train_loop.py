@@ -30,6 +30,7 @@ from curator_ssl.distributed import Ranks, join
 from curator_ssl.methods import Method, make_method
 from curator_ssl.metrics import Metrics, watch_spread
 from curator_ssl.optim import learning_rate, make_optimiser
+from curator_ssl.probe.while_training import TrainingProbe
 from curator_ssl.settings import TrainSettings
 
 __all__ = ["Interrupted", "Listener", "Trained", "build_method", "has_checkpoint", "make_schedule", "train"]
@@ -154,6 +155,7 @@ def _train(
     epoch_steps = schedule.steps_per_epoch
     save_every = settings.save_every or epoch_steps
     look = watch_spread(listener.warn, epoch_steps)
+    probe = _probe(settings) if ranks.is_first else None
     started = time.monotonic()
 
     def save() -> None:
@@ -180,6 +182,11 @@ def _train(
                 _log(state, schedule, settings, ranks, metrics, started, start, look)
                 if ranks.is_first:
                     listener.on_step(state.step, settings.steps, state.loss)
+            if probe is not None and (ended or state.step % (settings.probe_every or 1) == 0):
+                accuracies = probe.accuracies(backbone, ranks.device)
+                listener.say(_told(accuracies, state.step))
+                if metrics is not None:
+                    metrics.write({"step": state.step - 1} | accuracies)
             if saving:
                 save()
                 if metrics is not None:
@@ -242,6 +249,16 @@ def build_method(settings: TrainSettings) -> tuple[Backbone, Method]:
         torch.manual_seed(sample_seed(settings.seed, -1, 0))
         method = make_method(settings.method, backbone.model, dim)
     return backbone, method.train()
+
+
+def _probe(settings: TrainSettings) -> TrainingProbe | None:
+    if settings.probe_every is None:
+        return None
+    return TrainingProbe(settings.probe_train, settings.probe_test, settings.probe_label)
+
+
+def _told(accuracies: dict[str, float], step: int) -> str:
+    return f"probe at step {step:,}: " + ", ".join(f"{name} {share:.3f}" for name, share in accuracies.items())
 
 
 def _wrap(method: Method, settings: TrainSettings, ranks: Ranks) -> torch.nn.Module:

@@ -59,6 +59,10 @@ __all__ = ["command"]
 @option("--save-every", metavar="N", help="Steps between checkpoints. [default: once an epoch]")
 @option("--max-bad", metavar="P%", help="Bad samples to put up with before exit 3. [default: 1%]")
 @click.option("--tensorboard", is_flag=True, default=None, help="Also write event files to OUT/tensorboard.")
+@option("--probe-every", metavar="N", help="Steps between nearest-neighbour probes of the network, for metrics.jsonl.")
+@option("--probe-train", multiple=True, metavar="URLS", help="Labelled images to classify with.")
+@option("--probe-test", multiple=True, metavar="URLS", help="Labelled images to classify.")
+@option("--probe-label", metavar="RULE", help="cls, json:FIELD, csv:FILE or folder; see curator probe.")
 @click.option("--resume", is_flag=True, default=None, help="Go on from OUT's checkpoint.")
 @json_option
 @config_option

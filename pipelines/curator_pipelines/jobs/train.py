@@ -137,6 +137,10 @@ def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
         save_every=config.save_every,
         max_bad=config.max_bad,
         tensorboard=config.tensorboard,
+        probe_every=config.probe_every,
+        probe_train=tuple(config.probe_train),
+        probe_test=tuple(config.probe_test),
+        probe_label=config.probe_label or "",
         resume=config.resume,
     )
 

@@ -72,3 +72,50 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     assert probe(photos, *more) == code
     assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_training_is_probed_as_its_encoder_is(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = [
+        "--arch",
+        "test_resnet",
+        "--image-size",
+        "32",
+        "--batch-size",
+        "8",
+        "--steps",
+        "3",
+        "--loader-workers",
+        "0",
+    ]
+    sets = ["--probe-train", str(photos / "train"), "--probe-test", str(photos / "test"), "--probe-label", "folder"]
+    flags = [
+        "train",
+        "--target",
+        str(photos / "train"),
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--loader-workers",
+        "0",
+        *small,
+    ]
+
+    assert run([*flags, *sets, "--probe-every", "2"]) == 0
+
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "knn 1" in line] == [1, 2]
+    assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2]
+    told = capsys.readouterr().err
+    assert "probe at step 2: knn 1 " in told
+    words = ["--encoder", f"checkpoint:{tmp_path}/encoder.pt", "--precision", "fp32", "--device", "cpu"]
+    sides = ["--train", str(photos / "train"), "--test", str(photos / "test"), "--label", "folder"]
+    assert run(["probe", *words, *sides, "--max-bad", "10%", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["probes"]
+    assert lines[-1]["knn 1"] == pytest.approx(found["knn 1"]["accuracy"])
+    assert lines[-1]["knn 20"] == pytest.approx(found["knn 20"]["accuracy"])
+
+
+def test_a_probe_of_training_needs_all_its_flags(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--target", str(photos / "train"), "--out", "x", "--probe-every", "2"]) == 2
+    assert "go together" in capsys.readouterr().err

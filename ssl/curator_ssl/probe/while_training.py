@@ -1,0 +1,62 @@
+"""A nearest-neighbour probe of a network that is still training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from curator.encoders.checkpoint import build_backbone
+from curator.encoders.encoder import MIN_BATCH_SIZE, Backbone, Encoder
+from curator.errors import InputError
+from curator.sources import find_sources
+from curator_ssl.probe.features import Labelled, embed_labelled
+from curator_ssl.probe.knn import knn_accuracy
+from curator_ssl.probe.labels import parse_label, read_labels
+
+__all__ = ["TrainingProbe"]
+
+KS = (1, 20)
+
+
+class TrainingProbe:
+    """Weighted kNN accuracy on frozen features, as `curator probe` gives it for the same tensors.
+
+    Labels are read once, when it is made; images each time, since a set of them may not fit in memory.
+
+    Args:
+        train: URLs of labelled images to classify with.
+        test: URLs of labelled images to classify.
+        label: where the labels are; see `parse_label`.
+
+    Raises:
+        InputError: nothing there, or no sample has a label.
+    """
+
+    def __init__(self, train: Sequence[str], test: Sequence[str], label: str) -> None:
+        rule = parse_label(label)
+        self._sides = []
+        for urls, flag in ((train, "--probe-train"), (test, "--probe-test")):
+            sources = find_sources(urls, flag, folders=True)
+            if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
+                raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
+            labels = read_labels(sources, rule)
+            if not labels:
+                raise InputError(f"{flag}: no sample has a label by --probe-label {label}")
+            self._sides.append((sources, labels))
+
+    def accuracies(self, backbone: Backbone, device: torch.device) -> dict[str, float]:
+        """`knn 1` and `knn 20` of the network as it stands; it is copied, and trains on undisturbed."""
+        copy = build_backbone(backbone.architecture, backbone.preprocess.crop[0], 0)
+        copy.model.load_state_dict(backbone.model.state_dict())
+        encoder = Encoder("training", copy, device=device, precision="fp32", batch_size=MIN_BATCH_SIZE)
+        threads = torch.get_num_threads()
+        train, test = (embed_labelled(sources, encoder, labels, threads=threads) for sources, labels in self._sides)
+        names = {label: number for number, label in enumerate(sorted({*train.labels, *test.labels}))}
+        found = knn_accuracy(train.features, _numbers(train, names), test.features, _numbers(test, names), KS)
+        return {f"knn {k}": share for k, share in found.items()}
+
+
+def _numbers(side: Labelled, names: dict[str, int]) -> np.ndarray:
+    return np.array([names[label] for label in side.labels], np.int64)
