@@ -75,31 +75,10 @@ def test_what_is_wrong_is_one_line(
 
 
 def test_training_is_probed_as_its_encoder_is(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = [
-        "--arch",
-        "test_resnet",
-        "--image-size",
-        "32",
-        "--batch-size",
-        "8",
-        "--steps",
-        "3",
-        "--loader-workers",
-        "0",
-    ]
     sets = ["--probe-train", str(photos / "train"), "--probe-test", str(photos / "test"), "--probe-label", "folder"]
-    flags = [
-        "train",
-        "--target",
-        str(photos / "train"),
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-        "--loader-workers",
-        "0",
-        *small,
-    ]
+    small = ["--arch", "test_resnet", "--image-size", "32", "--batch-size", "8", "--steps", "3"]
+    where = ["--out", str(tmp_path), "--device", "cpu", "--loader-workers", "0"]
+    flags = ["train", "--target", str(photos / "train"), *where, *small]
 
     assert run([*flags, *sets, "--probe-every", "2"]) == 0
 
