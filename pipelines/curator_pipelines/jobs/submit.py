@@ -17,6 +17,7 @@ __all__ = ["submit"]
 INTERRUPTED = 130
 RECONNECT_SECONDS = 1.0
 RECONNECT_TIMES = 60
+AGENT_SECONDS = 60.0
 TOKEN_ADVICE = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's token (on the cluster: "
     "ray get-auth-token)"
@@ -90,13 +91,14 @@ def _client(address: str | None) -> Any:
 
 
 def _submit_job(client: Any, entrypoint: str, runtime_env: dict[str, str] | None) -> str:
-    for _ in range(RECONNECT_TIMES):
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
         try:
             return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
         except (RuntimeError, ValueError, OSError) as error:
             problem = error
-            # A head that has just started.
-            if "No available agent" not in str(error):
+            # A head that has just started; each attempt is a wait of its own there.
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
                 break
         time.sleep(RECONNECT_SECONDS)
     raise InputError(f"submit: {client.get_address()} refused the job: {_one_line(problem)}") from problem

@@ -6,22 +6,50 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_for_tests import ROOT, assert_same_bytes, driver, flags, until
+from faulty_proxy import FaultyProxy
+from jobs_for_tests import ROOT, assert_same_bytes, copy_tree, driver, flags, until
 
 pytestmark = pytest.mark.slow
 
 TOKEN = "0123456789abcdef" * 4
 
 
+class Head:
+    """A head with one other node, which wants `TOKEN`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.url = self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def tell(self, word: str) -> None:
+        """`add` or `remove` a node; returns when that is done."""
+        assert self.process.stdin is not None
+        print(word, file=self.process.stdin, flush=True)
+        assert self._line() == "done"
+
+
 @pytest.fixture(scope="module")
-def head(s3_environment: dict[str, str]) -> Iterator[str]:
-    """URL of the dashboard of a head that wants `TOKEN`."""
+def line(s3_endpoint: str) -> Iterator[FaultyProxy]:
+    """The cluster's way to S3."""
+    proxy = FaultyProxy(s3_endpoint)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_environment: dict[str, str], line: FaultyProxy) -> Iterator[Head]:
     folder = tempfile.mkdtemp(prefix="ray-")
     paths = os.pathsep.join(str(ROOT / name) for name in ("", "pipelines", "ssl"))
     python = str(Path(sys.executable).parent)
@@ -30,18 +58,24 @@ def head(s3_environment: dict[str, str]) -> Iterator[str]:
         env=os.environ
         | s3_environment
         | {"PYTHONPATH": paths, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-        | {"PATH": python + os.pathsep + os.environ["PATH"]},
+        | {"PATH": python + os.pathsep + os.environ["PATH"], "AWS_ENDPOINT_URL": line.url},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    yield process.stdout.readline().strip()
+    yield Head(process)
     process.stdin.close()
     process.stdout.close()
     process.wait()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def head(cluster: Head) -> str:
+    """URL of its dashboard."""
+    return cluster.url
 
 
 def submit(head: str, *words: str, token: str = TOKEN, options: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -50,11 +84,40 @@ def submit(head: str, *words: str, token: str = TOKEN, options: tuple[str, ...] 
         return started.wait(200)  # the job's own workers have to start too
 
 
-def test_the_whole_job(head: str, settings: dict[str, Any], reference: Path, s3_bucket: str) -> None:
-    code, error = submit(head, "select", *flags(out=f"{s3_bucket}/run", **settings))
+def test_the_whole_job_from_s3_to_s3_while_its_node_is_lost(
+    cluster: Head, line: FaultyProxy, settings: dict[str, Any], data: Path, s3_bucket: str, run: Callable[..., Any]
+) -> None:
+    copy_tree(str(data), f"{s3_bucket}/data")
+    pool = [f"{s3_bucket}/data/pool-{number}.tar" for number in range(4)]
+    moved = settings | {"target": [f"{s3_bucket}/data/target"], "pool": pool, "deny": f"{s3_bucket}/data/deny.txt"}
+    run(out=f"{s3_bucket}/alone", **moved)
+    held, released = threading.Event(), threading.Event()
+
+    def hold_first_part(method: str, path: str) -> None:
+        if method == "PUT" and "/pool/img_emb/" in path and not held.is_set():
+            held.set()
+            released.wait()
+
+    def lose_the_node() -> None:
+        held.wait()
+        cluster.tell("add")
+        cluster.tell("remove")
+        released.set()
+
+    line.before_answer = hold_first_part
+    thread = threading.Thread(target=lose_the_node)
+    thread.start()
+    try:
+        code, error = submit(cluster.url, "select", *flags(out=f"{s3_bucket}/run", **moved))
+    finally:
+        held.set()
+        thread.join()
 
     assert code == 0, error
-    assert_same_bytes(f"{s3_bucket}/run", str(reference))
+    assert_same_bytes(f"{s3_bucket}/run", f"{s3_bucket}/alone")
+    # What the lost node was about to write was written again.
+    written = Counter(path for method, path, _ in line.requests if method == "PUT" and "/pool/img_emb/" in path)
+    assert max(written.values()) == 2
 
 
 def test_bad_input(head: str, settings: dict[str, Any], tmp_path: Path) -> None:
