@@ -16,6 +16,7 @@ from curator.errors import InputError
 __all__ = [
     "Budget",
     "EmbedConfig",
+    "IndexConfig",
     "PackConfig",
     "ProbeConfig",
     "SelectConfig",
@@ -174,6 +175,22 @@ class EmbedConfig(EncodingConfig):
     redo: Literal["pool"] | None = None
 
 
+class IndexConfig(ExecutorConfig):
+    """`curator index`.
+
+    Attributes:
+        out: run directory with an embedded pool.
+        add: take newer parts into a finished index.
+        factory: faiss' name of the index, `IVFn,Flat`; None for lists by the size of the pool.
+        seed: of the training sample and of k-means.
+    """
+
+    out: str
+    add: bool = False
+    factory: str | None = None
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
 class PackConfig(ExecutorConfig):
     """`curator pack`."""
 
@@ -196,6 +213,8 @@ class SelectConfig(EncodingConfig):
             None: 0.95 where there is no budget either, else off.
         reference_round: the round that the stop rule compares with.
         selector: `simcore`, `knn` or `random`.
+        search: `exact` reads every vector, `ivf` what an index thinks worth it.
+        recall: share of the rows that matter which `ivf` aims to read.
         deny: file of samples never to choose.
         manifest_only: write no tars.
         shard_size: samples an output shard.
@@ -211,6 +230,8 @@ class SelectConfig(EncodingConfig):
     stop: Text | None = None
     reference_round: int = Field(default=1, ge=1)
     selector: Literal["simcore", "knn", "random"] = "simcore"
+    search: Literal["exact", "ivf"] = "exact"
+    recall: float = Field(default=0.99, gt=0, le=1)
     deny: str | None = None
     manifest_only: bool = False
     shard_size: int = Field(default=1000, ge=1)
@@ -223,6 +244,10 @@ class SelectConfig(EncodingConfig):
         if self.selector != "simcore":
             if budget is None:
                 raise InputError(f"--selector {self.selector} needs --budget: only simcore stops by itself")
+            if self.search != "exact":
+                raise InputError(
+                    f"--search {self.search} is for simcore; --selector {self.selector} reads every vector"
+                )
             if self.stop is not None and stop is not None:
                 raise InputError(f"--stop is simcore's rule; with --selector {self.selector} give --budget")
         elif budget is None and stop is None:

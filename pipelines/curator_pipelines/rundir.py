@@ -121,7 +121,9 @@ class RunDirectory:
         self.save()
 
     def _remove(self, stage: str) -> None:
-        folders = {"select": ("selection",), "pack": ("shards", "packing")}.get(stage, (stage,))
+        folders = {"pool": ("pool", "index"), "select": ("selection",), "pack": ("shards", "packing")}.get(
+            stage, (stage,)
+        )
         for folder in folders:
             storage.remove(self.path(folder))
         self.record.get("stages", {}).pop(stage, None)

@@ -20,6 +20,7 @@ COMMANDS = {
     "embed": "Embed a pool once, to select from it many times.",
     "train": "Train a self-supervised model on target and selected shards.",
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
+    "index": "Index an embedded pool, to select without reading every vector.",
     "pack": "Pack a finished selection again, with other settings.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards: counts, formats, sizes, bad samples.",

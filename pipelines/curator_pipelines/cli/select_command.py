@@ -34,6 +34,8 @@ __all__ = ["command"]
 )
 @option("--reference-round", metavar="N", help="The round whose mean --stop compares with. [default: 1]")
 @option("--selector", metavar="simcore|knn|random", help="[default: simcore]")
+@option("--search", metavar="exact|ivf", help="ivf reads what an index of the pool finds worth it. [default: exact]")
+@option("--recall", metavar="SHARE", help="What --search ivf aims at; 1: exact all the same. [default: 0.99]")
 @option("--deny", metavar="FILE", help="Samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.")
 @click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
 @option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")

@@ -30,6 +30,7 @@ from curator.selection import (
 )
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.choose_ivf import choose_ivf, index_identity
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import RunDirectory
 from curator_pipelines.stages.search import SearchStage
@@ -68,7 +69,8 @@ def choose(
     Raises:
         InputError: the target or the pool has no embedded sample.
     """
-    identity = _identity(run, config, denied)
+    index = index_identity(run, config, executor, reporter) if config.search == "ivf" and run.pool.count() else None
+    identity = _identity(run, config, denied, index)
     if (known := load_choice(run)) is not None and known.record["identity"] == identity:
         reporter.say("select: nothing changed since the last selection")
         for warning in known.record["warnings"]:
@@ -120,6 +122,8 @@ def _select(
         targets = vectors.astype(np.float32)
         return select_knn(run.pool, targets, budget=budget, judge=judge, progress=progress), targets
     centroids = find_centroids(vectors, config.clusters, config.seed)
+    if config.search == "ivf":
+        return choose_ivf(run, config, centroids, budget, stop, lambda: judge, progress), centroids
     selection = select_simcore(
         run.pool,
         centroids,
@@ -163,8 +167,8 @@ def _all_vectors(store: PartStore) -> np.ndarray:
     return vectors
 
 
-def _identity(run: RunDirectory, config: SelectConfig, denied: DenyList | None) -> str:
-    """A hash of all that a selection is a function of."""
+def _identity(run: RunDirectory, config: SelectConfig, denied: DenyList | None, index: Any) -> str:
+    """A hash of all that a selection is a function of; `index` is None for the exact search."""
     wanted: dict[str, Any] = {
         name: getattr(config, name) for name in ("selector", "clusters", "reference_round", "seed")
     }
@@ -175,6 +179,8 @@ def _identity(run: RunDirectory, config: SelectConfig, denied: DenyList | None) 
         "pool": sorted(run.pool.finished().items()),
         "version": schemas.FORMAT_VERSION,
     }
+    if index is not None:
+        wanted["index"] = index
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -255,9 +261,10 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "first_mean": float(means[0]) if len(means) else None,
         "last_mean": float(means[-1]) if len(means) else None,
         "objective": _finite(selection.objective),
-        # The exact search misses nothing; the index says here what it estimates.
-        "recall": 1.0,
-        "search": "exact",
+        # The exact search misses nothing; the index says here what it measured.
+        "recall": 1.0 if selection.recall is None else selection.recall["estimate"],
+        "search": "exact" if selection.recall is None else "ivf",
+        "index": selection.recall,
         "passes": selection.passes,
         "warnings": selection.warnings,
     }

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.ledger import Account
+from curator_pipelines.jobs.choose_ivf import recall_line
 from curator_pipelines.jobs.pack import Packed
 from curator_pipelines.progress import duration
 
@@ -80,6 +81,7 @@ class SelectSummary:
         lines = [
             f"chosen      {self._chosen()}",
             *self._means(),
+            *self._search(),
             *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
             f"time        {duration(self.seconds)}: {self._times()}",
             f"shards      {self.packed.to_text()}",
@@ -108,6 +110,10 @@ class SelectSummary:
         if stopped := chosen["stopped_at"]:
             line += f"; round {stopped['round']} with {stopped['mean']:.4f} was refused"
         return [line]
+
+    def _search(self) -> list[str]:
+        detail = self.selection.get("index")
+        return [f"search      ivf: {recall_line(detail)}"] if detail else []
 
     def _times(self) -> str:
         return ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.stages.items())
