@@ -103,7 +103,7 @@ def clopper_pearson(hits: int, trials: int, level: float = LEVEL) -> tuple[float
     >>> clopper_pearson(0, 0)
     (0.0, 1.0)
     """
-    from scipy.special import betaincinv  # type: ignore[import-untyped]
+    from scipy.special import betaincinv
 
     tail = (1 - level) / 2
     low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
