@@ -13,6 +13,7 @@ from curator.urls import absolute
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.choose import choose
 from curator_pipelines.jobs.embed import Embedded
+from curator_pipelines.jobs.index import build_index
 from curator_pipelines.jobs.pack import pack_all
 from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
@@ -85,6 +86,8 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
+    if config.search == "ivf" and run.pool.count():
+        build_index(run, None, config.seed, executor, reporter)
     with run.stage("select") as state:
         choices = choose(ready.prepared.results, config, ready.denied, executor, reporter)
         for name, choice in choices.items():
