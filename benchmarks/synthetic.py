@@ -2,8 +2,8 @@
 
 A real pool has no one scale: clusters are of very different sizes and widths, and each falls into smaller ones.
 So the mixture is a tree. A node splits in two of uneven shares; each half moves away from the other, and what is left
-of the node's variance is spread below. The figures below make 10,000 synthetic rows resemble the embeddings of 10,069 real
-images (EfficientNet-Lite0, by PCA brought to as many dimensions): `python -m benchmarks.synthetic` compares them.
+of the node's variance is spread below. The figures here make 10,000 synthetic rows resemble the embeddings of 10,069
+real images (EfficientNet-Lite0, by PCA brought to as many dimensions); `python -m benchmarks.synthetic` compares them.
 """
 
 from __future__ import annotations

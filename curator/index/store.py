@@ -95,6 +95,10 @@ class IndexStore:
             found[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
         return found
 
+    def parts(self) -> dict[int, str]:
+        """Part number -> identity of every part in a finished shard."""
+        return {part: identity for shard in self.finished().values() for part, identity in shard.items()}
+
     def mark(self, plan: ShardPlan, rows: int) -> None:
         """Write a shard's done-mark: its other files must stand already."""
         url = storage.join(self.url, "done", f"{plan.shard:08d}-{plan.identity}.json")
@@ -107,7 +111,7 @@ class IndexStore:
             InputError: a shard holds a part that has changed since, or is gone.
         """
         parts = pool.finished()
-        held = {part: identity for shard in self.finished().values() for part, identity in shard.items()}
+        held = self.parts()
         for part, identity in held.items():
             if parts.get(part) != identity:
                 raise InputError(

@@ -56,7 +56,7 @@ class Results:
         url: OUT or OUT/NAME.
         pool: what is selected from, shared by all targets.
         exclude: the evaluation images, shared by all targets; maybe no parts.
-        index: URL of the pool's index, whether it is there or not.
+        index: URL of the pool's index, whether it is there or not; it may be another run's.
     """
 
     name: str

@@ -181,7 +181,7 @@ def _by_index(
 ) -> tuple[Selection, np.ndarray]:
     centroids = find_centroids(_all_vectors(results.target), config.clusters, config.seed)
     question = Question(centroids, limits.budget, limits.stop, config.reference_round)
-    return choose_ivf(results.index, question, config.recall, lambda: new_judge(results), progress), centroids
+    return choose_ivf(results, question, config.recall, lambda: new_judge(results), progress), centroids
 
 
 def _judge_maker(some: Results, config: SelectConfig, denied: np.ndarray) -> Callable[[Results], Judge | None]:

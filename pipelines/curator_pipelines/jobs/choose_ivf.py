@@ -8,6 +8,8 @@ from typing import Any
 
 from curator.index import IndexStore, select_ivf
 from curator.selection import Judge, Progress, Question, Selection
+from curator.urls import public_name
+from curator_pipelines.rundir import Results
 
 __all__ = ["choose_ivf", "index_identity", "recall_line"]
 
@@ -19,10 +21,10 @@ def index_identity(url: str) -> Any:
 
 
 def choose_ivf(
-    url: str, question: Question, recall: float, new_judge: Callable[[], Judge | None], progress: Progress
+    results: Results, question: Question, recall: float, new_judge: Callable[[], Judge | None], progress: Progress
 ) -> Selection:
-    """`select_ivf` over an index; says in a warning where the recall asked for is not what was measured."""
-    index = IndexStore(url)
+    """`select_ivf` over a pool's index; says in a warning where the recall asked for is not what was measured."""
+    index = IndexStore(results.index)
     selection, measured = select_ivf(
         index.quantiser(),
         index.shards(),
@@ -40,7 +42,10 @@ def choose_ivf(
             f"the index search reached a recall of {measured.estimate:.3f} (95% interval {measured.low:.3f} to "
             f"{measured.high:.3f}), not {recall:g}: give a higher --recall, or --search exact"
         )
-    return replace(selection, recall=measured.to_json(), warnings=warnings)
+    # OUT's own by its name in OUT, so that runs in two places leave the same bytes.
+    url = public_name(results.index.removeprefix(results.pool.url.removesuffix("pool")))
+    used = {"url": url, **(index.settings() or {})}
+    return replace(selection, recall=measured.to_json() | {"used": used}, warnings=warnings)
 
 
 def recall_line(detail: dict[str, Any]) -> str:

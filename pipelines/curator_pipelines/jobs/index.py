@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from curator.errors import CuratorError, InputError
 from curator.index import IndexStore, parse_factory, train
 from curator.owner import owned
 from curator.parts import PartStore
+from curator.sources import Source
 from curator.urls import absolute
 from curator_pipelines.config import IndexConfig
 from curator_pipelines.executors import Executor
@@ -21,7 +23,7 @@ from curator_pipelines.progress_file import recorded
 from curator_pipelines.rundir import RunDirectory
 from curator_pipelines.stages.index import IndexStage
 
-__all__ = ["IndexSummary", "build_index", "run_index"]
+__all__ = ["IndexSummary", "build_index", "pool_index", "run_index"]
 
 SAMPLE_ROWS = 50_000
 LEAST_RATE, MOST_RATE = 0.01, 0.05
@@ -91,6 +93,21 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
         time.monotonic() - started,
         reporter.warnings,
     )
+
+
+def pool_index(run: RunDirectory, sources: Sequence[Source]) -> str:
+    """URL of the index of a run's pool: OUT/index, unless that is still to be made and another run has it already.
+
+    Another run has it if its whole pool is this run's: the same parts under the same numbers, all of them in its index.
+    """
+    own = run.path("index")
+    pools = {source.url.rpartition("/img_emb/")[0] for source in sources}
+    # Only parts are copied as they are; other embeddings are brought to unit length anew.
+    if any(source.kind != "part" for source in sources) or len(pools) != 1 or IndexStore(own).settings():
+        return own
+    index = IndexStore(storage.join(pools.pop().rpartition("/")[0], "index"))
+    parts = run.pool.finished()
+    return index.url if parts and index.settings() and index.parts() == parts else own
 
 
 def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Executor, reporter: Reporter) -> int:

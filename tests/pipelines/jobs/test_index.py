@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from jobs_for_tests import inodes
 
 from curator.errors import InputError
 from curator.index import IndexStore, store
@@ -90,3 +91,37 @@ def test_another_pool_takes_the_index_along(out, run, settings):
     index(out)
     run(out=str(out), **settings | {"redo": "pool"})
     assert not (out / "index").exists()
+
+
+def test_a_run_over_all_of_an_indexed_pool_uses_its_index(out, run, settings, tmp_path):
+    index(out)
+    asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 1.0}
+
+    told = run(out=str(tmp_path / "second"), **asked)
+
+    assert not (tmp_path / "second" / "index").exists()
+    used = told.selection["index"]["used"]
+    assert (used["url"], used["factory"]) == (str(out / "index"), "IVF8,Flat")
+    first, second = (folder / "selection/selected.parquet" for folder in (out, tmp_path / "second"))
+    assert first.read_bytes() == second.read_bytes()
+    before = inodes(tmp_path / "second" / "selection")
+    run(out=str(tmp_path / "second"), **asked)
+    assert inodes(tmp_path / "second" / "selection") == before
+
+
+@pytest.mark.parametrize("change", ["another part beside it", "fewer parts in the index", "parts in another order"])
+def test_a_pool_that_is_not_the_indexed_one_gets_its_own_index(out, run, settings, own_data, tmp_path, change):
+    index(out)
+    pool = [str(out / "pool")]
+    if change == "another part beside it":
+        (own_data / "pool-9.tar").write_bytes((own_data / "pool-2.tar").read_bytes())
+        pool.append(str(own_data / "pool-9.tar"))
+    elif change == "fewer parts in the index":
+        next((out / "index" / "done").iterdir()).unlink()
+    else:
+        pool.insert(0, settings["pool"][2])
+
+    told = run(out=str(tmp_path / "second"), **settings | {"pool": pool, "search": "ivf"})
+
+    assert told.selection["index"]["used"]["url"] == "index"
+    assert (tmp_path / "second" / "index" / "index.json").exists()
