@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.pool import Floats
+from curator.selection.rounds import run_rounds
 from curator.selection.scores import propose, row_norms
+from curator.selection.search import scan_part
 
 __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 
@@ -68,19 +71,31 @@ class Sample:
         wide = np.asarray(rows, np.float32)
         self.scores = propose(wide, row_norms(wide), centroids)
         self.lists = lists
+        self._rows, self._centroids = rows, centroids
         self._first = np.random.default_rng(SPLIT_SEED).random(len(lists)) < 0.5
 
     def __len__(self) -> int:
         return len(self.lists)
 
-    def cuts_at(self, rank: int) -> NDArray[np.float32]:
-        """The score of each centroid's best-but-`rank` row of the sample, from 1; float32 (K,)."""
-        if not len(self):
-            return np.full(len(self.scores), -np.inf, np.float32)
-        rank = min(max(rank, 1), len(self))
-        place = self.scores.shape[1] - rank
-        cuts: NDArray[np.float32] = np.partition(self.scores, place, axis=1)[:, place]
-        return cuts
+    def first_cuts(self, share: float) -> NDArray[np.float32]:
+        """Where the cuts of a selection of this share of the pool would about be, by one of the calibrating half.
+
+        A centroid's cut cannot be told from its own scores: how deep its queue is emptied depends on how many
+        other centroids want the same rows. At least one round is made. float32 (K,); -inf if all is chosen.
+        """
+        rows = self._rows[self._first]
+        clusters = len(self._centroids)
+        selection = run_rounds(
+            lambda cursors, depth: scan_part(0, rows, self._centroids, depth, cursors),
+            clusters,
+            budget=max(1, math.ceil(share * len(rows))),
+            stop=None,
+        )
+        return np.full(clusters, -np.inf, np.float32) if selection.cuts is None else selection.cuts
+
+    def least(self) -> NDArray[np.float32]:
+        """Each centroid's least score in the sample; float32 (K,)."""
+        return np.asarray(self.scores.min(axis=1, initial=np.inf))
 
     def to_calibrate(self, cuts: NDArray[np.float32]) -> NDArray[np.int32]:
         """The lists of the calibrating half's rows that reach a cut, one entry a row."""

@@ -24,9 +24,11 @@ from curator.selection.selection import Selection, StopReason
 
 __all__ = ["IndexSearch", "select_ivf"]
 
-FIRST_GUESS = 2
-"""A centroid's final cut is looked for at this many times its share of the budget, to start with."""
-LEAST_RANK = 20
+
+FIRST_RECALL = 0.97
+"""The first lists are read by cuts of a sample. They are rough: the last percents are not bought by them."""
+STEP = 1.5
+"""How many times the rows read so far may be read before a selection is made anew."""
 
 
 class IndexSearch:
@@ -85,23 +87,36 @@ class IndexSearch:
         return np.asarray(np.any(self._bounds >= cuts[:, None], axis=0))
 
     def needed(self, cuts: NDArray[np.float32], recall: float) -> NDArray[np.bool_]:
-        """The lists to read for a recall at these cuts, by the calibrating half of the sample; bool (lists,)."""
-        possible = self.possible(cuts)
+        """The unread lists to read for a recall at these cuts, by the calibrating half of the sample; bool (lists,)."""
+        useful = self.possible(cuts) & ~self.read
         rows = self.sample.to_calibrate(cuts)
         if recall >= 1 or not len(rows):
-            return possible
-        order = self._order(cuts, possible)
+            return useful
+        # Lists read at other cuts count too: they come first.
+        order = self._order(cuts, useful)
+        order = np.concatenate([order[self.read[order]], order[~self.read[order]]])
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         last = np.sort(rank[rows])[math.ceil(recall * len(rows)) - 1]
+        if self.read.any():
+            last = min(last, self._step(order))
         needed = np.zeros(len(order), bool)
         needed[order[: last + 1]] = True
-        return needed & possible
+        return needed & useful
+
+    def _step(self, order: NDArray[np.int64]) -> int:
+        """The place in an order, read lists first, up to which to read before the cuts are looked at again.
+
+        A centroid whose nearest lists are not read has far too low a cut, and by that cut all lists matter.
+        """
+        held = np.cumsum(self.lists.sizes[order])
+        read = int(self.read.sum())
+        return max(read, int(np.searchsorted(held, STEP * held[read - 1])))
 
     def double(self) -> NDArray[np.bool_]:
         """As many lists again as were read, the most promising ones; bool (lists,)."""
         unread = ~self.read & (self.lists.sizes > 0)
-        order = self._order(self.sample.cuts_at(len(self.sample)), unread)
+        order = self._order(self.sample.least(), unread)
         more = np.zeros(len(self.read), bool)
         more[order[: max(1, int(self.read.sum()))]] = True
         return more & unread
@@ -153,8 +168,9 @@ def select_ivf(
     """The coreset of an indexed pool, and how much of what it needed was read.
 
     Lists are read in order of promise until the calibrating sample says that the wanted share of the rows at
-    or above each centroid's cut is among them. The cuts are those of the selection itself: it is made anew
-    whenever more lists are read, so no row that turns up late is placed late.
+    or above each centroid's cut is among them. The first are read by the cuts of a selection from that sample,
+    the others, step by step, by those of the selection itself: it is made anew whenever more lists are read, so
+    no row that turns up late is placed late.
 
     Args:
         quantiser: of the index.
@@ -181,9 +197,9 @@ def select_ivf(
     clusters = len(centroids)
     depth = min(depth or first_depth(clusters, budget), depth_limit(clusters))
     search = IndexSearch(quantiser, shards, centroids, depth, progress)
-    rate = len(search.sample) / max(search.lists.rows, 1)
-    share = max(LEAST_RANK, FIRST_GUESS * -(-(budget or 0) // clusters))
-    search.add(search.needed(search.sample.cuts_at(math.ceil(rate * share)), recall))
+    # How much a stop rule takes is not known before: the first round must do.
+    share = (budget or 0) / max(search.lists.rows, 1) if stop is None else 0.0
+    search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))
     deepened = 0
     while True:
         selection = run_rounds(
@@ -196,7 +212,7 @@ def select_ivf(
             depth=depth,
             progress=progress,
         )
-        more = search.double() if selection.cuts is None else search.needed(selection.cuts, recall) & ~search.read
+        more = search.double() if selection.cuts is None else search.needed(selection.cuts, recall)
         if not more.any():
             break
         search.add(more)

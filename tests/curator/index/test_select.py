@@ -39,7 +39,7 @@ def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):
 def test_lists_are_left_unread_and_the_selection_is_near(made):
     exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
     found, recall = ivf(made, 0.8, budget=300, stop=None)
-    assert recall.scanned < 0.85
+    assert recall.scanned < 0.9
     assert len(np.intersect1d(found.ids, exact.ids)) > 0.75 * 300
     assert recall.low <= recall.estimate <= recall.high
 
