@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from curator.errors import InputError
-from curator.index import IndexStore, build_shard, parse_factory, store, train
+from curator.index import IndexStore, build_shard, parse_factory, select_ivf, store, train
 from curator.parts import DoneMark, PartStore
+from curator.selection import select_simcore
 from curator.selection.scores import exact_scores
 
 
@@ -67,6 +68,29 @@ def test_parts_are_added_without_touching_old_shards(made, stores):
     pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
     [added] = index.plan(pool)
     assert (added.shard, list(added.parts)) == (1, [4])
+
+
+def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, stores, tmp_path):
+    pool, _ = stores
+    index = IndexStore(str(tmp_path / "grown"))
+    old = [rows for _, rows in made.pool.content[:4]]
+    index.create(train(pool.parts(), sum(map(len, old)), len(made.quantiser.centroids), 0)[0], 0.05, 0)
+    build(index, pool, *index.plan(pool))
+    part, rows = made.pool.content[4]
+    np.save(pool.array_url(part), rows)
+    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+
+    build(index, pool, *index.plan(pool))
+
+    exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
+    overlaps, told = [], []
+    for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
+        found, recall = select_ivf(quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None)
+        overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
+        told.append(recall.estimate)
+        assert (found.ids >> 32 == part).any() and recall.scanned < 1
+    assert min(overlaps) > 0.9 and abs(overlaps[0] - overlaps[1]) < 0.05
+    assert min(told) > 0.8
 
 
 def test_an_index_of_other_parts_is_refused(stores):

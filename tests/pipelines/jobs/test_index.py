@@ -1,14 +1,15 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs_for_tests import inodes
+from jobs_for_tests import DyingIndexStage, differing, driver, files_of, inodes, is_running, temporaries, until
 
 from curator.errors import InputError
 from curator.index import IndexStore, store
 from curator_pipelines.config import IndexConfig, build
-from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.executors import InProcessExecutor, LocalExecutor
 from curator_pipelines.jobs import index as job
 from curator_pipelines.progress import Reporter
 
@@ -44,6 +45,51 @@ def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, set
         name: exact[name] for name in ("count", "last_mean", "excluded")
     }
     assert "search      ivf: nothing missed, proven" in told.to_text()
+
+
+@pytest.fixture
+def undisturbed(out, tmp_path):
+    """The files of an index that nothing happened to."""
+    shutil.copytree(out, tmp_path / "undisturbed")
+    index(tmp_path / "undisturbed")
+    return index_files(tmp_path / "undisturbed")
+
+
+def index_files(out):
+    return {name: data for name, data in files_of(str(out)).items() if name.startswith("index/")}
+
+
+def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, undisturbed, tmp_path):
+    program = Path(__file__).with_name("index_for_tests.py")
+    with driver([str(out)], program=[str(program)]) as started:
+        until((tmp_path / "begun").exists, "the worker has written a shard, and not its done-mark")
+        workers = started.workers
+        started.process.kill()
+        started.wait()
+        until(lambda: not any(map(is_running, workers)), "the workers end with their driver")
+    assert len(workers) == 1
+    assert [path.name[:8] for path in sorted((out / "index" / "done").iterdir())] == ["00000000", "00000001"]
+    before = inodes(out / "index")
+
+    assert index(out).built == 2
+
+    assert differing(index_files(out), undisturbed) == []
+    after = inodes(out / "index")
+    kept = [name for name in before if name.startswith(("index.json", "quantiser", "shards/00000000", "done/00000001"))]
+    assert len(kept) == 7 and all(after[name] == before[name] for name in kept)
+    assert not temporaries(out)
+
+
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_killed_worker_changes_nothing(out, undisturbed, monkeypatch, make_ray, where):
+    executor = make_ray(2) if where == "ray" else LocalExecutor(workers=2)
+    monkeypatch.setattr(job, "make_executor", lambda *arguments: executor)
+    monkeypatch.setattr(job, "IndexStage", DyingIndexStage)
+
+    assert index(out).built == 4
+
+    assert differing(index_files(out), undisturbed) == []
+    assert not temporaries(out)
 
 
 def test_newer_parts_need_add_and_old_shards_stay(out):
