@@ -70,8 +70,10 @@ def run_rounds(
         found = _resolve(front, judge, log.number)
         if found.heads is None:
             log.passed += found.passed
+            log.cuts = None
             return log.selection(StopReason.POOL_EXHAUSTED, front, budget)
         mean = _mean(found.heads.scores)
+        log.cuts = found.heads.scores
         if log.refuses(mean, stop):
             return log.selection(StopReason.STOP_RULE, front, budget)
         log.take(found, mean, None if budget is None else budget - log.chosen)
@@ -146,6 +148,7 @@ class _Log:
     refused: Refused | None = None
     objective: float = math.nan
     chosen: int = 0
+    cuts: NDArray[np.float32] | None = None
 
     @property
     def number(self) -> int:
@@ -209,6 +212,7 @@ class _Log:
             passes=front.passes,
             depth=front.depth,
             warnings=self.warnings,
+            cuts=self.cuts,
         )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +153,9 @@ class Selection:
         passes: how often the pool was read to find candidates.
         depth: rows per centroid that the last of these passes kept.
         warnings: one line each, for a person.
+        cuts: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
+            Rows below it had no say. None where the pool ran out, and from the selectors without rounds.
+        recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
     """
 
     ids: NDArray[np.int64]
@@ -169,6 +172,8 @@ class Selection:
     passes: int
     depth: int
     warnings: list[str]
+    cuts: NDArray[np.float32] | None = None
+    recall: dict[str, Any] | None = None
 
     @property
     def not_reached(self) -> int:

@@ -17,6 +17,7 @@ __all__ = [
     "Budget",
     "Config",
     "EmbedConfig",
+    "IndexConfig",
     "PackConfig",
     "ProbeConfig",
     "SelectConfig",
@@ -178,6 +179,22 @@ class EmbedConfig(EncodingConfig):
     redo: Literal["pool"] | None = None
 
 
+class IndexConfig(ExecutorConfig):
+    """`curator index`.
+
+    Attributes:
+        out: run directory with an embedded pool.
+        add: take newer parts into a finished index.
+        factory: faiss' name of the index, `IVFn,Flat`; None for lists by the size of the pool.
+        seed: of the training sample and of k-means.
+    """
+
+    out: str
+    add: bool = False
+    factory: str | None = None
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
 class PackConfig(ExecutorConfig):
     """`curator pack`."""
 
@@ -203,6 +220,8 @@ class SelectConfig(EncodingConfig):
         dedup: similarity from which a sample shows what a chosen one shows; None compares nothing.
         exclude: evaluation images, near to which nothing is chosen.
         exclude_above: similarity from which a sample is too near to one of them.
+        search: `exact` reads every vector, `ivf` what an index thinks worth it.
+        recall: share of the rows that matter which `ivf` aims to read.
         deny: file of samples never to choose.
         manifest_only: write no tars.
         shard_size: samples an output shard.
@@ -222,6 +241,8 @@ class SelectConfig(EncodingConfig):
     dedup: float | None = Field(default=None, gt=0, le=1)
     exclude: Urls = []
     exclude_above: float = Field(default=0.95, gt=0, le=1)
+    search: Literal["exact", "ivf"] = "exact"
+    recall: float = Field(default=0.99, gt=0, le=1)
     deny: str | None = None
     manifest_only: bool = False
     shard_size: int = Field(default=1000, ge=1)
@@ -235,6 +256,10 @@ class SelectConfig(EncodingConfig):
         if self.selector != "simcore":
             if budget is None:
                 raise InputError(f"--selector {self.selector} needs --budget: only simcore stops by itself")
+            if self.search != "exact":
+                raise InputError(
+                    f"--search {self.search} is for simcore; --selector {self.selector} reads every vector"
+                )
             if self.stop is not None and stop is not None:
                 raise InputError(f"--stop is simcore's rule; with --selector {self.selector} give --budget")
         elif budget is None and stop is None:

@@ -21,13 +21,13 @@ from curator.schemas import FORMAT_VERSION
 __all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
 
 # In the order they run; redoing one redoes those behind it.
-STAGES = ("warmup", "target", "pool", "exclude", "select", "pack")
+STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
 # What `--redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
 REDONE = {
     "warmup": STAGES,
     "embed": STAGES[1:],
     "target": ("target", "select", "pack"),
-    "pool": ("pool", "select", "pack"),
+    "pool": ("pool", "index", "select", "pack"),
     "exclude": ("exclude", "select", "pack"),
     "select": ("select", "pack"),
     "pack": ("pack",),
@@ -56,12 +56,14 @@ class Results:
         url: OUT or OUT/NAME.
         pool: what is selected from, shared by all targets.
         exclude: the evaluation images, shared by all targets; maybe no parts.
+        index: URL of the pool's index, whether it is there or not; it may be another run's.
     """
 
     name: str
     url: str
     pool: PartStore
     exclude: PartStore
+    index: str
 
     @property
     def target(self) -> PartStore:
@@ -94,7 +96,7 @@ class RunDirectory:
 
     def results(self, name: str = "") -> Results:
         """What belongs to one target: the only one, or one of several, by its name."""
-        return Results(name, self.path(name) if name else self.url, self.pool, self.exclude)
+        return Results(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
 
     def stores(self) -> dict[str, PartStore]:
         """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""

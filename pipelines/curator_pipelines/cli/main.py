@@ -22,6 +22,7 @@ COMMANDS = {
     "warmup": "Train the encoder that a selection begins with, on the target alone.",
     "train": "Train a self-supervised model on target and selected shards.",
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
+    "index": "Index an embedded pool, to select without reading every vector.",
     "pack": "Pack a finished selection again, with other settings.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",

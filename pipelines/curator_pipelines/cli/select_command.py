@@ -42,6 +42,8 @@ __all__ = ["command"]
 @option("--dedup", metavar="SHARE", help="Pass over what is at least this similar to a chosen sample, such as 0.95.")
 @option("--exclude", multiple=True, metavar="URLS", help="Evaluation images: nothing near to one is chosen.")
 @option("--exclude-above", metavar="SHARE", help="Similarity that is too near to --exclude. [default: 0.95]")
+@option("--search", metavar="exact|ivf", help="ivf reads what an index of the pool finds worth it. [default: exact]")
+@option("--recall", metavar="SHARE", help="What --search ivf aims at; 1: exact all the same. [default: 0.99]")
 @option("--deny", metavar="FILE", help="Samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.")
 @click.option("--manifest-only", is_flag=True, default=None, help="Write the manifest, but no tars.")
 @option("--shard-size", metavar="N", help="Samples an output shard. [default: 1000]")

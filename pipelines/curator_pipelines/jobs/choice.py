@@ -140,9 +140,10 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "objective": _finite(selection.objective),
         "dedup": config.dedup,
         "exclude_above": config.exclude_above if config.exclude else None,
-        # The exact search misses nothing; the index says here what it estimates.
-        "recall": 1.0,
-        "search": "exact",
+        # The exact search misses nothing; the index says here what it measured.
+        "recall": 1.0 if selection.recall is None else selection.recall["estimate"],
+        "search": "exact" if selection.recall is None else "ivf",
+        "index": selection.recall,
         "warnings": selection.warnings,
     }
 

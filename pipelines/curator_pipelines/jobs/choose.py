@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ from curator.selection import (
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.choice import Choice, load_choice, store_choice
+from curator_pipelines.jobs.choose_ivf import choose_ivf, index_identity
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import Results
 from curator_pipelines.stages.search import SearchStage
@@ -136,7 +137,10 @@ def _select(
     progress: Progress,
 ) -> list[tuple[Selection, np.ndarray | None]]:
     """The selection of each target, and what its column `centroid` counts in."""
-    judges = _judges(targets, config, denied)
+    new_judge = _judge_maker(targets[0], config, denied)
+    if config.search == "ivf":
+        return [_by_index(results, config, limits, new_judge, progress) for results in targets]
+    judges = [new_judge(results) for results in targets]
     if config.selector == "simcore":
         questions = [
             Question(
@@ -168,21 +172,33 @@ def _select(
     return found
 
 
-def _judges(targets: Sequence[Results], config: SelectConfig, denied: np.ndarray) -> list[Judge | None]:
-    """For each target, all that may be said against a row; the judge with a memory comes last."""
-    pool = targets[0].pool
-    held = _hold(targets[0].exclude) if config.exclude else None
-    found: list[Judge | None] = []
-    for results in targets:
-        gather = Gather(pool)
+def _by_index(
+    results: Results,
+    config: SelectConfig,
+    limits: _Limits,
+    new_judge: Callable[[Results], Judge | None],
+    progress: Progress,
+) -> tuple[Selection, np.ndarray]:
+    centroids = find_centroids(_all_vectors(results.target), config.clusters, config.seed)
+    question = Question(centroids, limits.budget, limits.stop, config.reference_round)
+    return choose_ivf(results, question, config.recall, lambda: new_judge(results), progress), centroids
+
+
+def _judge_maker(some: Results, config: SelectConfig, denied: np.ndarray) -> Callable[[Results], Judge | None]:
+    """What makes a judge for a target of all that may be said against a row; the one with a memory comes last."""
+    held = _hold(some.exclude) if config.exclude else None
+
+    def make(results: Results) -> Judge | None:
+        gather = Gather(results.pool)
         judges = [deny(denied, because=config.deny or "")] if len(denied) else []
         if held:
             judges.append(near_excluded(gather.vectors, *held, config.exclude_above))
         if config.dedup is not None:
             basis = directions(_all_vectors(results.target))
             judges.append(no_duplicates(gather.vectors, gather.hashes, basis, config.dedup))
-        found.append(first_objection(*judges) if judges else None)
-    return found
+        return first_objection(*judges) if judges else None
+
+    return make
 
 
 def _hold(store: PartStore) -> tuple[NearRows, np.ndarray]:
@@ -234,4 +250,6 @@ def _identity(results: Results, config: SelectConfig, denied: DenyList | None) -
         "pool": sorted(results.pool.finished().items()),
         "version": schemas.FORMAT_VERSION,
     }
+    if config.search == "ivf":
+        wanted["index"] = [config.recall, index_identity(results.index)]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curator import storage
 from curator.embed.import_part import check_ready, ready_shape
@@ -18,6 +18,7 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.embed import EmbedJob, check_space
 from curator_pipelines.jobs.encoding import Encoding, choose_encoding, first_images, foreign_encoding
 from curator_pipelines.jobs.executor import make_executor
+from curator_pipelines.jobs.index import pool_index
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import Results, RunDirectory
 
@@ -53,8 +54,9 @@ class Prepared:
 
     @property
     def results(self) -> list[Results]:
-        """Where each target's results go."""
-        return [self.run.results(name) for name in self.targets]
+        """Where each target's results go, and which index the pool has."""
+        index = pool_index(self.run, self.pool.sources)
+        return [replace(self.run.results(name), index=index) for name in self.targets]
 
 
 def prepare(

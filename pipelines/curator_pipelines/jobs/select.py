@@ -9,10 +9,11 @@ from curator.deny import DenyList, read_deny_list
 from curator.errors import CuratorError
 from curator.ledger import write_quarantine
 from curator.owner import Owner, owned
-from curator.urls import absolute
+from curator.urls import absolute, public_name
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.choose import choose
 from curator_pipelines.jobs.embed import Embedded
+from curator_pipelines.jobs.index import build_index
 from curator_pipelines.jobs.pack import pack_all
 from curator_pipelines.jobs.plan import Plan, make_plan
 from curator_pipelines.jobs.prepare import Prepared, prepare
@@ -85,8 +86,14 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
+    targets = ready.prepared.results
+    if config.search == "ivf" and run.pool.count():
+        if targets[0].index == run.path("index"):
+            build_index(run, None, config.seed, executor, reporter)
+        else:
+            reporter.say(f"index: {public_name(targets[0].index)} holds this pool and is used as it is")
     with run.stage("select") as state:
-        choices = choose(ready.prepared.results, config, ready.denied, executor, reporter)
+        choices = choose(targets, config, ready.denied, executor, reporter)
         for name, choice in choices.items():
             told = {key: choice.record[key] for key in ("count", "stop_reason")} | {"passes": choice.passes}
             state |= {name: told} if name else told

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.ledger import Account
+from curator_pipelines.jobs.choose_ivf import recall_line
 from curator_pipelines.jobs.pack import Packed
 from curator_pipelines.progress import duration
 
@@ -66,6 +67,7 @@ class TargetResult:
         return [
             f"chosen      {self._chosen()}",
             *self._means(),
+            *self._search(),
             f"shards      {self.packed.to_text()}",
             f"selection   {url}/selection/selected.parquet",
         ]
@@ -88,6 +90,10 @@ class TargetResult:
         if stopped := chosen["stopped_at"]:
             line += f"; round {stopped['round']} with {stopped['mean']:.4f} was refused"
         return [line]
+
+    def _search(self) -> list[str]:
+        detail = self.selection.get("index")
+        return [f"search      ivf: {recall_line(detail)}"] if detail else []
 
 
 @dataclass(frozen=True)

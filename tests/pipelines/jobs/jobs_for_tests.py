@@ -12,7 +12,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,12 +22,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from curator import storage
+from curator.index import IndexStore, ShardPlan
 from curator.parts import DoneMark, PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
+from curator_pipelines.stages.index import IndexStage
 from curator_pipelines.stages.pack import PackStage
 from curator_pipelines.stages.search import SearchStage
 
@@ -245,6 +248,39 @@ class HeldSearchStage(SearchStage):
         return scan_when_released
 
 
+class DyingIndexStage(IndexStage):
+    """The worker dies over one index shard, when its files stand and its done-mark does not."""
+
+    def open(self, context: WorkerContext) -> Any:
+        build = super().open(context)
+
+        def build_or_die(task: Task[ShardPlan]) -> int:
+            with pytest.MonkeyPatch.context() as patch:
+                if task.payload.shard == 1 and not task.attempt:
+                    patch.setattr(IndexStore, "mark", _die)
+                return build(task)
+
+        return build_or_die
+
+
+class HeldIndexStage(IndexStage):
+    """The worker leaves `begun` beside the run directory at that moment of shard 2, and waits to be killed."""
+
+    def open(self, context: WorkerContext) -> Any:
+        build = super().open(context)
+
+        def wait(*arguments: object) -> None:
+            (Path(self.store_url).parents[1] / "begun").touch()
+            time.sleep(PATIENCE)
+
+        def build_or_wait(task: Task[ShardPlan]) -> int:
+            if task.payload.shard == 2:
+                IndexStore.mark = wait  # type: ignore[method-assign]
+            return build(task)
+
+        return build_or_wait
+
+
 class DyingPackStage(PackStage):
     """The worker dies over one output shard, when its tar stands and its done-mark does not."""
 
@@ -375,11 +411,13 @@ class Driver:
 
 
 @contextmanager
-def driver(arguments: list[str], **environment: str) -> Iterator[Driver]:
-    """Start `curator ARGUMENTS`; whatever is left of it is killed at the end."""
+def driver(
+    arguments: list[str], program: Sequence[str] = ("-m", "curator_pipelines"), **environment: str
+) -> Iterator[Driver]:
+    """Start `curator ARGUMENTS`, or another program; whatever is left of it is killed at the end."""
     paths = os.pathsep.join(str(ROOT / name) for name in ("", "pipelines", "ssl"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "curator_pipelines", *arguments],
+        [sys.executable, *program, *arguments],
         env=os.environ | {"PYTHONPATH": paths} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

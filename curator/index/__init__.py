@@ -1,0 +1,26 @@
+"""One index, many questions: the pool's rows grouped by lists of a coarse quantiser, and an approximate SimCore.
+
+stored parts -> train -> index shards (rows by list) -> lists worth reading -> SimCore rounds -> recall, measured
+
+faiss is imported here and nowhere else, and only to train the quantiser and to assign rows to its lists.
+"""
+
+from curator.index.quantiser import Quantiser, default_lists, parse_factory, train
+from curator.index.recall import Recall
+from curator.index.select import IndexSearch, select_ivf
+from curator.index.shards import IndexShard, build_shard
+from curator.index.store import IndexStore, ShardPlan
+
+__all__ = [
+    "IndexSearch",
+    "IndexShard",
+    "IndexStore",
+    "Quantiser",
+    "Recall",
+    "ShardPlan",
+    "build_shard",
+    "default_lists",
+    "parse_factory",
+    "select_ivf",
+    "train",
+]

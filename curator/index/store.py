@@ -1,0 +1,155 @@
+"""The index of a run: `OUT/index`.
+
+index.json                       what it is of and how it was made; written first
+quantiser.npy                    float32 (lists, d)
+shards/00000000/...              see `curator.index.shards`
+done/00000000-<identity>.json    written last: the shard is complete
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curator import schemas, storage
+from curator.errors import InputError
+from curator.index.quantiser import Quantiser
+from curator.index.shards import IndexShard
+from curator.parts import PartStore
+
+__all__ = ["IndexStore", "ShardPlan"]
+
+SHARD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One index shard to build.
+
+    Attributes:
+        shard: its number.
+        parts: part number -> identity hash, of the parts it holds.
+        identity: hash of these and of the quantiser.
+    """
+
+    shard: int
+    parts: dict[int, str]
+    identity: str
+
+
+class IndexStore:
+    """The index below one URL. Holds no state but the URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def shard_url(self, shard: int) -> str:
+        """Where a shard's files are."""
+        return storage.join(self.url, "shards", f"{shard:08d}")
+
+    def settings(self) -> dict[str, Any] | None:
+        """The content of index.json; None if there is no index.
+
+        Raises:
+            InputError: an unknown format version.
+        """
+        url = storage.join(self.url, "index.json")
+        try:
+            found: dict[str, Any] = json.loads(storage.read_bytes(url))
+        except FileNotFoundError:
+            return None
+        if found.get("version") != schemas.FORMAT_VERSION:
+            raise InputError(f"{url} has an unknown format version: remove {self.url} and run `curator index` again")
+        return found
+
+    def create(self, quantiser: Quantiser, rate: float, seed: int) -> dict[str, Any]:
+        """Write a new index without shards. index.json goes last: without it there is no index."""
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, quantiser.centroids, version=(1, 0))
+        storage.write_bytes(storage.join(self.url, "quantiser.npy"), buffer.getvalue())
+        settings = {
+            "version": schemas.FORMAT_VERSION,
+            "factory": f"IVF{len(quantiser.centroids)},Flat",
+            "lists": len(quantiser.centroids),
+            "quantiser": hashlib.sha256(buffer.getvalue()).hexdigest()[:16],
+            "sample_rate": rate,
+            "seed": seed,
+        }
+        storage.write_bytes(storage.join(self.url, "index.json"), json.dumps(settings, indent=2).encode())
+        return settings
+
+    def quantiser(self) -> Quantiser:
+        """The stored quantiser."""
+        return Quantiser(np.load(io.BytesIO(storage.read_bytes(storage.join(self.url, "quantiser.npy")))))
+
+    def finished(self) -> dict[int, dict[int, str]]:
+        """Shard number -> the parts it holds with their identities, of every finished shard."""
+        found = {}
+        for name in storage.list_names(storage.join(self.url, "done")):
+            mark = json.loads(storage.read_bytes(storage.join(self.url, "done", name)))
+            found[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
+        return found
+
+    def parts(self) -> dict[int, str]:
+        """Part number -> identity of every part in a finished shard."""
+        return {part: identity for shard in self.finished().values() for part, identity in shard.items()}
+
+    def mark(self, plan: ShardPlan, rows: int) -> None:
+        """Write a shard's done-mark: its other files must stand already."""
+        url = storage.join(self.url, "done", f"{plan.shard:08d}-{plan.identity}.json")
+        storage.write_bytes(url, json.dumps({"parts": plan.parts, "rows": rows}).encode())
+
+    def missing(self, pool: PartStore) -> dict[int, str]:
+        """Finished parts of the pool that no finished shard holds.
+
+        Raises:
+            InputError: a shard holds a part that has changed since, or is gone.
+        """
+        parts = pool.finished()
+        held = self.parts()
+        for part, identity in held.items():
+            if parts.get(part) != identity:
+                raise InputError(
+                    f"{self.url} was built from another part {part} than the pool's: "
+                    "remove it and run `curator index` again"
+                )
+        return {part: parts[part] for part in sorted(parts) if part not in held}
+
+    def plan(self, pool: PartStore) -> list[ShardPlan]:
+        """The shards still to build: missing parts in order, cut into shards of about 256 MiB of rows.
+
+        Parts of a shard are not shared with shards that are finished, so those are never touched. Killed and
+        run again over the same parts, the cuts are the same: finished shards hold a prefix of each other's.
+        """
+        settings = self.settings()
+        assert settings is not None
+        number = max(self.finished(), default=-1) + 1
+        missing = self.missing(pool)
+        taken = set(self.finished())
+        cuts: list[dict[int, str]] = []
+        size = SHARD_BYTES
+        for part, identity in missing.items():
+            held = pool.vectors(part).nbytes
+            # A gap, where another shard holds what lies between, also ends a shard.
+            if size + held > SHARD_BYTES or (cuts and max(cuts[-1]) + 1 != part):
+                cuts.append({})
+                size = 0
+            cuts[-1][part] = identity
+            size += held
+        free = [shard for shard in range(number) if shard not in taken]
+        numbers = free + list(range(number, number + len(cuts)))
+        return [ShardPlan(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
+
+    def shards(self) -> list[IndexShard]:
+        """Every finished shard, opened, by number."""
+        return [IndexShard.open(self.shard_url(shard)) for shard in sorted(self.finished())]
+
+
+def _identity(parts: dict[int, str], settings: dict[str, Any]) -> str:
+    text = json.dumps([sorted(parts.items()), settings["quantiser"], settings["sample_rate"], schemas.FORMAT_VERSION])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

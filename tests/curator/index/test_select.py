@@ -1,0 +1,87 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from curator.errors import InputError
+from curator.index import select_ivf
+from curator.selection import deny, select_simcore
+
+LIMITS = [(30, None), (600, None), (None, 0.8), (6000, None)]
+
+
+def ivf(made, recall, **settings):
+    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, **settings)
+
+
+@pytest.mark.parametrize(("budget", "stop"), LIMITS)
+def test_a_recall_of_1_is_the_exact_selection(made, budget, stop):
+    judge = deny([3, 1 << 32 | 7])
+    exact = select_simcore(made.pool, made.centroids, budget=budget, stop=stop, judge=judge)
+    found, recall = ivf(made, 1.0, budget=budget, stop=stop, new_judge=lambda: judge)
+    for name in ("ids", "scores", "centroids", "rounds"):
+        assert np.array_equal(getattr(found, name), getattr(exact, name))
+    assert (found.stop_reason, found.candidates, found.stopped_at) == (
+        exact.stop_reason,
+        exact.candidates,
+        exact.stopped_at,
+    )
+    assert recall.proven and (recall.low, recall.estimate) == (1.0, 1.0)
+
+
+def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):
+    deep, _ = ivf(made, 0.9, budget=600, stop=None)
+    shallow, _ = ivf(made, 0.9, budget=600, stop=None, depth=3)
+    assert np.array_equal(deep.ids, shallow.ids)
+    assert shallow.passes > deep.passes
+
+
+def test_lists_are_left_unread_and_the_selection_is_near(made):
+    exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
+    found, recall = ivf(made, 0.8, budget=300, stop=None)
+    assert recall.scanned < 0.9
+    assert len(np.intersect1d(found.ids, exact.ids)) > 0.75 * 300
+    assert recall.low <= recall.estimate <= recall.high
+
+
+def test_a_pool_is_exhausted_only_when_all_of_it_was_read(made):
+    found, recall = ivf(made, 0.5, budget=7000, stop=None)
+    assert found.stop_reason == "pool_exhausted"
+    assert len(found.ids) == made.rows
+    assert recall.lists_read == recall.lists or recall.proven
+    assert recall.deepened > 0
+
+
+def test_a_judge_that_remembers_is_asked_anew_for_each_selection(made):
+    made_judges = []
+
+    def new_judge():
+        made_judges.append(deny([0]))
+        return made_judges[-1]
+
+    _, recall = ivf(made, 0.9, budget=300, stop=None, new_judge=new_judge)
+    assert len(made_judges) == recall.deepened + 1
+
+
+def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_path):
+    held = 0
+    for seed in range(20):
+        rows, centroids = make.rows(4000, 16, seed)
+        made = make.index(tmp_path / str(seed), np.array_split(rows, 3), cuts=(0, 3), lists=32, rate=0.2)
+        made = SimpleNamespace(**vars(made), centroids=centroids)
+        found, recall = ivf(made, 0.8, budget=400, stop=None)
+        scores = np.concatenate([rows.astype(np.float32) for _, rows in made.pool.parts()]) @ centroids.T
+        wanted = (scores > found.cuts + 1e-6).any(axis=1)
+        ids = np.concatenate([np.arange(len(part)) + (number << 32) for number, part in made.pool.parts()])
+        # What the search returned: all rows read above a cut were chosen.
+        true = np.isin(ids[wanted], found.ids).sum() / wanted.sum()
+        held += recall.low <= true <= recall.high
+    assert held >= 17
+
+
+def test_bad_arguments_are_refused(made):
+    with pytest.raises(InputError, match="recall is a share"):
+        ivf(made, 0.0, budget=3, stop=None)
+    other = SimpleNamespace(**{**vars(made), "centroids": made.centroids[:, :8].copy()})
+    with pytest.raises(InputError, match="different dimensions"):
+        ivf(other, 0.9, budget=3, stop=None)

@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curator.errors import InputError
+from curator.index import IndexStore, build_shard, parse_factory, select_ivf, store, train
+from curator.parts import DoneMark, PartStore
+from curator.selection import select_simcore
+from curator.selection.scores import exact_scores
+
+
+@pytest.fixture
+def stores(made, tmp_path):
+    """A pool of the first four parts of `made`, and an index of it without shards."""
+    pool, index = PartStore(str(tmp_path / "pool")), IndexStore(str(tmp_path / "index"))
+    for part, rows in made.pool.content[:4]:
+        # Metadata has no say in an index.
+        np.save(_folder(pool.array_url(part)), rows)
+        pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    index.create(made.quantiser, 0.05, 0)
+    return pool, index
+
+
+def _folder(url):
+    Path(url).parent.mkdir(parents=True, exist_ok=True)
+    return url
+
+
+def build(index, pool, plan):
+    parts = [(part, pool.vectors(part)) for part in plan.parts]
+    index.mark(plan, build_shard(index.shard_url(plan.shard), parts, index.quantiser(), 0.05))
+
+
+def test_a_shard_holds_every_row_once_in_its_list(made):
+    ids = np.concatenate([shard.ids for shard in made.shards])
+    assert len(np.unique(ids)) == len(ids) == made.rows
+    content = dict(made.pool.parts())
+    for shard in made.shards:
+        own = np.repeat(np.arange(len(shard.sums)), np.diff(shard.offsets))
+        assert (np.diff(own) >= 0).all()
+        original = np.array([content[number >> 32][number & 0xFFFFFFFF] for number in shard.ids.tolist()])
+        assert np.array_equal(original, shard.rows)
+        assert np.array_equal(made.quantiser.assign(original), own)
+        cosines = exact_scores(original, made.quantiser.centroids[own])
+        least = np.ones(len(shard.sums), np.float32)
+        np.minimum.at(least, own, cosines)
+        assert np.abs(least - shard.nearest).max() < 1e-5
+        assert 0 < len(shard.sample) < 0.1 * len(ids)
+
+
+def test_what_a_kill_left_is_planned_again_in_the_same_shards(stores, monkeypatch):
+    pool, index = stores
+    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    plans = index.plan(pool)
+    assert [list(plan.parts) for plan in plans] == [[0], [1], [2], [3]]
+    build(index, pool, plans[2])  # the others' workers were killed
+    assert index.plan(pool) == [plans[0], plans[1], plans[3]]
+
+
+def test_parts_are_added_without_touching_old_shards(made, stores):
+    pool, index = stores
+    [first] = index.plan(pool)
+    build(index, pool, first)
+    assert index.plan(pool) == []
+    part, rows = made.pool.content[4]
+    np.save(pool.array_url(part), rows)
+    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    [added] = index.plan(pool)
+    assert (added.shard, list(added.parts)) == (1, [4])
+
+
+def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, stores, tmp_path):
+    pool, _ = stores
+    index = IndexStore(str(tmp_path / "grown"))
+    old = [rows for _, rows in made.pool.content[:4]]
+    index.create(train(pool.parts(), sum(map(len, old)), len(made.quantiser.centroids), 0)[0], 0.05, 0)
+    build(index, pool, *index.plan(pool))
+    part, rows = made.pool.content[4]
+    np.save(pool.array_url(part), rows)
+    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+
+    build(index, pool, *index.plan(pool))
+
+    exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
+    overlaps, told = [], []
+    for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
+        found, recall = select_ivf(quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None)
+        overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
+        told.append(recall.estimate)
+        assert (found.ids >> 32 == part).any() and recall.scanned < 1
+    assert min(overlaps) > 0.9 and abs(overlaps[0] - overlaps[1]) < 0.05
+    assert min(told) > 0.8
+
+
+def test_an_index_of_other_parts_is_refused(stores):
+    pool, index = stores
+    build(index, pool, index.plan(pool)[0])
+    pool.mark(9, "f" * 16, DoneMark(0, 0, 24, {}, []))
+    assert list(index.missing(pool)) == [9]
+    (path,) = Path(pool.url, "done").glob("00000001-*")
+    path.rename(path.with_name("00000001-" + "a" * 16 + ".json"))
+    with pytest.raises(InputError, match="another part 1"):
+        index.missing(pool)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("HNSW32", "IVF256,Flat"), ("IVF0,Flat", "IVFn"), ("IVF99999,Flat", "more lists")]
+)
+def test_other_factories_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_factory(text, 10_000)
+
+
+def test_a_small_training_sample_is_told(made):
+    _, warning = train(made.pool.parts(), made.rows, 500, 0)
+    assert "would make good ones" in warning
+    with pytest.raises(InputError, match="cannot train"):
+        train(made.pool.parts(), made.rows, made.rows + 1, 0)

@@ -1,0 +1,15 @@
+"""`curator index --out OUT` with a shard a part, held in the middle: to be killed."""
+
+import sys
+
+from jobs_for_tests import HeldIndexStage
+
+from curator.index import store
+from curator_pipelines.config import IndexConfig, build
+from curator_pipelines.jobs import index
+from curator_pipelines.progress import Reporter
+
+if __name__ == "__main__":
+    store.SHARD_BYTES = 1
+    index.IndexStage = HeldIndexStage  # type: ignore[misc]
+    index.run_index(build(IndexConfig, {"out": sys.argv[1], "factory": "IVF8,Flat"}), Reporter())
