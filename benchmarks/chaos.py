@@ -1,6 +1,6 @@
 """Kill runs: SIGKILL of driver, workers, actors and raylets at random moments of every stage.
 
-    python -m benchmarks.chaos [HITS] [SEED]
+    python -m benchmarks.chaos [HITS] [SEED] [EXECUTOR ...]
 
 Needs the pool of CURATOR_TEST_DATA, and moto for the rows with OUT on S3. After each hit the same command runs again;
 at the end every file must be that of a run that nobody disturbed, finished parts must not have been written again, and
@@ -39,6 +39,7 @@ EXECUTORS = {
 }
 # Stage of a hit -> the stage of run.json, and what must be missing for it to run.
 STAGES = {"embed": ("pool", None), "search": ("select", ("selection", "shards")), "pack": ("pack", ("shards",))}
+HANG_SECONDS = 900
 KINDS = {
     "local": ("driver", "worker"),
     "ray": ("driver", "actor", "raylet"),
@@ -160,11 +161,12 @@ def start(executor: str, out: Out) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a command and of all that it started."""
-    process.communicate()
+    """Wait for the end of a command and of all that it started; one that hangs is ended."""
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=HANG_SECONDS)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode
+    return process.wait()
 
 
 def running(out: Out) -> tuple[str, Any]:
@@ -227,7 +229,7 @@ def copy(reference: Out, out: Out) -> None:
 
 
 def strike(
-    executor: str, stage: str, hits: int, reference: Out, out: Out, seconds: dict[str, float], seed: int
+    executor: str, stage: str, hits: int, reference: Out, out: Out, seconds: dict[str, float], seed: str
 ) -> dict[str, int]:
     """All hits of one stage; returns what was counted."""
     chance = random.Random(f"{executor} {stage} {seed}")
@@ -286,7 +288,7 @@ def s3() -> Iterator[None]:
 
 def main() -> int:
     """Print a line for each executor and stage; 1 if anything was not as promised."""
-    hits, seed = (int(word) for word in [*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]])
+    hits, seed, *executors = [*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]]
     names = ("hits", "differing files", "temporaries", "redone", "watched", "half-written", "exit code")
     print("| executor | stage | " + " | ".join(names) + " | killed |\n" + "|---" * (len(names) + 3) + "|")
     bad = False
@@ -295,16 +297,16 @@ def main() -> int:
         assert finish(start("local", reference)) == 0
         seconds = {name: stage["seconds"] for name, stage in reference.record()["stages"].items()}
         print(f"undisturbed: {seconds}", file=sys.stderr, flush=True)
-        for executor in EXECUTORS:
+        for executor in executors or EXECUTORS:
             for stage in STAGES:
                 out = Out.at(f"s3://chaos/{stage}" if "S3" in executor else f"{folder}/{executor}-{stage}")
-                counts = strike(executor, stage, hits, reference, out, seconds, seed)
+                counts = strike(executor, stage, int(hits), reference, out, seconds, seed)
                 killed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS[executor] if counts.get(kind))
                 print(
                     f"| {executor} | {stage} | " + " | ".join(str(counts.get(n, 0)) for n in names) + f" | {killed} |",
                     flush=True,
                 )
-                bad |= counts["hits"] < hits or any(counts.get(n) for n in names[1:4] + names[5:])
+                bad |= counts["hits"] < int(hits) or any(counts.get(n) for n in names[1:4] + names[5:])
     return int(bad)
 
 

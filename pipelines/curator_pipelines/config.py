@@ -349,7 +349,8 @@ class TrainConfig(Config):
         target_share: share of every batch that comes from the target.
         steps_per_epoch: length of an epoch with a target share.
         seed: of everything random.
-        nproc: processes on this machine that train together.
+        nproc: processes that train together, on this machine or on the cluster.
+        address: of the Ray cluster they run on; None for this machine.
         device: where.
         precision: bf16 is autocast.
         loader_workers: processes per rank that read and augment; None for as many as cores allow.
@@ -384,6 +385,7 @@ class TrainConfig(Config):
     steps_per_epoch: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     nproc: int = Field(default=1, ge=1)
+    address: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     loader_workers: int | None = Field(default=None, ge=0)

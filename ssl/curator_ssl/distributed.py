@@ -1,4 +1,4 @@
-"""The processes of a run: one, or what `torchrun` started."""
+"""The processes of a run: one, or what `torchrun` or Ray Train started."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Ranks:
 
 @contextmanager
 def join(device: str) -> Iterator[Ranks]:
-    """Take part in the group that `torchrun` started, if it did: nccl on GPUs, gloo on CPUs."""
+    """Take part in the group that `torchrun` or Ray Train started, if one did: nccl on GPUs, gloo on CPUs."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     on = torch.device(f"cuda:{local}" if device == "cuda" else "cpu")
@@ -68,9 +68,13 @@ def join(device: str) -> Iterator[Ranks]:
         yield Ranks(0, 1, on)
         return
     backend = "nccl" if on.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    # Ray Train makes the group, and ends it.
+    given = dist.is_initialized()
+    if not given:
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
         control = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
         yield Ranks(dist.get_rank(), count, on, control)
     finally:
-        dist.destroy_process_group()
+        if not given:
+            dist.destroy_process_group()

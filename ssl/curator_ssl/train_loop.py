@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -339,6 +340,10 @@ def save_encoder(settings: TrainSettings, backbone: Backbone, identity: dict[str
 def _signals() -> Iterator[Callable[[], bool]]:
     """SIGTERM and SIGINT ask the loop to save and end after the step at hand; a second one ends it at once."""
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        # Ray Train runs the loop in a thread, where no signal arrives.
+        yield lambda: False
+        return
 
     def receive(number: int, frame: object) -> None:
         if received:

@@ -115,3 +115,19 @@ def test_sigterm_saves_and_exits_130(processes: int, shards: list[str], tmp_path
 def test_another_run_in_the_same_place(alone: Path, shards: list[str]) -> None:
     with pytest.raises(InputError, match=r"rate was 0.5, now 0.1"):
         cli.main(train_command(alone, shards, *STEPS, "--resume", "--lr", "0.1")[3:], standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_as_one_machine_does(pair: Path, shards: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("ray.train.torch")
+    cluster = ["--nproc", 2, "--address", "local"]
+
+    ran = run_command(train_command(tmp_path / "run", shards, *STEPS, *cluster))
+
+    assert ran.returncode == 0, ran.stderr
+    assert losses(tmp_path / "run") == losses(pair)
+    failed = run_command(train_command(tmp_path / "failed", shards, *STEPS, *cluster, "--lr", "1e30"))
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("curator: the loss is not finite")
+    crowded = run_command(train_command(tmp_path / "crowded", shards, *STEPS, "--nproc", 8, "--address", "local"))
+    assert crowded.returncode == 2 and "has no room" in crowded.stderr

@@ -48,7 +48,8 @@ __all__ = ["command"]
 )
 @option("--steps-per-epoch", metavar="N", help="With --target-share. [default: as many as one pass takes]")
 @option("--seed", metavar="N", help="Of weights, order and views. [default: 0]")
-@option("--nproc", metavar="N", help="Processes on this machine that train together. [default: 1]")
+@option("--nproc", metavar="N", help="Processes that train together. [default: 1]")
+@option("--address", metavar="HOST:PORT|local", help="A Ray cluster for them. [default: this machine]")
 @option("--device", metavar="auto|cpu|cuda", help="[default: auto: the GPU if there is one]")
 @option("--precision", metavar="auto|fp32|bf16", help="[default: auto: bf16 on a GPU, fp32 on a CPU]")
 @option("--loader-workers", metavar="N", help="Processes per rank that read and augment. [default: by cores]")
@@ -73,7 +74,8 @@ def command(as_json: bool, **flags: Any) -> int:
     from the pool's shards. Writes OUT/encoder.pt (for --encoder checkpoint:OUT/encoder.pt), metrics.jsonl,
     checkpoint.pt and quarantine.parquet. A stopped run goes on with --resume, to the same losses.
 
-    --nproc N starts N processes; under torchrun, every process takes part in its group.
+    --nproc N starts N processes; with --address they run on a Ray cluster, by Ray Train. Under torchrun, every process
+    takes part in its group.
 
     \b
     curator train --target photos/ --shards run/shards --out trained --arch resnet18

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from curator.errors import InputError
+from curator.errors import CuratorError, InputError
 
 __all__ = ["Cluster", "Node", "connect"]
 
@@ -44,15 +44,24 @@ class Cluster:
     Attributes:
         name: for people.
         dashboard: its URL; empty where there is none.
+        home: id of the node through which this process is connected; empty for one that is not looked after.
     """
 
     name: str
     dashboard: str
+    home: str = ""
 
     def nodes(self) -> list[Node]:
-        """The nodes that are alive now, as far as Ray knows."""
+        """The nodes that are alive now, as far as Ray knows.
+
+        Raises:
+            CuratorError: the node of this process is not, so nothing can be started any more.
+        """
         records: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        return sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
+        alive = sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
+        if self.home and all(node.id != self.home for node in alive):
+            raise CuratorError("Ray's own process on this machine (raylet) has ended: run again to resume")
+        return alive
 
 
 def _node(record: dict[str, Any]) -> Node:
@@ -80,7 +89,8 @@ def connect(address: str) -> Cluster:
             _init(address)
     where = "on this machine" if address == "local" else f"at {ray.get_runtime_context().gcs_address}"
     url = ray._private.worker.global_worker.node.webui_url if ray._private.worker.global_worker.node else ""
-    return Cluster(f"Ray {where}", f"http://{url}" if url else "")
+    home = ray.get_runtime_context().get_node_id()
+    return Cluster(f"Ray {where}", f"http://{url}" if url else "", home)
 
 
 def _init(address: str) -> None:

@@ -89,7 +89,12 @@ def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
 def run_settings(settings: TrainSettings, config: TrainConfig, indexed: Indexed, reporter: Reporter) -> TrainSummary:
     """Train with samples that are indexed already: how long, then where."""
     settings = _with_length(settings, config, indexed, reporter)
-    if config.nproc > 1 and "RANK" not in os.environ:
+    if config.address:
+        from curator_pipelines.jobs.launch_ray import launch_on_ray
+
+        with TrainProgress(reporter, settings.steps) as listener:
+            trained = launch_on_ray(settings, indexed, config.address, config.nproc, listener)
+    elif config.nproc > 1 and "RANK" not in os.environ:
         trained = launch_ranks(settings, indexed, config.nproc)
     else:
         with TrainProgress(reporter, settings.steps) as listener:
@@ -106,7 +111,7 @@ def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
         InputError: a device, precision or model that is not there.
     """
     device = resolve_device(config.device)
-    if device.type == "cuda" and config.nproc > torch.cuda.device_count():
+    if device.type == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
         raise InputError(f"--nproc {config.nproc}: torch sees {torch.cuda.device_count()} GPUs")
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs GPUs: torch has no synchronised batch norm on CPUs; leave it out")

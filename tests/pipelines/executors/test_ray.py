@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stages_for_tests import Calls, Deadly, HoldsLockFile, cpus_and_device, holders, node_and_wait, survive, until
 
-from curator.errors import InputError
+from curator.errors import CuratorError, InputError
 from curator_pipelines.executors import MAX_ATTEMPTS
 from curator_pipelines.executors.ray import RayExecutor
 from curator_pipelines.executors.ray_cluster import Cluster, Node, connect
@@ -114,6 +114,23 @@ def test_a_node_that_joins_is_used(added: Callable[..., Any], make_ray: MakeRay,
         nodes.add(outcome.unwrap()[0])
 
     assert nodes == seen
+
+
+def test_the_end_of_the_drivers_own_node_ends_the_run(added: Callable[..., Any], ray_cluster: Any) -> None:
+    home = added()
+    cluster = Cluster("some", "", home.node_id)
+    assert any(node.id == home.node_id for node in cluster.nodes())
+
+    ray_cluster.remove_node(home)
+
+    def has_ended() -> bool:
+        try:
+            cluster.nodes()
+        except CuratorError as error:
+            return "run again to resume" in str(error)
+        return False
+
+    until(has_ended, "the word that it is gone")
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])
