@@ -154,16 +154,16 @@ def _centroids(run: str) -> NDArray[np.float32]:
     return found
 
 
-def honest(rows: int = 50_000, dim: int = 64) -> None:
+def honest(rows: int = 100_000, dim: int = 64) -> None:
     """Over seeds of pool, target and index: how often the true recall lies in the interval told."""
     held = dict.fromkeys(RECALLS, 0)
-    print(f"{rows:,} x {dim}, K = {CLUSTERS}, budget 1%, {HONEST_SEEDS} seeds")
+    print(f"{rows:,} x {dim}, K = {CLUSTERS}, budget 5%, {HONEST_SEEDS} seeds")
     for seed in range(HONEST_SEEDS):
         with tempfile.TemporaryDirectory(prefix="curator-index-") as run:
-            make_pool(run, rows, dim, part_rows=10_000, seed=1000 * seed)
+            make_pool(run, rows, dim, part_rows=20_000, seed=1000 * seed)
             run_index(build(IndexConfig, {"out": run, "seed": seed}), Reporter())
             for recall in RECALLS:
-                true, told = _true_recall(run, rows // 100, recall)
+                true, told = _true_recall(run, rows // 20, recall)
                 inside = told["low"] <= true <= told["high"]
                 held[recall] += inside
                 print(
