@@ -7,6 +7,7 @@ faiss is imported here and nowhere else, and only to train the quantiser and to 
 
 from curator.index.quantiser import Quantiser, default_lists, parse_factory, train
 from curator.index.recall import Recall
+from curator.index.scan import ListScan, Scan, scan_lists
 from curator.index.select import IndexSearch, select_ivf
 from curator.index.shards import IndexShard, build_shard
 from curator.index.store import IndexStore, ShardPlan
@@ -15,12 +16,15 @@ __all__ = [
     "IndexSearch",
     "IndexShard",
     "IndexStore",
+    "ListScan",
     "Quantiser",
     "Recall",
+    "Scan",
     "ShardPlan",
     "build_shard",
     "default_lists",
     "parse_factory",
+    "scan_lists",
     "select_ivf",
     "train",
 ]

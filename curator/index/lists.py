@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.index.quantiser import Quantiser
+from curator.index.scan import ListScan, Scan
 from curator.index.shards import IndexShard
-from curator.selection.pool import Floats
 from curator.selection.queues import Cursors, Queues, merge
-from curator.selection.search import scan_block
 
 __all__ = ["Lists"]
 
-BLOCK_ROWS = 16384
 ROUNDING = 1e-5
 """Bounds are computed in float32 and must err on the safe side."""
 
@@ -30,9 +28,11 @@ class Lists:
     Args:
         quantiser: where the lists are.
         shards: the index's shards.
+        scan: reads their rows.
     """
 
-    def __init__(self, quantiser: Quantiser, shards: Sequence[IndexShard]) -> None:
+    def __init__(self, quantiser: Quantiser, shards: Sequence[IndexShard], scan: Scan) -> None:
+        self._scan = scan
         self._centres = quantiser.centroids
         self._shards = shards
         self.sizes: NDArray[np.int64] = np.sum([np.diff(shard.offsets) for shard in shards], axis=0)
@@ -62,7 +62,6 @@ class Lists:
     def scan(
         self,
         wanted: NDArray[np.bool_],
-        centroids: NDArray[np.float32],
         depth: int,
         cursors: Cursors,
         best: Queues | None = None,
@@ -70,52 +69,19 @@ class Lists:
         """The best `depth` rows of some lists after each centroid's cursor, by exact score.
 
         Args:
-            wanted: bool (lists,), the lists to read. Each is scored against all centroids: its rows are in
-                the cache already.
-            centroids: float32 (K, d).
+            wanted: bool (lists,), the lists to read.
             depth: rows per centroid.
             cursors: where each centroid stands.
             best: queues of other lists, to which these are added.
         """
-        best = best or Queues.empty(len(centroids), depth)
-        waiting: list[Queues] = []
-        for ids, rows in self._blocks(wanted):
-            # Rows in order of id stand for their ids: equal scores are told apart the same way.
-            here = Cursors(cursors.scores, np.searchsorted(ids, cursors.ids, side="right") - 1)
-            found = scan_block(0, rows, centroids, depth, here, best.floor)
-            used = np.arange(found.ids.shape[1]) < found.counts[:, None]
-            found.ids[used] = ids[found.ids[used]]
-            waiting.append(found)
-            if sum(queues.scores.shape[1] for queues in waiting) >= depth // 2:
-                best, waiting = merge(best, *waiting), []
-        return merge(best, *waiting)
+        found = best or Queues.empty(len(cursors.ids), depth)
 
-    def _blocks(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-        """Ids, ascending, and rows of the wanted lists, some thousand at a time."""
-        for shard in self._shards:
-            pieces: list[slice] = []
-            held = 0
-            for first, last in _runs(wanted & (np.diff(shard.offsets) > 0)):
-                start, end = int(shard.offsets[first]), int(shard.offsets[last])
-                for at in range(start, end, BLOCK_ROWS):
-                    piece = slice(at, min(at + BLOCK_ROWS, end))
-                    if held and held + piece.stop - piece.start > BLOCK_ROWS:
-                        yield _gather(shard, pieces)
-                        pieces, held = [], 0
-                    pieces.append(piece)
-                    held += piece.stop - piece.start
-            if held:
-                yield _gather(shard, pieces)
+        def tasks() -> Iterator[ListScan]:
+            for shard in self._shards:
+                if (np.diff(shard.offsets)[wanted] > 0).any():
+                    # What is found by now spares whoever takes the next shard rows that are of no use.
+                    yield ListScan(shard.url, wanted, depth, cursors, found.floor)
 
-
-def _runs(wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Runs [first, last) of True."""
-    edges = np.flatnonzero(np.diff(wanted.astype(np.int8), prepend=0, append=0))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-
-
-def _gather(shard: IndexShard, pieces: list[slice]) -> tuple[NDArray[np.int64], Floats]:
-    ids = np.concatenate([shard.ids[piece] for piece in pieces])
-    rows = np.concatenate([shard.rows[piece] for piece in pieces])
-    order = np.argsort(ids)
-    return ids[order], rows[order]
+        for more in self._scan(tasks()):
+            found = merge(found, more)
+        return found

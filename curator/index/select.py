@@ -13,6 +13,7 @@ from curator.errors import InputError
 from curator.index.lists import Lists
 from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
+from curator.index.scan import Scan, scan_here
 from curator.index.shards import IndexShard
 from curator.selection.front import depth_limit, first_depth
 from curator.selection.passing import Judge
@@ -39,6 +40,7 @@ class IndexSearch:
         shards: of the index, at least one.
         centroids: float32 (K, d), unit rows.
         depth: rows per centroid kept from the first reading on.
+        scan: reads the shards' rows; None for this thread.
         progress: told of the rows read.
     """
 
@@ -48,6 +50,7 @@ class IndexSearch:
         shards: list[IndexShard],
         centroids: NDArray[np.float32],
         depth: int,
+        scan: Scan | None = None,
         progress: Progress | None = None,
     ) -> None:
         check_centroids(centroids)
@@ -55,7 +58,7 @@ class IndexSearch:
             raise InputError("the index holds no rows: run `curator index` first")
         if centroids.shape[1] != quantiser.centroids.shape[1]:
             raise InputError("index and target have different dimensions: embed both with the same encoder")
-        self.lists = Lists(quantiser, shards)
+        self.lists = Lists(quantiser, shards, scan or scan_here(shards, centroids))
         self.centroids = centroids
         self.read = np.zeros(len(self.lists.sizes), bool)
         self.sample = Sample(
@@ -72,12 +75,12 @@ class IndexSearch:
         """The best rows after the cursors in the lists read so far: a `Fetch` for `run_rounds`."""
         if depth == self._depth and not np.isfinite(cursors.scores).any():
             return self._best
-        return self.lists.scan(self.read, self.centroids, depth, cursors)
+        return self.lists.scan(self.read, depth, cursors)
 
     def add(self, wanted: NDArray[np.bool_]) -> None:
         """Read these lists too; bool (lists,)."""
         start = Cursors.start(len(self.centroids))
-        self._best = self.lists.scan(wanted & ~self.read, self.centroids, self._depth, start, self._best)
+        self._best = self.lists.scan(wanted & ~self.read, self._depth, start, self._best)
         self.read |= wanted
         if self._progress:
             self._progress("scan", int(self.lists.sizes[self.read].sum()))
@@ -163,6 +166,7 @@ def select_ivf(
     reference_round: int = 1,
     new_judge: Callable[[], Judge | None] = lambda: None,
     depth: int | None = None,
+    scan: Scan | None = None,
     progress: Progress | None = None,
 ) -> tuple[Selection, Recall]:
     """The coreset of an indexed pool, and how much of what it needed was read.
@@ -183,6 +187,7 @@ def select_ivf(
         reference_round: as in `select_simcore`.
         new_judge: makes the judge of one selection; it is asked again for each, since judges may remember.
         depth: rows per centroid kept; changes time and memory, never the result.
+        scan: reads the shards' rows, such as many workers; None for this thread.
         progress: told of the rows read and chosen.
 
     Returns:
@@ -196,7 +201,7 @@ def select_ivf(
         raise InputError(f"recall is a share above 0 and at most 1, not {recall}")
     clusters = len(centroids)
     depth = min(depth or first_depth(clusters, budget), depth_limit(clusters))
-    search = IndexSearch(quantiser, shards, centroids, depth, progress)
+    search = IndexSearch(quantiser, shards, centroids, depth, scan, progress)
     # How much a stop rule takes is not known before: the first round must do.
     share = (budget or 0) / max(search.lists.rows, 1) if stop is None else 0.0
     search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))

@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator import storage
 from curator.index.quantiser import Quantiser
+from curator.index.stored_rows import open_rows
 from curator.selection.pool import Floats, check_finite, first_id
 from curator.selection.scores import row_norms
 from curator.selection.uniform import priorities
@@ -33,8 +34,9 @@ class IndexShard:
     """One shard, opened.
 
     Attributes:
-        rows: float16 (n, d), a memory map where it is local.
-        ids: int64 (n,).
+        url: of its folder.
+        rows: float16 (n, d), a memory map where it is local, else read by ranges when sliced.
+        ids: int64 (n,), likewise.
         offsets: int64 (lists + 1,): list i is rows[offsets[i]:offsets[i + 1]].
         sums: float32 (lists, d), sums of each list's unit rows.
         nearest: float32 (lists,), the least cosine of a list's rows and its centroid; 1 for an empty list.
@@ -42,6 +44,7 @@ class IndexShard:
         sample_lists: int32 (m,), the lists they are in.
     """
 
+    url: str
     rows: Floats
     ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -52,19 +55,13 @@ class IndexShard:
 
     @classmethod
     def open(cls, url: str) -> IndexShard:
-        """Open a finished shard. Rows are read when they are asked for, where the shard is local."""
+        """Open a finished shard. Rows are read when they are asked for."""
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "lists.npz")))) as lists:
             offsets, sums, nearest = lists["offsets"], lists["sums"], lists["nearest"]
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "sample.npz")))) as sample:
             rows, of = sample["rows"], sample["lists"]
-        return cls(_array(url, "rows.npy"), _array(url, "ids.npy"), offsets, sums, nearest, rows, of)
-
-
-def _array(url: str, name: str) -> NDArray[Any]:
-    url = storage.join(url, name)
-    if storage.is_local(url):
-        return cast("NDArray[Any]", np.load(storage.local_path(url), mmap_mode="r"))
-    return cast("NDArray[Any]", np.load(io.BytesIO(storage.read_bytes(url))))
+        all_rows, ids = (open_rows(storage.join(url, name)) for name in ("rows.npy", "ids.npy"))
+        return cls(url, all_rows, ids, offsets, sums, nearest, rows, of)
 
 
 def build_shard(url: str, parts: Sequence[tuple[int, Floats]], quantiser: Quantiser, rate: float) -> int:

@@ -139,7 +139,7 @@ def _select(
     """The selection of each target, and what its column `centroid` counts in."""
     new_judge = _judge_maker(targets[0], config, denied)
     if config.search == "ivf":
-        return [_by_index(results, config, limits, new_judge, progress) for results in targets]
+        return [_by_index(results, config, limits, new_judge, executor, progress) for results in targets]
     judges = [new_judge(results) for results in targets]
     if config.selector == "simcore":
         questions = [
@@ -177,11 +177,13 @@ def _by_index(
     config: SelectConfig,
     limits: _Limits,
     new_judge: Callable[[Results], Judge | None],
+    executor: Executor,
     progress: Progress,
 ) -> tuple[Selection, np.ndarray]:
     centroids = find_centroids(_all_vectors(results.target), config.clusters, config.seed)
     question = Question(centroids, limits.budget, limits.stop, config.reference_round)
-    return choose_ivf(results, question, config.recall, lambda: new_judge(results), progress), centroids
+    judge = partial(new_judge, results)
+    return choose_ivf(results, question, config.recall, judge, executor, progress), centroids
 
 
 def _judge_maker(some: Results, config: SelectConfig, denied: np.ndarray) -> Callable[[Results], Judge | None]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from curator.index import IndexStore, select_ivf
-from curator.selection import Judge, Progress, Question, Selection
+from curator.index import IndexStore, ListScan, Scan, select_ivf
+from curator.selection import Judge, Progress, Question, Queues, Selection
 from curator.urls import public_name
+from curator_pipelines.executors import Executor
 from curator_pipelines.rundir import Results
+from curator_pipelines.stages.index import ListStage
 
 __all__ = ["choose_ivf", "index_identity", "recall_line"]
 
@@ -21,7 +24,12 @@ def index_identity(url: str) -> Any:
 
 
 def choose_ivf(
-    results: Results, question: Question, recall: float, new_judge: Callable[[], Judge | None], progress: Progress
+    results: Results,
+    question: Question,
+    recall: float,
+    new_judge: Callable[[], Judge | None],
+    executor: Executor,
+    progress: Progress,
 ) -> Selection:
     """`select_ivf` over a pool's index; says in a warning where the recall asked for is not what was measured."""
     index = IndexStore(results.index)
@@ -34,6 +42,8 @@ def choose_ivf(
         stop=question.stop,
         reference_round=question.reference_round,
         new_judge=new_judge,
+        # One worker alone would be no faster than this process, and would first have to start.
+        scan=_by_workers(executor, question) if executor.workers > 1 else None,
         progress=progress,
     )
     warnings = list(selection.warnings)
@@ -46,6 +56,17 @@ def choose_ivf(
     url = public_name(results.index.removeprefix(results.pool.url.removesuffix("pool")))
     used = {"url": url, **(index.settings() or {})}
     return replace(selection, recall=measured.to_json() | {"used": used}, warnings=warnings)
+
+
+def _by_workers(executor: Executor, question: Question) -> Scan:
+    stage = ListStage(question.centroids)
+
+    def scan(tasks: Iterable[ListScan]) -> Iterator[Queues]:
+        with closing(executor.map(stage, tasks)) as outcomes:
+            for outcome in outcomes:
+                yield outcome.unwrap()
+
+    return scan
 
 
 def recall_line(detail: dict[str, Any]) -> str:

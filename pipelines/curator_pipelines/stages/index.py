@@ -1,17 +1,20 @@
-"""The index stage: some stored parts become one index shard."""
+"""The index stages: some stored parts become one index shard, and lists of a shard are scanned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.index import IndexStore, ShardPlan, build_shard
+from curator.index import IndexShard, IndexStore, ListScan, ShardPlan, build_shard, scan_lists
 from curator.parts import PartStore
+from curator.selection import Queues
 from curator_pipelines.executors import Task, WorkerContext
 
-__all__ = ["IndexStage"]
+__all__ = ["IndexStage", "ListStage"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,27 @@ class IndexStage:
             return rows
 
         return build
+
+
+@dataclass(frozen=True)
+class ListStage:
+    """Scans lists of index shards, for all centroids at once.
+
+    Args:
+        centroids: float32 (K, d).
+    """
+
+    centroids: NDArray[np.float32]
+
+    def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], Queues]:
+        """Nothing costly: a shard is opened when it is first asked for, and stays open."""
+        threadpool_limits(context.cpus)
+        opened: dict[str, IndexShard] = {}
+
+        def scan(task: Task[ListScan]) -> Queues:
+            url = task.payload.shard
+            if url not in opened:
+                opened[url] = IndexShard.open(url)
+            return scan_lists(opened[url], task.payload, self.centroids)
+
+        return scan

@@ -4,8 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs_for_tests import DyingIndexStage, differing, driver, files_of, inodes, is_running, temporaries, until
+from jobs_for_tests import (
+    DyingIndexStage,
+    assert_same_bytes,
+    differing,
+    driver,
+    files_of,
+    inodes,
+    is_running,
+    temporaries,
+    until,
+)
 
+from curator import storage
 from curator.errors import InputError
 from curator.index import IndexStore, store
 from curator_pipelines.config import IndexConfig, build
@@ -171,3 +182,24 @@ def test_a_pool_that_is_not_the_indexed_one_gets_its_own_index(out, run, setting
 
     assert told.selection["index"]["used"]["url"] == "index"
     assert (tmp_path / "second" / "index" / "index.json").exists()
+
+
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_lists_are_scanned_by_workers_to_the_same_bytes(out, run, run_on, settings, tmp_path, make_ray, where):
+    index(out)
+    asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 0.9}
+    run(out=str(tmp_path / "alone"), **asked)
+
+    executor = make_ray(2) if where == "ray" else LocalExecutor(workers=2)
+    told = run_on(executor, out=str(tmp_path / "many"), **asked)
+
+    assert told.selection["search"] == "ivf"
+    assert_same_bytes(str(tmp_path / "many"), str(tmp_path / "alone"))
+
+
+def test_an_index_on_s3_is_read_by_ranges(run, settings, s3_bucket, reference):
+    told = run(out=f"{s3_bucket}/run", **settings, search="ivf", recall=1.0)
+
+    assert told.selection["index"]["proven"]
+    exact = (reference / "selection/selected.parquet").read_bytes()
+    assert storage.read_bytes(f"{s3_bucket}/run/selection/selected.parquet") == exact
