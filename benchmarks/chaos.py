@@ -162,11 +162,16 @@ def start(executor: str, out: Out) -> subprocess.Popen[bytes]:
 
 def finish(process: subprocess.Popen[bytes]) -> int:
     """Wait for the end of a command and of all that it started; one that hangs is ended."""
-    with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=HANG_SECONDS)
+    try:
+        told = process.communicate(timeout=HANG_SECONDS)[1].decode()
+    except subprocess.TimeoutExpired:
+        told = f"it hung for {HANG_SECONDS} seconds"
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    return process.wait()
+    code = process.wait()
+    if code not in (0, -signal.SIGKILL):
+        print(f"  exit code {code}: {told.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
+    return code
 
 
 def running(out: Out) -> tuple[str, Any]:
