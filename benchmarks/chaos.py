@@ -174,6 +174,13 @@ def finish(process: subprocess.Popen[bytes]) -> int:
     return code
 
 
+def wait_for_end(pids: list[int]) -> None:
+    """Ray's actors outlive a killed driver for a moment. What they write then is whole, but folders are removed next."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def running(out: Out) -> tuple[str, Any]:
     """The stage that run.json calls running, and which writing of run.json says so."""
     with suppress(OSError, ValueError):
@@ -201,9 +208,11 @@ def hit(executor: str, kind: str, stage: str, out: Out, seconds: float, chance: 
         if running(out)[0] != stage or process.poll() is not None:
             break
         if victims:
+            ours = [pid for pids in processes(process.pid).values() for pid in pids]
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(victims), signal.SIGKILL)
             finish(process)
+            wait_for_end(ours)
             return True
         time.sleep(0.02)
     finish(process)
