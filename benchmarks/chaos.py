@@ -175,7 +175,7 @@ def finish(process: subprocess.Popen[bytes]) -> int:
 
 
 def wait_for_end(pids: list[int]) -> None:
-    """Ray's actors outlive a killed driver for a moment. What they write then is whole, but folders are removed next."""
+    """Ray's actors outlive a killed driver for a moment, and would write into folders that are removed next."""
     deadline = time.monotonic() + HANG_SECONDS
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
