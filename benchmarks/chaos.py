@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import random
 import signal
@@ -21,8 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,8 @@ from typing import Any
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
+
+from benchmarks.mock_s3 import mock_s3
 
 DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
 EXECUTORS = {
@@ -284,29 +284,14 @@ def strike(
     return dict(counts)
 
 
-@contextmanager
-def s3() -> Iterator[None]:
-    """A mock store on loopback, which this process and what it starts reach without arguments."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ |= keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "127.0.0.1"}
-    fsspec.filesystem("s3").mkdir("chaos")
-    yield
-    server.stop()
-
-
 def main() -> int:
     """Print a line for each executor and stage; 1 if anything was not as promised."""
     hits, seed, *executors = [*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]]
     names = ("hits", "differing files", "temporaries", "redone", "watched", "half-written", "exit code")
     print("| executor | stage | " + " | ".join(names) + " | killed |\n" + "|---" * (len(names) + 3) + "|")
     bad = False
-    with tempfile.TemporaryDirectory() as folder, s3():
+    with tempfile.TemporaryDirectory() as folder, mock_s3():
+        fsspec.filesystem("s3").mkdir("chaos")
         reference = Out.at(f"{folder}/reference")
         assert finish(start("local", reference)) == 0
         seconds = {name: stage["seconds"] for name, stage in reference.record()["stages"].items()}

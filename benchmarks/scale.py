@@ -9,7 +9,6 @@ moto is installed, the same questions to S3 with that many objects (put into the
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import describe_machine
+from benchmarks.mock_s3 import mock_s3
 from curator import storage
 from curator.errors import Reason
 from curator.ledger import write_quarantine
@@ -120,16 +120,14 @@ def _run(job: EmbedJob) -> None:
 def _on_s3(parts: int) -> None:
     try:
         from moto.backends import get_backend
-        from moto.server import ThreadedMotoServer
     except ImportError:
         print("moto is not installed: nothing measured on S3")
         return
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ |= keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "127.0.0.1"}
+    with mock_s3():
+        _ask_s3(parts, get_backend)
+
+
+def _ask_s3(parts: int, get_backend: Callable[[str], Any]) -> None:
     store = get_backend("s3")["123456789012"]["aws"]
     store.create_bucket(BUCKET, "us-east-1")
     sources = [
@@ -150,7 +148,6 @@ def _on_s3(parts: int) -> None:
         finished = dict(list(few.finished().items())[:2000])
         few.finished = lambda: finished  # type: ignore[method-assign]
         assert sum(1 for _ in few.marks()) == min(parts, 2000)
-    server.stop()
 
 
 @contextmanager

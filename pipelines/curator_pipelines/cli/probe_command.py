@@ -37,7 +37,8 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator probe --encoder checkpoint:run/encoder.pt --train photos/train --test photos/test --label folder
     """
-    from curator_pipelines.config import ProbeConfig, build
+    from curator_pipelines.config import build
+    from curator_pipelines.config_training import ProbeConfig
     from curator_pipelines.jobs.probe import run_probe
     from curator_pipelines.progress import Reporter
 

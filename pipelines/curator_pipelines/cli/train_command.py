@@ -80,7 +80,8 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator train --target photos/ --shards run/shards --out trained --arch resnet18
     """
-    from curator_pipelines.config import TrainConfig, build
+    from curator_pipelines.config import build
+    from curator_pipelines.config_training import TrainConfig
     from curator_pipelines.jobs.train import run_train
     from curator_pipelines.progress import Reporter
 

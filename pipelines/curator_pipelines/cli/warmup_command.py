@@ -29,7 +29,8 @@ def command(**flags: Any) -> int:
     \b
     curator warmup --target photos/ --out run
     """
-    from curator_pipelines.config import WarmupConfig, build
+    from curator_pipelines.config import build
+    from curator_pipelines.config_training import WarmupConfig
     from curator_pipelines.jobs.warmup import run_warmup
     from curator_pipelines.progress import Reporter
 

@@ -14,7 +14,7 @@ from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_backbone, load_encoder
 from curator.errors import InputError, TooManyBad
 from curator.sources import Source, find_sources
-from curator_pipelines.config import ProbeConfig
+from curator_pipelines.config_training import ProbeConfig
 from curator_pipelines.jobs.estimate import estimate_samples
 from curator_pipelines.progress import Reporter
 from curator_ssl.probe.accuracy import Accuracy

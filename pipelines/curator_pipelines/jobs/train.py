@@ -11,7 +11,7 @@ import torch
 from curator.encoders.device import resolve_device, resolve_precision
 from curator.errors import InputError
 from curator.urls import absolute
-from curator_pipelines.config import TrainConfig
+from curator_pipelines.config_training import TrainConfig
 from curator_pipelines.jobs.launch import launch_ranks
 from curator_pipelines.jobs.train_progress import TrainProgress
 from curator_pipelines.progress import Reporter, duration

@@ -11,7 +11,8 @@ from curator.errors import InputError
 from curator.owner import Owner, owned
 from curator.sources import find_sources
 from curator.urls import absolute
-from curator_pipelines.config import SelectConfig, TrainConfig, WarmupConfig, build
+from curator_pipelines.config import SelectConfig, build
+from curator_pipelines.config_training import TrainConfig, WarmupConfig
 from curator_pipelines.progress import Reporter
 from curator_pipelines.progress_file import recorded
 from curator_pipelines.rundir import RunDirectory

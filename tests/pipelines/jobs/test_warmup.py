@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from curator.errors import CuratorError, InputError
-from curator_pipelines.config import SelectConfig, WarmupConfig, build
+from curator_pipelines.config import SelectConfig, build
+from curator_pipelines.config_training import WarmupConfig
 from curator_pipelines.jobs import warmup
 from curator_pipelines.jobs.select import plan_select
 from curator_pipelines.jobs.warmup import Effort, run_warmup
