@@ -22,7 +22,7 @@ from curator_pipelines.jobs.index import pool_index
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import Results, RunDirectory
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["HOLD_IMAGES", "Prepared", "prepare"]
 
 HOLD_IMAGES = ("tar", "folder")
 

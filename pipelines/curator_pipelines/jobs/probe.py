@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_backbone, load_encoder
 from curator.errors import InputError, TooManyBad
-from curator.sources import Source, find_sources
+from curator.sources import Source
 from curator_pipelines.config_training import ProbeConfig
 from curator_pipelines.jobs.estimate import estimate_samples
 from curator_pipelines.progress import Reporter
@@ -21,7 +20,7 @@ from curator_ssl.probe.accuracy import Accuracy
 from curator_ssl.probe.features import Labelled, embed_labelled, pixel_batches
 from curator_ssl.probe.finetune import fine_tune, label_subset
 from curator_ssl.probe.knn import knn_accuracy
-from curator_ssl.probe.labels import LabelRule, parse_label, read_labels
+from curator_ssl.probe.labels import LabelRule, image_sources, parse_label, read_labels
 from curator_ssl.probe.linear import linear_probe
 
 __all__ = ["ProbeResult", "run_probe"]
@@ -80,7 +79,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         TooManyBad: more bad samples than `max_bad` allows.
     """
     rule = parse_label(config.label)
-    sets = {"train": _image_sources(config.train, "--train"), "test": _image_sources(config.test, "--test")}
+    sets = {"train": image_sources(config.train, "--train"), "test": image_sources(config.test, "--test")}
     torch.set_num_threads(_cores())
     encoder = load_encoder(
         config.encoder,
@@ -113,13 +112,6 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         shares = [_fine_tune(config, encoder, sets, classes, seed, reporter) for seed in seeds]
         result.accuracies["finetune"] = Accuracy(shares, tested)
     return result
-
-
-def _image_sources(urls: Sequence[str], flag: str) -> list[Source]:
-    sources = find_sources(urls, flag, folders=True)
-    if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
-        raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
-    return sources
 
 
 def _embed(

@@ -13,6 +13,7 @@ from curator.sources import find_sources
 from curator.urls import absolute
 from curator_pipelines.config import SelectConfig, build
 from curator_pipelines.config_training import TrainConfig, WarmupConfig
+from curator_pipelines.jobs.prepare import HOLD_IMAGES
 from curator_pipelines.progress import Reporter
 from curator_pipelines.progress_file import recorded
 from curator_pipelines.rundir import RunDirectory
@@ -20,7 +21,6 @@ from curator_pipelines.rundir import RunDirectory
 __all__ = ["plan_warmup", "run_warmup", "with_warmup"]
 
 ARCHITECTURE = "timm:resnet18"
-HOLD_IMAGES = ("tar", "folder")
 # What a user may ask of a warm-up; another encoder comes of another answer.
 ASKED = ("weights", "warmup_epochs", "seed")
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from curator import storage
 from curator.errors import InputError
 from curator.shards.read import read_source
-from curator.sources import Source
+from curator.sources import Source, find_sources
 from curator.types import RawSample
 from curator.urls import absolute
 
-__all__ = ["LabelRule", "SampleName", "parse_label", "read_labels"]
+__all__ = ["LabelRule", "SampleName", "image_sources", "parse_label", "read_labels"]
 
 # Shard and key: keys repeat across shards.
 SampleName = tuple[str, str]
@@ -36,6 +36,18 @@ class LabelRule:
     kind: str
     name: str = ""
     table: Mapping[SampleName, str] = field(default_factory=dict)
+
+
+def image_sources(urls: Sequence[str], flag: str) -> list[Source]:
+    """Shards and folders of images; `flag` is where they were given, for messages.
+
+    Raises:
+        InputError: nothing there, or embeddings.
+    """
+    sources = find_sources(urls, flag, folders=True)
+    if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
+        raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
+    return sources
 
 
 def parse_label(text: str) -> LabelRule:

@@ -10,10 +10,9 @@ import torch
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import MIN_BATCH_SIZE, Backbone, Encoder
 from curator.errors import InputError
-from curator.sources import find_sources
 from curator_ssl.probe.features import Labelled, embed_labelled
 from curator_ssl.probe.knn import knn_accuracy
-from curator_ssl.probe.labels import parse_label, read_labels
+from curator_ssl.probe.labels import image_sources, parse_label, read_labels
 
 __all__ = ["TrainingProbe"]
 
@@ -38,9 +37,7 @@ class TrainingProbe:
         rule = parse_label(label)
         self._sides = []
         for urls, flag in ((train, "--probe-train"), (test, "--probe-test")):
-            sources = find_sources(urls, flag, folders=True)
-            if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
-                raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
+            sources = image_sources(urls, flag)
             labels = read_labels(sources, rule)
             if not labels:
                 raise InputError(f"{flag}: no sample has a label by --probe-label {label}")
