@@ -51,7 +51,7 @@ __all__ = ["command"]
 @option("--nproc", metavar="N", help="Processes that train together. [default: 1]")
 @option("--address", metavar="HOST:PORT|local", help="A Ray cluster for them. [default: this machine]")
 @option("--device", metavar="auto|cpu|cuda", help="[default: auto: the GPU if there is one]")
-@option("--precision", metavar="auto|fp32|bf16", help="[default: auto: bf16 on a GPU, fp32 on a CPU]")
+@option("--precision", metavar="auto|fp32|bf16", help="[default: auto: bf16 where the hardware has it]")
 @option("--loader-workers", metavar="N", help="Processes per rank that read and augment. [default: by cores]")
 @click.option(
     "--sync-bn/--no-sync-bn", default=None, help="Batch norms over all processes. [default: with --nproc on GPUs]"

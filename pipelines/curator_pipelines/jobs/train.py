@@ -134,7 +134,7 @@ def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
         steps_per_epoch=config.steps_per_epoch,
         weights=config.weights,
         device=device.type,
-        precision=_precision(config.precision, device),
+        precision=resolve_precision(config.precision, device),
         loader_workers=min(MAX_LOADERS, cores) if config.loader_workers is None else config.loader_workers,
         threads=cores,
         sync_norms=ranks > 1 and device.type == "cuda" and config.sync_bn is not False,
@@ -170,8 +170,3 @@ def _with_length(settings: TrainSettings, config: TrainConfig, indexed: Indexed,
         f"{settings.precision} on {settings.device}"
     )
     return replace(settings, steps=steps, rate_warmup=min(rise, steps - 1))
-
-
-def _precision(precision: str, device: torch.device) -> str:
-    """As for encoding, but on CPUs `auto` is fp32: backward passes in bf16 took half as long again there."""
-    return "fp32" if precision == "auto" and device.type == "cpu" else resolve_precision(precision, device)
