@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from curator import storage
@@ -12,8 +16,52 @@ from curator_pipelines.executors import Executor, LocalExecutor
 
 if TYPE_CHECKING:
     from curator_pipelines.executors.ray import RayExecutor
+    from curator_pipelines.executors.ray_cluster import Cluster
 
-__all__ = ["make_executor"]
+__all__ = ["executor_begun", "make_executor"]
+
+
+@contextmanager
+def executor_begun(config: ExecutorConfig) -> Iterator[None]:
+    """While the block runs, start Ray or join it in the background, where that is asked for: it takes seconds.
+
+    Raises:
+        InputError: at the end of the block, as `make_executor` would.
+    """
+    address = _address(config)
+    if not address:
+        yield
+        return
+    connected: Future[Cluster] = Future()
+
+    def connect() -> None:
+        try:
+            connected.set_result(_connect(address))
+        except BaseException as error:
+            connected.set_exception(error)
+        # The processes of a Ray that is started here end with the thread that started them, not with the process.
+        threading.Event().wait()
+
+    threading.Thread(target=connect, name="ray", daemon=True).start()
+    yield
+    connected.result()
+
+
+def _address(config: ExecutorConfig) -> str | None:
+    return config.address or os.environ.get("RAY_ADDRESS")
+
+
+def _connect(address: str) -> Cluster:
+    try:
+        from curator_pipelines.executors.ray_cluster import connect
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise InputError(
+            f"--address {address}: ray is not installed: pip install 'ray[default]', or leave --address and "
+            "RAY_ADDRESS away"
+        ) from error
+    return connect(address)
 
 
 def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
@@ -27,7 +75,7 @@ def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
     Raises:
         InputError: the cluster cannot be joined, has no room for a worker, or could not write to OUT.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    address = _address(config)
     if address:
         return _on_ray(config, address, device, out)
     if device != "cuda":
@@ -39,17 +87,9 @@ def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
 
 
 def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayExecutor:
-    try:
-        from curator_pipelines.executors.ray import RayExecutor
-        from curator_pipelines.executors.ray_cluster import connect
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
-        raise InputError(
-            f"--address {address}: ray is not installed: pip install 'ray[default]', or leave --address and "
-            "RAY_ADDRESS away"
-        ) from error
-    cluster = connect(address)
+    cluster = _connect(address)
+    from curator_pipelines.executors.ray import RayExecutor
+
     check_shared(out, {node.machine for node in cluster.nodes()})
     executor = RayExecutor(cluster, config.workers, gpus_per_worker=config.gpus_per_worker, on_gpus=device == "cuda")
     room = sum(seats.count for seats in executor.seats)

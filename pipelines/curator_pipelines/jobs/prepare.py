@@ -17,7 +17,7 @@ from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.embed import EmbedJob, check_space
 from curator_pipelines.jobs.encoding import Encoding, choose_encoding, first_images, foreign_encoding
-from curator_pipelines.jobs.executor import make_executor
+from curator_pipelines.jobs.executor import executor_begun, make_executor
 from curator_pipelines.jobs.index import pool_index
 from curator_pipelines.progress import Reporter
 from curator_pipelines.rundir import Results, RunDirectory
@@ -100,9 +100,9 @@ def prepare(
     run.check_ours()
     if targets:
         run.check_targets(list(targets))
-    main = (
-        choose_encoding(config, images, reporter) if any(source.kind in HOLD_IMAGES for source in everything) else None
-    )
+    with executor_begun(config):
+        holds_images = any(source.kind in HOLD_IMAGES for source in everything)
+        main = choose_encoding(config, images, reporter) if holds_images else None
     encodings = {name: _encoding_of(sources, main) for name, sources in sets.items()}
     _check_comparable(encodings)
     jobs = {
