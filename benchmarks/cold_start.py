@@ -33,23 +33,34 @@ def main() -> None:
             ray.append(float(subprocess.check_output([sys.executable, "-c", RAY_ALONE], stderr=subprocess.DEVNULL)))
             plain.append(_embed(shard, f"{folder}/plain-{number}"))
             local.append(_embed(shard, f"{folder}/local-{number}", "--address", "local"))
-    added = [with_ray - without for with_ray, without in zip(local, plain, strict=True)]
-    print("| | median | all |\n|---|---|---|")
-    for name, seconds in (("ray.init", ray), ("embed", plain), ("embed --address local", local), ("added", added)):
-        print(f"| {name} | {statistics.median(seconds):.1f} s | {', '.join(f'{s:.1f}' for s in seconds)} |")
-    ratio = statistics.median(a / r for a, r in zip(added, ray, strict=True))
-    print(f"\nadded / ray.init: {ratio:.2f} (median of {rounds} rounds, load {os.getloadavg()[0]:.0f})")
+    print("| | median | all | against `ray.init` |\n|---|---|---|---|")
+    _row("`ray.init` alone", ray, ray)
+    for part, what in enumerate(("until work begins", "whole command")):
+        without, with_ray = [run[part] for run in plain], [run[part] for run in local]
+        _row(f"embed, {what}", without, ray)
+        _row(f"embed --address local, {what}", with_ray, ray)
+        _row(f"added, {what}", [b - a for a, b in zip(without, with_ray, strict=True)], ray)
+    print(f"\n{rounds} rounds, load {os.getloadavg()[0]:.0f}")
 
 
-def _embed(shard: Path, out: str, *flags: str) -> float:
+def _row(name: str, seconds: list[float], ray: list[float]) -> None:
+    ratio = statistics.median(mine / its for mine, its in zip(seconds, ray, strict=True))
+    print(f"| {name} | {statistics.median(seconds):.1f} s | {', '.join(f'{s:.1f}' for s in seconds)} | {ratio:.2f} |")
+
+
+def _embed(shard: Path, out: str, *flags: str) -> tuple[float, float]:
+    """Seconds until the workers are told of, and until the end."""
     encoder = ["--encoder", "timm:test_efficientnet", "--weights", "random", "--max-bad", "100%"]
+    command = [sys.executable, "-m", "curator_pipelines", "embed", "--pool", str(shard), "--out", out, *encoder, *flags]
     start = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-m", "curator_pipelines", "embed", "--pool", str(shard), "--out", out, *encoder, *flags],
-        check=True,
-        capture_output=True,
-    )
-    return time.monotonic() - start
+    begun = None
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stderr or ():
+            if line.startswith("running on"):
+                begun = time.monotonic() - start
+    if run.returncode or begun is None:
+        raise RuntimeError(f"{' '.join(command)} ended with {run.returncode}")
+    return begun, time.monotonic() - start
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from curator.errors import CuratorError, InputError
 __all__ = ["Cluster", "Node", "connect"]
 
 _log = logging.getLogger(__name__)
+
+REACHED_WITHIN = 10.0
+"""Seconds for the head of a cluster to answer."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,26 @@ def connect(address: str) -> Cluster:
             "cluster; from elsewhere use 'curator submit'"
         )
     if not ray.is_initialized():
+        _check_listens(address)
         with _signals_and_output_ours():
             _init(address)
     where = "on this machine" if address == "local" else f"at {ray.get_runtime_context().gcs_address}"
     url = ray._private.worker.global_worker.node.webui_url if ray._private.worker.global_worker.node else ""
     home = ray.get_runtime_context().get_node_id()
     return Cluster(f"Ray {where}", f"http://{url}" if url else "", home)
+
+
+def _check_listens(address: str) -> None:
+    """Ray itself tries for minutes before it says that nothing is there."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--address {address}: no Ray there: {error}; give the address that 'ray start --head' printed"
+        ) from error
 
 
 def _init(address: str) -> None:

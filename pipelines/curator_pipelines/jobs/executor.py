@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def executor_begun(config: ExecutorConfig) -> Iterator[None]:
         InputError: at the end of the block, as `make_executor` would.
     """
     address = _address(config)
-    if not address:
+    if not address or _is_connected():
         yield
         return
     connected: Future[Cluster] = Future()
@@ -43,8 +44,16 @@ def executor_begun(config: ExecutorConfig) -> Iterator[None]:
         threading.Event().wait()
 
     threading.Thread(target=connect, name="ray", daemon=True).start()
-    yield
+    try:
+        yield
+    finally:
+        wait([connected])  # a process that ends while Ray starts may crash
     connected.result()
+
+
+def _is_connected() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
 
 
 def _address(config: ExecutorConfig) -> str | None:

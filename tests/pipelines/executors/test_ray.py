@@ -1,11 +1,13 @@
 """What is Ray's alone; what it has in common with the others is in test_protocol.py and test_workers.py."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from stages_for_tests import Calls, Deadly, HoldsLockFile, cpus_and_device, holders, node_and_wait, survive, until
 
 from curator.errors import CuratorError, InputError
@@ -131,6 +133,14 @@ def test_the_end_of_the_drivers_own_node_ends_the_run(added: Callable[..., Any],
         return False
 
     until(has_ended, "the word that it is gone")
+
+
+def test_an_address_where_nothing_listens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(InputError, match=r"no Ray there: .*refused"):
+            connect(f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])

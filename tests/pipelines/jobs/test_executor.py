@@ -1,6 +1,8 @@
 import builtins
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,36 @@ def test_without_ray_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(InputError, match="ray is not installed: pip install"):
         make_executor(config(address="local"), "cpu", "/run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoder", "code", "told"),
+    [("timm:test_vit", 0, "running on Ray on this machine"), ("timm:nonsense", 2, "unknown model")],
+)
+def test_ray_that_starts_beside_the_encoder(encoder: str, code: int, told: str, data: Path, tmp_path: Path) -> None:
+    words = [
+        "--pool",
+        str(data / "pool-0.tar"),
+        "--out",
+        str(tmp_path / "run"),
+        "--encoder",
+        encoder,
+        "--weights",
+        "random",
+        "--max-bad",
+        "20%",
+    ]
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "curator_pipelines", "embed", *words, "--address", "local"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ran.returncode == code and told in ran.stderr and "Traceback" not in ran.stderr
+    assert code == 0 or len(ran.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
