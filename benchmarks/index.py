@@ -2,7 +2,8 @@
 
 `python -m benchmarks.index [ROWS DIM [FOLDER]]` over a synthetic pool (100,000 x 128), kept in FOLDER if one is given;
 `python -m benchmarks.index POOL TARGET` over embeddings of two runs, such as RUN/pool and RUN/target;
-`python -m benchmarks.index honest` says how often the true recall lies in the interval told.
+`python -m benchmarks.index honest` says how often the true recall lies in the interval told;
+`python -m benchmarks.index codes [ROWS DIM]` compares indexes that keep rows, SQ8 and PQ codes.
 
 Every measurement has a process of its own. Files are in the page cache, since they were just written.
 """
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator import storage
+from curator.gather import Gather
 from curator.index import IndexStore, default_lists, select_ivf
 from curator.index.quantiser import TRAIN_ROWS, import_faiss, sample_rows
 from curator.parts import DoneMark, PartStore
@@ -42,6 +44,9 @@ def main() -> None:
     args = sys.argv[1:]
     if args == ["honest"]:
         honest()
+        return
+    if args[:1] == ["codes"]:
+        codes(*map(int, args[1:]))
         return
     with tempfile.TemporaryDirectory(prefix="curator-index-") as folder:
         if args and not args[0].isdigit():
@@ -118,9 +123,9 @@ def _print(case: str, search: str, cost: Measured, overlap: float, told: dict[st
     print(f"{case} {search} | {overlap:.4f} | {recall} | {cost.seconds:.1f} | {cost.anonymous:,.0f} |", flush=True)
 
 
-def own_index(run: str) -> None:
+def own_index(run: str, factory: str | None = None) -> None:
     """`curator index`."""
-    run_index(build(IndexConfig, {"out": run, "seed": SEED}), Reporter())
+    run_index(build(IndexConfig, {"out": run, "seed": SEED, "factory": factory}), Reporter())
 
 
 def faiss_index(run: str) -> None:
@@ -141,12 +146,51 @@ def exact_search(run: str, budget: int) -> NDArray[np.int64]:
 
 
 def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """The coreset by the index, and what is told of it."""
+    """The coreset by the index, and what is told of it; `refined`, the rows that were read for their codes."""
     index = IndexStore(storage.join(run, "index"))
+    stored, refined = Gather(PartStore(storage.join(run, "pool"))), np.empty(0, np.int64)
+    reads = 0
+
+    def gather(ids: NDArray[np.int64]) -> NDArray[np.float16]:
+        nonlocal refined, reads
+        refined = np.union1d(refined, ids)
+        reads += len(ids)
+        return stored.vectors(ids)
+
     selection, told = select_ivf(
-        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None
+        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None, gather=gather
     )
-    return selection.ids, asdict(told)
+    return selection.ids, asdict(told) | {"refined": len(refined), "reads": reads}
+
+
+def codes(rows: int = 100_000, dim: int = 128) -> None:
+    """The same quantiser and selections over indexes that keep rows, and codes of several kinds."""
+    from benchmarks.data import describe_machine
+
+    print(f"{rows:,} x {dim}, K = {CLUSTERS}, recall 0.99; {describe_machine()}\n")
+    print("| index | bytes, of the pool's | build s | budget | overlap | recall told | scanned | refined, read | s |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="curator-index-") as run:
+        measure(make_pool, run, rows, dim)
+        budgets = [int(share * rows) for share in (0.001, 0.01)]
+        exact = {budget: measure(exact_search, run, budget) for budget in budgets}
+        for budget, cost in exact.items():
+            print(f"| none | | | {budget:,} | 1 | 1 | 100% | | {cost.seconds:.1f} |")
+        for kind in ("Flat", "SQ8", *(f"PQ{dim // width}" for width in (2, 4))):
+            built = measure(own_index, run, f"IVF{default_lists(rows)},{kind}")
+            size, pool = (sum(s.size for _, s in storage.list_tree(storage.join(run, at))) for at in ("index", "pool"))
+            for budget in budgets:
+                found = measure(ivf_search, run, budget, 0.99)
+                ids, told = found.result
+                overlap = len(np.intersect1d(ids, exact[budget].result)) / budget
+                print(
+                    f"| {kind} | {size / pool:.0%} | {built.seconds:.1f} | {budget:,} | {overlap:.4f} | "
+                    f"{told['estimate']:.4f} | {told['scanned']:.1%} | {told['refined'] / rows:.1%}, "
+                    f"{told['reads'] / rows:.1%} | {found.seconds:.1f} |",
+                    flush=True,
+                )
+            for name in ("index", "run.json"):
+                storage.remove(storage.join(run, name))
 
 
 def _centroids(run: str) -> NDArray[np.float32]:

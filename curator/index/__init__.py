@@ -2,10 +2,11 @@
 
 stored parts -> train -> index shards (rows by list) -> lists worth reading -> SimCore rounds -> recall, measured
 
-faiss is imported here and nowhere else, and only to train the quantiser and to assign rows to its lists.
+faiss is imported here and nowhere else, and only to train the quantiser, to assign rows to its lists, and to code them.
 """
 
-from curator.index.quantiser import Quantiser, default_lists, parse_factory, train
+from curator.index.codec import Codec, train_codec
+from curator.index.quantiser import Factory, Quantiser, default_lists, parse_factory, sample_rows, train
 from curator.index.recall import Recall
 from curator.index.scan import ListScan, Scan, scan_lists
 from curator.index.select import IndexSearch, select_ivf
@@ -13,6 +14,8 @@ from curator.index.shards import IndexShard, build_shard
 from curator.index.store import IndexStore, ShardPlan
 
 __all__ = [
+    "Codec",
+    "Factory",
     "IndexSearch",
     "IndexShard",
     "IndexStore",
@@ -24,7 +27,9 @@ __all__ = [
     "build_shard",
     "default_lists",
     "parse_factory",
+    "sample_rows",
     "scan_lists",
     "select_ivf",
     "train",
+    "train_codec",
 ]

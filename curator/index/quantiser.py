@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,13 @@ from curator.errors import InputError
 from curator.selection.pool import Floats, first_id
 from curator.selection.uniform import priorities
 
-__all__ = ["Quantiser", "default_lists", "parse_factory", "sample_rows", "train"]
+__all__ = ["Factory", "Quantiser", "default_lists", "parse_factory", "sample_rows", "train"]
 
 TRAIN_ROWS = 64
 """Training rows wanted for each list: faiss itself warns below 39."""
 LEAST_ROWS = 39
+CODEC_ROWS = 64 * 256
+"""The same for the 256 words of each of a product quantiser's codebooks."""
 ITERATIONS = 10
 ASSIGN_ROWS = 65536
 
@@ -76,29 +78,58 @@ def default_lists(rows: int) -> int:
     return 1 << max(0, round(math.log2(2 * math.sqrt(max(rows, 1)))))
 
 
-def parse_factory(text: str | None, rows: int) -> int:
-    """The number of lists that an `index_factory` string asks for.
+class Factory(NamedTuple):
+    """What an index is made of.
+
+    Attributes:
+        lists: of the quantiser.
+        kind: how rows are kept: `Flat` as they are, `SQ8` or `PQm` as codes.
+    """
+
+    lists: int
+    kind: str = "Flat"
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows its training wants."""
+        return max(TRAIN_ROWS * self.lists, CODEC_ROWS if self.kind.startswith("PQ") else 0)
+
+    def __str__(self) -> str:
+        return f"IVF{self.lists},{self.kind}"
+
+
+def parse_factory(text: str | None, rows: int, dim: int) -> Factory:
+    """What an `index_factory` string asks for.
 
     Args:
-        text: `IVFn,Flat`, or None for the default of a pool of `rows`.
+        text: `IVFn,Flat`, `IVFn,SQ8` or `IVFn,PQm`, with or without faiss' `,RFlat` (codes are always refined by
+            the stored rows); None for the default of a pool of `rows`.
         rows: rows of the pool.
+        dim: their dimensions.
 
     Raises:
-        InputError: another kind of index, or more lists than rows.
+        InputError: another kind of index, more lists than rows, or an m that does not divide the dimensions.
 
-    >>> parse_factory("IVF4096,Flat", 1_000_000)
-    4096
+    >>> parse_factory("IVF4096,PQ32", 1_000_000, 128)
+    Factory(lists=4096, kind='PQ32')
     """
+    lists = default_lists(rows)
     if text is None:
-        return default_lists(rows)
-    match = re.fullmatch(r"IVF(\d+),Flat", text.replace(" ", ""))
+        return Factory(lists)
+    match = re.fullmatch(r"IVF(\d+),(Flat|(?:SQ8|PQ(\d+)(?:x8)?)(?:,RFlat|,Refine\(Flat\))?)", text.replace(" ", ""))
     if not match or int(match[1]) < 1:
-        raise InputError(f"--factory {text}: this curator builds IVFn,Flat, such as IVF{default_lists(rows)},Flat")
-    if int(match[1]) > rows:
         raise InputError(
-            f"--factory {text}: more lists than the pool's {rows:,} rows; take IVF{default_lists(rows)},Flat"
+            f"--factory {text}: this curator builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm, such as IVF{lists},SQ8"
         )
-    return int(match[1])
+    if int(match[1]) > rows:
+        raise InputError(f"--factory {text}: more lists than the pool's {rows:,} rows; take IVF{lists},{match[2]}")
+    if match[3] is None:
+        return Factory(int(match[1]), match[2].partition(",")[0])
+    pieces = int(match[3])
+    if pieces < 1 or dim % pieces:
+        fitting = max(m for m in range(1, max(1, dim // 4) + 1) if dim % m == 0)
+        raise InputError(f"--factory {text}: PQm cuts {dim} dimensions into m equal pieces; PQ{fitting} would do")
+    return Factory(int(match[1]), f"PQ{pieces}")
 
 
 def sample_rows(parts: Iterable[tuple[int, Floats]], rows: int, wanted: int, seed: int) -> NDArray[np.float32]:
@@ -113,14 +144,13 @@ def sample_rows(parts: Iterable[tuple[int, Floats]], rows: int, wanted: int, see
     return np.concatenate(found)
 
 
-def train(parts: Iterable[tuple[int, Floats]], rows: int, lists: int, seed: int) -> tuple[Quantiser, str]:
+def train(sample: NDArray[np.float32], lists: int, seed: int) -> tuple[Quantiser, str]:
     """Spherical k-means over a sample of the pool.
 
     Args:
-        parts: the pool's parts.
-        rows: how many rows they have.
+        sample: float32 (n, d), unit rows, from `sample_rows`.
         lists: centroids wanted.
-        seed: of the sample and of k-means.
+        seed: of k-means.
 
     Returns:
         the quantiser, and a warning for a person if the sample is small for so many lists (else empty).
@@ -130,7 +160,6 @@ def train(parts: Iterable[tuple[int, Floats]], rows: int, lists: int, seed: int)
         InputError: faiss is missing, or the sample holds fewer rows than lists.
     """
     faiss = import_faiss()
-    sample = sample_rows(parts, rows, TRAIN_ROWS * lists, seed)
     if len(sample) < lists:
         raise InputError(
             f"{len(sample):,} rows cannot train {lists:,} lists: "

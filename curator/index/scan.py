@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator import storage
+from curator.index.scan_codes import scan_codes
 from curator.index.shards import IndexShard
+from curator.selection.duplicates import Gather
 from curator.selection.pool import Floats
 from curator.selection.queues import Cursors, Queues, merge
 from curator.selection.search import scan_block
@@ -44,38 +46,59 @@ Scan: TypeAlias = Callable[[Iterable[ListScan]], Iterator[Queues]]
 """Scans, taken one by one, to their queues, in any order: `scan_here`, or many workers."""
 
 
-def scan_here(shards: Sequence[IndexShard], centroids: Floats) -> Scan:
-    """A `Scan` in this thread, over shards that are open."""
+def scan_here(shards: Sequence[IndexShard], centroids: Floats, gather: Gather | None = None) -> Scan:
+    """A `Scan` in this thread, over shards that are open; `gather` as in `scan_lists`."""
     opened = {shard.url: shard for shard in shards}
 
     def scan(tasks: Iterable[ListScan]) -> Iterator[Queues]:
         for task in tasks:
-            yield scan_lists(opened[task.shard], task, centroids)
+            yield scan_lists(opened[task.shard], task, centroids, gather)
 
     return scan
 
 
-def scan_lists(shard: IndexShard, task: ListScan, centroids: Floats) -> Queues:
+def scan_lists(shard: IndexShard, task: ListScan, centroids: Floats, gather: Gather | None = None) -> Queues:
     """The best rows of the wanted lists after each centroid's cursor, by exact score.
 
     Each list is scored against all centroids: its rows are in the cache already. Memory: a block and the queues.
+
+    Args:
+        shard: the shard.
+        task: what is wanted of it.
+        centroids: float32 (K, d).
+        gather: reads the pool's rows by id; needed where the shard holds codes.
     """
     best = Queues.empty(len(centroids), task.depth)
     waiting: list[Queues] = []
-    for ids, rows in _blocks(shard, task.wanted):
-        # Rows in order of id stand for their ids: equal scores are told apart the same way.
-        here = Cursors(task.cursors.scores, np.searchsorted(ids, task.cursors.ids, side="right") - 1)
-        found = scan_block(0, rows, centroids, task.depth, here, np.maximum(best.floor, task.floor))
-        used = np.arange(found.ids.shape[1]) < found.counts[:, None]
-        found.ids[used] = ids[found.ids[used]]
+    for pieces in _blocks(shard, task.wanted):
+        ids, stored, positions = _read(shard, pieces)
+        floor = np.maximum(best.floor, task.floor)
+        if shard.codec is None:
+            found = _scan_rows(ids, stored, centroids, task, floor)
+        else:
+            assert gather is not None
+            lists = np.searchsorted(shard.offsets, positions, side="right") - 1
+            points, angles = shard.codec.decode(stored, lists)
+            found = scan_codes(ids, points, angles, gather, centroids, task.depth, task.cursors, floor)
         waiting.append(found)
         if sum(queues.scores.shape[1] for queues in waiting) >= task.depth // 2:
             best, waiting = merge(best, *waiting), []
     return merge(best, *waiting)
 
 
-def _blocks(shard: IndexShard, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """Ids, ascending, and rows of the wanted lists, some thousand at a time."""
+def _scan_rows(
+    ids: NDArray[np.int64], rows: Floats, centroids: Floats, task: ListScan, floor: NDArray[np.float32]
+) -> Queues:
+    # Rows in order of id stand for their ids: equal scores are told apart the same way.
+    here = Cursors(task.cursors.scores, np.searchsorted(ids, task.cursors.ids, side="right") - 1)
+    found = scan_block(0, rows, centroids, task.depth, here, floor)
+    used = np.arange(found.ids.shape[1]) < found.counts[:, None]
+    found.ids[used] = ids[found.ids[used]]
+    return found
+
+
+def _blocks(shard: IndexShard, wanted: NDArray[np.bool_]) -> Iterator[list[slice]]:
+    """Where the rows of the wanted lists are, some thousand at a time."""
     pieces: list[slice] = []
     held = 0
     for first, last in _runs(wanted & (np.diff(shard.offsets) > 0)):
@@ -83,12 +106,12 @@ def _blocks(shard: IndexShard, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDAr
         for at in range(start, end, BLOCK_ROWS):
             piece = slice(at, min(at + BLOCK_ROWS, end))
             if held and held + piece.stop - piece.start > BLOCK_ROWS:
-                yield _gather(shard, pieces)
+                yield pieces
                 pieces, held = [], 0
             pieces.append(piece)
             held += piece.stop - piece.start
     if held:
-        yield _gather(shard, pieces)
+        yield pieces
 
 
 def _runs(wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
@@ -97,14 +120,16 @@ def _runs(wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _gather(shard: IndexShard, pieces: list[slice]) -> tuple[NDArray[np.int64], Floats]:
+def _read(shard: IndexShard, pieces: list[slice]) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+    """Ids, ascending, with what is stored of these rows, and where in the shard."""
     if storage.is_local(shard.url):
-        ids, rows = (np.concatenate([array[piece] for piece in pieces]) for array in (shard.ids, shard.rows))
+        ids, stored = (np.concatenate([array[piece] for piece in pieces]) for array in (shard.ids, shard.stored))
     else:
         # Each piece is a request of its own: they go side by side.
         with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            ids, rows = (
-                np.concatenate(list(threads.map(array.__getitem__, pieces))) for array in (shard.ids, shard.rows)
+            ids, stored = (
+                np.concatenate(list(threads.map(array.__getitem__, pieces))) for array in (shard.ids, shard.stored)
             )
+    positions = np.concatenate([np.arange(piece.start, piece.stop) for piece in pieces])
     order = np.argsort(ids)
-    return ids[order], rows[order]
+    return ids[order], stored[order], positions[order]

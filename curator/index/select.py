@@ -15,6 +15,7 @@ from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import Scan, scan_here
 from curator.index.shards import IndexShard
+from curator.selection.duplicates import Gather
 from curator.selection.front import depth_limit, first_depth
 from curator.selection.passing import Judge
 from curator.selection.pool import Progress
@@ -28,6 +29,7 @@ __all__ = ["IndexSearch", "select_ivf"]
 
 FIRST_RECALL = 0.97
 """The first lists are read by cuts of a sample. They are rough: the last percents are not bought by them."""
+CODED_DEPTH = 64
 STEP = 1.5
 """How many times the rows read so far may be read before a selection is made anew."""
 
@@ -40,7 +42,7 @@ class IndexSearch:
         shards: of the index, at least one.
         centroids: float32 (K, d), unit rows.
         depth: rows per centroid kept from the first reading on.
-        scan: reads the shards' rows; None for this thread.
+        scan: reads the shards' rows.
         progress: told of the rows read.
     """
 
@@ -50,7 +52,7 @@ class IndexSearch:
         shards: list[IndexShard],
         centroids: NDArray[np.float32],
         depth: int,
-        scan: Scan | None = None,
+        scan: Scan,
         progress: Progress | None = None,
     ) -> None:
         check_centroids(centroids)
@@ -58,7 +60,7 @@ class IndexSearch:
             raise InputError("the index holds no rows: run `curator index` first")
         if centroids.shape[1] != quantiser.centroids.shape[1]:
             raise InputError("index and target have different dimensions: embed both with the same encoder")
-        self.lists = Lists(quantiser, shards, scan or scan_here(shards, centroids))
+        self.lists = Lists(quantiser, shards, scan)
         self.centroids = centroids
         self.read = np.zeros(len(self.lists.sizes), bool)
         self.sample = Sample(
@@ -167,6 +169,7 @@ def select_ivf(
     new_judge: Callable[[], Judge | None] = lambda: None,
     depth: int | None = None,
     scan: Scan | None = None,
+    gather: Gather | None = None,
     progress: Progress | None = None,
 ) -> tuple[Selection, Recall]:
     """The coreset of an indexed pool, and how much of what it needed was read.
@@ -188,6 +191,7 @@ def select_ivf(
         new_judge: makes the judge of one selection; it is asked again for each, since judges may remember.
         depth: rows per centroid kept; changes time and memory, never the result.
         scan: reads the shards' rows, such as many workers; None for this thread.
+        gather: reads the pool's rows by id, for this thread; needed where the index holds codes.
         progress: told of the rows read and chosen.
 
     Returns:
@@ -200,8 +204,9 @@ def select_ivf(
     if not 0 < recall <= 1:
         raise InputError(f"recall is a share above 0 and at most 1, not {recall}")
     clusters = len(centroids)
-    depth = min(depth or first_depth(clusters, budget), depth_limit(clusters))
-    search = IndexSearch(quantiser, shards, centroids, depth, scan, progress)
+    coded = any(shard.codec for shard in shards)
+    depth = min(depth or (_coded_depth if coded else first_depth)(clusters, budget), depth_limit(clusters))
+    search = IndexSearch(quantiser, shards, centroids, depth, scan or scan_here(shards, centroids, gather), progress)
     # How much a stop rule takes is not known before: the first round must do.
     share = (budget or 0) / max(search.lists.rows, 1) if stop is None else 0.0
     search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))
@@ -226,3 +231,8 @@ def select_ivf(
     measured = search.measure(cuts, deepened)
     assert selection.stop_reason is not StopReason.POOL_EXHAUSTED or not search.unread()
     return replace(selection, candidates=search.lists.rows), measured
+
+
+def _coded_depth(clusters: int, budget: int | None) -> int:
+    """As `first_depth`, where a row in a queue costs a read of the pool, and a further pass costs little."""
+    return min(first_depth(clusters, budget), max(CODED_DEPTH, 2 * -(-(budget or 0) // clusters)))

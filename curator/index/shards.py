@@ -1,6 +1,7 @@
 """An index shard: the rows of some parts, grouped by list.
 
-SHARD/rows.npy       float16 (n, d), by list, then id
+SHARD/rows.npy       float16 (n, d), by list, then id; or, where the index has a codec,
+SHARD/codes.npy      uint8 (n, code_bytes), of the rows in that order
 SHARD/ids.npy        int64 (n,)
 SHARD/lists.npz      offsets int64 (lists + 1,), sums float32 (lists, d), nearest float32 (lists,)
 SHARD/sample.npz     rows, lists: the shard's share of the rows on which recall is measured
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator import storage
+from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
 from curator.index.stored_rows import open_rows
 from curator.selection.pool import Floats, check_finite, first_id
@@ -35,9 +37,10 @@ class IndexShard:
 
     Attributes:
         url: of its folder.
-        rows: float16 (n, d), a memory map where it is local, else read by ranges when sliced.
+        stored: float16 (n, d) rows, or uint8 codes; a memory map where it is local, else read by ranges when sliced.
         ids: int64 (n,), likewise.
-        offsets: int64 (lists + 1,): list i is rows[offsets[i]:offsets[i + 1]].
+        codec: of the codes; None where the rows themselves are stored.
+        offsets: int64 (lists + 1,): list i is stored[offsets[i]:offsets[i + 1]].
         sums: float32 (lists, d), sums of each list's unit rows.
         nearest: float32 (lists,), the least cosine of a list's rows and its centroid; 1 for an empty list.
         sample: float16 (m, d), random rows of this shard.
@@ -45,8 +48,9 @@ class IndexShard:
     """
 
     url: str
-    rows: Floats
+    stored: NDArray[Any]
     ids: NDArray[np.int64]
+    codec: Codec | None
     offsets: NDArray[np.int64]
     sums: NDArray[np.float32]
     nearest: NDArray[np.float32]
@@ -54,17 +58,23 @@ class IndexShard:
     sample_lists: NDArray[np.int32]
 
     @classmethod
-    def open(cls, url: str) -> IndexShard:
-        """Open a finished shard. Rows are read when they are asked for."""
+    def open(cls, url: str, codec: Codec | None) -> IndexShard:
+        """Open a finished shard of an index with this codec. Rows are read when they are asked for."""
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "lists.npz")))) as lists:
             offsets, sums, nearest = lists["offsets"], lists["sums"], lists["nearest"]
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "sample.npz")))) as sample:
             rows, of = sample["rows"], sample["lists"]
-        all_rows, ids = (open_rows(storage.join(url, name)) for name in ("rows.npy", "ids.npy"))
-        return cls(url, all_rows, ids, offsets, sums, nearest, rows, of)
+        stored, ids = (open_rows(storage.join(url, name)) for name in (_stored_name(codec), "ids.npy"))
+        return cls(url, stored, ids, codec, offsets, sums, nearest, rows, of)
 
 
-def build_shard(url: str, parts: Sequence[tuple[int, Floats]], quantiser: Quantiser, rate: float) -> int:
+def _stored_name(codec: Codec | None) -> str:
+    return "codes.npy" if codec else "rows.npy"
+
+
+def build_shard(
+    url: str, parts: Sequence[tuple[int, Floats]], quantiser: Quantiser, rate: float, codec: Codec | None = None
+) -> int:
     """Write a shard of these parts' rows; each file of it whole. Returns the number of rows.
 
     Args:
@@ -72,6 +82,7 @@ def build_shard(url: str, parts: Sequence[tuple[int, Floats]], quantiser: Quanti
         parts: part numbers with float16 or float32 rows, in order of number.
         quantiser: assigns rows to lists.
         rate: share of the rows put aside, as copies, to measure recall on.
+        codec: codes the rows; None to store them as they are.
 
     Raises:
         CuratorError: a row is not finite.
@@ -94,19 +105,27 @@ def build_shard(url: str, parts: Sequence[tuple[int, Floats]], quantiser: Quanti
             at += len(block)
     order = np.argsort(of, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=lists))])
-    grouped = np.empty((len(ids), dim), np.float16)
+    chosen = np.flatnonzero(priorities(ids[order], SAMPLE_SEED) < np.uint64(rate * (2**64 - 1025)))
+    stored = np.empty((len(ids), codec.code_bytes), np.uint8) if codec else np.empty((len(ids), dim), np.float16)
+    sample = np.empty((len(chosen), dim), np.float16)
     # Part by part, so that no second copy of the shard is held.
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     at = 0
     for _, rows in parts:
-        grouped[place[at : at + len(rows)]] = rows
-        at += len(rows)
-    chosen = np.flatnonzero(priorities(ids[order], SAMPLE_SEED) < np.uint64(rate * (2**64 - 1025)))
-    _write(url, "rows.npy", grouped)
+        for start in range(0, len(rows), STEP):
+            block = rows[start : start + STEP]
+            here = place[at : at + len(block)]
+            stored[here] = codec.encode(block, of[at : at + len(block)]) if codec else block
+            spot = np.searchsorted(chosen, here)
+            picked = spot < len(chosen)
+            picked[picked] = chosen[spot[picked]] == here[picked]
+            sample[spot[picked]] = block[picked]
+            at += len(block)
+    _write(url, _stored_name(codec), stored)
     _write(url, "ids.npy", ids[order])
     _write_all(url, "lists.npz", offsets=offsets.astype(np.int64), sums=sums, nearest=nearest)
-    _write_all(url, "sample.npz", rows=grouped[chosen], lists=of[order][chosen])
+    _write_all(url, "sample.npz", rows=sample, lists=of[order][chosen])
     return len(ids)
 
 

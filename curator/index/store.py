@@ -2,6 +2,7 @@
 
 index.json                       what it is of and how it was made; written first
 quantiser.npy                    float32 (lists, d)
+codec.faiss                      what codes rows, where the index does not keep them as they are
 shards/00000000/...              see `curator.index.shards`
 done/00000000-<identity>.json    written last: the shard is complete
 """
@@ -18,7 +19,8 @@ import numpy as np
 
 from curator import schemas, storage
 from curator.errors import InputError
-from curator.index.quantiser import Quantiser
+from curator.index.codec import Codec
+from curator.index.quantiser import Factory, Quantiser
 from curator.index.shards import IndexShard
 from curator.parts import PartStore
 
@@ -34,7 +36,7 @@ class ShardPlan:
     Attributes:
         shard: its number.
         parts: part number -> identity hash, of the parts it holds.
-        identity: hash of these and of the quantiser.
+        identity: hash of these, of the quantiser and of the codec.
     """
 
     shard: int
@@ -67,25 +69,38 @@ class IndexStore:
             raise InputError(f"{url} has an unknown format version: remove {self.url} and run `curator index` again")
         return found
 
-    def create(self, quantiser: Quantiser, rate: float, seed: int) -> dict[str, Any]:
+    def create(self, quantiser: Quantiser, codec: Codec | None, kind: str, rate: float, seed: int) -> dict[str, Any]:
         """Write a new index without shards. index.json goes last: without it there is no index."""
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, quantiser.centroids, version=(1, 0))
         storage.write_bytes(storage.join(self.url, "quantiser.npy"), buffer.getvalue())
         settings = {
             "version": schemas.FORMAT_VERSION,
-            "factory": f"IVF{len(quantiser.centroids)},Flat",
+            "factory": str(Factory(len(quantiser.centroids), kind)),
             "lists": len(quantiser.centroids),
-            "quantiser": hashlib.sha256(buffer.getvalue()).hexdigest()[:16],
+            "quantiser": _hash(buffer.getvalue()),
             "sample_rate": rate,
             "seed": seed,
         }
+        if codec:
+            storage.write_bytes(storage.join(self.url, "codec.faiss"), codec.to_bytes())
+            settings["codec"] = _hash(codec.to_bytes())
         storage.write_bytes(storage.join(self.url, "index.json"), json.dumps(settings, indent=2).encode())
         return settings
 
     def quantiser(self) -> Quantiser:
         """The stored quantiser."""
         return Quantiser(np.load(io.BytesIO(storage.read_bytes(storage.join(self.url, "quantiser.npy")))))
+
+    def codec(self) -> Codec | None:
+        """The stored codec; None if the index keeps rows as they are.
+
+        Raises:
+            InputError: there is one, and faiss is not installed.
+        """
+        if "codec" not in (self.settings() or {}):
+            return None
+        return Codec.from_bytes(storage.read_bytes(storage.join(self.url, "codec.faiss")), self.quantiser())
 
     def finished(self) -> dict[int, dict[int, str]]:
         """Shard number -> the parts it holds with their identities, of every finished shard."""
@@ -147,9 +162,16 @@ class IndexStore:
 
     def shards(self) -> list[IndexShard]:
         """Every finished shard, opened, by number."""
-        return [IndexShard.open(self.shard_url(shard)) for shard in sorted(self.finished())]
+        codec = self.codec()
+        return [IndexShard.open(self.shard_url(shard), codec) for shard in sorted(self.finished())]
 
 
 def _identity(parts: dict[int, str], settings: dict[str, Any]) -> str:
-    text = json.dumps([sorted(parts.items()), settings["quantiser"], settings["sample_rate"], schemas.FORMAT_VERSION])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    made_from = [sorted(parts.items()), settings["quantiser"], settings["sample_rate"], schemas.FORMAT_VERSION]
+    if "codec" in settings:
+        made_from.append(settings["codec"])
+    return _hash(json.dumps(made_from).encode())
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -17,7 +17,7 @@ from curator.selection.pool import Floats, Pool, Progress, check_finite, check_r
 from curator.selection.queues import Cursors, Gathered, Queues, from_pairs, merge
 from curator.selection.scores import exact_pairs, margin, propose, row_norms
 
-__all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "scan_block", "scan_part"]
+__all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
 
 BLOCK_ROWS = 16384
 BLOCK_SCORES = 1 << 21
@@ -121,12 +121,36 @@ def scan_block(
     wanted, passed = shortlist(propose(rows, norms, centroids), depth, cursors.scores, floor, margin(centroids))
     centroid_of, row_of = np.divmod(np.flatnonzero(wanted), max(1, len(rows)))
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    ids = first + row_of
+    return ranked(centroid_of, scores, first + row_of, passed, len(rows), depth, cursors, floor)
+
+
+def ranked(
+    centroid_of: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    passed: NDArray[np.int64],
+    rows: int,
+    depth: int,
+    cursors: Cursors,
+    floor: NDArray[np.float32],
+) -> Queues:
+    """Queues of the scored pairs that lie after the cursors and not below the floor.
+
+    Args:
+        centroid_of: int64 (pairs,), ascending.
+        scores: float32 (pairs,), exact.
+        ids: int64 (pairs,).
+        passed: int64 (K,), rows of the block that were not scored because they lie above the cursor.
+        rows: rows of the block.
+        depth: most rows per centroid.
+        cursors: where each centroid stands.
+        floor: float32 (K,).
+    """
     limit = cursors.scores[centroid_of]
     after = (scores < limit) | ((scores == limit) & (ids > cursors.ids[centroid_of]))
-    passed += np.bincount(centroid_of[~after], minlength=len(centroids))
+    passed = passed + np.bincount(centroid_of[~after], minlength=len(passed))
     keep = after & (scores >= floor[centroid_of])
-    return from_pairs(centroid_of[keep], scores[keep], ids[keep], len(rows) - passed, len(rows), depth)
+    return from_pairs(centroid_of[keep], scores[keep], ids[keep], rows - passed, rows, depth)
 
 
 def shortlist(

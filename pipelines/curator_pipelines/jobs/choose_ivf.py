@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from curator.gather import Gather
 from curator.index import IndexStore, ListScan, Scan, select_ivf
 from curator.selection import Judge, Progress, Question, Queues, Selection
 from curator.urls import public_name
@@ -43,7 +44,8 @@ def choose_ivf(
         reference_round=question.reference_round,
         new_judge=new_judge,
         # One worker alone would be no faster than this process, and would first have to start.
-        scan=_by_workers(executor, question) if executor.workers > 1 else None,
+        scan=_by_workers(executor, results, question) if executor.workers > 1 else None,
+        gather=Gather(results.pool).vectors,
         progress=progress,
     )
     warnings = list(selection.warnings)
@@ -58,8 +60,8 @@ def choose_ivf(
     return replace(selection, recall=measured.to_json() | {"used": used}, warnings=warnings)
 
 
-def _by_workers(executor: Executor, question: Question) -> Scan:
-    stage = ListStage(question.centroids)
+def _by_workers(executor: Executor, results: Results, question: Question) -> Scan:
+    stage = ListStage(results.index, results.pool.url, question.centroids)
 
     def scan(tasks: Iterable[ListScan]) -> Iterator[Queues]:
         with closing(executor.map(stage, tasks)) as outcomes:

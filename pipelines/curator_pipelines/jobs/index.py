@@ -10,7 +10,7 @@ from typing import Any
 
 from curator import storage
 from curator.errors import CuratorError, InputError
-from curator.index import IndexStore, parse_factory, train
+from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
 from curator.owner import owned
 from curator.parts import PartStore
 from curator.sources import Source
@@ -72,7 +72,7 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     started = time.monotonic()
     index = IndexStore(run.path("index"))
     settings = index.settings()
-    if settings is not None and config.factory and settings["factory"] != config.factory.replace(" ", ""):
+    if settings is not None and config.factory and settings["factory"] != str(_parse(run, config.factory)):
         raise InputError(
             f"{index.url} is {settings['factory']}, not {config.factory}: "
             "remove it to build another, or leave --factory away"
@@ -120,12 +120,7 @@ def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Exe
     index = IndexStore(run.path("index"))
     rows = run.pool.count()
     if index.settings() is None:
-        lists = parse_factory(factory, rows)
-        reporter.say(f"index: training {lists:,} lists")
-        quantiser, warning = train(run.pool.parts(), rows, lists, seed)
-        if warning:
-            reporter.warn(f"index: {warning}")
-        index.create(quantiser, min(MOST_RATE, max(LEAST_RATE, SAMPLE_ROWS / max(rows, 1))), seed)
+        _train(run, index, _parse(run, factory), rows, seed, reporter)
     settings = index.settings()
     assert settings is not None
     plans = index.plan(run.pool)
@@ -146,3 +141,20 @@ def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Exe
             raise CuratorError(f"index: {errors[0]}") from errors[0]
         state |= {"shards": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
     return len(plans)
+
+
+def _parse(run: RunDirectory, factory: str | None) -> Factory:
+    part = min(run.pool.finished().items())
+    return parse_factory(factory, run.pool.count(), run.pool.done_mark(*part).dim)
+
+
+def _train(run: RunDirectory, index: IndexStore, factory: Factory, rows: int, seed: int, reporter: Reporter) -> None:
+    coded = factory.kind != "Flat"
+    reporter.say(f"index: training {factory.lists:,} lists{f' and {factory.kind}' if coded else ''}")
+    sample = sample_rows(run.pool.parts(), rows, factory.training_rows, seed)
+    quantiser, warning = train(sample, factory.lists, seed)
+    if warning:
+        reporter.warn(f"index: {warning}")
+    codec = train_codec(factory.kind, sample, quantiser) if coded else None
+    rate = min(MOST_RATE, max(LEAST_RATE, SAMPLE_ROWS / max(rows, 1)))
+    index.create(quantiser, codec, factory.kind, rate, seed)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from curator.gather import Gather
 from curator.index import IndexShard, IndexStore, ListScan, ShardPlan, build_shard, scan_lists
 from curator.parts import PartStore
 from curator.selection import Queues
@@ -29,12 +30,12 @@ class IndexStage:
         """Load the quantiser once; the function builds a shard and returns its number of rows."""
         threadpool_limits(context.cpus)
         index, pool = IndexStore(self.index_url), PartStore(self.store_url)
-        quantiser = index.quantiser()
+        quantiser, codec = index.quantiser(), index.codec()
 
         def build(task: Task[ShardPlan]) -> int:
             plan = task.payload
             parts = [(part, pool.vectors(part)) for part in sorted(plan.parts)]
-            rows = build_shard(index.shard_url(plan.shard), parts, quantiser, self.sample_rate)
+            rows = build_shard(index.shard_url(plan.shard), parts, quantiser, self.sample_rate, codec)
             index.mark(plan, rows)
             context.report({"rows": rows})
             return rows
@@ -47,20 +48,25 @@ class ListStage:
     """Scans lists of index shards, for all centroids at once.
 
     Args:
+        index_url: the index.
+        store_url: the pool it is of: codes are refined by its rows.
         centroids: float32 (K, d).
     """
 
+    index_url: str
+    store_url: str
     centroids: NDArray[np.float32]
 
     def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], Queues]:
-        """Nothing costly: a shard is opened when it is first asked for, and stays open."""
+        """Load the codec; a shard is opened when it is first asked for, and stays open."""
         threadpool_limits(context.cpus)
+        codec, gather = IndexStore(self.index_url).codec(), Gather(PartStore(self.store_url))
         opened: dict[str, IndexShard] = {}
 
         def scan(task: Task[ListScan]) -> Queues:
             url = task.payload.shard
             if url not in opened:
-                opened[url] = IndexShard.open(url)
-            return scan_lists(opened[url], task.payload, self.centroids)
+                opened[url] = IndexShard.open(url, codec)
+            return scan_lists(opened[url], task.payload, self.centroids, gather.vectors)
 
         return scan

@@ -1,10 +1,11 @@
+import functools
 import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from curator.index import IndexShard, build_shard, default_lists, train
+from curator.index import Factory, IndexShard, build_shard, default_lists, sample_rows, train, train_codec
 
 
 class Pool:
@@ -27,16 +28,31 @@ def clustered(rows, dim, seed):
     return unit[0].astype(np.float16), unit[1].astype(np.float32)
 
 
-def indexed(folder, parts, cuts=(0, 3, 5), lists=None, rate=0.05):
-    """A pool of parts, its quantiser, and shards cut at these parts."""
+def gather(ids, parts):
+    """The rows of some ids."""
+    return np.stack([parts[row >> 32][row & 0xFFFFFFFF] for row in ids.tolist()])
+
+
+def indexed(folder, parts, cuts=(0, 3, 5), lists=None, rate=0.05, kind="Flat"):
+    """A pool of parts, its quantiser, and shards cut at these parts; `refined` counts the rows read by id."""
     pool = Pool(parts)
     rows = sum(len(part) for part in parts)
-    quantiser, _ = train(pool.parts(), rows, lists or default_lists(rows), seed=0)
+    factory = Factory(lists or default_lists(rows), kind)
+    sample = sample_rows(pool.parts(), rows, factory.training_rows, seed=0)
+    quantiser, _ = train(sample, factory.lists, seed=0)
+    codec = None if kind == "Flat" else train_codec(kind, sample, quantiser)
     shards = []
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
-        build_shard(f"{folder}/{number}", pool.content[start:end], quantiser, rate)
-        shards.append(IndexShard.open(f"{folder}/{number}"))
-    return SimpleNamespace(pool=pool, quantiser=quantiser, shards=shards, rows=rows)
+        build_shard(f"{folder}/{number}", pool.content[start:end], quantiser, rate, codec)
+        shards.append(IndexShard.open(f"{folder}/{number}", codec))
+    made = SimpleNamespace(pool=pool, quantiser=quantiser, codec=codec, shards=shards, rows=rows, refined=0)
+
+    def counted(ids):
+        made.refined += len(ids)
+        return gather(ids, parts)
+
+    made.gather = counted
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +62,22 @@ def make():
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """A pool of 6,000 rows in 5 parts, indexed in 2 shards, with 12 centroids."""
+def by_kind(tmp_path_factory):
+    """A pool of 6,000 rows in 5 parts with 12 centroids; `by_kind(kind)` is its index of 2 shards."""
     rows, centroids = clustered(6000, 24, 0)
     # Equal rows in different parts: their order is that of their ids, whichever list or shard they are in.
     rows[5000:5040] = rows[100:140]
-    index = indexed(tmp_path_factory.mktemp("index"), np.array_split(rows, 5))
-    return SimpleNamespace(**vars(index), centroids=centroids)
+
+    @functools.cache
+    def build(kind):
+        index = indexed(tmp_path_factory.mktemp(kind), np.array_split(rows, 5), kind=kind)
+        index.centroids = centroids
+        return index
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def made(by_kind):
+    """The index that keeps rows as they are."""
+    return by_kind("Flat")

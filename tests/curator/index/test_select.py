@@ -6,16 +6,23 @@ import pytest
 from curator.errors import InputError
 from curator.index import select_ivf
 from curator.selection import deny, select_simcore
+from curator.selection.scores import exact_scores
 
 LIMITS = [(30, None), (600, None), (None, 0.8), (6000, None)]
 
 
+KINDS = ["SQ8", "PQ12", "PQ1"]
+"""PQ1 codes 24 dimensions in a byte: next to nothing is known from it."""
+
+
 def ivf(made, recall, **settings):
-    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, **settings)
+    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, gather=made.gather, **settings)
 
 
+@pytest.mark.parametrize("kind", ["Flat", *KINDS])
 @pytest.mark.parametrize(("budget", "stop"), LIMITS)
-def test_a_recall_of_1_is_the_exact_selection(made, budget, stop):
+def test_a_recall_of_1_is_the_exact_selection(by_kind, kind, budget, stop):
+    made = by_kind(kind)
     judge = deny([3, 1 << 32 | 7])
     exact = select_simcore(made.pool, made.centroids, budget=budget, stop=stop, judge=judge)
     found, recall = ivf(made, 1.0, budget=budget, stop=stop, new_judge=lambda: judge)
@@ -27,6 +34,29 @@ def test_a_recall_of_1_is_the_exact_selection(made, budget, stop):
         exact.stopped_at,
     )
     assert recall.proven and (recall.low, recall.estimate) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("budget", "stop"), LIMITS)
+def test_codes_lose_nothing_whatever_the_recall(by_kind, made, kind, budget, stop):
+    coded = by_kind(kind)
+    found, recall = ivf(coded, 0.8, budget=budget, stop=stop)
+    plain, plain_recall = ivf(made, 0.8, budget=budget, stop=stop)
+    for name in ("ids", "scores", "centroids", "rounds"):
+        assert np.array_equal(getattr(found, name), getattr(plain, name))
+    assert recall == plain_recall
+    rows = coded.gather(found.ids)
+    assert np.array_equal(found.scores, exact_scores(rows, coded.centroids[found.centroids]))
+
+
+def test_good_codes_spare_reads_of_the_pool(by_kind):
+    reads = {}
+    for kind in KINDS:
+        made = by_kind(kind)
+        before = made.refined
+        _, recall = ivf(made, 0.9, budget=100, stop=None)
+        reads[kind] = (made.refined - before) / (recall.scanned * made.rows)
+    assert reads["SQ8"] < reads["PQ12"] < reads["PQ1"] and reads["SQ8"] < 0.4
 
 
 def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from curator.errors import InputError
-from curator.index import IndexStore, build_shard, parse_factory, select_ivf, store, train
+from curator.index import Factory, IndexStore, build_shard, parse_factory, select_ivf, store, train, train_codec
+from curator.index.quantiser import sample_rows
+from curator.index.shards import SAMPLE_SEED
 from curator.parts import DoneMark, PartStore
 from curator.selection import select_simcore
 from curator.selection.scores import exact_scores
+from curator.selection.uniform import priorities
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def stores(made, tmp_path):
         # Metadata has no say in an index.
         np.save(_folder(pool.array_url(part)), rows)
         pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
-    index.create(made.quantiser, 0.05, 0)
+    index.create(made.quantiser, None, "Flat", 0.05, 0)
     return pool, index
 
 
@@ -29,7 +32,7 @@ def _folder(url):
 
 def build(index, pool, plan):
     parts = [(part, pool.vectors(part)) for part in plan.parts]
-    index.mark(plan, build_shard(index.shard_url(plan.shard), parts, index.quantiser(), 0.05))
+    index.mark(plan, build_shard(index.shard_url(plan.shard), parts, index.quantiser(), 0.05, index.codec()))
 
 
 def test_a_shard_holds_every_row_once_in_its_list(made):
@@ -40,7 +43,7 @@ def test_a_shard_holds_every_row_once_in_its_list(made):
         own = np.repeat(np.arange(len(shard.sums)), np.diff(shard.offsets))
         assert (np.diff(own) >= 0).all()
         original = np.array([content[number >> 32][number & 0xFFFFFFFF] for number in shard.ids.tolist()])
-        assert np.array_equal(original, shard.rows)
+        assert np.array_equal(original, shard.stored)
         assert np.array_equal(made.quantiser.assign(original), own)
         cosines = exact_scores(original, made.quantiser.centroids[own])
         least = np.ones(len(shard.sums), np.float32)
@@ -70,11 +73,13 @@ def test_parts_are_added_without_touching_old_shards(made, stores):
     assert (added.shard, list(added.parts)) == (1, [4])
 
 
-def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, stores, tmp_path):
+@pytest.mark.parametrize("kind", ["Flat", "SQ8"])
+def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, stores, tmp_path, kind):
     pool, _ = stores
     index = IndexStore(str(tmp_path / "grown"))
-    old = [rows for _, rows in made.pool.content[:4]]
-    index.create(train(pool.parts(), sum(map(len, old)), len(made.quantiser.centroids), 0)[0], 0.05, 0)
+    sample = sample_rows(pool.parts(), sum(len(rows) for _, rows in made.pool.content[:4]), 4000, 0)
+    quantiser, _ = train(sample, len(made.quantiser.centroids), 0)
+    index.create(quantiser, None if kind == "Flat" else train_codec(kind, sample, quantiser), kind, 0.05, 0)
     build(index, pool, *index.plan(pool))
     part, rows = made.pool.content[4]
     np.save(pool.array_url(part), rows)
@@ -85,7 +90,9 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
     overlaps, told = [], []
     for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
-        found, recall = select_ivf(quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None)
+        found, recall = select_ivf(
+            quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None, gather=made.gather
+        )
         overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
         told.append(recall.estimate)
         assert (found.ids >> 32 == part).any() and recall.scanned < 1
@@ -104,16 +111,61 @@ def test_an_index_of_other_parts_is_refused(stores):
         index.missing(pool)
 
 
+@pytest.mark.parametrize("kind", ["SQ8", "PQ12"])
+def test_an_index_of_codes_is_smaller_than_its_pool_and_another_one(made, by_kind, stores, kind):
+    pool, plain = stores
+    index = IndexStore(plain.url + kind)
+    settings = index.create(made.quantiser, by_kind(kind).codec, kind, 0.05, 0)
+    assert settings["factory"] == f"IVF{len(made.quantiser.centroids)},{kind}"
+    [plan], [of_plain] = index.plan(pool), plain.plan(pool)
+    assert plan.parts == of_plain.parts and plan.identity != of_plain.identity
+    build(index, pool, plan)
+    stored = Path(index.shard_url(0), "codes.npy").stat().st_size
+    assert stored == 128 + 4800 * ((24 if kind == "SQ8" else 12) + 2)
+    assert not Path(index.shard_url(0), "rows.npy").exists()
+    [shard] = index.shards()
+    assert np.array_equal(shard.sample, made.gather(shard.ids[_places(shard)]))
+
+
+def _places(shard):
+    """Where a shard's sample is, by what decides it."""
+    return np.flatnonzero(priorities(shard.ids, SAMPLE_SEED) < np.uint64(0.05 * (2**64 - 1025)))
+
+
 @pytest.mark.parametrize(
-    ("text", "message"), [("HNSW32", "IVF256,Flat"), ("IVF0,Flat", "IVFn"), ("IVF99999,Flat", "more lists")]
+    ("text", "message"),
+    [
+        ("HNSW32", "builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm, such as IVF256,SQ8"),
+        ("IVF0,Flat", "IVFn"),
+        ("IVF8,SQ4", "IVFn"),
+        ("IVF8,PQ8x4", "IVFn"),
+        ("IVF99999,SQ8", "more lists .* take IVF256,SQ8"),
+        ("IVF8,PQ5", "PQm cuts 24 dimensions into m equal pieces; PQ6 would do"),
+        ("IVF8,PQ0", "PQ6 would do"),
+    ],
 )
 def test_other_factories_are_refused(text, message):
     with pytest.raises(InputError, match=message):
-        parse_factory(text, 10_000)
+        parse_factory(text, 10_000, 24)
+
+
+@pytest.mark.parametrize(
+    ("text", "factory"),
+    [
+        (None, Factory(256)),
+        ("IVF8,Flat", Factory(8)),
+        ("IVF8, SQ8", Factory(8, "SQ8")),
+        ("IVF8,SQ8,RFlat", Factory(8, "SQ8")),
+        ("IVF8,PQ6x8,Refine(Flat)", Factory(8, "PQ6")),
+    ],
+)
+def test_a_factory_has_one_name(text, factory):
+    assert parse_factory(text, 10_000, 24) == factory
 
 
 def test_a_small_training_sample_is_told(made):
-    _, warning = train(made.pool.parts(), made.rows, 500, 0)
+    sample = sample_rows(made.pool.parts(), made.rows, made.rows, 0)
+    _, warning = train(sample, 500, 0)
     assert "would make good ones" in warning
     with pytest.raises(InputError, match="cannot train"):
-        train(made.pool.parts(), made.rows, made.rows + 1, 0)
+        train(sample, made.rows + 1, 0)
