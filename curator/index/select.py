@@ -29,9 +29,10 @@ __all__ = ["IndexSearch", "select_ivf"]
 
 FIRST_RECALL = 0.97
 """The first lists are read by cuts of a sample. They are rough: the last percents are not bought by them."""
-CODED_DEPTH = 64
 STEP = 1.5
 """How many times the rows read so far may be read before a selection is made anew."""
+CODED_DEPTH = 64
+"""Rows per centroid kept, at least, of an index that holds codes."""
 
 
 class IndexSearch:
@@ -234,5 +235,5 @@ def select_ivf(
 
 
 def _coded_depth(clusters: int, budget: int | None) -> int:
-    """As `first_depth`, where a row in a queue costs a read of the pool, and a further pass costs little."""
-    return min(first_depth(clusters, budget), max(CODED_DEPTH, 2 * -(-(budget or 0) // clusters)))
+    """As `first_depth`, for queues each row of which costs a read of the pool: fewer rows where few are chosen."""
+    return min(first_depth(clusters, budget), max(CODED_DEPTH, 16 * -(-(budget or 0) // clusters)))

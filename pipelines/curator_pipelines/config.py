@@ -185,7 +185,7 @@ class IndexConfig(ExecutorConfig):
     Attributes:
         out: run directory with an embedded pool.
         add: take newer parts into a finished index.
-        factory: faiss' name of the index, `IVFn,Flat`; None for lists by the size of the pool.
+        factory: faiss' name of the index, see `curator.index.parse_factory`; None for Flat, with lists by size.
         seed: of the training sample and of k-means.
     """
 

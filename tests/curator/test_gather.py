@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from curator import gather as module
 from curator.gather import Gather
 from curator.parts import DoneMark, PartStore
 from curator.types import EmbeddingBlock, SampleRow
@@ -21,8 +22,11 @@ def fill(url):
     return store, arrays
 
 
-@pytest.mark.parametrize("place", ["local", "s3"])
-def test_single_rows(place, tmp_path, request):
+@pytest.mark.parametrize("place", ["local", "s3", "s3, in small reads"])
+def test_single_rows(place, tmp_path, request, monkeypatch):
+    if "small" in place:
+        monkeypatch.setattr(module, "MAX_GAP", 20)
+        monkeypatch.setattr(module, "MAX_READ", 100)
     url = str(tmp_path) if place == "local" else request.getfixturevalue("s3_bucket")
     store, arrays = fill(f"{url}/pool")
     gather = Gather(store)
@@ -32,5 +36,7 @@ def test_single_rows(place, tmp_path, request):
         found = gather.vectors(ids)
         assert found.dtype == np.float16
         assert np.array_equal(found, wanted)
+    some = np.random.default_rng(0).choice(300, 100)
+    assert np.array_equal(gather.vectors(some + (3 << 32)), arrays[3][some])
     assert gather.vectors(ids[:0]).shape == (0, 7)
     assert gather.hashes(ids) == [sha(3, 299), sha(0, 4), None, None, sha(0, 4)]

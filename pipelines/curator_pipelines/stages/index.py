@@ -28,9 +28,9 @@ class IndexStage:
 
     def open(self, context: WorkerContext) -> Callable[[Task[ShardPlan]], int]:
         """Load the quantiser once; the function builds a shard and returns its number of rows."""
-        threadpool_limits(context.cpus)
         index, pool = IndexStore(self.index_url), PartStore(self.store_url)
         quantiser, codec = index.quantiser(), index.codec()
+        threadpool_limits(context.cpus)
 
         def build(task: Task[ShardPlan]) -> int:
             plan = task.payload
@@ -59,8 +59,8 @@ class ListStage:
 
     def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], Queues]:
         """Load the codec; a shard is opened when it is first asked for, and stays open."""
-        threadpool_limits(context.cpus)
         codec, gather = IndexStore(self.index_url).codec(), Gather(PartStore(self.store_url))
+        threadpool_limits(context.cpus)
         opened: dict[str, IndexShard] = {}
 
         def scan(task: Task[ListScan]) -> Queues:

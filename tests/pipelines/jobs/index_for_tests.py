@@ -1,4 +1,4 @@
-"""`curator index --out OUT` with a shard a part, held in the middle: to be killed."""
+"""`curator index --out OUT --factory FACTORY` with a shard a part, held in the middle: to be killed."""
 
 import sys
 
@@ -12,4 +12,4 @@ from curator_pipelines.progress import Reporter
 if __name__ == "__main__":
     store.SHARD_BYTES = 1
     index.IndexStage = HeldIndexStage  # type: ignore[misc]
-    index.run_index(build(IndexConfig, {"out": sys.argv[1], "factory": "IVF8,Flat"}), Reporter())
+    index.run_index(build(IndexConfig, {"out": sys.argv[1], "factory": sys.argv[2]}), Reporter())

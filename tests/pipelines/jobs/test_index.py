@@ -38,15 +38,21 @@ def out(reference, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.fixture(params=["IVF8,Flat", "IVF8,SQ8"])
+def factory(request):
+    """Of an index that keeps rows, and of one that keeps codes."""
+    return request.param
+
+
 def index(out, **settings):
     return job.run_index(build(IndexConfig, {"out": str(out), "factory": "IVF8,Flat"} | settings), Reporter())
 
 
-def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, settings):
+def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, settings, factory):
     exact = json.loads((out / "selection" / "selection.json").read_text())
-    summary = index(out)
+    summary = index(out, factory=factory)
     assert (summary.rows, summary.shards, summary.built) == (exact["candidates"], 4, 4)
-    assert index(out).built == 0
+    assert index(out, factory=factory).built == 0
     ids = np.load(out / "index" / "shards" / "00000000" / "ids.npy")
     assert len(ids) == 9
     told = run(out=str(out), **settings, search="ivf", recall=1.0)
@@ -59,10 +65,10 @@ def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, set
 
 
 @pytest.fixture
-def undisturbed(out, tmp_path):
+def undisturbed(out, factory, tmp_path):
     """The files of an index that nothing happened to."""
     shutil.copytree(out, tmp_path / "undisturbed")
-    index(tmp_path / "undisturbed")
+    index(tmp_path / "undisturbed", factory=factory)
     return index_files(tmp_path / "undisturbed")
 
 
@@ -70,9 +76,9 @@ def index_files(out):
     return {name: data for name, data in files_of(str(out)).items() if name.startswith("index/")}
 
 
-def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, undisturbed, tmp_path):
+def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, factory, undisturbed, tmp_path):
     program = Path(__file__).with_name("index_for_tests.py")
-    with driver([str(out)], program=[str(program)]) as started:
+    with driver([str(out), factory], program=[str(program)]) as started:
         until((tmp_path / "begun").exists, "the worker has written a shard, and not its done-mark")
         workers = started.workers
         started.process.kill()
@@ -82,29 +88,33 @@ def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, undisturbed
     assert [path.name[:8] for path in sorted((out / "index" / "done").iterdir())] == ["00000000", "00000001"]
     before = inodes(out / "index")
 
-    assert index(out).built == 2
+    assert index(out, factory=factory).built == 2
 
     assert differing(index_files(out), undisturbed) == []
     after = inodes(out / "index")
-    kept = [name for name in before if name.startswith(("index.json", "quantiser", "shards/00000000", "done/00000001"))]
-    assert len(kept) == 7 and all(after[name] == before[name] for name in kept)
+    kept = [
+        name
+        for name in before
+        if name.startswith(("index.json", "quantiser", "codec", "shards/00000000", "done/00000001"))
+    ]
+    assert len(kept) == 7 + (factory == "IVF8,SQ8") and all(after[name] == before[name] for name in kept)
     assert not temporaries(out)
 
 
 @pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_killed_worker_changes_nothing(out, undisturbed, monkeypatch, make_ray, where):
+def test_a_killed_worker_changes_nothing(out, factory, undisturbed, monkeypatch, make_ray, where):
     executor = make_ray(2) if where == "ray" else LocalExecutor(workers=2)
     monkeypatch.setattr(job, "make_executor", lambda *arguments: executor)
     monkeypatch.setattr(job, "IndexStage", DyingIndexStage)
 
-    assert index(out).built == 4
+    assert index(out, factory=factory).built == 4
 
     assert differing(index_files(out), undisturbed) == []
     assert not temporaries(out)
 
 
-def test_newer_parts_need_add_and_old_shards_stay(out):
-    index(out)
+def test_newer_parts_need_add_and_old_shards_stay(out, factory):
+    index(out, factory=factory)
     folder = out / "index" / "shards"
     # As if the last part had been embedded after the index was built.
     for mark in (out / "index" / "done").glob("00000003-*"):
@@ -112,8 +122,8 @@ def test_newer_parts_need_add_and_old_shards_stay(out):
     shutil.rmtree(folder / "00000003")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.np*")}
     with pytest.raises(InputError, match="lacks 1 newer parts of the pool: add them with --add"):
-        index(out)
-    assert index(out, add=True).built == 1
+        index(out, factory=factory)
+    assert index(out, factory=None, add=True).built == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(IndexStore(str(out / "index")).finished()) == 4
 
@@ -124,12 +134,20 @@ def test_select_builds_the_index_it_lacks(out, run, settings):
     assert record["index"]["low"] <= (record["recall"] or 0) <= record["index"]["high"] or record["recall"] is None
 
 
+def test_few_samples_train_no_product_quantiser(out):
+    with pytest.raises(InputError, match="rows cannot train PQ16, which needs 256: take SQ8 or Flat"):
+        index(out, factory="IVF8,PQ16")
+    assert index(out, factory="IVF8,SQ8").built == 4
+
+
 def test_what_cannot_be_indexed_is_refused(out, tmp_path):
     with pytest.raises(InputError, match="holds no embedded pool: run `curator embed"):
         index(tmp_path / "nothing")
     index(out)
     with pytest.raises(InputError, match="is IVF8,Flat, not IVF9,Flat"):
         index(out, factory="IVF9,Flat")
+    with pytest.raises(InputError, match="is IVF8,Flat, not IVF8,SQ8"):
+        index(out, factory="IVF8,SQ8")
 
 
 def test_several_targets_without_duplicates_are_those_of_exact_search(run, settings, tmp_path):
@@ -150,15 +168,15 @@ def test_another_pool_takes_the_index_along(out, run, settings):
     assert not (out / "index").exists()
 
 
-def test_a_run_over_all_of_an_indexed_pool_uses_its_index(out, run, settings, tmp_path):
-    index(out)
+def test_a_run_over_all_of_an_indexed_pool_uses_its_index(out, factory, run, settings, tmp_path):
+    index(out, factory=factory)
     asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 1.0}
 
     told = run(out=str(tmp_path / "second"), **asked)
 
     assert not (tmp_path / "second" / "index").exists()
     used = told.selection["index"]["used"]
-    assert (used["url"], used["factory"]) == (str(out / "index"), "IVF8,Flat")
+    assert (used["url"], used["factory"]) == (str(out / "index"), factory)
     first, second = (folder / "selection/selected.parquet" for folder in (out, tmp_path / "second"))
     assert first.read_bytes() == second.read_bytes()
     before = inodes(tmp_path / "second" / "selection")
@@ -185,8 +203,8 @@ def test_a_pool_that_is_not_the_indexed_one_gets_its_own_index(out, run, setting
 
 
 @pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
-def test_lists_are_scanned_by_workers_to_the_same_bytes(out, run, run_on, settings, tmp_path, make_ray, where):
-    index(out)
+def test_lists_are_scanned_by_workers_to_the_same_bytes(out, factory, run, run_on, settings, tmp_path, make_ray, where):
+    index(out, factory=factory)
     asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 0.9}
     run(out=str(tmp_path / "alone"), **asked)
 
@@ -197,9 +215,12 @@ def test_lists_are_scanned_by_workers_to_the_same_bytes(out, run, run_on, settin
     assert_same_bytes(str(tmp_path / "many"), str(tmp_path / "alone"))
 
 
-def test_an_index_on_s3_is_read_by_ranges(run, settings, s3_bucket, reference):
+def test_an_index_on_s3_is_read_by_ranges(run, factory, settings, s3_bucket, reference):
+    run(out=f"{s3_bucket}/run", **settings)
+    assert index(f"{s3_bucket}/run", factory=factory).built == 4
+
     told = run(out=f"{s3_bucket}/run", **settings, search="ivf", recall=1.0)
 
-    assert told.selection["index"]["proven"]
+    assert told.selection["index"]["proven"] and told.selection["index"]["used"]["factory"] == factory
     exact = (reference / "selection/selected.parquet").read_bytes()
     assert storage.read_bytes(f"{s3_bucket}/run/selection/selected.parquet") == exact
