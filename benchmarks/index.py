@@ -174,6 +174,7 @@ def codes(rows: int = 100_000, dim: int = 128) -> None:
         measure(make_pool, run, rows, dim)
         budgets = [int(share * rows) for share in (0.001, 0.01)]
         exact = {budget: measure(exact_search, run, budget) for budget in budgets}
+        plain: dict[int, NDArray[np.int64]] = {}
         for budget, cost in exact.items():
             print(f"| none | | | {budget:,} | 1 | 1 | 100% | | {cost.seconds:.1f} |")
         for kind in ("Flat", "SQ8", *(f"PQ{dim // width}" for width in (2, 4))):
@@ -182,6 +183,8 @@ def codes(rows: int = 100_000, dim: int = 128) -> None:
             for budget in budgets:
                 found = measure(ivf_search, run, budget, 0.99)
                 ids, told = found.result
+                # The codes change what is read, never what is chosen.
+                assert np.array_equal(ids, plain.setdefault(budget, ids))
                 overlap = len(np.intersect1d(ids, exact[budget].result)) / budget
                 print(
                     f"| {kind} | {size / pool:.0%} | {built.seconds:.1f} | {budget:,} | {overlap:.4f} | "
