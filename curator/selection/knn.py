@@ -12,7 +12,7 @@ from curator.errors import InputError
 from curator.selection.passing import Judge
 from curator.selection.pool import Floats, Pool, Progress, check_finite, check_rows
 from curator.selection.ranking import Best, Cursor, Page, choose_in_order
-from curator.selection.scores import exact_pairs, margin, propose, row_norms
+from curator.selection.scores import exact_pairs, margin, propose, row_norms, widen
 from curator.selection.search import BLOCK_ROWS, blocks, check_centroids, shortlist
 from curator.selection.selection import Selection
 
@@ -93,7 +93,7 @@ def _scan(
     first: int, rows: Floats, unit: NDArray[np.float32], cursor: Cursor, best: Best
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Scores, ids and distinct targets of the rows of a block that may be among the best after the cursor."""
-    rows = np.asarray(rows, np.float32)
+    rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
     error = margin(unit)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curator.selection.duplicates import Gather
 from curator.selection.near import NearRows, directions
 from curator.selection.pool import Floats, Pool, Progress, check_finite, first_id
-from curator.selection.scores import exact_pairs, margin, propose, row_norms
+from curator.selection.scores import exact_pairs, margin, propose, row_norms, widen
 from curator.selection.search import BLOCK_ROWS, blocks
 
 __all__ = ["Repeats", "find_near_duplicates", "pool_clusters"]
@@ -124,7 +124,7 @@ def _assign(
 
 
 def _nearest(first: int, block: Floats, centroids: NDArray[np.float32]) -> NDArray[np.int32]:
-    rows = np.asarray(block, np.float32)
+    rows = widen(block)
     norms = row_norms(rows)
     check_finite(first, norms)
     proposed = propose(rows, norms, centroids)

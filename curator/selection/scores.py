@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 from curator.selection.pool import Floats
 
-__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms"]
+__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "widen"]
 
 MARGIN = 1e-5
 """The least distance at which a proposed score is told from a cut."""
 
 CHUNK = 1024
 """Pairs scored at once: their float64 products stay in the processor's cache up to some 500 dimensions."""
+
+WIDEN_NUMBERS = 1 << 16
+"""Numbers widened at once: they stay in the processor's cache from one step to the next."""
+SIGN_AND_HALF = np.int32(-0x70002000)
+"""The sign bit, and the 15 others of a float16 moved up by 13 places (0x8FFFE000)."""
 
 
 def exact_scores(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
@@ -93,6 +98,32 @@ def exact_pairs(
     return scores
 
 
+def widen(rows: Floats) -> NDArray[np.float32]:
+    """`np.asarray(rows, np.float32)`, for float16 some six times as fast as numpy's conversion number by number.
+
+    The 15 bits of exponent and fraction, 13 places further up, are a float32 of the same fraction whose exponent is
+    too small by the difference of the two formats' biases, 112: a product with 2^112 is exact, denormals included.
+
+    Args:
+        rows: float16 or float32 (n, d).
+    """
+    if rows.dtype != np.float16:
+        return np.asarray(rows, np.float32)
+    wide = np.empty(rows.shape, np.float32)
+    step = max(1, WIDEN_NUMBERS // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        narrow, some = rows[start : start + step], wide[start : start + step]
+        bits = some.view(np.int32)
+        bits[...] = narrow.view(np.int16)
+        bits <<= 13
+        bits &= SIGN_AND_HALF
+        some *= np.float32(2.0**112)
+        # What stands for infinity and NaN in float16 has become a number above all others.
+        if some.size and not (some.min() > -65536 and some.max() < 65536):
+            some[...] = narrow
+    return wide
+
+
 def row_norms(rows: Floats) -> NDArray[np.float64]:
     """Lengths of rows, summed in whatever order is fast.
 
@@ -118,12 +149,13 @@ def propose(rows: Floats, norms: NDArray[np.float64], centroids: Floats) -> NDAr
         float32 (K, n): one contiguous line per centroid, since that is how cuts are made. Cost 2nKd.
     """
     inverse = 1.0 / np.where(norms > 0, norms, 1.0)
-    # Beyond these lengths float32 factors would lose bits to underflow or overflow.
-    if len(norms) == 0 or (inverse.max() < 1e30 and inverse.min() > 1e-30):
-        inverse = inverse.astype(np.float32)
+    if len(norms) == 0 or (inverse.max() < 1e15 and inverse.min() > 1e-15):
+        product: NDArray[np.float32] = centroids @ rows.T
+        product *= inverse.astype(np.float32)
+        return product
+    # Beyond these lengths float32 would lose bits to underflow or overflow.
     unit = (rows * inverse[:, None]).astype(np.float32, copy=False)
-    product: NDArray[np.float32] = centroids @ unit.T
-    return product
+    return np.asarray(centroids @ unit.T)
 
 
 def margin(centroids: Floats) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curator.errors import InputError
 from curator.selection.pool import Floats, Pool, Progress, check_finite, check_rows, first_id
 from curator.selection.queues import Cursors, Gathered, Queues, from_pairs, merge
-from curator.selection.scores import exact_pairs, margin, propose, row_norms
+from curator.selection.scores import exact_pairs, margin, propose, row_norms, widen
 
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
 
@@ -115,7 +115,7 @@ def scan_block(
     Returns:
         queues of this block.
     """
-    rows = np.asarray(rows, np.float32)
+    rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
     wanted, passed = shortlist(propose(rows, norms, centroids), depth, cursors.scores, floor, margin(centroids))
@@ -175,7 +175,8 @@ def shortlist(
     lowest = floor - np.float32(error)
     highest = ceiling + np.float32(error)
     bounded = bool(np.isfinite(ceiling).any())
-    crowded = np.flatnonzero(np.count_nonzero(proposed >= lowest[:, None], axis=1) > depth)
+    wanted = proposed >= lowest[:, None]
+    crowded = np.flatnonzero(np.count_nonzero(wanted, axis=1) > depth)
     if len(crowded):
         below = proposed[crowded]
         if bounded:
@@ -184,7 +185,7 @@ def shortlist(
         # row that might still beat it.
         cut = np.partition(below, below.shape[1] - depth, axis=1)[:, below.shape[1] - depth]
         lowest[crowded] = np.maximum(lowest[crowded], cut - np.float32(2 * error))
-    wanted = proposed >= lowest[:, None]
+        wanted[crowded] = proposed[crowded] >= lowest[crowded, None]
     if not bounded:
         return wanted, np.zeros(len(proposed), np.int64)
     above = proposed > highest[:, None]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curator.selection.scores import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms
+from curator.selection.scores import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms, widen
 
 
 def every_pair(rows, centroids):
@@ -71,6 +71,26 @@ def test_pairs_halfway_between_two_float32():
     scores, _, _ = every_pair(rows, centroids)
     # Halfway goes to the even neighbour: down, up; a trace above halfway goes up.
     assert scores.tolist() == [0.5, 0.5 + 4 * 2.0**-25, 0.5 + 2.0**-24]
+
+
+def test_every_float16_is_widened_as_numpy_does_it():
+    rows = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 64)
+    expected = rows.astype(np.float32)
+
+    wide = widen(rows)
+
+    finite = np.isfinite(expected)
+    assert wide[finite].view(np.int32).tolist() == expected[finite].view(np.int32).tolist()
+    assert np.array_equal(wide, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 100_000])
+def test_widening_in_steps(dim):
+    rows = np.random.default_rng(0).standard_normal((7, dim)).astype(np.float16)
+    rows[5, dim // 2] = -np.inf
+    assert np.array_equal(widen(rows), rows.astype(np.float32))
+    assert np.array_equal(widen(rows[:0]), np.empty((0, dim), np.float32))
+    assert widen(wide := rows.astype(np.float32)) is wide
 
 
 @pytest.mark.parametrize(("dim", "dtype"), [(2, np.float16), (128, np.float16), (1024, np.float32)])

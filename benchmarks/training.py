@@ -1,0 +1,196 @@
+"""Training: the loop on real shards, on one batch in memory, and lightly's loader on a folder, in one run.
+
+    python -m benchmarks.training [--arch resnet18] [--image-size 64] [--steps 30] [--rounds 3]
+
+Floor: the same loop on a batch that is ready. Where loader and model share the cores, the ideal is not the floor but
+1 / (1/step + 1/load), as in `benchmarks.embed`. Peer: a plain script with lightly's dataset, transform, heads and loss,
+in the same precision and memory layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+
+import torch
+
+from benchmarks.data import describe_machine, pool_sources
+from curator.encoders.device import resolve_device, resolve_precision
+from curator_ssl import train_loop
+from curator_ssl.backbones import feature_dim, make_backbone
+from curator_ssl.data.index import index_samples
+from curator_ssl.data.loader import Batch, StepDataset, load_steps
+from curator_ssl.data.samples import Samples
+from curator_ssl.settings import TrainSettings
+
+BATCH = 128
+WORKERS = 2
+WARM = 10
+"""Steps before the clock starts: the loop tells of its progress after every tenth."""
+
+
+class Clock:
+    """Listens to a training run and notes when the steps were done."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[int, float]] = []
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+    def on_step(self, step: int, steps: int, loss: float) -> None:
+        """Note the time."""
+        self.times.append((step, time.perf_counter()))
+
+    def rate(self) -> float:
+        """Images a second after the first steps."""
+        (first, start), *_, (last, end) = self.times
+        return (last - first) * BATCH / (end - start)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    flags = parser.parse_args()
+    device = resolve_device("auto")
+    settings = TrainSettings(
+        out="",
+        method="simclr",
+        architecture=f"timm:{flags.arch}",
+        image_size=flags.image_size,
+        batch_size=BATCH,
+        steps=WARM + flags.steps,
+        device=device.type,
+        precision=resolve_precision("auto", device),
+        loader_workers=WORKERS,
+        threads=len(os.sched_getaffinity(0)),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        shards = [source.url for source in pool_sources()[:2]]
+        samples = index_samples([], shards, folder).samples
+        images = _folder_of_images(shards, Path(folder, "images"))
+        rates: dict[str, list[float]] = {"fixed": [], "load": [], "ours": [], "lightly": []}
+        for number in range(flags.rounds):
+            run = replace(settings, out=f"{folder}/{number}")
+            rates["fixed"].append(_on_one_batch(run, samples))
+            rates["load"].append(_load_rate(run, samples))
+            rates["ours"].append(_on_shards(run, samples))
+            rates["lightly"].append(_lightly_rate(run, images))
+    ideal = [
+        1 / (1 / step + 1 / load) if device.type == "cpu" else min(step, load)
+        for step, load in zip(rates["fixed"], rates["load"], strict=True)
+    ]
+    print(
+        f"training {flags.arch} at {flags.image_size} px, {settings.precision}, batch {BATCH}, {WORKERS} loader "
+        f"workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
+    )
+    print("| | images/s | ours against it |\n|---|---|---|")
+    rows = {
+        "ours, from shards": rates["ours"],
+        "the same loop on one batch in memory": rates["fixed"],
+        "loader alone": rates["load"],
+        "ideal of the two": ideal,
+        "lightly's loader and a plain loop, from a folder": rates["lightly"],
+    }
+    for name, values in rows.items():
+        ratio = statistics.median(ours / value for ours, value in zip(rates["ours"], values, strict=True))
+        print(f"| {name} | {statistics.median(values):,.0f} | {ratio:.2f} |")
+
+
+def _on_shards(settings: TrainSettings, samples: Samples) -> float:
+    clock = Clock()
+    train_loop.train(settings, samples, [], clock)
+    return clock.rate()
+
+
+def _on_one_batch(settings: TrainSettings, samples: Samples) -> float:
+    batch = StepDataset(samples, train_loop.make_schedule(settings, samples), settings.image_size)[0]
+    real = train_loop.load_steps
+
+    def the_same(dataset: StepDataset, start: int, stop: int, *_: object) -> Iterator[Batch]:
+        return (Batch(step, batch.views, batch.valid, []) for step, batch in zip(range(start, stop), repeat(batch)))
+
+    train_loop.load_steps = the_same
+    try:
+        return _on_shards(replace(settings, out=f"{settings.out}-fixed"), samples)
+    finally:
+        train_loop.load_steps = real
+
+
+def _load_rate(settings: TrainSettings, samples: Samples) -> float:
+    dataset = StepDataset(samples, train_loop.make_schedule(settings, samples), settings.image_size)
+    batches = load_steps(dataset, 0, settings.steps, WORKERS)
+    for _ in range(WARM):
+        next(batches)
+    start = time.perf_counter()
+    count = sum(1 for _ in batches)
+    return count * BATCH / (time.perf_counter() - start)
+
+
+def _folder_of_images(shards: list[str], folder: Path) -> Path:
+    """The same images as files."""
+    (folder / "all").mkdir(parents=True)
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None and member.name.endswith((".jpg", ".png")):
+                    (folder / "all" / member.name).write_bytes(file.read())
+    return folder
+
+
+def _lightly_rate(settings: TrainSettings, images: Path) -> float:
+    from lightly.data import LightlyDataset
+    from lightly.loss import NTXentLoss
+    from lightly.models.modules import SimCLRProjectionHead
+    from lightly.transforms import SimCLRTransform
+
+    device = torch.device(settings.device)
+    torch.set_num_threads(settings.threads)
+    transform = SimCLRTransform(input_size=settings.image_size, min_scale=0.2, cj_strength=1.0, gaussian_blur=0.0)
+    loader = torch.utils.data.DataLoader(
+        LightlyDataset(str(images), transform=transform), BATCH, shuffle=True, drop_last=True, num_workers=WORKERS
+    )
+    backbone = make_backbone(settings.architecture, settings.image_size, 0, None)
+    width = feature_dim(backbone)
+    model = torch.nn.Sequential(backbone.model, SimCLRProjectionHead(width, width, 128))
+    model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    loss_of = NTXentLoss(temperature=0.5)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    mixed = settings.precision == "bf16"
+    done, start = 0, 0.0
+    while done < settings.steps:
+        for (first, second), *_ in loader:
+            views = [view.to(device, memory_format=torch.channels_last) for view in (first, second)]
+            with torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext():
+                loss = loss_of(*(model(view) for view in views))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += 1
+            if done == WARM:
+                start = time.perf_counter()
+            if done == settings.steps:
+                break
+    loss.item()
+    return (settings.steps - WARM) * BATCH / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
