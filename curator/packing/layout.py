@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,8 +20,7 @@ __all__ = ["Layout", "Place", "lay_out", "member_order", "sample_places"]
 BATCH = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one member comes from and goes to.
 
     Attributes:
@@ -69,15 +69,15 @@ def lay_out(shard: OutShard, rows: pa.Table) -> Layout:
     samples: list[list[Place]] = []
     for batch in rows.to_batches(max_chunksize=BATCH):
         for row in batch.to_pylist():
-            exts = extensions([member["ext"] for member in row["members"]])
-            keys.append(namer.name(split_id(row["id"])[0], row["image_path"], exts))
+            names = _arrange(tuple(member["ext"] for member in row["members"])).names
+            keys.append(namer.name(split_id(row["id"])[0], row["image_path"], names))
             samples.append(sample_places(keys[-1], row | {"key": row["image_path"]}))
     placed: list[Place] = []
     position = 0
     for index in shard.order():
         for place in samples[index]:
             target = position + ustar.BLOCK
-            placed.append(replace(place, target=target))
+            placed.append(place._replace(target=target))
             position = target + ustar.padded(place.size)
     return Layout(keys, placed, ustar.archive_size(position))
 
@@ -112,17 +112,33 @@ def sample_places(name: str, row: dict[str, Any]) -> list[Place]:
         name: the sample's name in the output shard.
         row: its shard, key, sha256 and members, as in a manifest.
     """
-    members = [Member(**member) for member in row["members"]]
-    exts = extensions([member.ext for member in members])
-    image = next((index for index, member in enumerate(members) if member.is_image), 0)
+    members = row["members"]
+    arranged = _arrange(tuple(member["ext"] for member in members))
     return [
         Place(
             row["shard"],
             row["key"],
-            members[index].offset,
-            members[index].size,
-            row["sha256"] if index == image else "",
-            f"{name}.{exts[index]}",
+            members[index]["offset"],
+            members[index]["size"],
+            row["sha256"] if index == arranged.image else "",
+            f"{name}.{arranged.names[index]}",
         )
-        for index in member_order(members, exts, image)
+        for index in arranged.order
     ]
+
+
+class _Arrangement(NamedTuple):
+    """What becomes of a sample's members: their new extensions, their order, and which one was embedded."""
+
+    names: list[str]
+    order: list[int]
+    image: int
+
+
+@lru_cache(maxsize=1024)
+def _arrange(exts: tuple[str, ...]) -> _Arrangement:
+    """Of all samples with members of these extensions; most pools have few kinds."""
+    members = [Member(ext, 0, 0) for ext in exts]
+    names = extensions(exts)
+    image = next((index for index, member in enumerate(members) if member.is_image), 0)
+    return _Arrangement(names, member_order(members, names, image), image)

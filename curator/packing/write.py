@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -122,21 +123,26 @@ def manifest_columns(
 
 
 def _write_tar(path: Path, layout: Layout, fetched: Iterable[tuple[Read, bytes]]) -> None:
-    with open(path, "wb") as file:
+    with open(path, "wb", buffering=0) as file:
         file.truncate(layout.size)  # what nobody writes is zeros: padding and end
-        for place in layout.places:
-            file.seek(place.target - ustar.BLOCK)
-            file.write(ustar.header(place.name, place.size))
-        _copy(file, fetched)
+        _copy(file.fileno(), fetched)
 
 
-def _copy(file: BinaryIO, fetched: Iterable[tuple[Read, bytes]]) -> None:
+def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
     image = ImageHash()
     for read, data in fetched:
         for place, start, piece in read.pieces(data):
-            file.seek(place.target + start)
-            file.write(piece)
+            # Every member has a first piece: an empty one has an empty one.
+            before = ustar.header(place.name, place.size) if start == 0 else b""
+            _write(file, before, piece, place.target + start - len(before))
             if place.sha256:
                 found = image.add(place, start, piece)
                 if found not in (None, place.sha256):
                     raise changed(place, "its image has another sha256")
+
+
+def _write(file: int, before: bytes, piece: memoryview, position: int) -> None:
+    written = os.pwritev(file, [before, piece], position)
+    whole = before + piece if written < len(before) + len(piece) else b""
+    while written < len(whole):
+        written += os.pwrite(file, whole[written:], position + written)
