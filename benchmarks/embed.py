@@ -34,7 +34,7 @@ def main() -> None:
     for spec in sys.argv[1:] or ["lite0"]:
         encoder = load_encoder(spec, weights=None if spec == "lite0" else "random")
         embed_source(source, encoder, threads=threads)  # warm: kernels chosen, file cached
-        encode, decode = _encode_rate(encoder), _decode_rate(source, encoder, threads)
+        encode, decode = encode_rate(encoder), decode_rate(source, encoder, threads)
         started = time.perf_counter()
         _, mark = embed_source(source, encoder, threads=threads)
         rate = mark.embedded / (time.perf_counter() - started)
@@ -45,7 +45,8 @@ def main() -> None:
         )
 
 
-def _encode_rate(encoder: Encoder) -> float:
+def encode_rate(encoder: Encoder) -> float:
+    """Images a second of the encoder alone, on a batch that is ready."""
     pixels = torch.randint(0, 256, encoder.input_shape, dtype=torch.uint8)
     encoder.encode(pixels)
     started = time.perf_counter()
@@ -54,7 +55,8 @@ def _encode_rate(encoder: Encoder) -> float:
     return BATCHES * encoder.batch_size / (time.perf_counter() - started)
 
 
-def _decode_rate(source: Source, encoder: Encoder, threads: int) -> float:
+def decode_rate(source: Source, encoder: Encoder, threads: int) -> float:
+    """Images a second of decoding and resizing alone, from memory."""
     samples = [item for item in islice(read_source(source), 1000) if isinstance(item, RawSample)]
     decoder = Decoder(encoder.preprocess.fit, 0, threads)
     started = time.perf_counter()
