@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks import embed, tar_scan
+from benchmarks import embed, embed_peers, pack, select, tar_scan, training
 
 
 def main() -> None:
     """One after the other: they would share the cores."""
     tar_scan.main()
     embed.main()
+    embed_peers.main()
+    select.main()
+    pack.main()
+    training.main()
 
 
 if __name__ == "__main__":

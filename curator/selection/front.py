@@ -18,7 +18,7 @@ Fetch: TypeAlias = Callable[[Cursors, int], Queues]
 QUEUE_BYTES = 1 << 30
 ENTRY_BYTES = 40
 """At the peak of a scan, where old and new queues are held: 12 each, newcomers, and what sorting takes."""
-LEAST_DEPTH = 2000
+LEAST_DEPTH = 500
 
 
 def depth_limit(clusters: int) -> int:
@@ -29,11 +29,12 @@ def depth_limit(clusters: int) -> int:
 def first_depth(clusters: int, budget: int | None) -> int:
     """How many rows per centroid the first pass keeps.
 
-    A centroid's queue loses its own rows and those that others took before it, so several times its share of
-    the budget usually does. The result of a selection never depends on it.
+    A centroid's queue loses its own rows and those that others took before it: at a budget of a hundredth of the
+    pool up to eight times its share in what was measured, less at smaller ones. More rows cost time and memory, too
+    few a second pass over the pool; the result of a selection never depends on it.
     """
     share = -(-(budget or 0) // clusters)
-    return min(max(LEAST_DEPTH, 8 * share), depth_limit(clusters))
+    return min(max(LEAST_DEPTH, 12 * share), depth_limit(clusters))
 
 
 class Heads(NamedTuple):

@@ -40,7 +40,7 @@ class Effort:
     steps: int
 
 
-# On two idle cores a step of 64 at 64 px takes about two seconds: five minutes in all.
+# On two idle cores a step of 64 at 64 px takes half a second to two seconds: up to five minutes in all.
 EFFORTS = {"cpu": Effort(64, 64, 150), "cuda": Effort(96, 128, 1000)}
 
 
