@@ -4,7 +4,8 @@
 
 Same images, model (batch norms folded), precision and batch size for all, at the 192 px of the test shards and
 enlarged to 500 px. The clock runs from the first batch to the last, so nobody pays for starting processes and loading
-weights. Each line says what share of the ideal ours reaches; see `benchmarks.embed`.
+weights. Each line says what share of the ideal ours reaches, in this process and by the Ray executor; see
+`benchmarks.embed`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from benchmarks.embed import decode_rate, encode_rate
 from curator.embed.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
+from curator.parts import PartStore
 from curator.sources import find_sources
+from curator_pipelines.executors.ray import RayExecutor
+from curator_pipelines.executors.ray_cluster import connect
+from curator_pipelines.stages.embed import EmbedStage, EmbedTask, EncoderSettings
 
-SPECS = ("timm:mobilenetv3_small_100", "lite0")
+SPECS = ("timm:mobilenetv3_small_100", "lite0", "timm:resnet50")
 IMAGES = 600
 SHARDS = 2
 """A DataLoader's workers share shards, never a shard."""
@@ -49,7 +54,7 @@ def main() -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     print(f"embed, {describe_machine()}, load {os.getloadavg()[0]:.0f}; images a second, medians of {ROUNDS} rounds\n")
-    print("| encoder | images | encoder alone | decoding alone | ours | of the ideal | DataLoader | Ray Data |")
+    print("| encoder | images | encoder alone | decoding alone | ours | ours on Ray | DataLoader | Ray Data |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="curator-peers-") as folder:
         sets = {size: _write_shards(Path(folder, str(size)), side) for size, side in ((192, None), (LARGE, LARGE))}
@@ -69,15 +74,16 @@ def _compare(spec: str, size: int, tars: list[str]) -> None:
     for _ in range(ROUNDS):
         encode, decode = encode_rate(encoder), decode_rate(source, encoder, threads)
         ours, loader = _ours(tars, encoder, threads), _dataloader(tars, encoder)
-        data = _ray_data(tars, spec, weights, encoder.batch_size)
+        on_ray, data = _ours_on_ray(tars, encoder, weights), _ray_data(tars, spec, weights, encoder.batch_size)
         ideal = 1 / (1 / encode + 1 / decode)
-        rounds.append((encode, decode, ours, ours / ideal, loader, ours / loader, data, ours / data))
-    encode, decode, ours, share, loader, faster, data, than_ray = (
+        shares = (ours / ideal, on_ray / ideal, ours / loader, ours / data)
+        rounds.append((encode, decode, ours, on_ray, loader, data, *shares))
+    encode, decode, ours, on_ray, loader, data, share, ray_share, faster, than_ray = (
         statistics.median(column) for column in zip(*rounds, strict=True)
     )
     print(
-        f"| {spec} {encoder.precision} | {size} px | {encode:,.0f} | {decode:,.0f} | {ours:,.0f} | {share:.2f} | "
-        f"{loader:,.0f} ({faster:.2f}x) | {data:,.0f} ({than_ray:.2f}x) |",
+        f"| {spec} {encoder.precision} | {size} px | {encode:,.0f} | {decode:,.0f} | {ours:,.0f} ({share:.2f} of the "
+        f"ideal) | {on_ray:,.0f} ({ray_share:.2f}) | {loader:,.0f} ({faster:.2f}x) | {data:,.0f} ({than_ray:.2f}x) |",
         flush=True,
     )
 
@@ -122,6 +128,29 @@ def _ours(tars: list[str], encoder: Encoder, threads: int) -> float:
     started = time.perf_counter()
     count = sum(embed_source(source, encoder, threads=threads)[1].embedded for source in sources)
     return count / (time.perf_counter() - started)
+
+
+def _ours_on_ray(tars: list[str], encoder: Encoder, weights: str | None) -> float:
+    """The real stage in the real executor's actors, until the last part is stored."""
+    settings = EncoderSettings(encoder.spec, weights, encoder.precision, encoder.batch_size, encoder.tensors_hash)
+    executor = RayExecutor(connect("local"))
+    total, start = 0, 0.0
+
+    def on_progress(counts: dict[str, int]) -> None:
+        nonlocal total, start
+        if start:
+            total += counts.get("samples", 0)
+        else:
+            start = time.perf_counter()
+
+    with tempfile.TemporaryDirectory(prefix="curator-peers-") as folder:
+        store = PartStore(f"{folder}/pool")
+        sources = find_sources(tars, "--pool", folders=False)
+        parts = store.register(sources)
+        tasks = [EmbedTask(source, part.part, "") for source, part in zip(sources, parts, strict=True)]
+        for outcome in executor.map(EmbedStage(store.url, settings), tasks, on_progress=on_progress):
+            outcome.unwrap()
+    return total / (time.perf_counter() - start)
 
 
 def _dataloader(tars: list[str], encoder: Encoder) -> float:

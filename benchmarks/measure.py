@@ -24,12 +24,14 @@ class Measured:
         seconds: of its run, without the start of the process and its imports.
         anonymous: most MB of memory of its own, imports included.
         resident: most MB in all, with the pages of mapped files that happened to be in memory.
+        largest: most MB of memory of its own that one process had.
     """
 
     result: Any
     seconds: float
     anonymous: float
     resident: float
+    largest: float
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Measured:
@@ -40,7 +42,7 @@ def measure(function: Callable[..., Any], *args: Any) -> Measured:
 
 def _measured(function: Callable[..., Any], *args: Any) -> Measured:
     done = threading.Event()
-    peaks = [0.0, 0.0]
+    peaks = [0.0, 0.0, 0.0]
 
     def watch() -> None:
         while not done.wait(INTERVAL):
@@ -59,9 +61,9 @@ def _measured(function: Callable[..., Any], *args: Any) -> Measured:
     return Measured(result, seconds, *peaks)
 
 
-def _memory() -> tuple[float, float]:
-    """MB of this process and all below it: anonymous, resident."""
-    anonymous = resident = 0
+def _memory() -> tuple[float, float, float]:
+    """MB of this process and all below it: anonymous, resident; anonymous of the largest."""
+    anonymous = resident = largest = 0
     waiting = [os.getpid()]
     while waiting:
         process = Path("/proc", str(waiting.pop()))
@@ -71,7 +73,8 @@ def _memory() -> tuple[float, float]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         sizes = dict(line.split()[:2] for line in status.splitlines() if line.startswith("Rss"))
-        anonymous += int(sizes.get("RssAnon:", 0))
+        own = int(sizes.get("RssAnon:", 0))
+        anonymous, largest = anonymous + own, max(largest, own)
         resident += sum(int(size) for size in sizes.values())
         waiting += [int(child) for text in tasks for child in text.split()]
-    return anonymous / 1024, resident / 1024
+    return anonymous / 1024, resident / 1024, largest / 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import embed, embed_peers, pack, select, tar_scan, training
+from benchmarks import embed, embed_peers, growth, pack, plan, select, startup, tar_scan, training
 
 
 def main() -> None:
@@ -13,6 +13,9 @@ def main() -> None:
     select.main()
     pack.main()
     training.main()
+    startup.main()
+    growth.main()
+    plan.main()
 
 
 if __name__ == "__main__":

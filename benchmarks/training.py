@@ -1,10 +1,10 @@
 """Training: the loop on real shards, on one batch in memory, and lightly's loader on a folder, in one run.
 
-    python -m benchmarks.training [--arch resnet18] [--image-size 64] [--steps 30] [--rounds 3]
+    python -m benchmarks.training [--arch resnet18] [--image-size 64] [--steps 30] [--rounds 3] [--workers 2]
 
 Floor: the same loop on a batch that is ready. Where loader and model share the cores, the ideal is not the floor but
 1 / (1/step + 1/load), as in `benchmarks.embed`. Peer: a plain script with lightly's dataset, transform, heads and loss,
-in the same precision and memory layout.
+in the same precision and memory layout; left out where lightly is not installed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 
@@ -33,7 +34,6 @@ from curator_ssl.data.samples import Samples
 from curator_ssl.settings import TrainSettings
 
 BATCH = 128
-WORKERS = 2
 WARM = 10
 """Steps before the clock starts: the loop tells of its progress after every tenth."""
 
@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
     flags = parser.parse_args()
     device = resolve_device("auto")
     settings = TrainSettings(
@@ -78,36 +79,39 @@ def main() -> None:
         steps=WARM + flags.steps,
         device=device.type,
         precision=resolve_precision("auto", device),
-        loader_workers=WORKERS,
+        loader_workers=flags.workers,
         threads=len(os.sched_getaffinity(0)),
     )
     with tempfile.TemporaryDirectory() as folder:
         shards = [source.url for source in pool_sources()[:2]]
         samples = index_samples([], shards, folder).samples
         images = _folder_of_images(shards, Path(folder, "images"))
+        has_peer = find_spec("lightly") is not None
         rates: dict[str, list[float]] = {"fixed": [], "load": [], "ours": [], "lightly": []}
         for number in range(flags.rounds):
             run = replace(settings, out=f"{folder}/{number}")
             rates["fixed"].append(_on_one_batch(run, samples))
             rates["load"].append(_load_rate(run, samples))
             rates["ours"].append(_on_shards(run, samples))
-            rates["lightly"].append(_lightly_rate(run, images))
+            if has_peer:
+                rates["lightly"].append(_lightly_rate(run, images))
     ideal = [
         1 / (1 / step + 1 / load) if device.type == "cpu" else min(step, load)
         for step, load in zip(rates["fixed"], rates["load"], strict=True)
     ]
     print(
-        f"training {flags.arch} at {flags.image_size} px, {settings.precision}, batch {BATCH}, {WORKERS} loader "
+        f"training {flags.arch} at {flags.image_size} px, {settings.precision}, batch {BATCH}, {flags.workers} loader "
         f"workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
     )
     print("| | images/s | ours against it |\n|---|---|---|")
-    rows = {
+    rows: dict[str, list[float]] = {
         "ours, from shards": rates["ours"],
         "the same loop on one batch in memory": rates["fixed"],
         "loader alone": rates["load"],
         "ideal of the two": ideal,
-        "lightly's loader and a plain loop, from a folder": rates["lightly"],
     }
+    if has_peer:
+        rows["lightly's loader and a plain loop, from a folder"] = rates["lightly"]
     for name, values in rows.items():
         ratio = statistics.median(ours / value for ours, value in zip(rates["ours"], values, strict=True))
         print(f"| {name} | {statistics.median(values):,.0f} | {ratio:.2f} |")
@@ -135,7 +139,7 @@ def _on_one_batch(settings: TrainSettings, samples: Samples) -> float:
 
 def _load_rate(settings: TrainSettings, samples: Samples) -> float:
     dataset = StepDataset(samples, train_loop.make_schedule(settings, samples), settings.image_size)
-    batches = load_steps(dataset, 0, settings.steps, WORKERS)
+    batches = load_steps(dataset, 0, settings.steps, settings.loader_workers)
     for _ in range(WARM):
         next(batches)
     start = time.perf_counter()
@@ -165,7 +169,11 @@ def _lightly_rate(settings: TrainSettings, images: Path) -> float:
     torch.set_num_threads(settings.threads)
     transform = SimCLRTransform(input_size=settings.image_size, min_scale=0.2, cj_strength=1.0, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
-        LightlyDataset(str(images), transform=transform), BATCH, shuffle=True, drop_last=True, num_workers=WORKERS
+        LightlyDataset(str(images), transform=transform),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=settings.loader_workers,
     )
     backbone = make_backbone(settings.architecture, settings.image_size, 0, None)
     width = feature_dim(backbone)
