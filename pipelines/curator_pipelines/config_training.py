@@ -54,8 +54,8 @@ class TrainConfig(Config):
         method: `simclr` or `byol`.
         arch: any timm or torchvision image model.
         weights: a weights file to begin with.
-        image_size: side of a view in pixels.
-        epochs: a number, or `auto`; see `curator_ssl.settings.auto_epochs`.
+        image_size: side of a view in pixels; None for the device's default.
+        epochs: a number, or `auto`, see `curator_ssl.settings.auto_epochs`; None for the device's default.
         steps: optimiser steps, in place of epochs.
         batch_size: images a step, over all processes.
         optimizer: `sgd`, `adamw` or `lars`.
@@ -83,13 +83,13 @@ class TrainConfig(Config):
         resume: go on from OUT's checkpoint.
     """
 
-    out: str
+    out: str = "trained"
     target: Urls = Field(default_factory=list)
     shards: Urls = Field(default_factory=list)
     method: Literal["simclr", "byol"] = "simclr"
     arch: str = "resnet50"
     weights: str | None = None
-    image_size: int = Field(default=224, ge=16)
+    image_size: int | None = Field(default=None, ge=16)
     epochs: Text | None = None
     steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=256, ge=2)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["IMAGENET_SAMPLES", "MAX_EPOCHS", "METHODS", "OPTIMISERS", "TrainSettings", "auto_epochs", "base_rate"]
+__all__ = ["MAX_EPOCHS", "MAX_SAMPLES_SEEN", "METHODS", "OPTIMISERS", "TrainSettings", "auto_epochs", "base_rate"]
 
 METHODS = ("simclr", "byol")
 OPTIMISERS = ("sgd", "adamw", "lars")
 # The paper's code trains no longer than 100 epochs of ImageNet would take, and no more than 5,000 epochs.
-IMAGENET_SAMPLES = 1_281_167
+MAX_SAMPLES_SEEN = 100 * 1_281_167
 MAX_EPOCHS = 5000
 # Learning rate at 256 images a step, and weight decay.
 _DEFAULTS = {"sgd": (0.1, 1e-4), "adamw": (5e-4, 0.05), "lars": (0.3, 1e-6)}
@@ -92,10 +92,10 @@ def base_rate(optimiser: str) -> tuple[float, float]:
     return _DEFAULTS[optimiser]
 
 
-def auto_epochs(samples: int, longest: int = MAX_EPOCHS) -> int:
-    """`--epochs auto`: as many epochs as see 100 x 1,281,167 samples, and no more than `longest`.
+def auto_epochs(samples: int, seen: int = MAX_SAMPLES_SEEN) -> int:
+    """As many epochs as see `seen` samples, at least one and at most `MAX_EPOCHS`; by default `--epochs auto`.
 
     >>> auto_epochs(1_281_167), auto_epochs(648)
     (100, 5000)
     """
-    return max(1, min(longest, 100 * IMAGENET_SAMPLES // max(samples, 1)))
+    return max(1, min(MAX_EPOCHS, seen // max(samples, 1)))

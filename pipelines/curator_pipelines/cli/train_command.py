@@ -20,15 +20,16 @@ __all__ = ["command"]
     metavar="URLS",
     help="What else to train on: OUT/shards of a selection, its manifest.parquet, a pool, or a folder.",
 )
-@option("--out", metavar="URL", help="Run directory; the result is OUT/encoder.pt.")
+@option("--out", metavar="URL", help="Run directory; the result is OUT/encoder.pt. [default: trained]")
 @option("--method", metavar="simclr|byol", help="[default: simclr]")
 @option("--arch", metavar="MODEL", help="Any timm or torchvision image model. [default: resnet50]")
 @option("--weights", metavar="PATH", help="Weights file to begin with. [default: random weights]")
-@option("--image-size", metavar="N", help="Side of a view in pixels. [default: 224]")
+@option("--image-size", metavar="N", help="Side of a view in pixels. [default: 224; on a CPU 64]")
 @option(
     "--epochs",
     metavar="N|auto",
-    help="auto: as many as see 100 x 1,281,167 samples, at most 5,000. [default: auto]",
+    help="auto: as many as see 100 x 1,281,167 samples, at most 5,000. "
+    "[default: auto; on a CPU as many as see 115,200]",
 )
 @option("--steps", metavar="N", help="Optimiser steps, in place of --epochs.")
 @option("--batch-size", metavar="N", help="Images a step, over all processes. [default: 256]")

@@ -23,6 +23,9 @@ from curator_ssl.train_loop import Trained, has_checkpoint, make_schedule, train
 __all__ = ["TrainSummary", "resolve_settings", "run_settings", "run_train"]
 
 MAX_LOADERS = 8
+IMAGE_SIZES = {"cpu": 64, "cuda": 224}
+# What a person can wait for: with a ResNet-18, some fifteen minutes of two idle cores.
+CPU_SAMPLES_SEEN = 115_200
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
         out=out,
         method=config.method,
         architecture=full_name(config.arch),
-        image_size=config.image_size,
+        image_size=config.image_size or IMAGE_SIZES[device.type],
         batch_size=config.batch_size,
         steps=config.steps or 0,
         optimiser=config.optimizer,
@@ -157,8 +160,7 @@ def _with_length(settings: TrainSettings, config: TrainConfig, indexed: Indexed,
     if config.steps is not None:
         steps = config.steps
     else:
-        epochs = auto_epochs(count) if config.epochs in (None, "auto") else int(str(config.epochs))
-        steps = epochs * schedule.steps_per_epoch
+        steps = _epochs(settings, config, count, reporter) * schedule.steps_per_epoch
     rise = steps // 20 if config.lr_warmup is None else config.lr_warmup
     seen = steps * settings.batch_size
     sets = f"{indexed.samples.targets:,} of the target and {count - indexed.samples.targets:,} of shards"
@@ -170,3 +172,13 @@ def _with_length(settings: TrainSettings, config: TrainConfig, indexed: Indexed,
         f"{settings.precision} on {settings.device}"
     )
     return replace(settings, steps=steps, rate_warmup=min(rise, steps - 1))
+
+
+def _epochs(settings: TrainSettings, config: TrainConfig, samples: int, reporter: Reporter) -> int:
+    if config.epochs is None and settings.device == "cpu":
+        reporter.say(
+            f"on a CPU, as many epochs as see {CPU_SAMPLES_SEEN:,} samples: --epochs N asks for more, or less, "
+            "--epochs auto for as many as the paper's"
+        )
+        return auto_epochs(samples, CPU_SAMPLES_SEEN)
+    return auto_epochs(samples) if config.epochs in (None, "auto") else int(str(config.epochs))
