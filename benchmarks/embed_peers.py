@@ -4,8 +4,7 @@
 
 Same images, model (batch norms folded), precision and batch size for all, at the 192 px of the test shards and
 enlarged to 500 px. The clock runs from the first batch to the last, so nobody pays for starting processes and loading
-weights. Each line says what share of the ideal ours reaches, in this process and by the Ray executor; see
-`benchmarks.embed`.
+weights. Ours is the real stage in the worker of either executor, parts written. The ideal: see `benchmarks.embed`.
 """
 
 from __future__ import annotations
@@ -28,20 +27,22 @@ from PIL import Image
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.embed import decode_rate, encode_rate
-from curator.embed.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
 from curator.parts import PartStore
 from curator.sources import find_sources
+from curator_pipelines.executors import Executor, LocalExecutor
 from curator_pipelines.executors.ray import RayExecutor
 from curator_pipelines.executors.ray_cluster import connect
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask, EncoderSettings
 
 SPECS = ("timm:mobilenetv3_small_100", "lite0", "timm:resnet50")
-IMAGES = 600
+SECONDS = 10
+"""How long the encoder alone would take for the images of a comparison."""
+MOST_IMAGES = 4000
 SHARDS = 2
 """A DataLoader's workers share shards, never a shard."""
-LARGE = 500
+SMALL, LARGE = 192, 500
 ROUNDS = 3
 
 
@@ -57,24 +58,26 @@ def main() -> None:
     print("| encoder | images | encoder alone | decoding alone | ours | ours on Ray | DataLoader | Ray Data |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="curator-peers-") as folder:
-        sets = {size: _write_shards(Path(folder, str(size)), side) for size, side in ((192, None), (LARGE, LARGE))}
         for spec in sys.argv[1:] or SPECS:
-            for size, tars in sets.items():
-                _compare(spec, size, tars)
+            for size in (SMALL, LARGE):
+                _compare(spec, size, Path(folder, f"{spec.rpartition(':')[2]}-{size}"))
     ray.shutdown()
 
 
-def _compare(spec: str, size: int, tars: list[str]) -> None:
+def _compare(spec: str, size: int, folder: Path) -> None:
     weights = None if spec == "lite0" else "random"
     encoder = load_encoder(spec, weights=weights)
     threads = torch.get_num_threads()
+    count = min(MOST_IMAGES, round(SECONDS * encode_rate(encoder)))
+    tars = _write_shards(folder, size if size == LARGE else None, count)
     source = find_sources(tars, "--pool", folders=False)[0]
-    embed_source(source, encoder, threads=threads)  # warm: kernels chosen
     rounds = []
     for _ in range(ROUNDS):
         encode, decode = encode_rate(encoder), decode_rate(source, encoder, threads)
-        ours, loader = _ours(tars, encoder, threads), _dataloader(tars, encoder)
-        on_ray, data = _ours_on_ray(tars, encoder, weights), _ray_data(tars, spec, weights, encoder.batch_size)
+        ours, on_ray = (
+            _ours(executor, tars, encoder, weights) for executor in (LocalExecutor(), RayExecutor(connect("local")))
+        )
+        loader, data = _dataloader(tars, encoder), _ray_data(tars, spec, weights, encoder.batch_size)
         ideal = 1 / (1 / encode + 1 / decode)
         shares = (ours / ideal, on_ray / ideal, ours / loader, ours / data)
         rounds.append((encode, decode, ours, on_ray, loader, data, *shares))
@@ -88,7 +91,7 @@ def _compare(spec: str, size: int, tars: list[str]) -> None:
     )
 
 
-def _write_shards(folder: Path, side: int | None) -> list[str]:
+def _write_shards(folder: Path, side: int | None, count: int) -> list[str]:
     """Photos of the pool as jpg, as they are or with a shorter side of `side`."""
     folder.mkdir()
     photos = _photos()
@@ -96,7 +99,7 @@ def _write_shards(folder: Path, side: int | None) -> list[str]:
     for number in range(SHARDS):
         tars.append(str(folder / f"{number}.tar"))
         with tarfile.open(tars[-1], "w") as tar:
-            for key in range(IMAGES // SHARDS):
+            for key in range(count // SHARDS):
                 data = next(photos)
                 if side:
                     data = _enlarged(data, side)
@@ -123,17 +126,9 @@ def _photos() -> Iterator[bytes]:
                     yield file.read()
 
 
-def _ours(tars: list[str], encoder: Encoder, threads: int) -> float:
-    sources = find_sources(tars, "--pool", folders=False)
-    started = time.perf_counter()
-    count = sum(embed_source(source, encoder, threads=threads)[1].embedded for source in sources)
-    return count / (time.perf_counter() - started)
-
-
-def _ours_on_ray(tars: list[str], encoder: Encoder, weights: str | None) -> float:
-    """The real stage in the real executor's actors, until the last part is stored."""
+def _ours(executor: Executor, tars: list[str], encoder: Encoder, weights: str | None) -> float:
+    """The real stage in a real worker, until the last part is stored."""
     settings = EncoderSettings(encoder.spec, weights, encoder.precision, encoder.batch_size, encoder.tensors_hash)
-    executor = RayExecutor(connect("local"))
     total, start = 0, 0.0
 
     def on_progress(counts: dict[str, int]) -> None:

@@ -4,10 +4,16 @@
 
 Floor: the same loop on a batch that is ready. Where loader and model share the cores, the ideal is not the floor but
 1 / (1/step + 1/load), as in `benchmarks.embed`. Peer: a plain script with lightly's dataset, transform, heads and loss,
-in the same precision and memory layout; left out where lightly is not installed.
+in the same precision and memory layout; left out where lightly is not installed. All threads wait as those of
+`curator train` do, the peer's too.
 """
+# ruff: noqa: E402
 
 from __future__ import annotations
+
+from curator_pipelines.threads import prepare_threads
+
+prepare_threads()
 
 import argparse
 import os

@@ -12,6 +12,7 @@ import click
 
 import curator
 from curator.errors import CuratorError
+from curator_pipelines.threads import prepare_threads
 
 __all__ = ["cli", "main"]
 
@@ -84,6 +85,7 @@ def main() -> None:
     """Run the command; errors become one line and an exit code, never a traceback for a user's mistake."""
     # `kill` ends a run as Ctrl-C does: workers stopped, nothing half-written, resumable.
     signal.signal(signal.SIGTERM, _interrupt)
+    prepare_threads()
     sys.exit(run(sys.argv[1:]))
 
 

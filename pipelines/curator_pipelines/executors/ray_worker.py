@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import threading
@@ -14,7 +13,8 @@ from typing import Any
 from curator_pipelines.executors.failures import Failure
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
 from curator_pipelines.executors.wire import Kind, encode
-from curator_pipelines.executors.worker import THREAD_VARIABLES, answer
+from curator_pipelines.executors.worker import answer
+from curator_pipelines.threads import prepare_threads
 
 __all__ = ["RayWorker"]
 
@@ -38,7 +38,7 @@ class RayWorker:
     def open(self, pickled_stage: bytes, cpus: int, device: str) -> bytes:
         """Build the stage's state; the message is READY or OPEN_FAILED."""
         # The stage comes pickled: what it imports reads these variables on import.
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))
+        prepare_threads(cpus)
         try:
             stage: Stage[Any, Any] = pickle.loads(pickled_stage)
             self._handle: Callable[[Task[Any]], Any] = stage.open(WorkerContext(cpus, device, self._report))

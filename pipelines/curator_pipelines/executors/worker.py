@@ -15,14 +15,12 @@ from curator.errors import CuratorError
 from curator_pipelines.executors.failures import Failure
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
 from curator_pipelines.executors.wire import Kind, encode
+from curator_pipelines.threads import prepare_threads
 
-__all__ = ["THREAD_VARIABLES", "answer", "work"]
+__all__ = ["answer", "work"]
 
 REPORT_EVERY = 0.1
 """Seconds between progress messages: a stage may report every sample without keeping the driver busy."""
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Read by numeric libraries when they are imported."""
 
 
 def work(pipe: connection.Connection, cpus: int, device: str) -> None:
@@ -30,7 +28,7 @@ def work(pipe: connection.Connection, cpus: int, device: str) -> None:
     _leave_interrupts_to_driver()
     _die_with_driver()
     # The stage comes by message and is unpickled below: what it imports reads these variables on import.
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(cpus)))
+    prepare_threads(cpus)
     with suppress(EOFError, OSError):
         _serve(_Link(pipe), cpus, device)
 
