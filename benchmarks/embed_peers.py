@@ -37,7 +37,7 @@ from curator_pipelines.executors.ray_cluster import connect
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask, EncoderSettings
 
 SPECS = ("timm:mobilenetv3_small_100", "lite0", "timm:resnet50")
-SECONDS = 10
+SECONDS = 20
 """How long the encoder alone would take for the images of a comparison."""
 MOST_IMAGES = 4000
 SHARDS = 2
@@ -68,7 +68,9 @@ def _compare(spec: str, size: int, folder: Path) -> None:
     weights = None if spec == "lite0" else "random"
     encoder = load_encoder(spec, weights=weights)
     threads = torch.get_num_threads()
-    count = min(MOST_IMAGES, round(SECONDS * encode_rate(encoder)))
+    # Whole batches: real shards hold thousands of samples, and a last batch that is padded does not count there.
+    whole = SHARDS * encoder.batch_size
+    count = whole * max(1, min(MOST_IMAGES, round(SECONDS * encode_rate(encoder))) // whole)
     tars = _write_shards(folder, size if size == LARGE else None, count)
     source = find_sources(tars, "--pool", folders=False)[0]
     rounds = []

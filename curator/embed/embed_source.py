@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 import numpy as np
+import torch
 
 from curator.embed.decoding import Decoder, fill_batches, run_ahead
 from curator.encoders.encoder import Encoder
@@ -18,6 +21,9 @@ from curator.sources import Source
 from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, RawSample, SampleRow
 
 __all__ = ["embed_source"]
+
+# What a batch needs beside the model, up to 200 MB, is needed for each.
+MAX_LANES = 4
 
 Report = Callable[[dict[str, int]], None]
 
@@ -34,8 +40,8 @@ def embed_source(
 ) -> tuple[EmbeddingBlock, DoneMark]:
     """Embed every good sample of a tar or a folder of images.
 
-    Reading and decoding run in threads of their own while the encoder works. The result depends on the
-    source, the encoder and the batch size alone, not on the threads.
+    Reading and decoding run in threads of their own while the encoder works, on CPUs on several batches at a time.
+    The result depends on the source, the encoder and the batch size alone, not on the threads.
 
     Args:
         source: a tar or a folder.
@@ -58,25 +64,51 @@ def embed_source(
     samples = takewhile(lambda _: not enough(), read_source(source, keep=lambda member: member.is_image))
     items = account.without_crashers(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, account.refuse)
+    lanes = 1 if encoder.device.type == "cuda" else min(threads, MAX_LANES)
     blocks = []
     encoding = 0.0
-    for batch in run_ahead(batches, depth=2):
-        before = time.perf_counter()
-        blocks.append(_encode(batch, encoder, account))
-        encoding += time.perf_counter() - before
+    for batch, vectors, seconds in _encode_all(run_ahead(batches, depth=lanes + 1), encoder, lanes, threads // lanes):
+        blocks.append(_good_rows(batch, vectors, account))
+        encoding += seconds / lanes
         account.report_progress(len(batch.rows))
     block = EmbeddingBlock(
         [row for block in blocks for row in block.rows],
         np.concatenate([np.empty((0, encoder.dim), np.float16), *(block.vectors for block in blocks)]),
     )
-    seconds = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
+    took = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
     lines = sorted(account.lines, key=lambda line: (line.offset, line.key))
-    mark = DoneMark(account.seen, len(block.rows), encoder.dim, seconds, lines)
+    mark = DoneMark(account.seen, len(block.rows), encoder.dim, took, lines)
     return block, mark
 
 
-def _encode(batch: ImageBatch, encoder: Encoder, account: _Account) -> EmbeddingBlock:
-    vectors = encoder.encode(batch.pixels)[: len(batch.rows)]
+def _encode_all(
+    batches: Iterable[ImageBatch], encoder: Encoder, lanes: int, threads: int
+) -> Iterator[tuple[ImageBatch, np.ndarray, float]]:
+    """Each batch with its vectors and the seconds they took, in order, `lanes` batches of `threads` threads at a time.
+
+    Threads that share a batch wait for each other after every layer, while decoders keep some of them from their
+    cores: two batches with a thread each are done a tenth to a third sooner than one after the other with two.
+    """
+
+    def encode(batch: ImageBatch) -> tuple[ImageBatch, np.ndarray, float]:
+        before = time.perf_counter()
+        vectors = encoder.encode(batch.pixels)[: len(batch.rows)]
+        return batch, vectors, time.perf_counter() - before
+
+    if lanes == 1:
+        yield from map(encode, batches)
+        return
+    pending: deque[Future[tuple[ImageBatch, np.ndarray, float]]] = deque()
+    with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        for batch in batches:
+            pending.append(pool.submit(encode, batch))
+            if len(pending) > lanes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _good_rows(batch: ImageBatch, vectors: np.ndarray, account: _Account) -> EmbeddingBlock:
     good = np.isfinite(vectors).all(axis=1)
     for row in np.flatnonzero(~good):
         account.refuse_row(batch.rows[row])

@@ -121,8 +121,9 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter, redo
     chosen = None if budget is None or candidates is None else min(budget.of(round(candidates)), round(candidates))
     share = UNKNOWN_SHARE if chosen is None or not candidates else chosen / candidates
     stage = CalibrateStage(EmbedStage("", settings, config.min_side), SECONDS, share)
-    work = _measure(stage, sources, prepared, reporter)
-    stages = [_embed(job.name, job.estimate(job.todo(redo)), work, pool.encoding.device) for job in prepared.jobs]
+    work, start = _measure(stage, sources, prepared, reporter)
+    device = pool.encoding.device
+    stages = [_embed(job.name, job.estimate(job.todo(redo)), work, start, device) for job in prepared.jobs]
     targets = [job.estimate(job.sources) or config.clusters for job in prepared.targets.values()]
     clusters = config.clusters * max(1, len(targets))
     stages.append(_select(candidates, round(sum(targets) or clusters), pool.encoding.dim, clusters, share))
@@ -134,7 +135,9 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter, redo
 
 def _measure(
     stage: CalibrateStage, sources: Sequence[Source], prepared: Prepared, reporter: Reporter
-) -> list[Measured]:
+) -> tuple[list[Measured], float]:
+    """What the workers did, and the seconds that it took to start them."""
+    begun = time.monotonic()
     workers = prepared.executor.workers
     tasks = [(*sources[first:], *sources[:first]) for first in _starts(len(sources), workers)]
     with reporter.stage("calibrate", None, "samples") as progress:
@@ -147,7 +150,7 @@ def _measure(
             work = [outcome.unwrap() for outcome in outcomes]
     if not sum(one.samples for one in work):
         raise CuratorError("--calibrate: not one sample was embedded: see curator inspect for what is in the pool")
-    return work
+    return work, time.monotonic() - begun - max(one.seconds + one.pack_seconds for one in work)
 
 
 def _starts(sources: int, workers: int) -> list[int]:
@@ -155,13 +158,13 @@ def _starts(sources: int, workers: int) -> list[int]:
     return [number * sources // workers for number in range(workers)]
 
 
-def _embed(name: str, amount: float | None, work: Sequence[Measured], device: str) -> StageForecast:
+def _embed(name: str, amount: float | None, work: Sequence[Measured], start: float, device: str) -> StageForecast:
     rate = sum(one.samples / one.seconds for one in work)
     samples = sum(one.samples for one in work)
     count = None if amount is None else round(amount)
     seconds = None
     if count is not None:
-        seconds = count / rate + max(one.start for one in work) if count else 0.0
+        seconds = count / rate + start if count else 0.0
     return StageForecast(
         name,
         count,

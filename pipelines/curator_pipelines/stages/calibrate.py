@@ -31,7 +31,6 @@ class Measured:
     """What one worker did.
 
     Attributes:
-        start: seconds to load the encoder and to warm it up.
         seconds: of embedding.
         samples: embedded or put into the ledger in that time.
         bytes: read for them.
@@ -46,7 +45,6 @@ class Measured:
         gpu_memory: peak, in bytes; 0 without a GPU.
     """
 
-    start: float
     seconds: float
     samples: int
     bytes: int
@@ -79,10 +77,8 @@ class CalibrateStage:
         """Build and warm the encoder; the function measures."""
         import torch
 
-        started = time.monotonic()
         encoder = self.embed.build(context)
         encoder.encode(torch.zeros(encoder.input_shape, dtype=torch.uint8))
-        start = time.monotonic() - started
 
         def measure(task: Task[tuple[Source, ...]]) -> Measured:
             from curator.embed.embed_source import embed_source
@@ -92,7 +88,7 @@ class CalibrateStage:
                 parts = store.register(task.payload)
                 begun = time.monotonic()
                 end = begun + EMBED_SHARE * self.seconds
-                done = Measured(start, 0.0, 0, 0, 0, 0.0, 0.0, context.cpus)
+                done = Measured(0.0, 0, 0, 0, 0.0, 0.0, context.cpus)
                 ids = [np.empty(0, np.int64)]
                 for part, source in zip(parts, task.payload, strict=True):
                     block, mark = embed_source(
