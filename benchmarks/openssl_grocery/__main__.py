@@ -32,6 +32,7 @@ import torch
 from scipy import stats
 
 from benchmarks.data import describe_machine
+from curator.encoders.checkpoint import copy_at_size
 from curator.encoders.load import load_backbone
 from curator.shards.read import read_source
 from curator.sources import find_sources
@@ -93,7 +94,7 @@ class Experiment:
         return [str(self.work / "pool-lite0" / "pool")]
 
     def pretrained_warmup(self, seed: int) -> str:
-        """An encoder that starts from ImageNet weights and is trained on the target as long as a warm-up is."""
+        """An encoder that starts from ImageNet weights; trained on the target, and embedding, as a warm-up does."""
         weights = self.work / "lite0.pt"
         with self._shared:
             if not weights.exists():
@@ -104,7 +105,8 @@ class Experiment:
         how = ["--steps", "150", "--batch-size", "64", "--image-size", "64", "--lr", "0.01", "--seed", str(seed)]
         start = ["--arch", "tf_efficientnet_lite0", "--weights", str(weights)]
         curator("train", "--target", TARGET, "--out", str(out), *start, *how, "--save-every", "50", "--resume")
-        return f"checkpoint:{out}/encoder.pt"
+        copy_at_size(f"{out}/encoder.pt", f"{out}/enlarged.pt", 128)
+        return f"checkpoint:{out}/enlarged.pt"
 
 
 ARMS: dict[str, Callable[[Experiment, int], tuple[list[str], list[str]]]] = {

@@ -18,7 +18,7 @@ from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 from curator.urls import absolute
 
-__all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "copy_at_size", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "curator.encoder"
 VERSION = 1
@@ -76,6 +76,24 @@ def save_checkpoint(
     }
     with storage.write_file(absolute(url)) as path:
         torch.save(content, path)
+
+
+def copy_at_size(source: str, url: str, side: int) -> None:
+    """Copy a file of `save_checkpoint`, its encoder to be fed squares of `side` pixels in place of what it says.
+
+    Raises:
+        InputError: no such file, or not one of ours.
+    """
+    loaded = load_file(source, source)
+    if not isinstance(loaded, Mapping) or loaded.get("format") != FORMAT:
+        raise InputError(f"{source} is not an encoder that `curator train` or `curator warmup` saved")
+    save_checkpoint(
+        url,
+        architecture=loaded["architecture"],
+        preprocess=Preprocess.from_json(loaded["preprocess"]).at_size(side),
+        state_dict=loaded["state_dict"],
+        meta=loaded["meta"],
+    )
 
 
 def build_backbone(architecture: str, image_size: int | None = None, seed: int = 0) -> Backbone:

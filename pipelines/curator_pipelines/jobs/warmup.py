@@ -21,6 +21,10 @@ from curator_pipelines.rundir import RunDirectory
 __all__ = ["plan_warmup", "run_warmup", "with_warmup"]
 
 ARCHITECTURE = "timm:resnet18"
+# Images are embedded at so many times the side of a view. A view of 64 px leaves the last stage of a ResNet four
+# places, which see more padding than image: of what it chose at that size, 74% was like the target, and at twice the
+# size 95% (benchmarks/RESULTS.md).
+ENLARGED = 2
 # What a user may ask of a warm-up; another encoder comes of another answer.
 ASKED = ("weights", "warmup_epochs", "seed")
 
@@ -62,6 +66,8 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> str:
 
 
 def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter) -> str:
+    from curator.encoders.checkpoint import copy_at_size
+    from curator.encoders.device import resolve_device
     from curator_pipelines.jobs.train import resolve_settings, run_settings
     from curator_ssl.data.index import index_samples
 
@@ -74,13 +80,14 @@ def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter) -> str
     indexed = index_samples(config.target, [], work, reporter.say)
     if trained:
         return f"encoder     {encoder} was trained before"
-    training = _training(config, work, len(indexed.samples))
+    effort = EFFORTS[resolve_device(config.device).type]
+    training = _training(config, effort, work, len(indexed.samples))
     reporter.say(
         "warm-up: an encoder is trained on the target first "
         "(--warmup-epochs says how long, --encoder names one that is ready)"
     )
     summary = run_settings(resolve_settings(training, work), training, indexed, reporter)
-    storage.write_bytes(encoder, storage.read_bytes(summary.trained.encoder))
+    copy_at_size(summary.trained.encoder, encoder, ENLARGED * effort.image_size)
     return summary.to_text().replace(summary.trained.encoder, encoder)
 
 
@@ -100,10 +107,7 @@ def _check_asked(run: RunDirectory, config: WarmupConfig) -> None:
         )
 
 
-def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
-    from curator.encoders.device import resolve_device
-
-    effort = EFFORTS[resolve_device(config.device).type]
+def _training(config: WarmupConfig, effort: Effort, work: str, images: int) -> TrainConfig:
     batch = min(effort.batch_size, images)
     if batch < 2:
         raise InputError(f"--target has {batch} image: a warm-up tells images apart; name another --encoder")

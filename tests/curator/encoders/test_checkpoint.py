@@ -7,7 +7,7 @@ import torch
 from torchvision import models
 
 from curator.encoders.checkpoint import _infer as infer
-from curator.encoders.checkpoint import build_backbone, load_checkpoint, save_checkpoint
+from curator.encoders.checkpoint import build_backbone, copy_at_size, load_checkpoint, save_checkpoint
 from curator.encoders.load import load_encoder
 from curator.encoders.spec import EncoderSpec
 from curator.errors import InputError
@@ -202,3 +202,16 @@ def test_architectures_that_hold_one_another_are_told_apart(architecture):
     with torch.device("meta"):
         tensors = build_backbone(architecture).model.state_dict()
     assert infer(tensors, "it") == architecture
+
+
+def test_a_copy_is_fed_images_of_another_size(tmp_path):
+    save(tmp_path / "encoder.pt", trained("timm:test_resnet", 64))
+    copy_at_size(f"{tmp_path}/encoder.pt", f"{tmp_path}/larger.pt", 96)
+    first, larger = (load_encoder(f"checkpoint:{tmp_path}/{name}.pt", **ON) for name in ("encoder", "larger"))
+    assert larger.input_shape == (32, 3, 96, 96) and larger.tensors_hash == first.tensors_hash
+
+
+def test_only_our_own_files_are_copied(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pt")
+    with pytest.raises(InputError, match=r"foreign\.pt is not an encoder that"):
+        copy_at_size(f"{tmp_path}/foreign.pt", f"{tmp_path}/copy.pt", 96)

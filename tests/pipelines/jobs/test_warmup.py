@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from curator.encoders.load import load_encoder
 from curator.errors import CuratorError, InputError
 from curator_pipelines.config import SelectConfig, build
 from curator_pipelines.config_training import WarmupConfig
@@ -51,6 +52,14 @@ def test_select_trains_once_and_uses_what_is_there(
     other.mkdir()
     (other / "encoder.pt").write_bytes(encoder)
     assert run(out=str(other), **mine).results[""].selection == first.results[""].selection
+
+
+def test_images_are_embedded_larger_than_they_are_trained_on(mine: dict[str, Any], tmp_path: Path) -> None:
+    run_warmup(build(WarmupConfig, {"out": str(tmp_path), "target": mine["target"], "device": "cpu"}), Reporter())
+
+    trained, kept = (load_encoder(f"checkpoint:{tmp_path}/{name}") for name in ("warmup/encoder.pt", "encoder.pt"))
+    assert (trained.preprocess.crop, kept.preprocess.crop) == ((32, 32), (64, 64))
+    assert kept.tensors_hash == trained.tensors_hash
 
 
 def test_a_stopped_warmup_goes_on(mine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
