@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import fsspec.asyn
 
-__all__ = ["ChangedError", "RangeStream", "is_transient", "read_range", "retried", "status_of"]
+__all__ = ["ChangedError", "RangeStream", "is_transient", "lacks_credentials", "read_range", "retried", "status_of"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ TRANSIENT_NAMES = {
     "ChunkedEncodingError",
     "ClientConnectionError",
     "ClientPayloadError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
     "FSTimeoutError",
     "HTTPClientError",
     "IncompleteRead",
@@ -43,6 +45,17 @@ TRANSIENT_NAMES = {
     "Timeout",
 }
 TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed")
+
+
+# Before any request is sent: botocore and google-auth found nothing to sign it with.
+NO_CREDENTIALS = {
+    "CredentialRetrievalError",
+    "DefaultCredentialsError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "TokenRetrievalError",
+}
 
 
 class ChangedError(OSError):
@@ -63,6 +76,11 @@ def is_transient(error: BaseException) -> bool:
         if status is not None:
             return status >= 500 or status in TRANSIENT_STATUS or _code(link) in TRANSIENT_CODES
     return False
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """True if a request could not be made for want of credentials."""
+    return any(not NO_CREDENTIALS.isdisjoint(kind.__name__ for kind in type(link).__mro__) for link in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

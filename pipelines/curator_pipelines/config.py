@@ -65,7 +65,7 @@ def parse_budget(text: str) -> Budget:
     text = text.strip().replace(",", "").replace("_", "")
     if match := PERCENT.fullmatch(text):
         share = float(match[1]) / 100
-        if share > 0:
+        if 0 < share <= 1:
             return Budget(share=share)
     elif text.isdecimal() and int(text) > 0:
         return Budget(count=int(text))
@@ -310,5 +310,10 @@ def build(model: type[C], values: dict[str, Any]) -> C:
         first = error.errors(include_url=False)[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "config"
         value = "" if first["type"] == "missing" else f" {first.get('input')}"
-        message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        message = "is missing" if first["type"] == "missing" else _in_our_words(first["msg"])
         raise InputError(f"{flag}{value}: {message}".replace(": is missing", " is missing")) from error
+
+
+def _in_our_words(message: str) -> str:
+    """A library's message: what the value should be, without how it was read."""
+    return message.removeprefix("Value error, ").removeprefix("Input ").partition(", unable to parse")[0]

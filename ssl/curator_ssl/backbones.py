@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from curator import storage
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import Backbone
 from curator.encoders.fitting import fit_weights
 from curator.encoders.weights import read_weights
 from curator.errors import InputError
+from curator.urls import absolute
 
-__all__ = ["feature_dim", "full_name", "make_backbone"]
+__all__ = ["check_backbone", "feature_dim", "full_name", "make_backbone"]
 
 
 def full_name(arch: str) -> str:
@@ -24,6 +26,21 @@ def full_name(arch: str) -> str:
     import timm
 
     return f"timm:{arch}" if timm.is_model(arch.partition(".")[0]) else f"torchvision:{arch}"
+
+
+def check_backbone(architecture: str, image_size: int, weights: str | None = None) -> None:
+    """Find before any image is read, and without memory for a model, what `make_backbone` would refuse at once.
+
+    Raises:
+        InputError: no such model, none for such images, or no such file of weights.
+    """
+    try:
+        with torch.device("meta"):
+            build_backbone(architecture, image_size)
+    except InputError as error:
+        raise InputError(str(error).replace("--encoder", "--arch")) from error
+    if weights is not None and not storage.exists(absolute(weights)):
+        raise InputError(f"--weights {weights}: no such file")
 
 
 def make_backbone(architecture: str, image_size: int, seed: int, weights: str | None = None) -> Backbone:

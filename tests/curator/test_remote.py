@@ -33,6 +33,10 @@ class TestTransient:
         translated.__cause__ = error
         assert is_transient(translated)
 
+    def test_nobody_listens_yet(self):
+        error = pytest.importorskip("botocore.exceptions").EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+        assert is_transient(error)
+
     @pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), ValueError(), OSError(28, "disk full")])
     def test_what_will_not_change_is_not(self, error):
         assert not is_transient(error)

@@ -111,6 +111,17 @@ def run(arguments: list[str]) -> int:
         where = f" {error.filename}" if error.filename else ""
         click.echo(f"curator: storage failed:{where} {error.strerror or error}; run again to go on", err=True)
         return 1
+    except Exception as error:
+        from curator.remote import lacks_credentials
+
+        if not lacks_credentials(error):
+            raise
+        click.echo(
+            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for gs://, "
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            err=True,
+        )
+        return 2
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,8 @@ SHARD_SAMPLES = 500
 SEED = 0
 # Written last, so that data half-built by an interrupted run is built again.
 FINISHED = "finished.json"
+# Written first: what stands in a folder without it is not the demo's to build again.
+STARTED = "started.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def build_demo_data(folder: Path) -> DemoData:
     """Write the target folder and the pool's shards; the same bytes every time, once.
 
     Raises:
-        InputError: the packages of the extra `demo` are not installed.
+        InputError: the packages of the extra `demo` are not installed, or other data is in its place.
     """
     images = _find_images()
     shuffler = random.Random(SEED)
@@ -53,10 +55,19 @@ def build_demo_data(folder: Path) -> DemoData:
     shards = -(-len(pool) // SHARD_SAMPLES)
     data = DemoData(str(folder / "target"), str(folder / "pool" / f"demo-{{000000..{shards - 1:06d}}}.tar"), counts)
     if not (folder / FINISHED).exists():
+        _claim(folder)
         _write_target(folder / "target", target)
         _write_pool(folder / "pool", pool)
         (folder / FINISHED).write_text(json.dumps(counts))
     return data
+
+
+def _claim(folder: Path) -> None:
+    for mine in (folder / "target", folder / "pool"):
+        if mine.exists() and not (folder / STARTED).exists():
+            raise InputError(f"{mine} exists and is not the demo's: give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STARTED).touch()
 
 
 def _find_images() -> dict[str, list[Path]]:

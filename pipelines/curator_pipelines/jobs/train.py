@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from curator import storage
 from curator.encoders.device import resolve_device, resolve_precision
 from curator.errors import InputError
 from curator.urls import absolute
@@ -15,10 +16,10 @@ from curator_pipelines.config_training import TrainConfig
 from curator_pipelines.jobs.launch import launch_ranks
 from curator_pipelines.jobs.train_progress import TrainProgress
 from curator_pipelines.progress import Reporter, duration
-from curator_ssl.backbones import full_name
+from curator_ssl.backbones import check_backbone, full_name
 from curator_ssl.data.index import Indexed, index_samples
 from curator_ssl.settings import TrainSettings, auto_epochs, base_rate
-from curator_ssl.train_loop import Trained, has_checkpoint, make_schedule, train
+from curator_ssl.train_loop import Interrupted, Trained, has_checkpoint, make_schedule, train
 
 __all__ = ["TrainSummary", "resolve_settings", "run_settings", "run_train"]
 
@@ -82,11 +83,17 @@ def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
         CuratorError: the run failed; `--resume` goes on.
     """
     out = absolute(config.out)
+    if storage.exists(storage.join(out, "run.json")):
+        raise InputError(f"{out} is the run directory of a selection: give another --out")
     if has_checkpoint(out) and not config.resume:
         raise InputError(f"{out} holds a training run: add --resume to go on with it, or give another --out")
     settings = resolve_settings(config, out)
+    check_backbone(settings.architecture, settings.image_size, settings.weights)
     indexed = index_samples(config.target, config.shards, out, reporter.say)
-    return run_settings(settings, config, indexed, reporter)
+    try:
+        return run_settings(settings, config, indexed, reporter)
+    except Interrupted as error:
+        raise Interrupted(f"{error}; run again with --resume to go on") from error
 
 
 def run_settings(settings: TrainSettings, config: TrainConfig, indexed: Indexed, reporter: Reporter) -> TrainSummary:

@@ -182,6 +182,7 @@ def test_a_gpu_where_there_is_none(select: Select, no: Callable[..., str]) -> No
     ("words", "said"),
     [
         (("--budget", "0.05"), ("--budget 0.05", "--budget 5%")),
+        (("--budget", "150%"), ("--budget 150%", "a share of the pool")),
         (("--budget", "0"), ("--budget 0", "1000")),
         (("--budget", "²"), ("--budget ²", "1000")),
         (("--stop", "off"), ("--stop off needs --budget",)),
@@ -190,7 +191,7 @@ def test_a_gpu_where_there_is_none(select: Select, no: Callable[..., str]) -> No
         (("--selector", "knn"), ("--selector knn needs --budget",)),
         (("--selector", "simcor", "--budget", "3"), ("--selector simcor", "simcore")),
         (("--clusters", "0"), ("--clusters 0",)),
-        (("--clusters", "ten"), ("--clusters ten",)),
+        (("--clusters", "ten"), ("--clusters ten: should be a valid integer",)),
         (("--shard-size", "0"), ("--shard-size 0",)),
         (("--workers", "0"), ("--workers 0",)),
         (("--batch-size", "1"), ("--batch-size 1", "at least 32")),
@@ -226,6 +227,44 @@ def test_a_budget_above_the_pool_is_a_warning(select: Select) -> None:
     assert ran.code == 0
     assert "warning: --budget 100,000,000,000,000,000,000 is above the 16 candidates" in ran.err
     assert "16 of 16 candidates" in ran.out
+
+
+def test_an_object_store_without_credentials(curator: Select, monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    s3fs = pytest.importorskip("s3fs")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(data))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    refused(curator("inspect", "s3://bucket/pool-{000000..000001}.tar"), "credentials", "AWS_ACCESS_KEY_ID")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--arch", "resnet1"), ("--arch torchvision:resnet1: unknown model",)),
+        (("--weights", "none.pt"), ("--weights none.pt: no such file",)),
+    ],
+)
+def test_a_training_that_cannot_begin(
+    curator: Select, no: Callable[..., str], data: Path, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    no(curator("train", "--target", data / "target", "--out", data / "run", *words), *said)
+
+
+def test_training_in_the_directory_of_a_selection(curator: Select, finished_data: Path) -> None:
+    before = snapshot(finished_data)
+    ran = curator("train", "--target", finished_data / "target", "--out", finished_data / "run")
+    refused(ran, "run directory of a selection", "--out")
+    assert snapshot(finished_data) == before
+
+
+def test_a_demo_where_other_data_is(curator: Select, tmp_path: Path) -> None:
+    mine = tmp_path / "data" / "target" / "mine.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"precious")
+    refused(curator("demo", "--out", tmp_path), "target exists and is not the demo's")
+    assert mine.read_bytes() == b"precious"
 
 
 # What is no shard.
