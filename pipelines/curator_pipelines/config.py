@@ -288,7 +288,7 @@ class SelectConfig(EncodingConfig):
         return targets
 
     def limits(self) -> tuple[Budget | None, float | None]:
-        """The budget and the stop rule in force; DESIGN: neither given means stop 0.95."""
+        """The budget and the stop rule in force; neither given means stop 0.95."""
         budget = parse_budget(self.budget) if self.budget is not None else None
         if self.stop is not None:
             return budget, parse_stop(self.stop)

@@ -1,4 +1,4 @@
-"""A run directory: `run.json`, and where everything else stands below it (DESIGN section 4)."""
+"""A run directory: `run.json`, and where everything else stands below it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REDONE = {
     "pack": ("pack",),
 }
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
-RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet", "report.html")
+RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet")
 VERSIONS_OF = (
     "torch",
     "torchvision",
