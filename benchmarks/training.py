@@ -134,7 +134,7 @@ def _on_one_batch(settings: TrainSettings, samples: Samples) -> float:
     real = train_loop.load_steps
 
     def the_same(dataset: StepDataset, start: int, stop: int, *_: object) -> Iterator[Batch]:
-        return (Batch(step, batch.views, batch.valid, []) for step, batch in zip(range(start, stop), repeat(batch)))
+        return (Batch(step, batch.views, batch.images, []) for step, batch in zip(range(start, stop), repeat(batch)))
 
     train_loop.load_steps = the_same
     try:

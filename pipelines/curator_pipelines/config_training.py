@@ -57,7 +57,7 @@ class TrainConfig(Config):
         image_size: side of a view in pixels; None for the device's default.
         epochs: a number, or `auto`, see `curator_ssl.settings.auto_epochs`; None for the device's default.
         steps: optimiser steps, in place of epochs.
-        batch_size: images a step, over all processes.
+        batch_size: images a step, over all processes; None for the device's default.
         optimizer: `sgd`, `adamw` or `lars`.
         lr: learning rate at 256 images a step; it grows with the batch.
         weight_decay: of weights; norms and biases do not decay.
@@ -92,7 +92,7 @@ class TrainConfig(Config):
     image_size: int | None = Field(default=None, ge=16)
     epochs: Text | None = None
     steps: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=256, ge=2)
+    batch_size: int | None = Field(default=None, ge=2)
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
@@ -128,7 +128,7 @@ class TrainConfig(Config):
         told = [bool(self.probe_every), bool(self.probe_train), bool(self.probe_test), bool(self.probe_label)]
         if any(told) and not all(told):
             raise InputError("--probe-every, --probe-train, --probe-test and --probe-label go together")
-        if self.batch_size % self.nproc:
+        if self.batch_size is not None and self.batch_size % self.nproc:
             raise InputError(f"--batch-size {self.batch_size} cannot be cut equally over --nproc {self.nproc}")
         return self
 

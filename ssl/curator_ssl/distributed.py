@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["Ranks", "join"]
+__all__ = ["Ranks", "join", "synchronise_norms"]
 
 # A rank may wait this long for the others: for the first batch, a checkpoint, a slow store.
 PATIENCE = timedelta(minutes=30)
@@ -78,3 +78,14 @@ def join(device: str) -> Iterator[Ranks]:
     finally:
         if not given:
             dist.destroy_process_group()
+
+
+def synchronise_norms(model: torch.nn.Module) -> torch.nn.Module:
+    """A model whose batch norms take their statistics over all ranks; parameters stay the same objects.
+
+    By timm's converter: torch's own drops the activations that many timm models have inside their norms.
+    """
+    from timm.layers.norm_act import convert_sync_batchnorm
+
+    converted: torch.nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted

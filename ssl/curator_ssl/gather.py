@@ -29,12 +29,8 @@ def gather(rows: torch.Tensor) -> torch.Tensor:
 
 
 def gather_plain(values: torch.Tensor) -> torch.Tensor:
-    """As `gather`, for what has no gradient, such as masks."""
-    if world_size() == 1:
-        return values
-    # gloo does not carry booleans.
-    plain = values.to(torch.uint8) if values.dtype is torch.bool else values.contiguous()
-    return torch.cat(_all(plain)).to(values.dtype)
+    """As `gather`, for what has no gradient, such as numbers of images."""
+    return values if world_size() == 1 else torch.cat(_all(values.contiguous()))
 
 
 def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:

@@ -67,20 +67,26 @@ class Metrics:
             self._folder.cleanup()
 
 
-def watch_spread(warn: Callable[[str], None], epoch_steps: int) -> Callable[[int, float], None]:
+def watch_spread(warn: Callable[[str], None], steps: int) -> Callable[[int, float], None]:
     """A function to call with (step, spread) that warns once when embeddings have collapsed.
 
-    Not in the first epoch, nor in the first 20 steps: random networks begin with a small spread.
+    That is, when their spread was small at each step of a quarter of the run, or of 200 steps: random networks begin
+    with a small spread, and take a while to leave it.
+
+    Args:
+        warn: is told.
+        steps: of the whole run.
     """
-    warned = False
+    patience = max(20, min(200, steps // 4))
+    small = 0
 
     def look(step: int, value: float) -> None:
-        nonlocal warned
-        if value < COLLAPSED and step >= max(20, epoch_steps) and not warned:
-            warned = True
+        nonlocal small
+        small = small + 1 if value < COLLAPSED else 0
+        if small == patience:
             warn(
-                f"step {step}: the embeddings have collapsed (spread {value:.3f}, 1 is uniform): all images look "
-                "alike to this encoder; lower --lr or take a larger --batch-size"
+                f"step {step}: the embeddings have collapsed (spread {value:.3f} and as small for {patience} steps, "
+                "1 is uniform): all images look alike to this encoder; lower --lr or take a larger --batch-size"
             )
 
     return look

@@ -21,7 +21,7 @@ def make_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "scaled": False},
     ]
     rate = settings.learning_rate
     if settings.optimiser == "adamw":
@@ -46,10 +46,9 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
 class LARS(torch.optim.Optimizer):
     """SGD with momentum whose step is scaled, tensor by tensor, to the size of the weights.
 
-    Groups without weight decay (norms, biases) are not scaled, as in SimCLR and BYOL.
-
     Args:
-        params: parameters or groups of them.
+        params: parameters or groups of them; groups with `scaled` False (norms and biases, as in SimCLR and BYOL)
+            get plain SGD.
         lr: learning rate.
         momentum: of the update.
         trust: the share of a weight's norm that a step of rate 1 may change.
@@ -58,7 +57,7 @@ class LARS(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.9, trust: float = 0.001) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "scaled": True})
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -78,9 +77,8 @@ class LARS(torch.optim.Optimizer):
 
     def _update(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
         assert weight.grad is not None
-        update = weight.grad
-        if group["weight_decay"]:
-            update = update + group["weight_decay"] * weight
+        update = weight.grad + group["weight_decay"] * weight
+        if group["scaled"]:
             size, change = weight.norm(), update.norm()
             scaled = group["trust"] * size / change
             # Weights or gradients of zeros: no ratio to scale by.

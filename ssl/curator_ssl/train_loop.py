@@ -27,7 +27,7 @@ from curator_ssl.data.augment import sample_seed
 from curator_ssl.data.epoch import Schedule
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.samples import Samples
-from curator_ssl.distributed import Ranks, join
+from curator_ssl.distributed import Ranks, join, synchronise_norms
 from curator_ssl.methods import Method, make_method
 from curator_ssl.metrics import Metrics, watch_spread
 from curator_ssl.optim import learning_rate, make_optimiser
@@ -153,9 +153,12 @@ def _train(
     state = _State(start, lines={(line.shard, line.key or str(line.offset)): line for line in known_bad})
     epoch_steps = schedule.steps_per_epoch
     save_every = settings.save_every or epoch_steps
-    look = watch_spread(listener.warn, epoch_steps)
+    look = watch_spread(listener.warn, settings.steps)
     probe = _probe(settings) if ranks.is_first else None
     started = time.monotonic()
+    if start and (start == settings.steps or start % epoch_steps == 0):
+        # What ended the run once ends it again, unless more is allowed now.
+        _judge(state, samples, settings, ranks)
 
     def save() -> None:
         """At the same step on all ranks."""
@@ -193,7 +196,7 @@ def _train(
             if interrupted and not ended:
                 raise Interrupted(f"interrupted at step {state.step:,} of {settings.steps:,}, which is saved")
             if ended or state.step % epoch_steps == 0:
-                _judge(state, samples, settings, schedule, ranks)
+                _judge(state, samples, settings, ranks)
     if ranks.is_first:
         save_encoder(settings, backbone, identity, state.step)
     seconds = time.monotonic() - started
@@ -227,10 +230,10 @@ def _step(
     first, second = (
         preprocess.normalise(view).contiguous(memory_format=torch.channels_last) for view in views.unbind()
     )
-    valid = batch.valid.to(ranks.device, non_blocking=True)
+    images = batch.images.to(ranks.device, non_blocking=True)
     mixed = settings.precision == "bf16"
     with torch.autocast(ranks.device.type, torch.bfloat16) if mixed else nullcontext():
-        loss, spread = model(first, second, valid)
+        loss, spread = model(first, second, images)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if settings.clip:
@@ -265,7 +268,7 @@ def _wrap(method: Method, settings: TrainSettings, ranks: Ranks) -> torch.nn.Mod
     if settings.sync_norms:
         if ranks.device.type != "cuda":
             raise InputError("--sync-bn needs GPUs: torch has no synchronised batch norm on CPUs; leave it out")
-        torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+        synchronise_norms(method)
     model: torch.nn.Module = method
     if ranks.count > 1:
         model = DistributedDataParallel(method, device_ids=[ranks.device] if ranks.device.type == "cuda" else None)
@@ -312,7 +315,7 @@ def _collect_lines(state: _State, ranks: Ranks) -> None:
         state.lines |= lines
 
 
-def _judge(state: _State, samples: Samples, settings: TrainSettings, schedule: Schedule, ranks: Ranks) -> None:
+def _judge(state: _State, samples: Samples, settings: TrainSettings, ranks: Ranks) -> None:
     """More bad samples than allowed end the run where everybody sees it: at the end of an epoch."""
     _collect_lines(state, ranks)
     seen = min(len(samples), state.step * settings.batch_size)

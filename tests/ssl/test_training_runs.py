@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from training_for_tests import PATIENCE, ROOT, losses, metrics, run_command, train_command
+import torch
+from training_for_tests import PATIENCE, ROOT, losses, metrics, picture, run_command, train_command, write_tar
 
 from curator.encoders.load import load_encoder
 from curator.errors import InputError
@@ -38,17 +41,28 @@ def pair(shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def interrupt(command: list[str], out: Path, strike: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
-    """Start a run, strike when its first checkpoint stands, and wait for its end: exit code and stderr."""
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+def interrupt(
+    command: list[str],
+    out: Path,
+    strike: Callable[[subprocess.Popen[str]], None],
+    ready: Callable[[], bool] | None = None,
+) -> tuple[int, str]:
+    """Start a run in a group of its own, strike at its first checkpoint or when it is ready: exit code and stderr."""
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes) as run:
         deadline = time.monotonic() + PATIENCE
-        while not (out / "checkpoint.pt").exists():
+        while not (ready or (out / "checkpoint.pt").exists)():
             assert run.poll() is None and time.monotonic() < deadline, run.communicate()[1]
             time.sleep(0.01)
         strike(run)
         _, told = run.communicate(timeout=PATIENCE)
     assert not (out / "encoder.pt").exists(), "it ended before it was struck"
     return run.returncode, told
+
+
+def lines_of_metrics(out: Path) -> int:
+    file = out / "metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
 
 
 def children(parent: int) -> list[int]:
@@ -105,12 +119,34 @@ def test_a_killed_rank_ends_the_run_clearly_and_it_resumes(pair: Path, shards: l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_and_exits_130(processes: int, shards: list[str], tmp_path: Path) -> None:
-    command = train_command(tmp_path, shards, "--steps", 5000, "--save-every", 5, "--nproc", processes)
-    code, told = interrupt(command, tmp_path, lambda run: run.terminate())
+def test_sigterm_to_a_whole_group_saves_and_exits_130(processes: int, shards: list[str], tmp_path: Path) -> None:
+    rank = ["--nproc", processes, "--loader-workers", 1]
+    command = train_command(tmp_path, shards, "--steps", 5000, "--save-every", 5000, *rank)
+    code, told = interrupt(
+        command, tmp_path, lambda run: os.killpg(run.pid, signal.SIGTERM), lambda: lines_of_metrics(tmp_path) > 20
+    )
 
     assert code == 130
-    assert "saved" in told and "Traceback" not in told
+    (step,) = re.findall(r"interrupted at step ([0-9,]+) of 5,000, which is saved", told)
+    assert "--resume" in told and "Traceback" not in told
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == int(step.replace(",", "")) >= 20
+
+
+def test_too_many_bad_samples_end_the_run_again(tmp_path: Path) -> None:
+    images = {f"{index:02d}.png": picture(index) for index in range(16)} | {"03.png": b"not a PNG"}
+    write_tar(tmp_path / "a.tar", images)
+    command = train_command(tmp_path / "out", [str(tmp_path / "a.tar")], "--steps", 2)
+    for words in ([], ["--resume"]):
+        ran = run_command([*command, *words])
+        assert ran.returncode == 3 and "1 of 16 samples seen are bad (6.25%)" in ran.stderr
+        assert not (tmp_path / "out" / "encoder.pt").exists()
+
+    ran = run_command([*command, "--resume", "--max-bad", "10%", "--json"])
+
+    assert ran.returncode == 0, ran.stderr
+    # Nothing was left to do, so there is no loss; NaN would be no JSON.
+    assert json.loads(ran.stdout, parse_constant=pytest.fail)["trained"]["loss"] is None
 
 
 def test_another_run_in_the_same_place(alone: Path, shards: list[str]) -> None:

@@ -32,7 +32,7 @@ __all__ = ["command"]
     "[default: auto; on a CPU as many as see 115,200]",
 )
 @option("--steps", metavar="N", help="Optimiser steps, in place of --epochs.")
-@option("--batch-size", metavar="N", help="Images a step, over all processes. [default: 256]")
+@option("--batch-size", metavar="N", help="Images a step, over all processes. [default: 256; on a CPU 128]")
 @option("--optimizer", metavar="sgd|adamw|lars", help="[default: sgd]")
 @option(
     "--lr",

@@ -31,6 +31,7 @@ def launch_ranks(settings: TrainSettings, indexed: Indexed, count: int) -> Train
 
     Raises:
         CuratorError: a process died or failed; the others are stopped. What the first one that failed said.
+        Interrupted: by a signal; what the first process said.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -54,7 +55,9 @@ def launch_ranks(settings: TrainSettings, indexed: Indexed, count: int) -> Train
         try:
             elastic_launch(config, sys.executable)("-m", "curator_pipelines.jobs.train_rank", str(request))
         except SignalException as error:
-            raise Interrupted("interrupted; the last step is saved") from error
+            # The launcher has passed the signal on and waited; what became of the step is the first rank's to say.
+            told = _told(Path(folder), 0)
+            raise told or Interrupted("interrupted before the step at hand was saved") from error
         except ChildFailedError as error:
             raise _readable(error, Path(folder)) from error
         return Trained(**json.loads((Path(folder) / "result.json").read_text()))
@@ -69,9 +72,15 @@ def _readable(error: Any, folder: Path) -> CuratorError:
             "run again with --resume to go on from the last checkpoint"
         )
     for number in (rank, *range(len(error.failures) + rank + 1)):
-        try:
-            told = json.loads((folder / f"error-{number}.json").read_text())
-        except FileNotFoundError:
-            continue
-        return ERRORS.get(told["exit_code"], CuratorError)(told["message"])
+        if told := _told(folder, number):
+            return told
     return CuratorError(f"process {rank} of the training ended with exit code {failure.exitcode}; see above")
+
+
+def _told(folder: Path, rank: int) -> CuratorError | None:
+    """What a process said when it ended; None where it said nothing."""
+    try:
+        told = json.loads((folder / f"error-{rank}.json").read_text())
+    except FileNotFoundError:
+        return None
+    return ERRORS.get(told["exit_code"], CuratorError)(told["message"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -66,12 +67,16 @@ def index_samples(
         known = read_samples_file(url, addresses)
     except FileNotFoundError:
         known = None
-    wanted = [SampleSource(source.name, source.kind, _state(source.stat)) for source in sources]
-    if known is not None and known.sources == wanted:
+    asked = _hash(groups)
+    if known is not None and known.asked == asked:
         return Indexed(known, stored_lines(out))
-    if known is not None and storage.exists(storage.join(out, "checkpoint.pt")):
+    indexed = _index(groups, addresses, asked, say)
+    differs = known is not None and known.identity() != indexed.samples.identity()
+    if differs and storage.exists(storage.join(out, "checkpoint.pt")):
         raise InputError(f"{out} was trained on other samples, or they changed since: give another --out")
-    return _index(groups, addresses, out, say)
+    write_quarantine(out, indexed.lines)
+    write_samples_file(url, indexed.samples)
+    return indexed
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,19 @@ class _Found:
 
     sources: list[Source]
     table: pa.Table | None = None
+    table_state: str = ""
 
 
-def _index(groups: list[list[_Found]], addresses: dict[str, str], out: str, say: Callable[[str], None]) -> Indexed:
+def _hash(groups: list[list[_Found]]) -> str:
+    """Of all that decides which samples there are: the sources, the tables, and which of them are the target's."""
+    described = [
+        [[found.table_state, [asdict(source) for source in _sources(found.sources)]] for found in group]
+        for group in groups
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def _index(groups: list[list[_Found]], addresses: dict[str, str], asked: str, say: Callable[[str], None]) -> Indexed:
     lines: list[LedgerLine] = []
     parts: list[list[Samples]] = []
     count = sum(len(found.sources) for group in groups for found in group if found.table is None)
@@ -102,11 +117,9 @@ def _index(groups: list[list[_Found]], addresses: dict[str, str], out: str, say:
             parts.append([piece.samples for piece in indexed])
             lines += [line for piece in indexed for line in piece.lines]
     samples = Samples.concatenate([piece for group in parts for piece in group])
-    samples = replace(samples, targets=sum(map(len, parts[0])), addresses=addresses)
+    samples = replace(samples, targets=sum(map(len, parts[0])), addresses=addresses, asked=asked)
     if not len(samples):
         raise InputError("no image in any of the sources given")
-    _write_lines(out, lines)
-    write_samples_file(storage.join(out, "samples.parquet"), samples)
     return Indexed(samples, lines)
 
 
@@ -176,7 +189,7 @@ def _places(table: pa.Table, url: str, flag: str) -> _Found:
     sources = [
         Source("tar", name, name, states[name]) if not storage.is_directory(name) else _folder(name) for name in names
     ]
-    return _Found(sources, table)
+    return _Found(sources, table, _state(storage.stat(absolute(url))))
 
 
 def _folder(url: str) -> Source:
@@ -223,10 +236,6 @@ def _sources(sources: Sequence[Source]) -> list[SampleSource]:
 
 def _state(stat: Stat) -> str:
     return f"{stat.size}-{stat.version}"
-
-
-def _write_lines(out: str, lines: list[LedgerLine]) -> None:
-    write_quarantine(out, lines)
 
 
 def stored_lines(out: str) -> list[LedgerLine]:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,13 +30,13 @@ class Batch:
     Attributes:
         step: which step.
         views: uint8 (2, B, 3, h, w).
-        valid: bool (B,): False where a copy of another image stands in for a bad sample.
+        images: int64 (B,): the number of each sample; -1 where a copy of another image stands in for a bad one.
         lines: the bad samples.
     """
 
     step: int
     views: torch.Tensor
-    valid: torch.Tensor
+    images: torch.Tensor
     lines: list[LedgerLine]
 
 
@@ -60,7 +61,7 @@ class StepDataset(Dataset[Batch]):
         numbers, passes = self.schedule.batch(step, self.rank, self.ranks)
         side = self.views.image_size
         views = torch.empty((2, len(numbers), 3, side, side), dtype=torch.uint8)
-        valid = torch.ones(len(numbers), dtype=torch.bool)
+        images = torch.from_numpy(numbers.astype(np.int64))
         lines = []
         for row, data in enumerate(self.reader.read(numbers)):
             number = int(numbers[row])
@@ -68,15 +69,17 @@ class StepDataset(Dataset[Batch]):
             try:
                 views[:, row] = self.views(self._decode(number, data), seed)
             except SampleError as error:
-                valid[row] = False
+                images[row] = -1
                 shard, key, offset = self.samples.describe(number)
                 lines.append(LedgerLine(shard, key, offset, "decode", error.reason, error.detail))
         if lines:
-            _fill(views, valid)
-        return Batch(step, views, valid, lines)
+            _fill(views, images >= 0)
+        return Batch(step, views, images, lines)
 
-    def _decode(self, number: int, data: bytes) -> torch.Tensor:
-        if len(data) < (size := self.samples.place(number)[2]):
+    def _decode(self, number: int, data: bytes | SampleError) -> torch.Tensor:
+        if isinstance(data, SampleError):
+            raise data
+        if len(data) < (size := int(self.samples.size[number])):
             raise SampleError(Reason.TRUNCATED, f"{len(data)} of {size} bytes are there")
         return decode_image(data).pixels
 
@@ -118,6 +121,7 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
 
 
 def _start_worker(number: int) -> None:
-    # Its rank stops it; a Ctrl-C or a `kill` of the group is the rank's to answer.
+    # Its rank stops it. A Ctrl-C or SIGTERM to the whole group is the rank's to answer, which needs its batches until
+    # the step at hand is saved; only the next SIGTERM is one to a worker that hangs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

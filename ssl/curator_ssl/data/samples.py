@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from curator import schemas, storage
+from curator.storage import Stat
 
-__all__ = ["SampleSource", "Samples", "read_samples_file", "write_samples_file"]
+__all__ = ["Place", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,33 @@ class SampleSource:
     kind: str
     state: str
 
+    @property
+    def stat(self) -> Stat:
+        """`state`, as storage knows it."""
+        size, _, version = self.state.partition("-")
+        return Stat(int(size), version)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an image's bytes are.
+
+    Attributes:
+        url: of the file.
+        offset: where they begin in it.
+        size: how many they are.
+        name: of the source, for people.
+        is_image: the file is this image alone, one of a folder.
+        state: what the file must be; None where that is not known, as of one image of a folder.
+    """
+
+    url: str
+    offset: int
+    size: int
+    name: str
+    is_image: bool
+    state: Stat | None
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -43,6 +71,7 @@ class Samples:
         size: (n,) int64, bytes of the image.
         targets: how many of them, the first, are the target's.
         addresses: source name -> URL to read it from, where that is not its name.
+        asked: hash of what was asked for when they were indexed.
     """
 
     sources: list[SampleSource]
@@ -52,6 +81,7 @@ class Samples:
     size: np.ndarray
     targets: int = 0
     addresses: Mapping[str, str] | None = None
+    asked: str = ""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -63,16 +93,17 @@ class Samples:
         return [addresses.get(source.name, source.name) for source in self.sources]
 
     @cached_property
-    def _folders(self) -> list[bool]:
-        return [source.kind == "folder" for source in self.sources]
+    def _states(self) -> list[Stat | None]:
+        return [None if source.kind == "folder" else source.stat for source in self.sources]
 
-    def place(self, number: int) -> tuple[str, int, int]:
-        """URL, offset and size of a sample's image."""
-        source = int(self.source[number])
-        url = self.urls[source]
-        if self._folders[source]:
+    def place(self, number: int) -> Place:
+        """Where a sample's image is."""
+        index = int(self.source[number])
+        source, url, state = self.sources[index], self.urls[index], self._states[index]
+        is_image = source.kind == "folder"
+        if is_image:
             url = storage.join(url, self.key[number].as_py())
-        return url, int(self.offset[number]), int(self.size[number])
+        return Place(url, int(self.offset[number]), int(self.size[number]), source.name, is_image, state)
 
     def describe(self, number: int) -> tuple[str, str, int]:
         """Shard, key and offset of a sample, as the ledger names it."""
@@ -108,7 +139,9 @@ class Samples:
 
 def write_samples_file(url: str, samples: Samples) -> None:
     """Write `samples.parquet`, whole."""
-    described = json.dumps({"sources": [asdict(s) for s in samples.sources], "targets": samples.targets})
+    described = json.dumps(
+        {"sources": [asdict(s) for s in samples.sources], "targets": samples.targets, "asked": samples.asked}
+    )
     schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
     columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}
     schemas.write_table(url, schema, columns)
@@ -125,7 +158,15 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
     described = json.loads(table.schema.metadata[b"curator.sources"])
     columns = {name: table[name].to_numpy() for name in ("source", "offset", "size")}
     sources = [SampleSource(**source) for source in described["sources"]]
-    return Samples(sources, key=_flat(table["key"]), targets=described["targets"], addresses=addresses, **columns)
+    return Samples(
+        sources,
+        key=_flat(table["key"]),
+        targets=described["targets"],
+        addresses=addresses,
+        # Files of before it was kept are made anew.
+        asked=described.get("asked", ""),
+        **columns,
+    )
 
 
 def _flat(key: pa.ChunkedArray) -> pa.Array:

@@ -11,7 +11,7 @@ __all__ = ["nt_xent"]
 
 
 def nt_xent(
-    first: torch.Tensor, second: torch.Tensor, temperature: float, valid: torch.Tensor | None = None
+    first: torch.Tensor, second: torch.Tensor, temperature: float, images: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Each view must find the other view of its image among all views of all ranks.
 
@@ -22,7 +22,8 @@ def nt_xent(
         first: (B, D), one view's embedding of each image; B is the same on all ranks.
         second: (B, D), the other view's.
         temperature: what similarities are divided by.
-        valid: bool (B,): rows that count, as anchors and as candidates; None for all.
+        images: int64 (B,): which image each row shows, so that an image that a step holds twice does not
+            repel itself; negative for rows that count neither as anchor nor as candidate. None: all are different.
 
     Returns:
         A float32 scalar. Cost: 2B x 2B x ranks similarities.
@@ -35,20 +36,16 @@ def nt_xent(
     with torch.autocast(first.device.type, enabled=False):
         own = functional.normalize(torch.cat([first, second]).float(), dim=1)
         rows = len(first)
-        valid = torch.ones(rows, dtype=torch.bool, device=own.device) if valid is None else valid
-        candidates = torch.cat([gather(own[:rows]), gather(own[rows:])])
-        candidate_valid = gather_plain(valid)
-        everywhere = len(candidate_valid)
         at = rank() * rows + torch.arange(rows, device=own.device)
-        itself = torch.cat([at, at + everywhere])
-        positive = torch.cat([at + everywhere, at])
+        images = at if images is None else images
+        candidates = torch.cat([gather(own[:rows]), gather(own[rows:])])
+        everywhere = gather_plain(images)
+        positive = torch.cat([at + len(everywhere), at])
         logits = own @ candidates.T / temperature
-        logits = logits.scatter(1, itself[:, None], -torch.inf)
+        repels = (everywhere >= 0)[None, :] & (everywhere[None, :] != images[:, None])
         # An anchor that does not count keeps its finite positive: its loss is weighted with nothing, not NaN.
-        keep = (
-            torch.cat([candidate_valid, candidate_valid])[None, :] | functional.one_hot(positive, 2 * everywhere).bool()
-        )
+        keep = repels.repeat(2, 2) | functional.one_hot(positive, len(candidates)).bool()
         logits = logits.masked_fill(~keep, -torch.inf)
         losses = functional.cross_entropy(logits, positive, reduction="none")
-        weight = torch.cat([valid, valid]).float()
-        return (losses * weight).sum() * world_size() / (2 * candidate_valid.sum()).clamp(min=1)
+        weight = (images >= 0).repeat(2).float()
+        return (losses * weight).sum() * world_size() / (2 * (everywhere >= 0).sum()).clamp(min=1)

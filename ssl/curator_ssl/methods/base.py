@@ -22,14 +22,15 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor
+        self, first: torch.Tensor, second: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and how widely its embeddings are spread.
 
         Args:
             first: one view of each image, float32 (B, 3, h, w).
             second: the other view.
-            valid: bool (B,); False rows fill the batch in place of bad samples and must not count.
+            images: int64 (B,), which image each row shows; a step may hold one twice. Negative rows fill the
+                batch in place of bad samples and must not count.
 
         Returns:
             The loss, such that its mean over ranks is the loss of all their batches together, and

@@ -44,7 +44,7 @@ class BYOL(Method):
         self.target = copy.deepcopy(nn.Sequential(self.backbone, self.projector)).requires_grad_(False)
 
     def forward(
-        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor
+        self, first: torch.Tensor, second: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Method.forward`."""
         views = torch.cat([first, second])
@@ -53,7 +53,7 @@ class BYOL(Method):
             projected = self.target(views)
         one, other = projected.chunk(2)
         distance = 2 - 2 * functional.cosine_similarity(predicted.float(), torch.cat([other, one]).float(), dim=1)
-        weight = torch.cat([valid, valid]).float()
+        weight = (images >= 0).repeat(2).float()
         total = sum_over_ranks(weight.sum()).clamp(min=1)
         return (distance * weight).sum() * world_size() / total, spread(one)
 

@@ -31,10 +31,10 @@ class SimCLR(Method):
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, PROJECTION))
 
     def forward(
-        self, first: torch.Tensor, second: torch.Tensor, valid: torch.Tensor
+        self, first: torch.Tensor, second: torch.Tensor, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Method.forward`."""
         # Both views in one pass: batch norms see all of them, and the kernels twice the work.
         projected = self.head(self.backbone(torch.cat([first, second])))
         one, other = projected.chunk(2)
-        return nt_xent(one, other, TEMPERATURE, valid), spread(one.detach())
+        return nt_xent(one, other, TEMPERATURE, images), spread(one.detach())

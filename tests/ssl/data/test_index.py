@@ -123,6 +123,33 @@ class TestOnce:
         with pytest.raises(InputError, match="other samples"):
             index_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out"))
 
+    def test_another_manifest_of_the_same_shards(self, shards: list[str], tmp_path: Path) -> None:
+        manifest = tmp_path / "manifest.parquet"
+        for every in (3, 2):
+            chosen = write_manifest(manifest, shards, every)
+            samples = index_samples([], [str(manifest)], str(tmp_path / "out")).samples
+            assert images_of(samples) == [data for _, data in chosen]
+
+    def test_the_same_shards_in_another_part(self, shards: list[str], tmp_path: Path) -> None:
+        for target, count in ((1, 20), (2, 37)):
+            samples = index_samples(shards[:target], shards[target:], str(tmp_path)).samples
+            assert samples.targets == count
+
+    def test_a_manifest_that_was_written_anew(self, shards: list[str], tmp_path: Path) -> None:
+        manifest, out = tmp_path / "manifest.parquet", tmp_path / "out"
+        write_manifest(manifest, shards)
+        index_samples([], [str(manifest)], str(out))
+        (out / "checkpoint.pt").write_bytes(b"")
+        kept = (out / "samples.parquet").read_bytes()
+
+        # The same choice is the same run; another is another.
+        write_manifest(manifest, shards)
+        index_samples([], [str(manifest)], str(out))
+        write_manifest(manifest, shards, every=2)
+        with pytest.raises(InputError, match="other samples"):
+            index_samples([], [str(manifest)], str(out))
+        assert len((out / "samples.parquet").read_bytes()) == len(kept)
+
 
 @pytest.mark.parametrize(("target", "message"), [([], "missing"), (["nothing.tar"], "no such file")])
 def test_bad_input(target: list[str], message: str, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from training_for_tests import picture, write_tar
 
+from curator import storage
 from curator.errors import CuratorError, Reason
 from curator_ssl.data.epoch import Schedule
 from curator_ssl.data.index import index_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
+from curator_ssl.data.read import SampleReader
 from curator_ssl.data.samples import Samples
 
 
@@ -69,9 +71,67 @@ def test_bad_samples_are_lines_and_do_not_count(tmp_path: Path) -> None:
         ("05", Reason.EMPTY_IMAGE),
     }
     numbers = Schedule(8, 0, 8, seed=3).batch(0)[0]
-    assert sorted(numbers[~batch.valid.numpy()]) == [3, 5]
+    bad = batch.images < 0
+    assert sorted(numbers[bad.numpy()]) == [3, 5]
+    assert batch.images[~bad].tolist() == numbers[~bad.numpy()].tolist()
     # Their places hold real images, for the batch norms.
-    assert np.isin([0], batch.views[:, ~batch.valid].float().std(dim=(0, 2, 3, 4)).numpy(), invert=True).all()
+    assert np.isin([0], batch.views[:, bad].float().std(dim=(0, 2, 3, 4)).numpy(), invert=True).all()
+
+
+def test_images_that_a_step_holds_twice_have_one_number(samples: Samples) -> None:
+    schedule = Schedule(len(samples), 3, 8, seed=3, target_share=0.75)
+    images = StepDataset(samples, schedule, 32)[0].images
+    assert sorted(images[:6].tolist()) == [0, 0, 1, 1, 2, 2] and len(set(images[6:].tolist())) == 2
+
+
+def test_a_photo_that_is_gone_is_one_bad_sample(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(8):
+        (photos / f"{index}.png").write_bytes(picture(index))
+    samples = index_samples([str(photos)], [], str(tmp_path / "out")).samples
+    (photos / "3.png").unlink()
+
+    (batch,) = batches(samples, range(1))
+
+    (line,) = batch.lines
+    assert (line.key, line.reason) == ("3.png", Reason.TRUNCATED) and "No such file" in line.detail
+    assert (batch.images < 0).sum() == 1
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_shard_that_was_replaced_is_not_read(opened: bool, tmp_path: Path) -> None:
+    shard = tmp_path / "a.tar"
+    write_tar(shard, {f"{index:02d}.png": picture(index) for index in range(8)})
+    samples = index_samples([str(shard)], [], str(tmp_path / "out")).samples
+    reader = SampleReader(samples)
+    if opened:
+        reader.read(np.arange(2))
+    write_tar(shard, {f"{index:02d}.png": picture(index + 50) for index in range(8)})
+
+    with pytest.raises(CuratorError, match=r"a.tar changed since it was indexed"):
+        reader.read(np.arange(2))
+
+
+def test_an_object_that_was_replaced_is_not_read(s3_bucket: str, tmp_path: Path) -> None:
+    for first in (0, 50):
+        write_tar(tmp_path / "a.tar", {f"{index:02d}.png": picture(index + first) for index in range(8)})
+        storage.write_bytes(f"{s3_bucket}/a.tar", (tmp_path / "a.tar").read_bytes())
+        if first == 0:
+            samples = index_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path / "out")).samples
+
+    with pytest.raises(CuratorError, match=r"a.tar changed since it was indexed"):
+        SampleReader(samples).read(np.arange(2))
+
+
+def test_a_shard_that_is_gone_ends_the_run(tmp_path: Path) -> None:
+    shard = tmp_path / "a.tar"
+    write_tar(shard, {f"{index:02d}.png": picture(index) for index in range(8)})
+    samples = index_samples([str(shard)], [], str(tmp_path / "out")).samples
+    shard.unlink()
+
+    with pytest.raises(CuratorError, match=r"a.tar cannot be read: No such file"):
+        batches(samples, range(1))
 
 
 def test_a_dead_worker_is_one_clear_line(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

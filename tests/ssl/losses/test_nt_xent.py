@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -8,14 +9,18 @@ import torch
 from curator_ssl.losses.nt_xent import nt_xent
 
 
-def slow_twin(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
-    """Equation 1 of the paper, one pair at a time."""
+def slow_twin(
+    first: torch.Tensor, second: torch.Tensor, temperature: float, images: Sequence[int] | None = None
+) -> float:
+    """Equation 1 of the paper, one pair at a time; other rows of the same image are no candidates."""
     rows = [row / row.norm() for row in (*first, *second)]
     count = len(first)
+    shown = [*(images or range(count))] * 2
     total = 0.0
     for i, anchor in enumerate(rows):
         partner = (i + count) % (2 * count)
-        terms = [math.exp(float(anchor @ row) / temperature) for k, row in enumerate(rows) if k != i]
+        candidates = [k for k in range(2 * count) if k == partner or shown[k] != shown[i]]
+        terms = [math.exp(float(anchor @ rows[k]) / temperature) for k in candidates]
         total -= math.log(math.exp(float(anchor @ rows[partner]) / temperature) / sum(terms))
     return total / (2 * count)
 
@@ -43,10 +48,25 @@ def test_like_lightly(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
 
 
 def test_rows_that_do_not_count_are_as_if_they_were_not_there(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    valid = torch.tensor([True, False, True, True, False, True])
+    images = torch.tensor([7, -1, 3, 5, -1, 2])
+    valid = images >= 0
     first, second = (one.clone().requires_grad_() for one in pair)
-    loss = nt_xent(first, second, 0.3, valid)
+    loss = nt_xent(first, second, 0.3, images)
     loss.backward()
     assert loss.item() == pytest.approx(slow_twin(pair[0][valid], pair[1][valid], 0.3), rel=1e-5)
     assert first.grad is not None and first.grad[~valid].abs().max() == 0
     assert first.grad.isfinite().all()
+
+
+def test_an_image_that_a_step_holds_twice_does_not_repel_itself(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images = [4, 9, 4, 0, 9, 4]
+    assert float(nt_xent(*pair, 0.3, torch.tensor(images))) == pytest.approx(
+        slow_twin(*pair, 0.3, images=images), rel=1e-5
+    )
+
+
+def test_nothing_counts(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    first = pair[0].clone().requires_grad_()
+    loss = nt_xent(first, pair[1], 0.3, torch.full((6,), -1))
+    loss.backward()
+    assert loss.item() == 0 and first.grad is not None and first.grad.abs().max() == 0
