@@ -10,12 +10,12 @@ twenty minutes on two cores.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.openssl_grocery.__main__ import BATCH, TARGET, TEST, Experiment, curator
+from benchmarks.openssl_grocery.experiment import BATCH, Experiment, accuracies
+from benchmarks.openssl_grocery.learn import untrained
 from curator.encoders.checkpoint import copy_at_size
 
 SIZES = (64, 96, 128, 160)
@@ -28,7 +28,7 @@ def main() -> None:
     work = parser.parse_args().work
     experiment = Experiment(work, 900, 64)
     encoders = {
-        "untrained": _untrained(work),
+        "untrained": untrained(work, 0),
         "warm-up, 150 steps of 64": work / "select-warmup-0" / "warmup" / "encoder.pt",
         f"900 steps of {BATCH}": work / "train-target-only-0" / "encoder.pt",
     }
@@ -37,33 +37,10 @@ def main() -> None:
         for size in SIZES:
             encoder = work / f"sizes-{name.partition(',')[0].replace(' ', '-')}-{size}.pt"
             copy_at_size(str(trained), str(encoder), size)
-            spec = f"checkpoint:{encoder}"
-            _, keys = experiment.coreset(encoder.stem, spec, 0)
+            _, keys = experiment.coreset(encoder.stem, f"checkpoint:{encoder}", 0)
             precision = np.mean([experiment.sources[key] == "grocery" for key in keys])
-            sides = ["--train", TARGET, "--test", *TEST, "--label", "json:label"]
-            probes = json.loads(curator("probe", "--encoder", spec, *sides, "--seeds", "1", "--json"))["probes"]
-            linear, nearest = (probes[probe]["accuracy"] for probe in ("linear", "knn 1"))
-            print(f"| {name} | {size} | {precision:.3f} | {linear:.3f} | {nearest:.3f} |", flush=True)
-
-
-def _untrained(work: Path) -> Path:
-    """Random weights; thirty steps at no rate give the batch norms their statistics."""
-    out = work / "untrained"
-    how = [
-        "--arch",
-        "resnet18",
-        "--image-size",
-        "64",
-        "--steps",
-        "30",
-        "--batch-size",
-        "64",
-        "--lr",
-        "1e-12",
-        "--resume",
-    ]
-    curator("train", "--target", TARGET, "--out", str(out), *how)
-    return out / "encoder.pt"
+            found = accuracies(encoder)
+            print(f"| {name} | {size} | {precision:.3f} | {found['linear']:.3f} | {found['knn 1']:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

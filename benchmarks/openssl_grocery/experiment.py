@@ -1,0 +1,148 @@
+"""The arms of the experiment: what is selected, trained and probed, each by the `curator` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.data import describe_machine
+from curator.encoders.checkpoint import copy_at_size
+from curator.encoders.load import load_backbone
+from curator.shards.read import read_source
+from curator.sources import find_sources
+from curator.types import RawSample
+
+DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
+TARGET = str(DATA / "target-000000.tar")
+POOL = [str(path) for path in sorted(DATA.glob("pool-*.tar"))]
+TEST = [str(path) for path in sorted(DATA.glob("probe-test-*.tar"))]
+BUDGET = 1700
+BATCH = 128
+PROBES = ("linear", "knn 1", "knn 20")
+
+
+class Experiment:
+    """One size of the experiment, in a folder of its own."""
+
+    def __init__(self, work: Path, steps: int, image_size: int) -> None:
+        self.work, self.steps, self.image_size = work, steps, image_size
+        self.sources = _sources_of_samples()
+        self._shared = threading.Lock()
+
+    def arm(self, name: str, seed: int) -> dict[str, Any]:
+        """Train and probe one arm; what it gave."""
+        shards, chosen = ARMS[name](self, seed)
+        encoder = self.trained(name, seed, *(["--shards", *shards] if shards else []))
+        return {
+            "arm": name,
+            "seed": seed,
+            "steps": self.steps,
+            "image_size": self.image_size,
+            "added": len(chosen),
+            "precision": float(np.mean([self.sources[key] == "grocery" for key in chosen])) if chosen else None,
+            "machine": describe_machine(),
+        } | accuracies(encoder)
+
+    def trained(self, name: str, seed: int, *flags: str) -> Path:
+        """Train a ResNet-18 on the target and what the flags add; where its encoder is."""
+        out = self.work / f"train-{_slug(name)}-{seed}"
+        length = ["--steps", str(self.steps), "--batch-size", str(BATCH), "--image-size", str(self.image_size)]
+        how = ["--arch", "resnet18", *length, "--seed", str(seed), "--save-every", "50", "--resume"]
+        curator("train", "--target", TARGET, "--out", str(out), *how, *flags)
+        return out / "encoder.pt"
+
+    def coreset(self, name: str, encoder: str, seed: int, *flags: str) -> tuple[list[str], list[str]]:
+        """Select by an encoder; the manifest's URL and the keys of what was chosen."""
+        out = self.work / f"select-{_slug(name)}-{seed}"
+        where = ["--target", TARGET, "--pool", *self.pool(encoder), "--out", str(out)]
+        how = ["--encoder", encoder, "--budget", str(BUDGET), "--seed", str(seed), "--manifest-only"]
+        curator("select", *where, *how, *flags)
+        keys = pq.read_table(out / "selection" / "selected.parquet")["key"].to_pylist()
+        return [str(out / "shards" / "manifest.parquet")], keys
+
+    def pool(self, encoder: str) -> list[str]:
+        """The pool, embedded once where the encoder does not change with the seed."""
+        if encoder != "lite0":
+            return POOL
+        with self._shared:
+            curator("embed", "--pool", *POOL, "--out", str(self.work / "pool-lite0"), "--encoder", "lite0")
+        return [str(self.work / "pool-lite0" / "pool")]
+
+    def pretrained_warmup(self, seed: int) -> str:
+        """An encoder that starts from ImageNet weights; trained on the target, and embedding, as a warm-up does."""
+        weights = self.work / "lite0.pt"
+        with self._shared:
+            if not weights.exists():
+                self.work.mkdir(parents=True, exist_ok=True)
+                torch.save(load_backbone("lite0", None).model.state_dict(), weights)
+        out = self.work / f"warmup-pretrained-{seed}"
+        # A tenth of the usual rate: the weights are good already.
+        how = ["--steps", "150", "--batch-size", "64", "--image-size", "64", "--lr", "0.01", "--seed", str(seed)]
+        start = ["--arch", "tf_efficientnet_lite0", "--weights", str(weights)]
+        curator("train", "--target", TARGET, "--out", str(out), *start, *how, "--save-every", "50", "--resume")
+        copy_at_size(f"{out}/encoder.pt", f"{out}/enlarged.pt", 128)
+        return f"checkpoint:{out}/enlarged.pt"
+
+
+ARMS: dict[str, Callable[[Experiment, int], tuple[list[str], list[str]]]] = {
+    "target only": lambda run, seed: ([], []),
+    "target + random": lambda run, seed: run.coreset("random", "lite0", seed, "--selector", "random"),
+    "target + SimCore, warm-up": lambda run, seed: run.coreset("warmup", "warmup", seed),
+    "target + SimCore, lite0": lambda run, seed: run.coreset("lite0", "lite0", seed),
+    "target + SimCore, pretrained warm-up": lambda run, seed: run.coreset(
+        "pretrained", run.pretrained_warmup(seed), seed
+    ),
+    "target + whole pool": lambda run, seed: (POOL, list(run.sources)),
+}
+
+
+def accuracies(encoder: Path) -> dict[str, float]:
+    """What the probes find in an encoder."""
+    sides = ["--train", TARGET, "--test", *TEST, "--label", "json:label"]
+    told = json.loads(curator("probe", "--encoder", f"checkpoint:{encoder}", *sides, "--seeds", "1", "--json"))
+    return {name: told["probes"][name]["accuracy"] for name in PROBES}
+
+
+def curator(*words: str) -> str:
+    """Run the command; its standard output."""
+    print("curator", *words, file=sys.stderr, flush=True)
+    return subprocess.run(
+        [sys.executable, "-m", "curator_pipelines", *words], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def _slug(name: str) -> str:
+    return name.replace("target + ", "").replace(",", "").replace(" ", "-")
+
+
+def _sources_of_samples() -> dict[str, str]:
+    """Key -> which collection a sample of the pool is from."""
+    found = {}
+    for source in find_sources(POOL, "--pool", folders=False):
+        for sample in read_source(source, keep=lambda member: member.ext == "json"):
+            if isinstance(sample, RawSample):
+                beside = next(member.data for member in sample.members if member.ext == "json")
+                found[sample.key] = json.loads(beside or b"{}")["source"]
+    return found
+
+
+def on_own_cores(jobs: int) -> ThreadPoolExecutor:
+    """Threads whose commands each see a share of the cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    shares: SimpleQueue[list[int]] = SimpleQueue()
+    for job in range(jobs):
+        shares.put(cores[job::jobs] or [cores[job % len(cores)]])
+    # A thread's children inherit the cores of the thread.
+    return ThreadPoolExecutor(jobs, initializer=lambda: os.sched_setaffinity(0, shares.get()))
