@@ -30,6 +30,8 @@ POOL = [str(path) for path in sorted(DATA.glob("pool-*.tar"))]
 TEST = [str(path) for path in sorted(DATA.glob("probe-test-*.tar"))]
 BUDGET = 1700
 BATCH = 128
+# Half the time of fp32 on CPUs that have bf16 arithmetic.
+NUMBERS = ["--precision", "bf16"]
 PROBES = ("linear", "knn 1", "knn 20")
 
 
@@ -59,7 +61,7 @@ class Experiment:
         """Train a ResNet-18 on the target and what the flags add; where its encoder is."""
         out = self.work / f"train-{_slug(name)}-{seed}"
         length = ["--steps", str(self.steps), "--batch-size", str(BATCH), "--image-size", str(self.image_size)]
-        how = ["--arch", "resnet18", *length, "--seed", str(seed), "--save-every", "50", "--resume"]
+        how = ["--arch", "resnet18", *length, *NUMBERS, "--seed", str(seed), "--save-every", "50", "--resume"]
         curator("train", "--target", TARGET, "--out", str(out), *how, *flags)
         return out / "encoder.pt"
 
