@@ -73,7 +73,8 @@ def find_sources(patterns: Sequence[str], flag: str, *, folders: bool) -> list[S
     files: list[str] = []
     sources: dict[str, list[Source]] = {}
     for url in expand(patterns):
-        if url.endswith(".tar") and not storage.is_local(url):
+        # Over HTTP to ask whether it is a directory is to fetch it.
+        if _is_called_tar(url) and not storage.is_local(url):
             files.append(url)
             sources[url] = []
         elif storage.is_directory(url):

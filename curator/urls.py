@@ -10,12 +10,14 @@ from urllib.parse import urlsplit, urlunsplit
 from curator import storage
 from curator.errors import InputError
 
-__all__ = ["absolute", "expand", "public_name"]
+__all__ = ["absolute", "expand", "public_name", "public_text"]
 
 # A range as the shell writes it, {000000..000041}, or a list, {a,b}; without nesting.
 BRACE = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 GLOB = re.compile(r"[*?\[]")
+# URLs inside of other text; several may be joined by `::`, and what ends a clause ends a URL.
+IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://(?:(?!::)[^\s\"'<>])+(?<![:,.;)])", re.IGNORECASE)
 SECRET_PARAMETER = re.compile(
     r"x-amz-.*|x-goog-.*|x-ms-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
     r"|sig|se|sp|sv|sr|st|skoid|sktid|skt|ske|sks|skv|token|access_token|auth",
@@ -35,6 +37,22 @@ def public_name(url: str) -> str:
     # Split, not parsed: an object's key may hold a `?`, and what is kept must stay readable under this name.
     kept = [piece for piece in query.split("&") if not SECRET_PARAMETER.fullmatch(piece.partition("=")[0])]
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "&".join(kept), fragment))
+
+
+def public_text(text: str) -> str:
+    """Any text, such as a flag's value or an error's message, with the public names of the URLs in it.
+
+    >>> public_text("404 at https://host/a.tar?X-Amz-Signature=12: run again")
+    '404 at https://host/a.tar: run again'
+    """
+    return IN_TEXT.sub(_public_match, text)
+
+
+def _public_match(match: re.Match[str]) -> str:
+    try:
+        return public_name(match[0])
+    except ValueError:  # no URL after all; what it hides cannot be told
+        return match[0].partition("://")[0] + "://..."
 
 
 def absolute(url: str) -> str:

@@ -10,6 +10,7 @@ from curator.shards.folder import folder_stat, read_folder
 from curator.shards.tar import read_samples
 from curator.sources import Source
 from curator.types import LedgerLine, Member, RawSample
+from curator.urls import public_text
 
 __all__ = ["UnreadableShard", "read_source"]
 
@@ -45,4 +46,4 @@ def read_source(
             f"{source.name} changed since the run began: let it be as it was and run again, or --redo pool"
         ) from error
     except OSError as error:
-        raise UnreadableShard(f"{source.name}: {error}") from error
+        raise UnreadableShard(f"{source.name}: {public_text(str(error))}") from error

@@ -17,6 +17,7 @@ from curator.errors import InputError
 from curator.owner import Owner
 from curator.parts import PartStore
 from curator.schemas import FORMAT_VERSION
+from curator.urls import public_text
 
 __all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
 
@@ -208,9 +209,9 @@ class RunDirectory:
             self.owner.check()
 
     def save(self) -> None:
-        """Write run.json."""
+        """Write run.json, with the public names of URLs: others read it."""
         self.check_owner()
-        text = json.dumps(self.record, indent=2, default=str)
+        text = json.dumps(_public(self.record), indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 
     @contextmanager
@@ -231,6 +232,14 @@ class RunDirectory:
         finally:
             state["seconds"] = round(time.monotonic() - started, 3)
             self.save()
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, dict):
+        return {name: _public(inside) for name, inside in value.items()}
+    return [_public(inside) for inside in value] if isinstance(value, list | tuple) else value
 
 
 def _version(distribution: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from curator import storage
 from curator.errors import InputError
-from curator.urls import absolute, expand, public_name
+from curator.urls import absolute, expand, public_name, public_text
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,8 @@ def test_a_shard_has_one_name_from_wherever_it_is_given(tmp_path, monkeypatch):
 def test_public_names(url, name):
     assert public_name(url) == name
     assert public_name(name) == name
+    assert public_text(f"NAME={url}::/b.tar: '{url}', see ({url}).") == f"NAME={name}::/b.tar: '{name}', see ({name})."
+
+
+def test_what_is_no_url_is_hidden_as_well():
+    assert public_text("at https://[me:pw@host/x?sig=1") == "at https://..."

@@ -12,6 +12,7 @@ import click
 
 import curator
 from curator.errors import CuratorError
+from curator.urls import public_text
 from curator_pipelines.threads import prepare_threads
 
 __all__ = ["cli", "main"]
@@ -102,14 +103,15 @@ def run(arguments: list[str]) -> int:
         click.echo(f"curator: {error.format_message()}", err=True)
         return 2
     except CuratorError as error:
-        click.echo(f"curator: {error}", err=True)
+        click.echo(f"curator: {public_text(str(error))}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("curator: interrupted; run the same command again to go on", err=True)
         return INTERRUPTED
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        click.echo(f"curator: storage failed:{where} {error.strerror or error}; run again to go on", err=True)
+        why = public_text(f"{where} {error.strerror or error}")
+        click.echo(f"curator: storage failed:{why}; run again to go on", err=True)
         return 1
     except Exception as error:
         from curator.remote import lacks_credentials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from curator.errors import InputError
 from curator.owner import Owner, owned
 from curator.urls import absolute
 from curator_pipelines.config import EmbedConfig
@@ -12,6 +13,7 @@ from curator_pipelines.jobs.select import embed_all
 from curator_pipelines.jobs.summary import EmbedSummary
 from curator_pipelines.progress import Reporter
 from curator_pipelines.progress_file import recorded
+from curator_pipelines.rundir import RunDirectory
 
 __all__ = ["run_embed"]
 
@@ -31,6 +33,11 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
 
 def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSummary:
     started = time.monotonic()
+    if RunDirectory(absolute(config.out)).record.get("targets"):
+        raise InputError(
+            f"{config.out} is a selection's: its run.json would forget the target; give another --out, or run "
+            "curator select again, which embeds what is new in the pool"
+        )
     prepared = prepare(config, out=config.out, pool=config.pool, redo=config.redo, reporter=reporter, owner=owner)
     prepared.run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")

@@ -114,7 +114,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         out=run.url,
         accounts={name: result.account for name, result in embedded.items()},
         results=results,
-        stages={name: stage["seconds"] for name, stage in run.record["stages"].items()},
+        stages={name: stage["seconds"] for name, stage in run.record["stages"].items() if "seconds" in stage},
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
     )

@@ -354,7 +354,7 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
             self._answer(with_data=True)
 
         def _answer(self, with_data: bool) -> None:
-            name = self.path.lstrip("/")
+            name = self.path.partition("?")[0].lstrip("/")
             path = server.folder / name
             if not path.is_file():
                 return self._reply(404, b"", 0, with_data)

@@ -1,6 +1,7 @@
 """Shards that cannot be read, stores that fail, and how much of that is too much."""
 
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -54,6 +55,17 @@ class TestUnreadableShard:
 
         assert counted(out=out, **served).embedded == ["pool-2.tar"]
         assert_same_bytes(out, str(served_reference))
+
+    def test_nothing_that_a_run_leaves_shows_a_signature(
+        self, server: ShardServer, run: Run, served: dict[str, Any], tmp_path: Path
+    ) -> None:
+        signed = [url.replace("://", "://me:word@") + "?X-Amz-Signature=secret" for url in served["pool"]]
+        with server.failing_at("pool-2.tar"):
+            run(out=str(tmp_path / "run"), **served | {"pool": ["::".join(signed)], "max_bad": 0.5})
+
+        files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert len(json.loads(files[Path("run/run.json")])["warnings"]) == 1
+        assert [name for name, data in files.items() if b"secret" in data or b"word" in data] == []
 
     def test_counts_with_its_samples(
         self, server: ShardServer, counted: Counted, run: Run, served: dict[str, Any], tmp_path: Path

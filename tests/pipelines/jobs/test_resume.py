@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jobs_for_tests import (
+    ENCODER,
     CountsTasks,
     Interrupted,
     assert_same_bytes,
@@ -26,6 +27,7 @@ from curator_pipelines.executors import InProcessExecutor
 from curator_pipelines.jobs import prepare
 from curator_pipelines.jobs.embed_pool import run_embed
 from curator_pipelines.progress import Reporter
+from curator_pipelines.rundir import RunDirectory
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]
@@ -52,6 +54,35 @@ class TestAgain:
         assert counted(out=str(out), **settings).payloads == []
 
         assert written(before, out) <= {"run.json", "quarantine.parquet"}
+        assert_same_bytes(str(out), str(reference))
+
+    def test_run_json_may_stand_as_a_killed_run_left_it(
+        self, run: Run, settings: dict[str, Any], out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left: list[bytes] = []
+        save = RunDirectory.save
+
+        def save_and_keep(directory: RunDirectory) -> None:
+            save(directory)
+            left.append((out / "run.json").read_bytes())
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunDirectory, "save", save_and_keep)
+            run(out=str(out), search="ivf", **settings)
+
+        for content in dict.fromkeys(left):
+            (out / "run.json").write_bytes(content)
+            # The index is not needed any more: what run.json says of its stage stays as it is.
+            assert run(out=str(out), **settings).stages.keys() >= {"target", "pool", "select", "pack"}
+
+    def test_embedding_alone_would_forget_the_target(
+        self, settings: dict[str, Any], out: Path, reference: Path
+    ) -> None:
+        config = EmbedConfig(out=str(out), pool=settings["pool"], **ENCODER)
+
+        with pytest.raises(InputError, match="is a selection's"):
+            run_embed(config, Reporter())
+
         assert_same_bytes(str(out), str(reference))
 
     def test_a_lost_done_mark_is_one_part(
