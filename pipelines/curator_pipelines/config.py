@@ -5,24 +5,28 @@ The command line and YAML files fill the same models, so both are judged by the 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from curator.encoders.spec import parse_spec
 from curator.errors import InputError
 
 __all__ = [
     "Budget",
     "Config",
     "EmbedConfig",
+    "EncoderName",
     "IndexConfig",
     "PackConfig",
     "SelectConfig",
     "Share",
     "Text",
     "Urls",
+    "Weights",
     "build",
     "parse_budget",
     "parse_stop",
@@ -122,6 +126,21 @@ def _auto_as_none(value: object) -> object:
     return None if value == "auto" else value
 
 
+def _anywhere(path: str) -> str:
+    """A file of this machine by its absolute path: workers, and who reads run.json, may stand in another folder."""
+    return os.path.abspath(path) if os.path.isfile(path) and path != "random" else path
+
+
+def _encoder_anywhere(spec: str) -> str:
+    family, colon, rest = spec.partition(":")
+    if family != "checkpoint":
+        return spec
+    model = parse_spec(spec).model if rest else ""
+    return f"{family}{colon}{_anywhere(model)}{rest.removeprefix(model)}"
+
+
+EncoderName = Annotated[str, AfterValidator(_encoder_anywhere)]
+Weights = Annotated[str, AfterValidator(_anywhere)]
 Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
 Text = Annotated[str, BeforeValidator(_as_text)]
@@ -162,8 +181,8 @@ class EncodingConfig(ExecutorConfig):
         max_bad: share of the samples seen that may be bad.
     """
 
-    encoder: str = "warmup"
-    weights: str | None = None
+    encoder: EncoderName = "warmup"
+    weights: Weights | None = None
     batch_size: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

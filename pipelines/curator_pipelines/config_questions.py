@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from curator.errors import InputError
-from curator_pipelines.config import Config
+from curator_pipelines.config import Config, EncoderName, Weights
 
 __all__ = ["DedupConfig", "SearchConfig"]
 
@@ -52,8 +52,8 @@ class SearchConfig(Config):
     target: str | None = None
     top: int = Field(default=20, ge=1, le=100_000)
     sheet: str | None = None
-    encoder: str | None = None
-    weights: str | None = None
+    encoder: EncoderName | None = None
+    weights: Weights | None = None
 
     @model_validator(mode="after")
     def _check_question(self) -> SearchConfig:

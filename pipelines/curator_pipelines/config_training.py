@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from curator.errors import InputError
-from curator_pipelines.config import Config, Share, Text, Urls
+from curator_pipelines.config import Config, EncoderName, Share, Text, Urls, Weights
 
 __all__ = ["ProbeConfig", "TrainConfig", "WarmupConfig"]
 
@@ -30,11 +30,11 @@ class ProbeConfig(Config):
         max_bad: share of the samples seen that may be bad.
     """
 
-    encoder: str
+    encoder: EncoderName
     train: Urls
     test: Urls
     label: str
-    weights: str | None = None
+    weights: Weights | None = None
     batch_size: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -88,7 +88,7 @@ class TrainConfig(Config):
     shards: Urls = Field(default_factory=list)
     method: Literal["simclr", "byol"] = "simclr"
     arch: str = "resnet50"
-    weights: str | None = None
+    weights: Weights | None = None
     image_size: int | None = Field(default=None, ge=16)
     epochs: Text | None = None
     steps: int | None = Field(default=None, ge=1)
@@ -148,7 +148,7 @@ class WarmupConfig(Config):
 
     out: str
     target: Urls
-    weights: str | None = None
+    weights: Weights | None = None
     warmup_epochs: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -17,7 +17,11 @@ def ray_cluster(s3_environment: dict[str, str]) -> Iterator[Any]:
     A test may add nodes, and remove those that it added.
     """
     import ray
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster
+
+    # Where Ray notes its newest cluster, in whatever folder that has the rest; on a fresh machine it is missing.
+    os.makedirs(os.path.dirname(get_ray_address_file(None)), exist_ok=True)
 
     # What workers import by name: the sources, and the helpers of the tests.
     paths = [*sys.path, *(os.path.join(HERE, name) for name in ("executors", "jobs"))]

@@ -83,9 +83,9 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
             f"--encoder {config.encoder}: our preprocessing does not give what the model's own gives "
             f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT}); choose another encoder"
         )
-    # Workers may stand in another folder.
-    weights = os.path.abspath(config.weights) if config.weights and os.path.exists(config.weights) else config.weights
-    settings = EncoderSettings(config.encoder, weights, encoder.precision, encoder.batch_size, encoder.tensors_hash)
+    settings = EncoderSettings(
+        config.encoder, config.weights, encoder.precision, encoder.batch_size, encoder.tensors_hash
+    )
     identity = {
         "architecture": encoder.architecture,
         "tensors": encoder.tensors_hash,

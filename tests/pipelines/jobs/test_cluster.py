@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jobs_for_tests import HeldSearchStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
 
+from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs import choose
 
@@ -129,3 +131,22 @@ def test_s3_to_s3(
     run_on(make_ray(None), out=f"{s3_bucket}/many", **moved)
 
     assert_same_bytes(f"{s3_bucket}/many", f"{s3_bucket}/one")
+
+
+def test_actors_stand_in_another_folder(
+    make_ray: Callable[..., Executor],
+    run_on: Run,
+    settings: dict[str, Any],
+    reference: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.save(load_backbone(settings["encoder"], "random").model.state_dict(), tmp_path / "weights.pt")
+    executor = make_ray(2)
+    monkeypatch.chdir(tmp_path)
+
+    run_on(
+        executor, out="run", **settings | {"encoder": f"checkpoint:weights.pt@{settings['encoder']}", "weights": None}
+    )
+
+    assert_same_bytes(str(tmp_path / "run"), str(reference))
