@@ -209,15 +209,30 @@ def list_names(url: str) -> list[str]:
 
 
 def list_tree(url: str) -> list[tuple[str, Stat]]:
-    """Every file below a directory as (relative path, state), sorted by path."""
+    """Every file below a directory as (relative path, state), sorted by path.
+
+    Links to directories are followed. A directory that is met again, by a link to it or around a circle of links, is
+    listed under the first of its names, its own before those of links.
+    """
     filesystem, path = _fresh(url)
     if isinstance(filesystem, LocalFileSystem):
         root = Path(path)
-        files = (Path(folder) / name for folder, _, names in os.walk(root, followlinks=True) for name in names)
-        return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in files if file.exists())
+        return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in _walk(root) if file.exists())
     found = retried(lambda: filesystem.find(path, detail=True))
     prefix = path.rstrip("/") + "/"
     return [(name.removeprefix(prefix), _info_stat(found[name])) for name in sorted(found)]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    met = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in met:
+            folders.clear()
+            continue
+        met.add(real)
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+        yield from (Path(folder) / name for name in names)
 
 
 def check_unchanged(url: str, state: Stat, found: Stat | None = None) -> None:

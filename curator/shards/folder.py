@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curator import storage
 from curator.errors import Reason
+from curator.shards import tar
 from curator.storage import Stat
 from curator.types import LedgerLine, Member, RawSample
 
@@ -40,6 +41,10 @@ def read_folder(url: str, shard: str) -> Iterator[RawSample | LedgerLine]:
 
     def read(image: tuple[str, Stat]) -> RawSample | LedgerLine:
         path, state = image
+        if state.size > tar.MAX_SAMPLE_BYTES:
+            return LedgerLine(
+                shard, path, 0, "read", Reason.TOO_LARGE, f"an image of more than {tar.MAX_SAMPLE_BYTES >> 20} MiB"
+            )
         try:
             data = storage.read_bytes(storage.join(url, path))
         except OSError as error:

@@ -23,6 +23,7 @@ CHUNK = 1 << 20
 MAX_HEADER_DATA = 1 << 20
 # The most bytes of one sample that are held in memory.
 MAX_SAMPLE_BYTES = 1 << 28
+MAX_SAMPLE_MEMBERS = 1 << 16
 
 REGULAR = b"0\x007"
 LONG_NAME, PAX, SPARSE = b"L", b"x", b"S"
@@ -59,7 +60,8 @@ def read_samples(
 ) -> Iterator[RawSample | LedgerLine]:
     """The samples of a tar, in order, and a ledger line in place of each that is damaged.
 
-    Memory is bounded by the largest sample kept (at most `MAX_SAMPLE_BYTES`) and the keys of the shard.
+    Memory is bounded by the largest sample kept (at most `MAX_SAMPLE_BYTES`, and one member of that size more) and the
+    keys of the shard.
 
     Args:
         stream: the tar; needs `read`, and is sought forward where it can be.
@@ -115,6 +117,8 @@ class _Grouper:
         self.key: str | None = None
         self.offset = 0
         self.members: list[Member] = []
+        self.held = 0  # bytes of the open sample's members
+        self.excess = ""  # why it is too large
         self.damage: _Damage | None = None  # of the open sample
         self.nameless: _Damage | None = None  # damage whose sample is not known yet
 
@@ -130,7 +134,18 @@ class _Grouper:
             self.damage = self.damage or entry
         elif split is not None:
             yield from self._open(split[0], entry.header)
-            self.members.append(Member(split[1], entry.offset, entry.size, entry.data))
+            self._hold(Member(split[1], entry.offset, entry.size, entry.data))
+
+    def _hold(self, member: Member) -> None:
+        self.members.append(member)
+        self.held += len(member.data or b"")
+        if self.held > MAX_SAMPLE_BYTES:
+            self.excess = f"more than {MAX_SAMPLE_BYTES >> 20} MiB in one sample"
+        elif len(self.members) > MAX_SAMPLE_MEMBERS:
+            self.excess = f"more than {MAX_SAMPLE_MEMBERS:,} members in one sample"
+        if self.excess:
+            # At once, since a damaged or hostile shard may go on like this to its end.
+            self.members.clear()
 
     def finish(self) -> Iterator[RawSample | LedgerLine]:
         yield from self._close()
@@ -146,7 +161,10 @@ class _Grouper:
             return
         sample = RawSample(self.shard, self.key, self.offset, tuple(self.members))
         damage, self.damage = self.damage, None
-        self.key, self.members = None, []
+        excess, self.excess = self.excess, ""
+        self.key, self.members, self.held = None, [], 0
+        if excess and damage is None:
+            damage = _Damage(Reason.TOO_LARGE, sample.offset, "", excess)
         if damage is None and sample.image is None and self.nameless is not None:
             # What is left of the sample whose image the damage swallowed: one sample, one line.
             damage, self.nameless = self.nameless, None
@@ -167,10 +185,8 @@ class _Grouper:
         if sample.image is None:
             found = ", ".join(member.ext for member in sample.members[:5])
             return self._line(sample.key, sample.offset, Reason.NO_IMAGE, f"members: {found}")
-        if sum(member.size for member in sample.members if member.data is not None) > MAX_SAMPLE_BYTES or (
-            sample.image.size > MAX_SAMPLE_BYTES
-        ):
-            detail = f"more than {MAX_SAMPLE_BYTES >> 20} MiB in one sample"
+        if sample.image.size > MAX_SAMPLE_BYTES:
+            detail = f"an image of more than {MAX_SAMPLE_BYTES >> 20} MiB"
             return self._line(sample.key, sample.offset, Reason.TOO_LARGE, detail)
         return sample
 

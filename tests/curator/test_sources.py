@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from curator import schemas, storage
-from curator.errors import InputError
+from curator.errors import InputError, Reason
 from curator.parts import DoneMark, PartStore
+from curator.shards import tar
+from curator.shards.folder import list_images, read_folder
 from curator.sources import find_sources
 from curator.types import EmbeddingBlock, Member, SampleRow
 
@@ -125,6 +127,25 @@ def test_a_folder_of_images(root):
         find(folder, folders=False)
     storage.write_bytes(storage.join(folder, "deep", "c.webp"), b"x")
     assert find(folder)[0].stat.version != source.stat.version
+
+
+def test_links_between_folders_end_and_show_each_image_once(tmp_path):
+    for name in ("b/1.jpg", "b/deep/2.jpg", "elsewhere/3.jpg"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(b"x")
+    (tmp_path / "images" / "elsewhere").rename(tmp_path / "elsewhere")
+    for link, place in {"a": "b", "b/deep/up": "..", "b/deep/round": ".", "c": "../elsewhere"}.items():
+        (tmp_path / "images" / link).symlink_to((tmp_path / "images" / link).parent / place)
+
+    assert [path for path, _ in list_images(str(tmp_path / "images"))] == ["b/1.jpg", "b/deep/2.jpg", "c/3.jpg"]
+
+
+def test_an_image_of_a_folder_may_be_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar, "MAX_SAMPLE_BYTES", 2)
+    (tmp_path / "1.jpg").write_bytes(b"12")
+    (tmp_path / "2.jpg").write_bytes(b"123")
+    sample, line = read_folder(str(tmp_path), "x")
+    assert (sample.key, line.key, line.reason) == ("1.jpg", "2.jpg", Reason.TOO_LARGE)
 
 
 def test_a_folder_without_anything_of_use(tmp_path):

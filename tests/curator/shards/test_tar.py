@@ -1,5 +1,6 @@
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curator.errors import Reason
+from curator.shards import tar
 from curator.shards.tar import read_samples, split_name
 from curator.types import LedgerLine, RawSample
 
@@ -101,6 +103,27 @@ def test_a_sample_without_image() -> None:
     samples, lines = read(make_tar([("a.jpg", b"1"), ("b.txt", b"2"), ("c.jpg", b"3")]))
     assert [sample.key for sample in samples] == ["a", "c"]
     assert [(line.key, line.reason) for line in lines] == [("b", Reason.NO_IMAGE)]
+
+
+def test_what_cannot_be_used_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar, "MAX_SAMPLE_BYTES", 3 << 20)
+    many: Files = [(f"a.{number}.jpg", bytes(1 << 20)) for number in range(30)]
+    data = make_tar([*many, ("b.jpg", b"1")])
+
+    tracemalloc.start()
+    items = list(read_samples(io.BytesIO(data), "x.tar"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 6 << 20
+    assert [item.reason if isinstance(item, LedgerLine) else item.key for item in items] == [Reason.TOO_LARGE, "b"]
+
+
+def test_a_sample_of_too_many_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar, "MAX_SAMPLE_MEMBERS", 2)
+    samples, lines = read(make_tar([("a.jpg", b""), ("a.1", b""), ("a.2", b""), ("a.3", b""), *ABC[2:]]))
+    assert [sample.key for sample in samples] == ["b", "c"]
+    assert [(line.key, line.offset, line.reason) for line in lines] == [("a", 0, Reason.TOO_LARGE)]
 
 
 def test_interleaved_members_are_second_runs_of_their_keys() -> None:
