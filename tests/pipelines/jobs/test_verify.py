@@ -66,6 +66,18 @@ def test_a_flipped_byte_in_a_tar(out: Path) -> None:
     assert "differs from its source" in line
 
 
+@pytest.mark.parametrize("place", [0, 1, 20])
+def test_a_row_that_the_manifest_has_twice(place: int, out: Path) -> None:
+    path = out / "shards" / "manifest.parquet"
+    rows = pq.read_table(path)
+    (doubled,) = rows.slice(place, 1)["id"].to_pylist()
+    pq.write_table(pa.concat_tables([rows.slice(0, place + 1), rows.slice(place)]), path)
+
+    lines = differences(out)
+    assert f"1 ids are in the manifest more than once, the first {doubled}" in lines
+    assert len(lines) == 2 and "sizes.json says" in lines[0]
+
+
 @pytest.mark.parametrize("field", ["seen", "embedded", "dim"])
 def test_an_edited_done_mark(field: str, out: Path) -> None:
     mark = next((out / "pool" / "done").glob("00000001-*"))
