@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -176,6 +176,16 @@ class PartStore:
         """Part number -> identity hash of every finished part, by one listing."""
         names = (name.removesuffix(".json") for name in storage.list_names(storage.join(self.url, "done")))
         return {int(name[:8]): name[9:] for name in names}
+
+    def remove_other_marks(self, identities: Mapping[int, str]) -> None:
+        """Remove the done-marks that do not have these identities.
+
+        A worker may outlive its run, and mark a part of what has begun anew meanwhile in its place.
+        """
+        known = {f"{part:08d}-{identity}.json" for part, identity in identities.items()}
+        for name in storage.list_names(storage.join(self.url, "done")):
+            if name not in known:
+                storage.remove(storage.join(self.url, "done", name))
 
     def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> None:
         """Store a finished part. The done-mark goes last: without it the part does not exist."""

@@ -121,10 +121,12 @@ class EmbedJob:
         self, parts: list[Part], executor: Executor, reporter: Reporter, state: dict[str, Any]
     ) -> dict[int, str]:
         """Run the tasks; returns part -> why for shards that could not be read."""
+        identities = {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
+        self.store.remove_other_marks(identities)
         finished = self.store.finished()
         by_name = {source.name: source for source in self.sources}
         tasks = [
-            EmbedTask(by_name[part.url], part.part, self._identity_of(part))
+            EmbedTask(by_name[part.url], part.part, identities[part.part])
             for part in parts
             if part.part not in finished
         ]
@@ -178,9 +180,6 @@ class EmbedJob:
             reporter.warn(f"cannot read {outcome.error}; it will be tried again on the next run")
         elif outcome.error is not None:
             failures.append(outcome.error)
-
-    def _identity_of(self, part: Part) -> str:
-        return identity_hash(part.url, part.stat, self.identity)
 
     def _collect(self, parts: list[Part], unreadable: dict[int, str], result: Embedded) -> None:
         finished = set()

@@ -75,6 +75,20 @@ class TestAgain:
             # The index is not needed any more: what run.json says of its stage stays as it is.
             assert run(out=str(out), **settings).stages.keys() >= {"target", "pool", "select", "pack"}
 
+    @pytest.mark.parametrize("own", [True, False])
+    def test_the_done_mark_of_another_run_vouches_for_nothing(
+        self, own: bool, counted: Counted, settings: dict[str, Any], out: Path, reference: Path
+    ) -> None:
+        # As a worker leaves it that lives on after its run was stopped and began anew with another encoder.
+        mark = next((out / "pool" / "done").glob("00000002-*"))
+        for identity in ("0" * 16, "f" * 16):
+            shutil.copy(mark, mark.with_name(f"00000002-{identity}.json"))
+        if not own:
+            mark.unlink()
+
+        assert counted(out=str(out), **settings).embedded == ([] if own else ["pool-2.tar"])
+        assert_same_bytes(str(out), str(reference))
+
     def test_embedding_alone_would_forget_the_target(
         self, settings: dict[str, Any], out: Path, reference: Path
     ) -> None:
