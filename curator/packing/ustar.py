@@ -63,12 +63,14 @@ def archive_size(end: int) -> int:
 
 
 def stated_size(block: bytes) -> int | None:
-    """The data size that any tar header block states; None if it states none."""
+    """The data size that any tar header block states; None if it states none. A blank field states 0, as to readers."""
+    if not block.strip(b"\0"):
+        return None  # an end mark
     field = block[SIZE]
     if len(field) == 12 and field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
     try:
-        return int(field.strip(b" \0"), 8)
+        return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         return None
 

@@ -63,6 +63,20 @@ def test_every_member_is_its_sources_bytes(make_pool, make_tar, make_entries, an
         assert told.size == len(data)
 
 
+def test_an_empty_member_may_state_no_size(make_pool, make_tar, make_entries, tmp_path):
+    data = bytearray(make_tar([("a.jpg", b"image"), ("a.txt", b""), *make_entries(2, 100, 1)]))
+    at = data.index(b"a.txt")
+    data[at + 124 : at + 136] = b" " * 12
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    pool = make_pool(str(tmp_path), [bytes(data)])
+
+    plan, (told,) = pack(pool)
+
+    packed = by_tarfile(storage.read_bytes(plan[0].url(pool.out)))
+    assert {"jpg": b"image", "txt": b""} in packed.values()
+
+
 def by_webdataset(url):
     return {
         sample["__key__"]: {ext: data for ext, data in sample.items() if not ext.startswith("__")}
