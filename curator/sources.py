@@ -41,6 +41,7 @@ class Source:
         name: what files call it: the URL without secrets; for a `part`, the shard it was made from.
         stat: size and version, part of its identity.
         metadata: for ready embeddings, the parquet file beside the array.
+        made_from: for a `part`, the kind that its run made it from.
     """
 
     kind: Kind
@@ -48,11 +49,12 @@ class Source:
     name: str
     stat: Stat
     metadata: str = ""
+    made_from: str = "tar"
 
     @property
     def stored_kind(self) -> str:
         """The kind that `parts.parquet` records: a part of another run is what that run made it from."""
-        return "tar" if self.kind == "part" else self.kind
+        return self.made_from if self.kind == "part" else self.kind
 
 
 def find_sources(patterns: Sequence[str], flag: str, *, folders: bool) -> list[Source]:
@@ -192,6 +194,7 @@ def _own_parts(url: str) -> list[Source]:
             row["url"],
             Stat(row["size"], row["version"]),
             storage.join(url, "metadata", f"metadata_{row['part']:08d}.parquet"),
+            row["kind"],
         )
         for row in table.to_pylist()
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import time
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator import schemas, storage
@@ -67,11 +69,19 @@ def check_ready(source: Source) -> None:
         raise InputError(f"{source.url} has {rows} rows and {source.metadata} {described}: they do not fit together")
 
 
-def import_part(source: Source, store: PartStore, part: int, identity: str) -> DoneMark:
+def import_part(source: Source, store: PartStore, part: int, identity: str, min_side: int = 0) -> DoneMark:
     """Store a ready array as a part of `store`, rows brought to unit length, float16.
 
     The metadata needs a column `image_path` (clip-retrieval's layout) in the array's row order. Of
     another run's part the places of the samples in their shards are kept, so it stays packable.
+
+    Args:
+        source: of kind `embeddings` or `part`.
+        store: where the part goes.
+        part: its number.
+        identity: see `identity_hash`.
+        min_side: images of another run's part with a shorter side than this many pixels go to the ledger, as if
+            they were embedded here. Of other embeddings nobody knows.
 
     Raises:
         CuratorError: array and metadata do not fit together.
@@ -83,9 +93,13 @@ def import_part(source: Source, store: PartStore, part: int, identity: str) -> D
         raise CuratorError(
             f"{source.url} has {len(vectors)} rows and {source.metadata} {table.num_rows}: they do not fit together"
         )
-    # Another run's vectors are stored as they should be; dividing again would move their last bits.
-    unit, good = (vectors, np.ones(len(vectors), bool)) if source.kind == "part" else _unit_rows(vectors)
-    ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
+    if source.kind == "part":
+        # Another run's vectors are stored as they should be; dividing again would move their last bits.
+        unit, good = vectors, _large_enough(table, min_side)
+        ledger = [_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
+    else:
+        unit, good = _unit_rows(vectors)
+        ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
     table = table.filter(pa.array(good))
     table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
     buffer = io.BytesIO()
@@ -128,6 +142,16 @@ def _metadata(source: Source, part: int) -> pa.Table:
     columns["part"] = pa.array(np.full(rows, part, np.int32))
     columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
     return pa.table([columns[field.name] for field in schemas.METADATA], schema=schemas.METADATA)
+
+
+def _large_enough(table: pa.Table, min_side: int) -> np.ndarray:
+    shorter = pc.min_element_wise(table["width"], table["height"])
+    return np.asarray(pc.greater_equal(shorter, min_side))
+
+
+def _small(row: dict[str, Any], min_side: int) -> LedgerLine:
+    detail = f"{row['width']} x {row['height']}: the shorter side is below {min_side}"
+    return LedgerLine(row["shard"], row["image_path"], row["offset"], "decode", Reason.TOO_SMALL, detail)
 
 
 def _line(source: Source, table: pa.Table, row: int) -> LedgerLine:

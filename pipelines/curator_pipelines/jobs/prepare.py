@@ -92,6 +92,8 @@ def prepare(
     sets = _find_sets(run, targets or {}, pool, exclude)
     if needs_tars:
         _check_packable(sets["pool"])
+    if config.min_side:
+        _check_sizes_known(sets["pool"])
     everything = [source for sources in sets.values() for source in sources]
     if any(source.kind in HOLD_IMAGES for source in everything):
         parse_spec(config.encoder)
@@ -141,6 +143,19 @@ def _check_packable(sources: Sequence[Source]) -> None:
             raise InputError(
                 f"--pool {source.name} is ready embeddings that name no shards: there is nothing to pack; "
                 "add --manifest-only"
+            )
+        if source.stored_kind == "folder":
+            raise InputError(
+                f"--pool {source.url}: embeddings of the folder {source.name}: only shards can be packed from; "
+                "add --manifest-only"
+            )
+
+
+def _check_sizes_known(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.kind == "embeddings":
+            raise InputError(
+                f"--min-side: nobody knows how large the images of {source.url} are: leave it out, or give their shards"
             )
 
 

@@ -95,7 +95,7 @@ class EmbedStage:
         if work.source.kind in ("embeddings", "part"):
             from curator.embed.import_part import import_part
 
-            mark = import_part(work.source, store, work.part, work.identity)
+            mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
         from curator.embed.crashers import find_crashers

@@ -71,7 +71,7 @@ def test_an_empty_member_may_state_no_size(make_pool, make_tar, make_entries, tm
     data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
     pool = make_pool(str(tmp_path), [bytes(data)])
 
-    plan, (told,) = pack(pool)
+    plan, _ = pack(pool)
 
     packed = by_tarfile(storage.read_bytes(plan[0].url(pool.out)))
     assert {"jpg": b"image", "txt": b""} in packed.values()

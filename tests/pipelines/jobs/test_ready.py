@@ -17,7 +17,9 @@ from jobs_for_tests import (
     ledger,
     line_of,
     packed_samples,
+    picture,
     table,
+    tar_bytes,
     write_ready,
 )
 
@@ -329,6 +331,40 @@ class TestLeftOut:
         assert reasons.count("too_small") == 59
         # The target is the user's own: --min-side is for the pool.
         assert len(table(str(tmp_path / "none"), "target", "metadata", "metadata_00000000.parquet")) == 9
+
+    def test_min_side_holds_for_another_runs_pool(self, run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
+        small = {3, 4, 11}
+        images = [(f"{number}.png", picture(number, side=20 if number in small else 48)) for number in range(12)]
+        (tmp_path / "pool.tar").write_bytes(tar_bytes(images))
+        shards, parts = [str(tmp_path / "pool.tar")], [str(tmp_path / "whole" / "pool")]
+        wanted = settings | {"deny": None, "min_side": 30, "budget": "9"}
+        run(out=str(tmp_path / "whole"), **wanted | {"pool": shards, "min_side": 0})
+        run(out=str(tmp_path / "embedded"), **wanted | {"pool": shards})
+
+        run(out=str(tmp_path / "imported"), **wanted | {"pool": parts})
+
+        embedded, imported = str(tmp_path / "embedded"), str(tmp_path / "imported")
+        assert [int(row["key"]) for row in ledger(imported) if row["reason"] == "too_small"] == sorted(small)
+        assert [row["detail"] for row in ledger(imported)] == [row["detail"] for row in ledger(embedded)]
+        for name in ("pool/img_emb/img_emb_00000000.npy", "pool/metadata/metadata_00000000.parquet"):
+            assert files_of(imported)[name] == files_of(embedded)[name]
+        assert not verify(str(tmp_path / "imported"), Reporter()).differences
+
+    def test_min_side_needs_to_know_sizes(self, run: Run, ready: dict[str, Any], tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="nobody knows how large"):
+            run(out=str(tmp_path / "run"), **ready | {"min_side": 3})
+        assert not (tmp_path / "run" / "pool").exists()
+
+    def test_a_folder_in_another_runs_embeddings_has_no_shard_to_pack_from(
+        self, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
+    ) -> None:
+        wanted = settings | {"pool": [str(reference / "target")], "deny": None, "budget": "3"}
+        with pytest.raises(InputError, match="only shards can be packed from"):
+            run(out=str(tmp_path / "run"), **wanted)
+        assert not (tmp_path / "run" / "pool").exists()
+
+        run(out=str(tmp_path / "run"), **wanted | {"manifest_only": True})
+        assert len(table(str(tmp_path / "run"), "shards", "manifest.parquet")) == 3
 
     def test_the_damaged_image_is_in_the_ledger(self, reference: Path) -> None:
         assert [line_of(row) for row in ledger(str(reference))] == [("pool-0.tar", "0002", "decode_error")]
