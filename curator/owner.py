@@ -32,6 +32,8 @@ __all__ = ["Holder", "current_holder", "owned"]
 NAME = "owner.json"
 # Someone who only looks whether the lock is held holds it for a moment.
 PATIENCE = 0.5
+# The children of a holder that was killed share its lock until they notice.
+ORPHANS_PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _open_locked(path: Path) -> int:
-    deadline = time.monotonic() + PATIENCE
+    started = time.monotonic()
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -161,8 +163,8 @@ def _open_locked(path: Path) -> int:
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
                 return file
         except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                holder = Holder.from_json(os.pread(file, 1 << 16, 0))
+            holder = Holder.from_json(os.pread(file, 1 << 16, 0))
+            if time.monotonic() > started + (ORPHANS_PATIENCE if holder and holder.is_dead() else PATIENCE):
                 os.close(file)
                 raise _held(str(path.parent), str(holder or "another run")) from error
             time.sleep(0.05)

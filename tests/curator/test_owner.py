@@ -27,6 +27,18 @@ with owned(sys.argv[1]):
 """
 
 
+# As a training does, whose loaders outlive it for a moment.
+HOLD_AND_LEAVE_A_CHILD = """
+import os, sys, time
+from curator.owner import owned
+with owned(sys.argv[1]):
+    if os.fork():
+        os.kill(os.getpid(), 9)
+    time.sleep(2)
+    os._exit(0)
+"""
+
+
 @pytest.fixture(params=["local", "s3"])
 def out(request, tmp_path):
     return str(tmp_path / "deep" / "run") if request.param == "local" else request.getfixturevalue("s3_bucket") + "/run"
@@ -52,6 +64,14 @@ def test_nothing_is_left(out, tmp_path):
         assert storage.list_names(out) == [NAME]
     assert not storage.exists(out)
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_killed_holders_children_are_waited_for(tmp_path):
+    out = str(tmp_path / "run")
+    command = [sys.executable, "-c", HOLD_AND_LEAVE_A_CHILD, out]
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == -signal.SIGKILL
+    with owned(out):
+        pass
 
 
 def test_what_the_owner_wrote_stays(out):

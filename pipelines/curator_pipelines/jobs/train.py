@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from curator import storage
 from curator.encoders.device import resolve_device, resolve_precision
 from curator.errors import InputError
+from curator.owner import owned
 from curator.urls import absolute
 from curator_pipelines.config_training import TrainConfig
 from curator_pipelines.jobs.launch import launch_ranks
@@ -81,7 +83,7 @@ def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
     """Train on the sources that the flags name.
 
     Raises:
-        InputError: found before any step.
+        InputError: found before any step; another run trains into OUT.
         Interrupted: stopped by a signal, state saved.
         TooManyBad: at the end of an epoch, state saved.
         CuratorError: the run failed; `--resume` goes on.
@@ -93,11 +95,13 @@ def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"{out} holds a training run: add --resume to go on with it, or give another --out")
     settings = resolve_settings(config, out)
     check_backbone(settings.architecture, settings.image_size, settings.weights)
-    indexed = index_samples(config.target, config.shards, out, reporter.say)
-    try:
-        return run_settings(settings, config, indexed, reporter)
-    except Interrupted as error:
-        raise Interrupted(f"{error}; run again with --resume to go on") from error
+    # Of the processes that torchrun starts, the first owns OUT for all.
+    with owned(out) if os.environ.get("RANK", "0") == "0" else nullcontext():
+        indexed = index_samples(config.target, config.shards, out, reporter.say)
+        try:
+            return run_settings(settings, config, indexed, reporter)
+        except Interrupted as error:
+            raise Interrupted(f"{error}; run again with --resume to go on") from error
 
 
 def run_settings(settings: TrainSettings, config: TrainConfig, indexed: Indexed, reporter: Reporter) -> TrainSummary:

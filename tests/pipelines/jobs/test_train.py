@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from curator.errors import InputError
+from curator.owner import owned
 from curator_pipelines.config import build
 from curator_pipelines.config_training import TrainConfig
 from curator_pipelines.jobs import train
@@ -50,6 +52,13 @@ def test_how_long_on_a_cpu(
     with pytest.raises(KeyboardInterrupt):
         run_train(build(TrainConfig, flags | told), Reporter())
     assert (started[0].image_size, started[0].steps) == (image_size, steps)
+
+
+def test_one_run_trains_into_a_directory(settings: dict[str, Any], started: list[TrainSettings], tmp_path: Any) -> None:
+    flags = {"target": settings["target"], "device": "cpu", "out": str(tmp_path / "run")}
+    with owned(flags["out"]), pytest.raises(InputError, match="in use by process"):
+        run_train(build(TrainConfig, flags), Reporter())
+    assert not started
 
 
 def test_on_a_gpu_as_the_paper_does(monkeypatch: pytest.MonkeyPatch) -> None:
