@@ -283,10 +283,21 @@ class SelectConfig(EncodingConfig):
                 raise InputError(f"--stop is simcore's rule; with --selector {self.selector} give --budget")
         elif budget is None and stop is None:
             raise InputError("--stop off needs --budget: something must end the selection")
-        if "exclude_above" in self.model_fields_set and not self.exclude:
-            raise InputError("--exclude-above needs --exclude: the images that nothing may be near to")
+        self._check_of_use()
         self.targets()
         return self
+
+    def _check_of_use(self) -> None:
+        """Refuse what was given and would change nothing."""
+        given = self.model_fields_set
+        if "exclude_above" in given and not self.exclude:
+            raise InputError("--exclude-above needs --exclude: the images that nothing may be near to")
+        if "recall" in given and self.search == "exact":
+            raise InputError("--recall is for --search ivf: the exact search misses nothing")
+        if "reference_round" in given and self.selector != "simcore":
+            raise InputError(f"--reference-round is for simcore's rule; --selector {self.selector} has no rounds")
+        if "warmup_epochs" in given and self.encoder != "warmup":
+            raise InputError(f"--warmup-epochs is for --encoder warmup; --encoder {self.encoder} is ready")
 
     def targets(self) -> dict[str, list[str]]:
         """Name -> URLS of each target, in the order in which they were given; the name of an only target is empty.

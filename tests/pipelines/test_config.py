@@ -74,6 +74,9 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
         ({"target": ["birds=x.tar", "y.tar"]}, "each needs a name"),
         ({"dedup": "2"}, "--dedup 2: "),
         ({"exclude_above": "0.9"}, "--exclude-above needs --exclude"),
+        ({"recall": "0.9"}, "--recall is for --search ivf"),
+        ({"selector": "knn", "budget": "1", "reference_round": "2"}, "--reference-round is for simcore"),
+        ({"encoder": "lite0", "warmup_epochs": "2"}, "--warmup-epochs is for --encoder warmup"),
     ],
 )
 def test_errors_are_one_line_that_names_the_flag(flags: dict[str, object], message: str) -> None:
