@@ -41,8 +41,8 @@ def main() -> None:
     known = {(line["arm"], line["seed"], line["steps"], line["image_size"]) for line in _lines()}
     open_arms = [
         (arm, seed)
-        for seed in range(flags.seeds)
         for arm in ARMS
+        for seed in range(flags.seeds)
         if (arm, seed, flags.steps, flags.image_size) not in known
     ]
     with on_own_cores(flags.jobs) as jobs:
