@@ -88,11 +88,9 @@ def test_it_writes_metrics_and_an_encoder(alone: Path) -> None:
 
 
 def test_two_processes_are_one_with_twice_the_batch(alone: Path, pair: Path) -> None:
-    # Sums are rounded in another order, and every step makes more of it: 1e-7 at first, 1e-2 after twenty.
-    steps = 12
-    assert losses(pair)[:steps] == pytest.approx(losses(alone)[:steps], rel=1e-3)
+    assert losses(pair) == pytest.approx(losses(alone), rel=1e-3)
     # And the data matters: the curve is no constant that anything would match.
-    assert max(losses(alone)[:steps]) - min(losses(alone)[:steps]) > 0.1
+    assert max(losses(alone)) - min(losses(alone)) > 0.1
 
 
 def test_killed_and_resumed_to_the_same_losses(alone: Path, shards: list[str], tmp_path: Path) -> None:

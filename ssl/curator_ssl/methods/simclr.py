@@ -10,7 +10,6 @@ from torch import nn
 
 from curator_ssl.losses.nt_xent import nt_xent
 from curator_ssl.methods.base import Method, spread
-from curator_ssl.methods.global_norm import GlobalBatchNorm
 
 __all__ = ["SimCLR"]
 
@@ -19,10 +18,7 @@ TEMPERATURE = 0.1
 
 
 class SimCLR(Method):
-    """A two-layer projection head over the backbone, and NT-Xent.
-
-    Its layers are followed by norms, as in the authors' code. Without them the embeddings of a random
-    network, which all look one way, first collapse and need hundreds of steps to part (benchmarks/NOTES.md).
+    """A two-layer projection head without norms (the paper's) over the backbone, and NT-Xent.
 
     Args:
         backbone: (B, 3, h, w) -> (B, dim).
@@ -32,13 +28,7 @@ class SimCLR(Method):
     def __init__(self, backbone: nn.Module, dim: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Sequential(
-            nn.Linear(dim, dim, bias=False),
-            GlobalBatchNorm(dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(dim, PROJECTION, bias=False),
-            GlobalBatchNorm(PROJECTION),
-        )
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, PROJECTION))
 
     def forward(
         self, first: torch.Tensor, second: torch.Tensor, images: torch.Tensor
