@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,19 @@ def main() -> None:
             with RESULTS.open("a") as file:
                 file.write(json.dumps(result) + "\n")
             print(json.dumps(result), flush=True)
-    print(_table(_lines(), flags.steps, flags.image_size))
+    print(_table(_lines(), flags.steps, flags.image_size, experiment.probe_sizes))
 
 
-def _table(lines: list[dict[str, Any]], steps: int, image_size: int) -> str:
-    names = [*PROBES, "precision"]
-    rows = ["| arm | added | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
+def _table(lines: list[dict[str, Any]], steps: int, image_size: int, probe_sizes: Sequence[int]) -> str:
+    columns = [(probe, str(size)) for probe in PROBES for size in probe_sizes]
+    names = ["arm", "added", "precision", "seeds", *(f"{probe}, {size} px" for probe, size in columns)]
+    rows = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for arm in ARMS:
         mine = [line for line in lines if (line["arm"], line["steps"], line["image_size"]) == (arm, steps, image_size)]
         if mine:
-            cells = [_interval([line[name] for line in mine]) for name in names]
-            rows.append(f"| {arm} | {mine[0]['added']:,} | {len(mine)} | " + " | ".join(cells) + " |")
+            precision = _interval([line["precision"] for line in mine])
+            found = [_interval([line["accuracy"][size][probe] for line in mine]) for probe, size in columns]
+            rows.append(f"| {arm} | {mine[0]['added']:,} | {precision} | {len(mine)} | " + " | ".join(found) + " |")
     return "\n".join(rows)
 
 

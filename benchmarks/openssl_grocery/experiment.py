@@ -41,6 +41,8 @@ class Experiment:
     def __init__(self, work: Path, steps: int, image_size: int) -> None:
         self.work, self.steps, self.image_size = work, steps, image_size
         self.sources = _sources_of_samples()
+        # Whole images are probed at twice the size, too, since objects in random crops are larger.
+        self.probe_sizes = (image_size, 2 * image_size)
         self._shared = threading.Lock()
 
     def arm(self, name: str, seed: int) -> dict[str, Any]:
@@ -55,7 +57,8 @@ class Experiment:
             "added": len(chosen),
             "precision": float(np.mean([self.sources[key] == "grocery" for key in chosen])) if chosen else None,
             "machine": describe_machine(),
-        } | accuracies(encoder)
+            "accuracy": {str(size): accuracies(self.at_size(encoder, size)) for size in self.probe_sizes},
+        }
 
     def trained(self, name: str, seed: int, *flags: str) -> Path:
         """Train a ResNet-18 on the target and what the flags add; where its encoder is."""
@@ -64,6 +67,12 @@ class Experiment:
         how = ["--arch", "resnet18", *length, *NUMBERS, "--seed", str(seed), "--save-every", "50", "--resume"]
         curator("train", "--target", TARGET, "--out", str(out), *how, *flags)
         return out / "encoder.pt"
+
+    def at_size(self, encoder: Path, size: int) -> Path:
+        """The same weights, for images of another size."""
+        path = encoder.with_name(f"encoder-{size}.pt")
+        copy_at_size(str(encoder), str(path), size)
+        return path
 
     def coreset(self, name: str, encoder: str, seed: int, *flags: str) -> tuple[list[str], list[str]]:
         """Select by an encoder; the manifest's URL and the keys of what was chosen."""

@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmarks.openssl_grocery.experiment import BATCH, Experiment, accuracies
 from benchmarks.openssl_grocery.learn import untrained
-from curator.encoders.checkpoint import copy_at_size
 
 SIZES = (64, 96, 128, 160)
 
@@ -35,9 +34,9 @@ def main() -> None:
     print("| encoder | px | precision | linear | 1-NN |", "|---|---|---|---|---|", sep="\n")
     for name, trained in encoders.items():
         for size in SIZES:
-            encoder = work / f"sizes-{name.partition(',')[0].replace(' ', '-')}-{size}.pt"
-            copy_at_size(str(trained), str(encoder), size)
-            _, keys = experiment.coreset(encoder.stem, f"checkpoint:{encoder}", 0)
+            encoder = experiment.at_size(trained, size)
+            label = f"sizes-{name.partition(',')[0].replace(' ', '-')}-{size}"
+            _, keys = experiment.coreset(label, f"checkpoint:{encoder}", 0)
             precision = np.mean([experiment.sources[key] == "grocery" for key in keys])
             found = accuracies(encoder)
             print(f"| {name} | {size} | {precision:.3f} | {found['linear']:.3f} | {found['knn 1']:.3f} |", flush=True)
