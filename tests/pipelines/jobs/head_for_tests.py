@@ -5,7 +5,9 @@ Line by line it is told to `add` a node of one CPU, or to `remove` the first, an
 
 import socket
 import sys
+from pathlib import Path
 
+from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 
 
@@ -21,6 +23,8 @@ def main() -> None:
     head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port(), "temp_dir": sys.argv[1]}
     cluster = Cluster(initialize_head=True, head_node_args=head | {"dashboard_agent_listen_port": free_port()})
     nodes = [cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())]
+    # Where a job's supervisor looks its cluster up; without it, it takes any whose processes run on this machine.
+    Path(get_ray_address_file(sys.argv[1])).write_text(cluster.address)
     print(f"http://{cluster.head_node.webui_url}", flush=True)
     for line in sys.stdin:
         if line.strip() == "add":
