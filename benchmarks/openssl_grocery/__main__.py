@@ -1,6 +1,6 @@
 """What a coreset is worth to self-supervised training: train on the target alone, and with each coreset beside it.
 
-    python -m benchmarks.openssl_grocery WORK [--seeds 3] [--steps 900] [--image-size 64] [--jobs CORES]
+    python -m benchmarks.openssl_grocery WORK [--seeds 3] [--steps 900] [--image-size 64] [--jobs CORES] [--arm ARM]...
 
 Needs the shards of CURATOR_TEST_DATA: 648 grocery photos of 81 classes as target, a pool of 10,069 images of which
 22.7% are grocery photos, and 2,485 labelled photos to test with. Labels measure, they never select.
@@ -36,14 +36,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one, and others so named")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     flags = parser.parse_args()
     experiment = Experiment(flags.work, flags.steps, flags.image_size)
     known = {(line["arm"], line["seed"], line["steps"], line["image_size"]) for line in _lines()}
     open_arms = [
         (arm, seed)
-        for arm in ARMS
         for seed in range(flags.seeds)
+        for arm in flags.arm or ARMS
         if (arm, seed, flags.steps, flags.image_size) not in known
     ]
     with on_own_cores(flags.jobs) as jobs:
