@@ -6,9 +6,9 @@ Needs the shards of CURATOR_TEST_DATA: 648 grocery photos of 81 classes as targe
 22.7% are grocery photos, and 2,485 labelled photos to test with. Labels measure, they never select.
 
 Every arm takes the same number of optimiser steps, and what is finished in WORK is not done again: stop it and run it
-again as you like. Lines of finished arms are added to results.jsonl beside this file; the table is made from them. As
-many arms train at once as there are cores, each on a core of its own: a core that waits for no other does more. On two
-cores they take some four hours.
+again as you like; other steps or sizes need another WORK. Lines of finished arms are added to results.jsonl beside
+this file; the table is made from them. As many arms train at once as there are cores, each on a core of its own: a
+core that waits for no other does more. On two cores they take some four hours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one, and others so named")
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="train this arm only; may be repeated")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     flags = parser.parse_args()
     experiment = Experiment(flags.work, flags.steps, flags.image_size)
