@@ -101,8 +101,9 @@ def _status(error: BaseException) -> int | None:
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    else:  # aiohttp, gcsfs, requests
-        status = getattr(error, "status", getattr(error, "code", getattr(answer, "status_code", None)))
+    else:  # aiohttp, gcsfs, requests; asked in turn, since aiohttp warns where its old `code` is looked at
+        status = next((getattr(error, name) for name in ("status", "code") if hasattr(error, name)), None)
+        status = getattr(answer, "status_code", None) if status is None else status
     return int(status) if isinstance(status, int) or (isinstance(status, str) and status.isdecimal()) else None
 
 

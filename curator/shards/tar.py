@@ -348,8 +348,11 @@ def _number(field: bytes) -> int | None:
 
 def _parse(block: bytes) -> _Header | None:
     """A header block, or None if its checksum or size does not hold."""
-    stated = _number(block[148:156])
-    unsigned = sum(block) - sum(block[148:156]) + 8 * 32
+    field = block[148:156]
+    if not field.strip(b" \0"):
+        return None  # an empty sum would read as 0, and signed bytes of anything can add up to that
+    stated = _number(field)
+    unsigned = sum(block) - sum(field) + 8 * 32
     if stated != unsigned and stated != unsigned - 256 * sum(
         byte > 127 for byte in block[:148] + block[156:]
     ):  # some old tars summed signed bytes
