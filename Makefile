@@ -34,7 +34,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/curator demo --out .demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
