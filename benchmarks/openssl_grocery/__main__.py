@@ -8,7 +8,7 @@ Needs the shards of CURATOR_TEST_DATA: 648 grocery photos of 81 classes as targe
 Every arm takes the same number of optimiser steps, and what is finished in WORK is not done again: stop it and run it
 again as you like; other steps or sizes need another WORK. Lines of finished arms are added to results.jsonl beside
 this file; the table is made from them. As many arms train at once as there are cores, each on a core of its own: a
-core that waits for no other does more. On two cores they take some four hours.
+core that waits for no other does more. On two cores they take some five hours.
 """
 
 from __future__ import annotations

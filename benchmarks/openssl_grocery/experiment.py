@@ -47,8 +47,8 @@ class Experiment:
 
     def arm(self, name: str, seed: int) -> dict[str, Any]:
         """Train and probe one arm; what it gave."""
-        shards, chosen = ARMS[name](self, seed)
-        encoder = self.trained(name, seed, *(["--shards", *shards] if shards else []))
+        beside, chosen = ARMS[name](self, seed)
+        encoder = self.trained(name, seed, *beside)
         return {
             "arm": name,
             "seed": seed,
@@ -75,13 +75,13 @@ class Experiment:
         return path
 
     def coreset(self, name: str, encoder: str, seed: int, *flags: str) -> tuple[list[str], list[str]]:
-        """Select by an encoder; the manifest's URL and the keys of what was chosen."""
+        """Select by an encoder; the flags to train on it beside the target, and the keys of what was chosen."""
         out = self.work / f"select-{_slug(name)}-{seed}"
         where = ["--target", TARGET, "--pool", *self.pool(encoder), "--out", str(out)]
         how = ["--encoder", encoder, "--budget", str(BUDGET), "--seed", str(seed), "--manifest-only"]
         curator("select", *where, *how, *flags)
         keys = pq.read_table(out / "selection" / "selected.parquet")["key"].to_pylist()
-        return [str(out / "shards" / "manifest.parquet")], keys
+        return ["--shards", str(out / "shards" / "manifest.parquet")], keys
 
     def pool(self, encoder: str) -> list[str]:
         """The pool, embedded once where the encoder does not change with the seed."""
@@ -115,8 +115,17 @@ ARMS: dict[str, Callable[[Experiment, int], tuple[list[str], list[str]]]] = {
     "target + SimCore, pretrained warm-up": lambda run, seed: run.coreset(
         "pretrained", run.pretrained_warmup(seed), seed
     ),
-    "target + whole pool": lambda run, seed: (POOL, list(run.sources)),
+    "target + whole pool": lambda run, seed: (["--shards", *POOL], list(run.sources)),
+    # Selected anew, since other arms run at the same time.
+    "target + SimCore, warm-up, half a batch": lambda run, seed: half_a_batch(
+        *run.coreset("warmup-half", "warmup", seed)
+    ),
 }
+
+
+def half_a_batch(flags: list[str], chosen: list[str]) -> tuple[list[str], list[str]]:
+    """The same images, but as many of a batch from the target as from them."""
+    return [*flags, "--target-share", "50%"], chosen
 
 
 def accuracies(encoder: Path) -> dict[str, float]:
