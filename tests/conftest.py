@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # pytest's import mode would hide helpers beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,6 +18,10 @@ from faulty_proxy import FaultyProxy
 # A shell's background jobs ignore Ctrl-C, and so would the programs that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test may fail by the clock: machines are shared.
+settings.register_profile("patient", parent=settings.default, deadline=None)
+settings.load_profile("patient")
 
 REGION = "us-east-1"
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 # Seconds for anything that waits for another process.
-PATIENCE = 120
+PATIENCE = 300
 ROOT = Path(__file__).parents[2]
 
 

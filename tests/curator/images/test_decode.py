@@ -283,7 +283,7 @@ def test_max_pixels_and_min_side_are_inclusive(encoded):
     assert refusal(data[: len(data) // 2], min_side=17).reason == Reason.TOO_SMALL
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_bytes_do_anything_but_decode_or_be_refused(data):
     start = data.draw(st.sampled_from([_small("JPEG"), _small("PNG"), _small("WEBP"), _small("GIF"), _small("TIFF")]))

@@ -70,7 +70,7 @@ SAMPLE = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     samples=st.lists(SAMPLE, min_size=1, max_size=8),
     prefix=NAMES,

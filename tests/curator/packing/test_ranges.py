@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curator import storage
@@ -63,7 +63,6 @@ def test_large_reads_are_cut_and_members_come_in_pieces(pool, monkeypatch):
             assert found[sample.shard, member.offset] == pool.members(sample_id)[member.ext]
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=12),
     gaps=st.lists(st.integers(0, 12), min_size=12, max_size=12),

@@ -44,7 +44,7 @@ def slow_judge(twin, pool, hashes, threshold):
     return twin.one_by_one(judge)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
     dim = data.draw(st.integers(2, 3))

@@ -46,7 +46,7 @@ def test_the_lowest_of_equal_targets_is_named(twin):
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_equals_the_twin(twin, data):
     grid = st.lists(st.integers(-2, 2), min_size=2, max_size=2)
     rows = np.array(data.draw(st.lists(grid, min_size=1, max_size=25)), np.float16)

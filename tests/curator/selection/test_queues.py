@@ -88,7 +88,7 @@ scores = st.sampled_from([-0.5, 0.0, 0.25, 0.5])
 
 
 @given(st.lists(st.lists(scores, max_size=6), min_size=1, max_size=5), st.integers(1, 8), st.randoms())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_tree_of_merges_is_a_sort(blocks, depth, random):
     parts = [
         build([[(score, part * 10 + i) for i, score in enumerate(block)]], depth) for part, block in enumerate(blocks)

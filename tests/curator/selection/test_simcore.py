@@ -255,7 +255,7 @@ def test_deeper_queues_after_a_dry_one(twin):
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equals_the_twin(twin, data):
     dim = data.draw(st.integers(1, 3))
     grid = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)

@@ -16,7 +16,7 @@ from typing import Any
 
 from curator_pipelines.executors import Task, WorkerContext
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds after which a test calls something hung; nothing here takes nearly that long."""
 
 

@@ -36,7 +36,7 @@ from curator_pipelines.stages.search import SearchStage
 
 ROOT = Path(__file__).parents[3]
 MARKER = b"CURATOR-CRASHES-HERE"
-PATIENCE = 60.0
+PATIENCE = 300.0
 ENCODER = {"encoder": "timm:test_efficientnet", "weights": "random", "device": "cpu", "precision": "fp32"}
 
 Entries = list[tuple[str, bytes]]

@@ -94,7 +94,7 @@ def test_ray_that_starts_beside_the_encoder(encoder: str, code: int, told: str, 
         [sys.executable, "-m", "curator_pipelines", "embed", *words, "--address", "local"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
     assert ran.returncode == code and told in ran.stderr and "Traceback" not in ran.stderr

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy
-from jobs_for_tests import ROOT, assert_same_bytes, copy_tree, driver, flags, until
+from jobs_for_tests import PATIENCE, ROOT, assert_same_bytes, copy_tree, driver, flags, until
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def test_the_whole_job_from_s3_to_s3_while_its_node_is_lost(
     try:
         words = ["submit", "--address", cluster.url, "--", "select", *flags(out=f"{s3_bucket}/run", **moved)]
         with driver(words, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as started:
-            output = started.process.communicate(timeout=200)[0]
+            output = started.process.communicate(timeout=PATIENCE)[0]
             code = started.process.returncode
     finally:
         released.set()
@@ -169,7 +169,7 @@ def test_ctrl_c_without_a_terminal_leaves_the_job(
 
     assert code == 130
     assert "goes on" in error
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not storage.exists(f"{s3_bucket}/run/shards/sizes.json") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert storage.exists(f"{s3_bucket}/run/shards/sizes.json")
