@@ -14,12 +14,12 @@ from itertools import islice
 import torch
 
 from benchmarks.data import describe_machine, pool_sources
-from curator.embed.decoding import Decoder
-from curator.embed.embed_source import embed_source
+from curator.embedding.decode_batches import Decoder
+from curator.embedding.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
-from curator.shards.read import read_source
-from curator.sources import Source
+from curator.sources.find import Source
+from curator.sources.read import read_source
 from curator.types import RawSample
 
 BATCHES = 12

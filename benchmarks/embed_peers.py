@@ -29,8 +29,8 @@ from benchmarks.data import describe_machine, pool_sources
 from benchmarks.embed import decode_rate, encode_rate
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
-from curator.parts import PartStore
-from curator.sources import find_sources
+from curator.sources.find import find_sources
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import Executor, LocalExecutor
 from curator_pipelines.executors.ray import RayExecutor
 from curator_pipelines.executors.ray_cluster import connect

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
-from curator import storage
-from curator.gather import Gather
 from curator.index import IndexStore, default_lists, select_ivf
 from curator.index.quantiser import TRAIN_ROWS, import_faiss, sample_rows
-from curator.parts import DoneMark, PartStore
+from curator.io import storage
 from curator.selection import find_centroids, select_simcore
-from curator_pipelines.config import IndexConfig, build
-from curator_pipelines.jobs.index import run_index
-from curator_pipelines.progress import Reporter
+from curator.store.part_store import DoneMark, PartStore
+from curator.store.row_reader import Gather
+from curator_pipelines.config.select import IndexConfig, build
+from curator_pipelines.jobs.select.index import run_index
+from curator_pipelines.run.progress import Reporter
 
 PART_ROWS = 100_000
 TARGET_ROWS = 2_000

@@ -26,7 +26,7 @@ from benchmarks.mock_s3 import mock_s3
 from curator.packing.finish import finish, prepare
 from curator.packing.plan import Chosen, plan_shards
 from curator.packing.write import PackedShard, pack_shard
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 
 SHARD_SIZE = 10_000
 ROUNDS = 3

@@ -22,19 +22,19 @@ from typing import Any
 
 from benchmarks.data import describe_machine
 from benchmarks.mock_s3 import mock_s3
-from curator import storage
 from curator.errors import Reason
-from curator.ledger import write_quarantine
-from curator.parts import DoneMark, PartStore
-from curator.sources import Source, find_sources
-from curator.storage import Stat
+from curator.io import storage
+from curator.io.storage import Stat
+from curator.sources.find import Source, find_sources
+from curator.store.ledger import write_quarantine
+from curator.store.part_store import DoneMark, PartStore
 from curator.types import LedgerLine
 from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
-from curator_pipelines.jobs import embed
-from curator_pipelines.jobs.embed import EmbedJob
-from curator_pipelines.jobs.encoding import Encoding
-from curator_pipelines.progress import Reporter
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.jobs.select import embed
+from curator_pipelines.jobs.select.embed import EmbedJob
+from curator_pipelines.jobs.select.encoding import Encoding
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.run_directory import RunDirectory
 from curator_pipelines.stages.embed import EmbedTask
 
 SAMPLES, BAD = 10_000, 5

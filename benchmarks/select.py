@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks.index import CLUSTERS, make_pool
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
-from curator import storage
-from curator.parts import PartStore
+from curator.io import storage
+from curator.search.exact_scores import widen
 from curator.selection import Cursors, Question, Queues, find_centroids, run_rounds, select_each, select_simcore
-from curator.selection.scores import widen
+from curator.store.part_store import PartStore
 
 BUDGET = 0.01
 TARGETS = 8

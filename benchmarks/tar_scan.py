@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from benchmarks.data import describe_machine, pool_sources
-from curator import storage
-from curator.shards.tar import read_samples
+from curator.io import storage
+from curator.sources.tar import read_samples
 
 ROUNDS = 3
 

@@ -11,7 +11,7 @@ in the same precision and memory layout; left out where lightly is not installed
 
 from __future__ import annotations
 
-from curator_pipelines.threads import prepare_threads
+from curator_pipelines.executors.threads import prepare_threads
 
 prepare_threads()
 
@@ -34,7 +34,7 @@ from benchmarks.data import describe_machine, pool_sources
 from curator.encoders.device import resolve_device, resolve_precision
 from curator_ssl import train_loop
 from curator_ssl.backbones import feature_dim, make_backbone
-from curator_ssl.data.index import index_samples
+from curator_ssl.data.find_samples import index_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.samples import Samples
 from curator_ssl.settings import TrainSettings

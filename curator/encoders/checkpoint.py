@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from curator import storage
 from curator.encoders.encoder import Backbone
-from curator.encoders.fitting import find_fit, fit_weights
+from curator.encoders.match_state_dict import find_fit, fit_weights
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.weights import RANDOM, find_tensors, load_file
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
-from curator.urls import absolute
+from curator.io import storage
+from curator.io.urls import absolute
 
 __all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "copy_at_size", "load_checkpoint", "save_checkpoint"]
 
@@ -128,7 +128,7 @@ def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
     A file from elsewhere does not name its architecture. It is the one in the spec
     (`checkpoint:PATH@timm:resnet18`), or the first of `USUAL` whose every tensor is there; the image size
     and preprocessing are those of that architecture. Prefixes, nesting and heads of common training
-    scripts are seen through: see `curator.encoders.fitting`.
+    scripts are seen through: see `curator.encoders.match_state_dict`.
 
     Raises:
         InputError: no such file, another format or version, or tensors that do not fit the architecture.

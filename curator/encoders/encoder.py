@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from curator.encoders.folding import fold_batch_norms
+from curator.encoders.fold_batch_norm import fold_batch_norms
 from curator.images.preprocess import Preprocess
 
 __all__ = ["MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.fitting import fit_weights
+from curator.encoders.match_state_dict import fit_weights
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.timm_models import timm_backbone
 from curator.encoders.weights import RANDOM, random_weights, read_weights

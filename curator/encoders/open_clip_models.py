@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.fitting import fit_weights
+from curator.encoders.match_state_dict import fit_weights
 from curator.encoders.spec import EncoderSpec, near_names
 from curator.encoders.weights import RANDOM, downloading, random_weights, read_weights
 from curator.errors import InputError

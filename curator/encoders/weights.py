@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import torch
 
-from curator import storage
 from curator.errors import InputError
-from curator.urls import absolute
+from curator.io import storage
+from curator.io.urls import absolute
 
 __all__ = ["RANDOM", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.index.quantiser import CODEC_ROWS, Quantiser, import_faiss
-from curator.selection.pool import Floats
+from curator.search.pool import Floats
 
 __all__ = ["Codec", "train_codec"]
 

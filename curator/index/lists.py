@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curator.index.quantiser import Quantiser
 from curator.index.scan import ListScan, Scan
 from curator.index.shards import IndexShard
-from curator.selection.queues import Cursors, Queues, merge
+from curator.search.top_k import Cursors, Queues, merge
 
 __all__ = ["Lists"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.selection.pool import Floats, first_id
-from curator.selection.uniform import priorities
+from curator.search.pool import Floats, first_id
+from curator.selection.random import priorities
 
 __all__ = ["Factory", "Quantiser", "default_lists", "parse_factory", "sample_rows", "train"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.selection.pool import Floats
+from curator.search.exact_scores import propose, row_norms
+from curator.search.pool import Floats
+from curator.search.scan import scan_part
 from curator.selection.rounds import run_rounds
-from curator.selection.scores import propose, row_norms
-from curator.selection.search import scan_part
 
 __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator import storage
 from curator.index.scan_codes import scan_codes
 from curator.index.shards import IndexShard
-from curator.selection.duplicates import Gather
-from curator.selection.pool import Floats
-from curator.selection.queues import Cursors, Queues, merge
-from curator.selection.search import scan_block
+from curator.io import storage
+from curator.search.pool import Floats
+from curator.search.scan import scan_block
+from curator.search.top_k import Cursors, Queues, merge
+from curator.selection.near_duplicate_filters import Gather
 
 __all__ = ["ListScan", "Scan", "scan_here", "scan_lists"]
 

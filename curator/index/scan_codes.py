@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.selection.duplicates import Gather
-from curator.selection.pool import Floats, check_finite
-from curator.selection.queues import Cursors, Queues
-from curator.selection.scores import exact_pairs, margin, propose, row_norms
-from curator.selection.search import ranked
+from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
+from curator.search.pool import Floats, check_finite
+from curator.search.scan import ranked
+from curator.search.top_k import Cursors, Queues
+from curator.selection.near_duplicate_filters import Gather
 
 __all__ = ["scan_codes"]
 

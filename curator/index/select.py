@@ -15,14 +15,14 @@ from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import Scan, scan_here
 from curator.index.shards import IndexShard
-from curator.selection.duplicates import Gather
-from curator.selection.front import depth_limit, first_depth
-from curator.selection.passing import Judge
-from curator.selection.pool import Progress
-from curator.selection.queues import Cursors, Queues
+from curator.search.pool import Progress
+from curator.search.scan import check_centroids
+from curator.search.top_k import Cursors, Queues
+from curator.selection.filters import Judge
+from curator.selection.frontier import depth_limit, first_depth
+from curator.selection.near_duplicate_filters import Gather
+from curator.selection.result import Selection, StopReason
 from curator.selection.rounds import run_rounds
-from curator.selection.search import check_centroids
-from curator.selection.selection import Selection, StopReason
 
 __all__ = ["IndexSearch", "select_ivf"]
 

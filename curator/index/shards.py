@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator import storage
 from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
 from curator.index.stored_rows import open_rows
-from curator.selection.pool import Floats, check_finite, first_id
-from curator.selection.scores import row_norms
-from curator.selection.uniform import priorities
+from curator.io import storage
+from curator.search.exact_scores import row_norms
+from curator.search.pool import Floats, check_finite, first_id
+from curator.selection.random import priorities
 
 __all__ = ["IndexShard", "build_shard"]
 

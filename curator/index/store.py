@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from curator import schemas, storage
 from curator.errors import InputError
 from curator.index.codec import Codec
 from curator.index.quantiser import Factory, Quantiser
 from curator.index.shards import IndexShard
-from curator.parts import PartStore
+from curator.io import schemas, storage
+from curator.store.part_store import PartStore
 
 __all__ = ["IndexStore", "ShardPlan"]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from curator import storage
+from curator.io import storage
 
 __all__ = ["RemoteRows", "open_rows"]
 

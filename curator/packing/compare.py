@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curator import storage
 from curator.errors import CuratorError
+from curator.io import storage
 from curator.packing.layout import Place, sample_places
 from curator.packing.ranges import fetch, plan_reads
 from curator.packing.write import ImageHash
-from curator.shards.tar import read_samples
+from curator.sources.tar import read_samples
 from curator.types import LedgerLine
 
 __all__ = ["compare_images", "compare_tar"]

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator import schemas, storage
 from curator.errors import CuratorError
+from curator.io import schemas, storage
 from curator.packing.plan import Chosen, OutShard, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 
 __all__ = ["MANIFEST", "SIZES", "finish", "is_current", "prepare", "read_sizes", "write_manifest_only"]
 

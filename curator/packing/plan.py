@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curator import schemas, storage
 from curator.errors import InputError
-from curator.parts import PartStore
-from curator.storage import Stat
+from curator.io import schemas, storage
+from curator.io.storage import Stat
+from curator.store.part_store import PartStore
 
 __all__ = ["Chosen", "OutShard", "check_packable", "plan_hash", "plan_shards"]
 

@@ -12,11 +12,11 @@ from operator import attrgetter
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from curator import storage
 from curator.errors import CuratorError
+from curator.io import storage
+from curator.io.storage import Stat
 from curator.packing import ustar
 from curator.packing.layout import Place
-from curator.storage import Stat
 
 __all__ = ["Read", "changed", "fetch", "plan_reads"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator import schemas, storage
+from curator.io import schemas, storage
 from curator.packing.compare import compare_images, compare_tar
 from curator.packing.finish import MANIFEST, SIZES, read_sizes
 from curator.packing.write import COLUMNS
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 
 __all__ = ["verify_shards"]
 

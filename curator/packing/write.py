@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator import schemas, storage
+from curator.io import schemas, storage
 from curator.packing import ustar
 from curator.packing.layout import Layout, Place, lay_out
 from curator.packing.plan import Chosen, OutShard
 from curator.packing.ranges import Read, changed, fetch, plan_reads
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 
 __all__ = ["ImageHash", "PackedShard", "manifest_columns", "pack_shard"]
 

@@ -3,21 +3,21 @@
 target rows -> find_centroids -> best_rows of the pool -> rounds -> Selection
 """
 
+from curator.search.distributed_scan import ScanTask, SpreadSearch, scan_parts
+from curator.search.exact_scores import exact_scores
+from curator.search.pool import Pool, Progress
+from curator.search.scan import best_rows, scan_part
+from curator.search.similarity_join import NearRows, directions
+from curator.search.top_k import Cursors, Queues, merge
 from curator.selection.centroids import find_centroids
-from curator.selection.duplicates import near_excluded, no_duplicates
+from curator.selection.filters import Judge, Objection, deny, first_objection
 from curator.selection.knn import select_knn
-from curator.selection.near import NearRows, directions
-from curator.selection.passing import Judge, Objection, deny, first_objection
-from curator.selection.pool import Pool, Progress
-from curator.selection.queues import Cursors, Queues, merge
+from curator.selection.multi_target import Question, select_each
+from curator.selection.near_duplicate_filters import near_excluded, no_duplicates
+from curator.selection.random import select_random
+from curator.selection.result import Excluded, Refused, Rounds, Selection, StopReason
 from curator.selection.rounds import DEFAULT_STOP, run_rounds
-from curator.selection.scores import exact_scores
-from curator.selection.search import best_rows, scan_part
-from curator.selection.selection import Excluded, Refused, Rounds, Selection, StopReason
-from curator.selection.several import Question, select_each
 from curator.selection.simcore import objective, select_simcore
-from curator.selection.spread import ScanTask, SpreadSearch, scan_parts
-from curator.selection.uniform import select_random
 
 __all__ = [
     "DEFAULT_STOP",

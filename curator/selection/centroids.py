@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.selection.pool import Floats
+from curator.search.pool import Floats
 
 __all__ = ["N_INIT", "find_centroids"]
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.selection.passing import Judge
-from curator.selection.pool import Floats, Pool, Progress, check_finite, check_rows
-from curator.selection.ranking import Best, Cursor, Page, choose_in_order
-from curator.selection.scores import exact_pairs, margin, propose, row_norms, widen
-from curator.selection.search import BLOCK_ROWS, blocks, check_centroids, shortlist
-from curator.selection.selection import Selection
+from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
+from curator.search.pool import Floats, Pool, Progress, check_finite, check_rows
+from curator.search.scan import BLOCK_ROWS, blocks, check_centroids, shortlist
+from curator.selection.filters import Judge
+from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
+from curator.selection.result import Selection
 
 __all__ = ["select_knn"]
 

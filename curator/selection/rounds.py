@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.selection.front import Fetch, Front, Heads, first_depth
-from curator.selection.passing import Judge
-from curator.selection.pool import Progress
-from curator.selection.selection import (
+from curator.search.pool import Progress
+from curator.selection.filters import Judge
+from curator.selection.frontier import Fetch, Front, Heads, first_depth
+from curator.selection.result import (
     Excluded,
     PassedOver,
     Refused,

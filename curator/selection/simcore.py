@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.selection.front import Fetch
-from curator.selection.passing import Judge
-from curator.selection.pool import Floats, Pool, Progress
-from curator.selection.queues import Cursors, Queues
+from curator.search.pool import Floats, Pool, Progress
+from curator.search.scan import BLOCK_ROWS, best_rows, check_centroids
+from curator.search.top_k import Cursors, Queues
+from curator.selection.filters import Judge
+from curator.selection.frontier import Fetch
+from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
-from curator.selection.search import BLOCK_ROWS, best_rows, check_centroids
-from curator.selection.selection import Selection
 
 __all__ = ["objective", "select_simcore", "with_objective"]
 

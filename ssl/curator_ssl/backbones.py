@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from curator import storage
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import Backbone
-from curator.encoders.fitting import fit_weights
+from curator.encoders.match_state_dict import fit_weights
 from curator.encoders.weights import read_weights
 from curator.errors import InputError
-from curator.urls import absolute
+from curator.io import storage
+from curator.io.urls import absolute
 
 __all__ = ["check_backbone", "feature_dim", "full_name", "make_backbone"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from curator import storage
 from curator.errors import InputError
+from curator.io import storage
 from curator_ssl.methods.base import Method
 from curator_ssl.settings import TrainSettings
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from curator import storage
 from curator.errors import InputError
+from curator.io import storage
 
 __all__ = ["COLLAPSED", "Metrics", "watch_spread"]
 

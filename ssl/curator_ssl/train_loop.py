@@ -14,24 +14,24 @@ from typing import Any, Protocol
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from curator import storage
 from curator.encoders.checkpoint import save_checkpoint
 from curator.encoders.encoder import Backbone
 from curator.errors import CuratorError, InputError, TooManyBad
 from curator.images.preprocess import Preprocess
-from curator.ledger import write_quarantine
+from curator.io import storage
+from curator.store.ledger import write_quarantine
 from curator.types import LedgerLine
 from curator_ssl.backbones import feature_dim, make_backbone
 from curator_ssl.checkpoints import checkpoint_url, load_training, run_identity, save_training
 from curator_ssl.data.augment import sample_seed
-from curator_ssl.data.epoch import Schedule
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.samples import Samples
-from curator_ssl.distributed import Ranks, join, synchronise_norms
+from curator_ssl.data.schedule import Schedule
+from curator_ssl.distributed.ranks import Ranks, join, synchronise_norms
 from curator_ssl.methods import Method, make_method
 from curator_ssl.metrics import Metrics, watch_spread
 from curator_ssl.optim import learning_rate, make_optimiser
-from curator_ssl.probe.while_training import TrainingProbe
+from curator_ssl.probe.online import TrainingProbe
 from curator_ssl.settings import TrainSettings
 
 __all__ = ["Interrupted", "Listener", "Trained", "build_method", "has_checkpoint", "make_schedule", "train"]

@@ -29,10 +29,10 @@ def command(as_json: bool, **flags: Any) -> int:
     curator dedup --run web-lite0 --dedup 0.95
     curator select --pool web-lite0/pool --deny web-lite0/dedup/deny.parquet --target photos/ --out run --encoder lite0
     """
-    from curator_pipelines.config import build
-    from curator_pipelines.config_questions import DedupConfig
-    from curator_pipelines.jobs.dedup import run_dedup
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.queries import DedupConfig
+    from curator_pipelines.config.select import build
+    from curator_pipelines.jobs.queries.dedup import run_dedup
+    from curator_pipelines.run.progress import Reporter
 
     config = build(DedupConfig, flags)
     with Reporter() as reporter:

@@ -16,8 +16,8 @@ def command(out: str) -> int:
     scikit-image ships, shuffled, as shards. Prints how many of the chosen are solar cells, and writes a contact
     sheet. Needs the extra `demo`.
     """
-    from curator_pipelines.jobs.demo import run_demo
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.jobs.demo.demo_run import run_demo
+    from curator_pipelines.run.progress import Reporter
 
     with Reporter() as reporter:
         result = run_demo(out, reporter)

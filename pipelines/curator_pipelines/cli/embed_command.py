@@ -35,9 +35,9 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator embed --pool 'web/{00000..00041}.tar' --out web-lite0 --encoder lite0
     """
-    from curator_pipelines.config import EmbedConfig, build
-    from curator_pipelines.jobs.embed_pool import run_embed
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import EmbedConfig, build
+    from curator_pipelines.jobs.select.embed_pool import run_embed
+    from curator_pipelines.run.progress import Reporter
 
     config = build(EmbedConfig, flags)
     with Reporter() as reporter:

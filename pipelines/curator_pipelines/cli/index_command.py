@@ -37,9 +37,9 @@ def command(as_json: bool, **flags: Any) -> int:
     curator index --out web-lite0
     curator index --out web-lite0 --factory IVF4096,SQ8
     """
-    from curator_pipelines.config import IndexConfig, build
-    from curator_pipelines.jobs.index import run_index
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import IndexConfig, build
+    from curator_pipelines.jobs.select.index import run_index
+    from curator_pipelines.run.progress import Reporter
 
     config = build(IndexConfig, flags)
     with Reporter() as reporter:

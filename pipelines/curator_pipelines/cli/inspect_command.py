@@ -27,9 +27,9 @@ def command(urls: tuple[str, ...], as_json: bool) -> int:
     curator inspect 'web/{00000..00041}.tar'
     curator inspect run
     """
-    from curator_pipelines.jobs.inspect import Findings, inspect_sources
-    from curator_pipelines.jobs.inspect_run import RunState, inspect_run, is_run
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.jobs.queries.inspect import Findings, inspect_sources
+    from curator_pipelines.jobs.queries.inspect_run import RunState, inspect_run, is_run
+    from curator_pipelines.run.progress import Reporter
 
     findings: Findings | RunState
     if len(urls) == 1 and is_run(urls[0]):

@@ -12,8 +12,8 @@ import click
 
 import curator
 from curator.errors import CuratorError
-from curator.urls import public_text
-from curator_pipelines.threads import prepare_threads
+from curator.io.urls import public_text
+from curator_pipelines.executors.threads import prepare_threads
 
 __all__ = ["cli", "main"]
 
@@ -114,7 +114,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"curator: storage failed:{why}; run again to go on", err=True)
         return 1
     except Exception as error:
-        from curator.remote import lacks_credentials
+        from curator.io.retry import lacks_credentials
 
         if not lacks_credentials(error):
             raise

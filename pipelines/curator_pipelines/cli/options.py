@@ -54,8 +54,8 @@ def _load_config(ctx: click.Context, parameter: click.Parameter, path: str | Non
         return
     import yaml
 
-    from curator import storage
-    from curator.urls import absolute
+    from curator.io import storage
+    from curator.io.urls import absolute
 
     try:
         values = yaml.safe_load(storage.read_bytes(absolute(path)))

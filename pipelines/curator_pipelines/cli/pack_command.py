@@ -29,9 +29,9 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator pack --out run --shard-size 10000
     """
-    from curator_pipelines.config import PackConfig, build
-    from curator_pipelines.jobs.pack import run_pack
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import PackConfig, build
+    from curator_pipelines.jobs.select.pack import run_pack
+    from curator_pipelines.run.progress import Reporter
 
     config = build(PackConfig, flags)
     with Reporter() as reporter:

@@ -26,9 +26,9 @@ curator plan --target photos/ --pool 'web/{00000..00041}.tar' --out run --encode
 
 
 def _plan(calibrate: bool, as_json: bool, **flags: Any) -> int:
-    from curator_pipelines.config import SelectConfig, build
-    from curator_pipelines.jobs.select import plan_select
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import SelectConfig, build
+    from curator_pipelines.jobs.select.select_run import plan_select
+    from curator_pipelines.run.progress import Reporter
 
     config = build(SelectConfig, flags)
     with Reporter() as reporter:

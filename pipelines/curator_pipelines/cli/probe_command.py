@@ -37,10 +37,10 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator probe --encoder checkpoint:run/encoder.pt --train photos/train --test photos/test --label folder
     """
-    from curator_pipelines.config import build
-    from curator_pipelines.config_training import ProbeConfig
-    from curator_pipelines.jobs.probe import run_probe
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import build
+    from curator_pipelines.config.train import ProbeConfig
+    from curator_pipelines.jobs.train.probe import run_probe
+    from curator_pipelines.run.progress import Reporter
 
     config = build(ProbeConfig, flags)
     with Reporter() as reporter:

@@ -37,11 +37,11 @@ def command(as_json: bool, **flags: Any) -> int:
     curator search --run web-clip --text 'a red bicycle'
     curator search --run run --why 0000010007
     """
-    from curator_pipelines.config import build
-    from curator_pipelines.config_questions import SearchConfig
-    from curator_pipelines.jobs.search import run_search
-    from curator_pipelines.jobs.why import explain
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.queries import SearchConfig
+    from curator_pipelines.config.select import build
+    from curator_pipelines.jobs.queries.search import run_search
+    from curator_pipelines.jobs.queries.why import explain
+    from curator_pipelines.run.progress import Reporter
 
     config = build(SearchConfig, flags)
     with Reporter() as reporter:

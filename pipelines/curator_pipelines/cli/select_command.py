@@ -69,9 +69,9 @@ def command(dry_run: bool, as_json: bool, **flags: Any) -> int:
     \b
     curator select --target photos/ --pool 'web/{00000..00041}.tar' --out run --encoder lite0 --budget 5%
     """
-    from curator_pipelines.config import SelectConfig, build
-    from curator_pipelines.jobs.select import plan_select, run_select
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import SelectConfig, build
+    from curator_pipelines.jobs.select.select_run import plan_select, run_select
+    from curator_pipelines.run.progress import Reporter
 
     config = build(SelectConfig, flags)
     with Reporter() as reporter:

@@ -81,10 +81,10 @@ def command(as_json: bool, **flags: Any) -> int:
     \b
     curator train --target photos/ --shards run/shards --out trained --arch resnet18
     """
-    from curator_pipelines.config import build
-    from curator_pipelines.config_training import TrainConfig
-    from curator_pipelines.jobs.train import run_train
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import build
+    from curator_pipelines.config.train import TrainConfig
+    from curator_pipelines.jobs.train.train_run import run_train
+    from curator_pipelines.run.progress import Reporter
 
     config = build(TrainConfig, flags)
     with Reporter() as reporter:

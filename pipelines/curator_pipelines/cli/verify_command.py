@@ -20,8 +20,8 @@ def command(out: str, as_json: bool) -> int:
     Counts of every part, the ledger, the selection, sizes.json, the manifest, and each packed byte against the
     shard it came from. Names everything that differs; exit code 1 if anything does.
     """
-    from curator_pipelines.jobs.verify import verify
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.jobs.queries.verify import verify
+    from curator_pipelines.run.progress import Reporter
 
     with Reporter() as reporter:
         result = verify(out, reporter)

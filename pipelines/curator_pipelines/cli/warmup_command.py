@@ -29,10 +29,10 @@ def command(**flags: Any) -> int:
     \b
     curator warmup --target photos/ --out run
     """
-    from curator_pipelines.config import build
-    from curator_pipelines.config_training import WarmupConfig
-    from curator_pipelines.jobs.warmup import run_warmup
-    from curator_pipelines.progress import Reporter
+    from curator_pipelines.config.select import build
+    from curator_pipelines.config.train import WarmupConfig
+    from curator_pipelines.jobs.train.warmup import run_warmup
+    from curator_pipelines.run.progress import Reporter
 
     config = build(WarmupConfig, flags)
     with Reporter() as reporter:

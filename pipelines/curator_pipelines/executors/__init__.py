@@ -1,7 +1,7 @@
 """Executors: where stages run. A stage knows no executor, an executor knows no images."""
 
 from curator_pipelines.executors.failures import Failure, dead_at_start, given_up
-from curator_pipelines.executors.inprocess import InProcessExecutor
+from curator_pipelines.executors.in_process import InProcessExecutor
 from curator_pipelines.executors.local import LocalExecutor
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,

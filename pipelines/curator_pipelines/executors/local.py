@@ -14,6 +14,7 @@ from multiprocessing import connection
 from typing import Any, Generic, TypeVar
 
 from curator_pipelines.executors.failures import dead_at_start, given_up
+from curator_pipelines.executors.messages import Kind, body_of, failure_in, kind_of, outcome_in
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
@@ -24,8 +25,7 @@ from curator_pipelines.executors.protocol import (
     as_tasks,
     no_progress,
 )
-from curator_pipelines.executors.slot import WorkerSlot
-from curator_pipelines.executors.wire import Kind, body_of, failure_in, kind_of, outcome_in
+from curator_pipelines.executors.worker_handle import WorkerSlot
 
 __all__ = ["LocalExecutor", "usable_cpus"]
 

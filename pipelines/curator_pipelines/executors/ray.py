@@ -19,6 +19,8 @@ import ray
 
 from curator.errors import CuratorError
 from curator_pipelines.executors.failures import dead_at_start, given_up
+from curator_pipelines.executors.messages import Kind, failure_in, kind_of, outcome_in
+from curator_pipelines.executors.placement import Seats, plan_seats
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
@@ -30,9 +32,7 @@ from curator_pipelines.executors.protocol import (
     no_progress,
 )
 from curator_pipelines.executors.ray_cluster import Cluster
-from curator_pipelines.executors.ray_slot import ActorSlot
-from curator_pipelines.executors.seats import Seats, plan_seats
-from curator_pipelines.executors.wire import Kind, failure_in, kind_of, outcome_in
+from curator_pipelines.executors.ray_handle import ActorSlot
 
 __all__ = ["RayExecutor"]
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from curator_pipelines.executors.failures import Failure
+from curator_pipelines.executors.messages import Kind, encode
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
-from curator_pipelines.executors.wire import Kind, encode
+from curator_pipelines.executors.threads import prepare_threads
 from curator_pipelines.executors.worker import answer
-from curator_pipelines.threads import prepare_threads
 
 __all__ = ["RayWorker"]
 

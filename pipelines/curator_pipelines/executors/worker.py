@@ -13,9 +13,9 @@ from typing import Any
 
 from curator.errors import CuratorError
 from curator_pipelines.executors.failures import Failure
+from curator_pipelines.executors.messages import Kind, encode
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
-from curator_pipelines.executors.wire import Kind, encode
-from curator_pipelines.threads import prepare_threads
+from curator_pipelines.executors.threads import prepare_threads
 
 __all__ = ["answer", "work"]
 

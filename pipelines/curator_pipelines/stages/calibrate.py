@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from curator import storage
+from curator.io import storage
 from curator.packing.plan import Chosen, plan_shards
 from curator.packing.write import pack_shard
-from curator.parts import PartStore
-from curator.sources import Source
+from curator.sources.find import Source
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage
 
@@ -81,7 +81,7 @@ class CalibrateStage:
         encoder.encode(torch.zeros(encoder.input_shape, dtype=torch.uint8))
 
         def measure(task: Task[tuple[Source, ...]]) -> Measured:
-            from curator.embed.embed_source import embed_source
+            from curator.embedding.embed_source import embed_source
 
             with tempfile.TemporaryDirectory(prefix="curator-") as folder:
                 store = PartStore(f"{folder}/pool")

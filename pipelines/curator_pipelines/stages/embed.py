@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curator.parts import DoneMark, PartStore
-from curator.sources import Source
+from curator.sources.find import Source
+from curator.store.part_store import DoneMark, PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class EmbedStage:
     Args:
         store_url: `OUT/target` or `OUT/pool`.
         encoder: None where every source is ready embeddings.
-        min_side: see `curator.embed.embed_source`.
+        min_side: see `curator.embedding.embed_source`.
     """
 
     store_url: str
@@ -93,13 +93,13 @@ class EmbedStage:
     ) -> DoneMark:
         work = task.payload
         if work.source.kind in ("embeddings", "part"):
-            from curator.embed.import_part import import_part
+            from curator.store.import_embeddings import import_part
 
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embed.crashers import find_crashers
-        from curator.embed.embed_source import embed_source
+        from curator.embedding.crash_probe import find_crashers
+        from curator.embedding.embed_source import embed_source
 
         assert encoder is not None
         # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.

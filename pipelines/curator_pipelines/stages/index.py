@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.gather import Gather
 from curator.index import IndexShard, IndexStore, ListScan, ShardPlan, build_shard, scan_lists
-from curator.parts import PartStore
 from curator.selection import Queues
+from curator.store.part_store import PartStore
+from curator.store.row_reader import Gather
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["IndexStage", "ListStage"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from curator.packing.plan import OutShard
 from curator.packing.write import PackedShard, pack_shard
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["PackStage"]

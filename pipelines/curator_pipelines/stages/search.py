@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.parts import PartStore
 from curator.selection import Queues, ScanTask, scan_parts
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["SearchStage"]

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from curator import storage
 from curator.errors import CuratorError, Reason, SampleError
 from curator.images.decode import decode_image
+from curator.io import storage
 from curator.types import LedgerLine
 from curator_ssl.data.augment import TwoViews, sample_seed
-from curator_ssl.data.epoch import Schedule
-from curator_ssl.data.read import SampleReader
+from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
+from curator_ssl.data.schedule import Schedule
 
 __all__ = ["Batch", "StepDataset", "load_steps"]
 

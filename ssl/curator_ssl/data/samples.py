@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from curator import schemas, storage
-from curator.storage import Stat
+from curator.io import schemas, storage
+from curator.io.storage import Stat
 
 __all__ = ["Place", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
 
@@ -142,7 +142,7 @@ def write_samples_file(url: str, samples: Samples) -> None:
     described = json.dumps(
         {"sources": [asdict(s) for s in samples.sources], "targets": samples.targets, "asked": samples.asked}
     )
-    schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
+    schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources.find": described.encode()})
     columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}
     schemas.write_table(url, schema, columns)
 
@@ -155,7 +155,7 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
         InputError: it is another kind of file, or of another version.
     """
     table = schemas.read_table(url, schemas.SAMPLES)
-    described = json.loads(table.schema.metadata[b"curator.sources"])
+    described = json.loads(table.schema.metadata[b"curator.sources.find"])
     columns = {name: table[name].to_numpy() for name in ("source", "offset", "size")}
     sources = [SampleSource(**source) for source in described["sources"]]
     return Samples(

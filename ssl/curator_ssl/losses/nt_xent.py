@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from curator_ssl.gather import gather, gather_plain, rank, world_size
+from curator_ssl.distributed.all_gather import gather, gather_plain, rank, world_size
 
 __all__ = ["nt_xent"]
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from curator.errors import InputError
-from curator_ssl.gather import sum_over_ranks, world_size
+from curator_ssl.distributed.all_gather import sum_over_ranks, world_size
 from curator_ssl.methods.base import Method, spread
 
 __all__ = ["BYOL"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from curator.embed.decoding import Decoder, fill_batches
-from curator.embed.embed_source import embed_source
+from curator.embedding.decode_batches import Decoder, fill_batches
+from curator.embedding.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.images.preprocess import Preprocess
-from curator.shards.read import read_source
-from curator.sources import Source
+from curator.sources.find import Source
+from curator.sources.read import read_source
 from curator.types import RawSample
 from curator_ssl.probe.labels import SampleName
 

@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from curator import storage
 from curator.errors import InputError
-from curator.shards.read import read_source
-from curator.sources import Source, find_sources
+from curator.io import storage
+from curator.io.urls import absolute
+from curator.sources.find import Source, find_sources
+from curator.sources.read import read_source
 from curator.types import RawSample
-from curator.urls import absolute
 
 __all__ = ["LabelRule", "SampleName", "image_sources", "parse_label", "read_labels"]
 

@@ -3,8 +3,8 @@ import pytest
 
 from curator.errors import CuratorError
 from curator.index.scan_codes import scan_codes
-from curator.selection.queues import Cursors
-from curator.selection.search import scan_block
+from curator.search.scan import scan_block
+from curator.search.top_k import Cursors
 
 FIRST = 3 << 32
 

@@ -5,8 +5,8 @@ import pytest
 
 from curator.errors import InputError
 from curator.index import select_ivf
+from curator.search.exact_scores import exact_scores
 from curator.selection import deny, select_simcore
-from curator.selection.scores import exact_scores
 
 LIMITS = [(30, None), (600, None), (None, 0.8), (6000, None)]
 

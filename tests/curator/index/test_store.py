@@ -7,10 +7,10 @@ from curator.errors import InputError
 from curator.index import Factory, IndexStore, build_shard, parse_factory, select_ivf, store, train, train_codec
 from curator.index.quantiser import sample_rows
 from curator.index.shards import SAMPLE_SEED
-from curator.parts import DoneMark, PartStore
+from curator.search.exact_scores import exact_scores
 from curator.selection import select_simcore
-from curator.selection.scores import exact_scores
-from curator.selection.uniform import priorities
+from curator.selection.random import priorities
+from curator.store.part_store import DoneMark, PartStore
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curator import storage
+from curator.io import storage
 from curator.packing.plan import Chosen
-from curator.parts import DoneMark, PartStore, identity_hash
-from curator.shards.tar import read_samples
-from curator.sources import find_sources
+from curator.sources.find import find_sources
+from curator.sources.tar import read_samples
+from curator.store.part_store import DoneMark, PartStore, identity_hash
 from curator.types import EmbeddingBlock, RawSample, SampleRow, join_id
 
 Entries = list[tuple[str, bytes]]

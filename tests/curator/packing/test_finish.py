@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curator import schemas, storage
 from curator.errors import CuratorError
+from curator.io import schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges, write
 from curator.packing.finish import finish, is_current, prepare, read_sizes, write_manifest_only

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from curator import schemas, storage
 from curator.errors import InputError
+from curator.io import schemas, storage
 from curator.packing.plan import Chosen, OutShard, check_packable, plan_hash, plan_shards
 
 

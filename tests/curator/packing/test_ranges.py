@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator import storage
 from curator.errors import CuratorError, InputError
+from curator.io import storage
 from curator.packing import ranges
 from curator.packing.layout import Place, lay_out
 from curator.packing.plan import plan_shards

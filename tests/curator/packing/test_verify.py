@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from curator import schemas, storage
+from curator.io import schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges
 from curator.packing.finish import finish, prepare, write_manifest_only

@@ -10,8 +10,8 @@ import warnings
 import pytest
 import webdataset as wds
 
-from curator import schemas, storage
 from curator.errors import CuratorError
+from curator.io import schemas, storage
 from curator.packing import ranges, write
 from curator.packing.names import extensions
 from curator.packing.plan import plan_shards

@@ -72,7 +72,7 @@ def test_more_rows_than_are_held(twin, block_rows):
 
 
 def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
-    monkeypatch.setattr("curator.selection.ranking.LEAST_DEPTH", 2)
+    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_DEPTH", 2)
     pool = twin.ArrayPool([np.random.default_rng(1).standard_normal((60, 3)).astype(np.float16)])
     targets = np.eye(3, dtype=np.float32)
     order = [number for number, _, _ in slow_knn(twin, pool, targets, 60)[0]]
@@ -83,7 +83,7 @@ def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
 
 
 def test_one_page_where_it_holds_the_whole_pool(twin, monkeypatch):
-    monkeypatch.setattr("curator.selection.ranking.LEAST_DEPTH", 2)
+    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_DEPTH", 2)
     pool = twin.ArrayPool([np.eye(5, dtype=np.float16)])
     found = select_knn(pool, np.eye(5, dtype=np.float32), budget=3, judge=deny([0, 1, 2]))
     assert (found.ids.tolist(), found.passes, found.stop_reason) == ([3, 4], 1, "pool_exhausted")

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
-from curator.selection.passing import Objection
-from curator.selection.queues import Queues
+from curator.search.top_k import Queues
+from curator.selection.filters import Objection
 from curator.selection.rounds import run_rounds
 
 

@@ -45,9 +45,9 @@ class Ran:
 def in_process() -> Iterator[None]:
     """No worker processes and no check of the preprocessing: these tests are about what commands say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curator_pipelines.jobs.prepare.make_executor", lambda *arguments: InProcessExecutor())
-        patch.setattr("curator_pipelines.jobs.pack.make_executor", lambda *arguments: InProcessExecutor())
-        patch.setattr("curator.encoders.agreement.check_agreement", lambda encoder, images: 1.0)
+        patch.setattr("curator_pipelines.jobs.select.prepare.make_executor", lambda *arguments: InProcessExecutor())
+        patch.setattr("curator_pipelines.jobs.select.pack.make_executor", lambda *arguments: InProcessExecutor())
+        patch.setattr("curator.encoders.check_preprocess.check_agreement", lambda encoder, images: 1.0)
         yield
 
 

@@ -62,7 +62,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_the_line_runs_without_ray_and_faiss() -> None:
-    code = "import curator_pipelines.jobs.select, curator_pipelines.jobs.demo"
+    code = "import curator_pipelines.jobs.select.select_run, curator_pipelines.jobs.demo.demo_run"
     assert not imported_by(code) & {"ray", "faiss"}
 
 

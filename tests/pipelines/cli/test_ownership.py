@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curator.owner import owned
+from curator.io.run_lock import owned
 
 Command = Callable[..., Any]
 

@@ -20,7 +20,7 @@ from stages_for_tests import (
 )
 
 from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor
-from curator_pipelines.executors import slot as slot_module
+from curator_pipelines.executors import worker_handle as slot_module
 
 
 class TestSettings:

@@ -14,13 +14,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from jobs_for_tests import ENCODER, CountsTasks, ShardServer, write_data
 
-import curator.embed.crashers
+import curator.embedding.crash_probe
 import curator.encoders.load
-from curator_pipelines.config import SelectConfig, build
+from curator_pipelines.config.select import SelectConfig, build
 from curator_pipelines.executors import Executor, InProcessExecutor
-from curator_pipelines.jobs import pack, prepare, select
-from curator_pipelines.jobs.summary import SelectSummary
-from curator_pipelines.progress import Reporter
+from curator_pipelines.jobs.select import pack, prepare
+from curator_pipelines.jobs.select import select_run as select
+from curator_pipelines.jobs.select.summary import SelectSummary
+from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., SelectSummary]
 
@@ -49,8 +50,8 @@ def encoder_loaded_once() -> Iterator[None]:
             "load_encoder",
             lambda spec, **named: (load if spec.startswith("checkpoint:") else once)(spec, **named),
         )
-        sound = functools.cache(curator.embed.crashers.sound_images)
-        patch.setattr(curator.embed.crashers, "sound_images", lambda images: sound(tuple(images)))
+        sound = functools.cache(curator.embedding.crash_probe.sound_images)
+        patch.setattr(curator.embedding.crash_probe, "sound_images", lambda images: sound(tuple(images)))
         yield
 
 

@@ -5,9 +5,9 @@ import sys
 from jobs_for_tests import HeldIndexStage
 
 from curator.index import store
-from curator_pipelines.config import IndexConfig, build
-from curator_pipelines.jobs import index
-from curator_pipelines.progress import Reporter
+from curator_pipelines.config.select import IndexConfig, build
+from curator_pipelines.jobs.select import index
+from curator_pipelines.run.progress import Reporter
 
 if __name__ == "__main__":
     store.SHARD_BYTES = 1

@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator import storage
 from curator.index import IndexStore, ShardPlan
-from curator.parts import DoneMark, PartStore
+from curator.io import storage
+from curator.store.part_store import DoneMark, PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.index import IndexStage

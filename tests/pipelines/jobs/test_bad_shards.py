@@ -27,8 +27,8 @@ from jobs_for_tests import (
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from curator.errors import CuratorError, TooManyBad
-from curator_pipelines.jobs.verify import verify
-from curator_pipelines.progress import Reporter
+from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]

@@ -13,7 +13,7 @@ from jobs_for_tests import HeldSearchStage, ShardServer, assert_same_bytes, copy
 
 from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs import choose
+from curator_pipelines.jobs.select import choose
 
 Run = Callable[..., Any]
 Copy = Callable[..., Path]

@@ -17,7 +17,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from curator.parts import PartStore
+from curator.store.part_store import PartStore
 from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
 
@@ -257,7 +257,7 @@ class Finished:
 @pytest.fixture(scope="module", autouse=True)
 def in_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curator_pipelines.jobs.prepare.make_executor", lambda *given: InProcessExecutor(2))
+        patch.setattr("curator_pipelines.jobs.select.prepare.make_executor", lambda *given: InProcessExecutor(2))
         yield
 
 

@@ -8,11 +8,11 @@ import pytest
 from jobs_for_tests import files_of, picture, table
 
 from curator.errors import InputError
-from curator_pipelines.config import PackConfig
+from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs import pack
-from curator_pipelines.jobs.verify import verify
-from curator_pipelines.progress import Reporter
+from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.select import pack
+from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 

@@ -24,8 +24,8 @@ from jobs_for_tests import (
 )
 
 from curator.errors import InputError
-from curator_pipelines.jobs.verify import verify
-from curator_pipelines.progress import Reporter
+from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]

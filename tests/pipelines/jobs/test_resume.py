@@ -22,12 +22,12 @@ from jobs_for_tests import (
 )
 
 from curator.errors import InputError
-from curator_pipelines.config import EmbedConfig
+from curator_pipelines.config.select import EmbedConfig
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs import prepare
-from curator_pipelines.jobs.embed_pool import run_embed
-from curator_pipelines.progress import Reporter
-from curator_pipelines.rundir import RunDirectory
+from curator_pipelines.jobs.select import prepare
+from curator_pipelines.jobs.select.embed_pool import run_embed
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.run_directory import RunDirectory
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]

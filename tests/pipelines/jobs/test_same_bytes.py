@@ -25,11 +25,12 @@ from jobs_for_tests import (
     table,
 )
 
-from curator.selection import Question, best_rows, several
-from curator_pipelines.config import PackConfig
+from curator.selection import Question, best_rows
+from curator.selection import multi_target as several
+from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
-from curator_pipelines.jobs import choose, embed, pack
-from curator_pipelines.progress import Reporter
+from curator_pipelines.jobs.select import choose, embed, pack
+from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 MakeRay = Callable[[int | None], Executor]

@@ -159,7 +159,7 @@ def test_without_waiting(head: str) -> None:
 def test_ctrl_c_without_a_terminal_leaves_the_job(
     head: str, settings: dict[str, Any], reference: Path, s3_bucket: str
 ) -> None:
-    from curator import storage
+    from curator.io import storage
 
     words = ["submit", "--address", head, "--", "select", *flags(out=f"{s3_bucket}/run", **settings)]
     with driver(words, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as started:

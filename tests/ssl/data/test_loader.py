@@ -9,13 +9,13 @@ import pytest
 import torch
 from training_for_tests import picture, write_tar
 
-from curator import storage
 from curator.errors import CuratorError, Reason
-from curator_ssl.data.epoch import Schedule
-from curator_ssl.data.index import index_samples
+from curator.io import storage
+from curator_ssl.data.find_samples import index_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
-from curator_ssl.data.read import SampleReader
+from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
+from curator_ssl.data.schedule import Schedule
 
 
 @pytest.fixture(scope="module")

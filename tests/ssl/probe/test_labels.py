@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from curator.errors import InputError
-from curator.sources import find_sources
+from curator.sources.find import find_sources
 from curator_ssl.probe.labels import parse_label, read_labels
 
 

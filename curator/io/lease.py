@@ -1,0 +1,159 @@
+"""A lease: an object that stands for one holder as long as it is renewed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+from curator.errors import CuratorError
+from curator.io import storage
+from curator.io.retry import retried, status_of
+
+__all__ = ["Lease"]
+
+# A lease that was not renewed for so many seconds may be taken over.
+SECONDS = 60.0
+RENEW_EVERY = 15.0
+SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs")
+
+_log = logging.getLogger(__name__)
+
+
+class Lease:
+    """One process's lease on one object. As a context manager it is renewed by a thread, and removed at the end.
+
+    Args:
+        url: the object.
+        content: JSON that names the holder; differs from everyone else's.
+    """
+
+    def __init__(self, url: str, content: bytes) -> None:
+        self.url = url
+        self._holder = json.loads(content)
+        self._filesystem, self._path = storage.resolve(url)
+        self._renewed = time.monotonic()
+        self._lost = ""
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    @staticmethod
+    def is_possible(url: str) -> bool:
+        """True for object stores that create an object only where none is."""
+        return url.partition("://")[0] in SCHEMES
+
+    @staticmethod
+    def seconds_left(url: str) -> float:
+        """How long the lease that stands there holds, by the store's clock; not above 0 if it ran out or is gone."""
+        filesystem, path = storage.resolve(url)
+        try:
+            written, now = retried(lambda: _times(filesystem, path))
+        except FileNotFoundError:
+            return 0.0
+        return SECONDS - (now - written).total_seconds()
+
+    def take(self) -> bytes | None:
+        """Create the object, unless there is one: returns that one's content; None if ours stands now."""
+        try:
+            self._put(mode="create")
+        except OSError as error:
+            if not (isinstance(error, FileExistsError) or status_of(error) in (409, 412)):
+                raise
+            try:
+                found = storage.read_bytes(self.url)
+            except FileNotFoundError:
+                return self.take()
+            # A first attempt whose answer was lost may have made it.
+            if not self._is_ours(found):
+                return found
+        return None
+
+    def take_over(self, found: bytes) -> None:
+        """Put ours in the place of one that ran out, unless that is another by now; then `take` again."""
+        with contextlib.suppress(FileNotFoundError):
+            state = storage.stat(self.url)
+            if storage.read_bytes(self.url) == found:
+                self._replace(state.version)
+
+    def check(self) -> None:
+        """Raise `CuratorError` if the lease is not ours any more.
+
+        A process that was stopped for long finds out here, before it goes on.
+        """
+        if not self._lost and time.monotonic() - self._renewed > SECONDS / 2:
+            self._renew()
+        if self._lost:
+            raise CuratorError(f"{self.url.rpartition('/')[0]} {self._lost}: this run stops; nothing of it is lost")
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):
+            if not self._lost and self._is_ours(storage.read_bytes(self.url)):
+                storage.remove(self.url)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEW_EVERY):
+            self._renew()
+
+    def _renew(self) -> None:
+        with self._lock:
+            if self._lost or self._ended.is_set():
+                return
+            try:
+                version = storage.stat(self.url).version
+                if not (self._is_ours(storage.read_bytes(self.url)) and self._replace(version)):
+                    self._lost = "was taken over by another run"
+            except FileNotFoundError:
+                self._lost = "has no lease any more: someone removed it"
+            except OSError as error:
+                if time.monotonic() - self._renewed > SECONDS:
+                    self._lost = f"could not be reached for {SECONDS:.0f} s ({error}), so its lease ran out"
+                _log.warning("the lease on %s could not be renewed: %s", self.url, error)
+
+    def _replace(self, etag: str) -> bool:
+        """Overwrite what has this etag; False if that is not what stands there."""
+        try:
+            self._put(**({"IfMatch": f'"{etag}"'} if "s3" in self._filesystem.protocol else {}))
+        except OSError as error:
+            if status_of(error) in (404, 409, 412):
+                # Ours after all, if the answer to a first attempt was lost.
+                return self._is_ours(storage.read_bytes(self.url))
+            raise
+        return True
+
+    def _put(self, **condition: Any) -> None:
+        record = self._holder | {"renewed": datetime.now(UTC).isoformat()}
+        data = (json.dumps(record) + "\n").encode()
+        retried(lambda: self._filesystem.pipe_file(self._path, data, **condition))
+        self._renewed = time.monotonic()
+
+    def _is_ours(self, content: bytes) -> bool:
+        try:
+            return bool(json.loads(content)["run"] == self._holder["run"])
+        except (ValueError, LookupError, TypeError):
+            return False
+
+
+def _times(filesystem: Any, path: str) -> tuple[datetime, datetime]:
+    """When the object was written, and now: both by the store's clock where it tells."""
+    if "s3" in filesystem.protocol:
+        bucket, key, _ = filesystem.split_path(path)
+        answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+        now = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return answer["LastModified"], parsedate_to_datetime(now) if now else datetime.now(UTC)
+    filesystem.invalidate_cache()
+    return filesystem.modified(path), datetime.now(UTC)

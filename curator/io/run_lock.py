@@ -1,0 +1,215 @@
+"""One owner per run directory: a lock that dies with its holder, or a lease on an object store.
+
+Both stand as OUT/owner.json and say who holds the directory. They save work that two runs would do twice; what
+keeps a run directory sound are whole and deterministic writes, whoever writes.
+
+A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. A lease is
+created on the condition that no object stands there, renewed on the condition that it is still ours, and taken
+over on the condition that it is still the one that ran out (S3's If-None-Match and If-Match).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from curator.errors import CuratorError, InputError
+from curator.io import storage
+from curator.io.lease import Lease
+
+__all__ = ["Holder", "current_holder", "owned"]
+
+NAME = "owner.json"
+# Someone who only looks whether the lock is held holds it for a moment.
+PATIENCE = 0.5
+# The children of a holder that was killed share its lock until they notice.
+ORPHANS_PATIENCE = 15.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a run directory.
+
+    Attributes:
+        run: a random name of the run.
+        host: of the driver.
+        pid: of the driver.
+        user: who started it.
+        since: when, ISO 8601 in UTC.
+    """
+
+    run: str
+    host: str
+    pid: int
+    user: str
+    since: str
+
+    @classmethod
+    def this_process(cls) -> Holder:
+        """This process, from now on."""
+        return cls(
+            uuid.uuid4().hex,
+            socket.gethostname(),
+            os.getpid(),
+            _user(),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Holder | None:
+        """From owner.json; None if it holds nothing that can be read."""
+        try:
+            record = json.loads(data)
+            return cls(**{field.name: record[field.name] for field in fields(cls)})
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def to_json(self) -> bytes:
+        """As it stands in owner.json."""
+        return (json.dumps(asdict(self)) + "\n").encode()
+
+    def is_dead(self) -> bool:
+        """True if it ran on this machine and has ended; False where nobody can tell."""
+        return self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists() and Path("/proc/1").exists()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.user} on {self.host}, since {self.since}"
+
+
+class Owner:
+    """This process, as the owner of a run directory."""
+
+    def __init__(self, lease: Lease | None = None) -> None:
+        self._lease = lease
+
+    def check(self) -> None:
+        """Raise `CuratorError` if another run took the directory over. Cheap: call it often."""
+        if self._lease is not None:
+            self._lease.check()
+
+
+@contextlib.contextmanager
+def owned(url: str) -> Iterator[Owner]:
+    """Own a run directory while the block runs.
+
+    Nothing else is written, and a folder that was made for the lock goes with it if it is empty.
+
+    Raises:
+        InputError: another run holds it (the message says who, and since when), or nothing can be written there.
+    """
+    if storage.is_local(url):
+        with _locked(storage.local_path(url)):
+            yield Owner()
+    elif Lease.is_possible(url):
+        with _leased(url) as lease:
+            yield Owner(lease)
+    else:
+        yield Owner()
+
+
+def current_holder(url: str) -> Holder | None:
+    """Who holds a run directory now; None if nobody does. Takes and changes nothing."""
+    try:
+        holder = Holder.from_json(storage.read_bytes(storage.join(url, NAME)))
+    except OSError:
+        return None
+    if holder is None or holder.is_dead():
+        return None
+    if storage.is_local(url):
+        return holder if _is_locked(storage.local_path(url) / NAME) else None
+    return holder if Lease.seconds_left(storage.join(url, NAME)) > 0 else None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _open_locked(path)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder} is a file, not a directory: give another --out") from error
+    except PermissionError as error:
+        raise InputError(f"{folder} cannot be written to ({error.strerror}): give another --out") from error
+    try:
+        os.truncate(file, 0)
+        os.write(file, Holder.this_process().to_json())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+        with contextlib.suppress(OSError):
+            for empty in made:
+                empty.rmdir()
+
+
+def _open_locked(path: Path) -> int:
+    started = time.monotonic()
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before may have removed the file that we opened.
+            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+                return file
+        except BlockingIOError as error:
+            holder = Holder.from_json(os.pread(file, 1 << 16, 0))
+            if time.monotonic() > started + (ORPHANS_PATIENCE if holder and holder.is_dead() else PATIENCE):
+                os.close(file)
+                raise _held(str(path.parent), str(holder or "another run")) from error
+            time.sleep(0.05)
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _leased(url: str) -> Iterator[Lease]:
+    path, me = storage.join(url, NAME), Holder.this_process()
+    lease = Lease(path, me.to_json())
+    try:
+        while (found := lease.take()) is not None:
+            holder = Holder.from_json(found)
+            left = Lease.seconds_left(path)
+            if left > 0 and not (holder and holder.is_dead()):
+                raise _held(url, f"{holder or 'another run'}; its lease ends in {left:.0f} s unless it is renewed")
+            lease.take_over(found)
+    except CuratorError:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise InputError(f"{url} cannot be written to ({error}): give another --out") from error
+    with lease:
+        yield lease
+
+
+def _held(url: str, holder: str) -> InputError:
+    return InputError(f"{url} is in use by {holder}: wait for that run or stop it, or give another --out")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

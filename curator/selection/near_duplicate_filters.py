@@ -1,0 +1,159 @@
+"""Judges that compare a row with others: with evaluation images, and with what was chosen before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.search.pool import Floats
+from curator.search.similarity_join import NearRows, Pairs
+from curator.selection.filters import Judge, Objection
+
+__all__ = ["DUPLICATE", "NEAR_DUPLICATE", "NEAR_EXCLUDED", "Gather", "Hashes", "near_excluded", "no_duplicates"]
+
+NEAR_EXCLUDED = "near_excluded"
+DUPLICATE = "duplicate"
+NEAR_DUPLICATE = "near_duplicate"
+COPIES = 0.99
+"""Equal images have embeddings at least this near, wherever they were computed: among others no hash is looked up."""
+
+Gather: TypeAlias = Callable[[NDArray[np.int64]], Floats]
+"""The rows of some ids: int64 (n,) to float16 or float32 (n, d)."""
+
+Hashes: TypeAlias = Callable[[NDArray[np.int64]], Sequence[str | None]]
+"""The hashes of some ids' images; None where it is not known."""
+
+
+def near_excluded(gather: Gather, excluded: NearRows, ids: NDArray[np.int64], threshold: float) -> Judge:
+    """A judge that objects to rows near to any of an evaluation set.
+
+    Args:
+        gather: the pool's rows.
+        excluded: the evaluation set.
+        ids: int64, its ids, in the order in which the rows were added.
+        threshold: the least similarity that is too near.
+
+    Returns:
+        The judge. Its objections name the nearest row of the set, of several the first. A row is compared once.
+    """
+    known: dict[int, Objection | None] = {}
+
+    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+        nonlocal known
+        asked = rows.tolist()
+        fresh = [row for row in asked if row not in known]
+        verdicts: dict[int, Objection | None] = dict.fromkeys(fresh)
+        if fresh:
+            pairs = excluded.find(gather(np.array(fresh, np.int64)), threshold)
+            for query in np.unique(pairs.query).tolist():
+                member, similarity = _nearest(pairs, query)
+                verdicts[fresh[query]] = Objection(NEAR_EXCLUDED, "", int(ids[member]), similarity)
+        # Only rows asked about last can be asked about again.
+        known = {row: verdicts[row] if row in verdicts else known[row] for row in asked}
+        return next(((place, found) for place, row in enumerate(asked) if (found := known[row])), None)
+
+    return judge
+
+
+def _nearest(pairs: Pairs, query: int) -> tuple[int, float]:
+    """The member nearest to a query, of several the first, and how near."""
+    some = slice(*np.searchsorted(pairs.query, [query, query + 1]))
+    best = int(np.argmax(pairs.similarity[some]))
+    return int(pairs.member[some][best]), float(pairs.similarity[some][best])
+
+
+def no_duplicates(gather: Gather, hashes: Hashes, basis: NDArray[np.float32], threshold: float) -> Judge:
+    """A judge that objects to rows that show what a chosen row shows: the first in order of choice stays.
+
+    A row whose image has the hash of a chosen one is a `duplicate`, one at least `threshold` near to a chosen one a
+    `near_duplicate`. The objection names the chosen row: one of the same hash, else the nearest; of several the
+    one chosen first. Chains do not count: a row is compared with chosen rows only, never with those passed over.
+
+    Args:
+        gather: the pool's rows.
+        hashes: of the pool's images.
+        basis: from `directions`; changes the time, never the result.
+        threshold: the least similarity that is too near, above 0 and at most 1.
+
+    Returns:
+        The judge, which remembers all it lets pass: see `NearRows` for the memory.
+    """
+    return _NoDuplicates(gather, hashes, basis, threshold)
+
+
+class _NoDuplicates:
+    def __init__(self, gather: Gather, hashes: Hashes, basis: NDArray[np.float32], threshold: float) -> None:
+        self._gather, self._hashes, self._basis, self._threshold = gather, hashes, basis, threshold
+        self._chosen = NearRows(basis)
+        self._ids: list[int] = []
+        # Rows that may be asked about again: what is known of them, up to how many chosen rows.
+        self._waiting: dict[int, tuple[Floats, bool]] = {}
+        self._compared = 0
+
+    def __call__(self, rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+        vectors, hit = self._compare(rows)
+        place = self._first(rows, vectors, hit)
+        self._chosen.add(vectors[:place])
+        self._ids += rows[:place].tolist()
+        rest = zip(rows[place + 1 :].tolist(), vectors[place + 1 :], hit[place + 1 :].tolist(), strict=True)
+        self._waiting = {row: (vector, near) for row, vector, near in rest}
+        return (
+            None
+            if place == len(rows)
+            else (place, self._objection(rows[place : place + 1], vectors[place : place + 1]))
+        )
+
+    def _compare(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+        """The rows' vectors, and which are near to a row chosen before this call."""
+        known = np.array([row in self._waiting for row in rows.tolist()], bool)
+        fresh, again = np.flatnonzero(~known), np.flatnonzero(known)
+        hit = np.zeros(len(rows), bool)
+        found = self._gather(rows[fresh])
+        vectors = np.empty((len(rows), found.shape[1]), found.dtype)
+        vectors[fresh] = found
+        for place in again.tolist():
+            vectors[place], hit[place] = self._waiting[int(rows[place])]
+        for places, start in ((fresh, 0), (again, self._compared)):
+            pairs = self._near(self._chosen, rows[places], vectors[places], self._ids, start)
+            hit[places[pairs.query]] = True
+        self._compared = len(self._chosen)
+        return vectors, hit
+
+    def _first(self, rows: NDArray[np.int64], vectors: Floats, hit: NDArray[np.bool_]) -> int:
+        """The place of the first row that is near to a chosen one or to one before it."""
+        among = NearRows(self._basis)
+        among.add(vectors)
+        pairs = self._near(among, rows, vectors, rows.tolist(), 0)
+        later = pairs.query[pairs.member < pairs.query]
+        return int(min([*np.flatnonzero(hit)[:1], *later[:1], len(rows)]))
+
+    def _near(
+        self,
+        among: NearRows,
+        rows: NDArray[np.int64],
+        vectors: Floats,
+        ids: Sequence[int] | NDArray[np.int64],
+        start: int,
+    ) -> Pairs:
+        """Pairs that are near enough, or less near and of one hash."""
+        pairs = among.find(vectors, min(self._threshold, COPIES), start)
+        unsure = np.flatnonzero(pairs.similarity < np.float32(self._threshold))
+        if len(unsure) == 0:
+            return pairs
+        keep = np.ones(len(pairs.query), bool)
+        ours = self._hashes(rows[pairs.query[unsure]])
+        theirs = self._hashes(np.array([ids[member] for member in pairs.member[unsure].tolist()], np.int64))
+        keep[unsure] = [bool(one) and one == other for one, other in zip(ours, theirs, strict=True)]
+        return Pairs(pairs.query[keep], pairs.member[keep], pairs.similarity[keep])
+
+    def _objection(self, row: NDArray[np.int64], vector: Floats) -> Objection:
+        pairs = self._near(self._chosen, row, vector, self._ids, 0)
+        matches = np.array([self._ids[member] for member in pairs.member.tolist()], np.int64)
+        own, *others = self._hashes(np.concatenate([row, matches]))
+        same = [place for place, other in enumerate(others) if own and own == other]
+        best = same[0] if same else int(np.argmax(pairs.similarity))
+        reason = DUPLICATE if same else NEAR_DUPLICATE
+        return Objection(reason, "", int(matches[best]), float(pairs.similarity[best]))

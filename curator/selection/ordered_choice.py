@@ -1,0 +1,175 @@
+"""Choosing in one fixed order, for the selectors without rounds: the smallest (key, id) first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.search.pool import Progress
+from curator.selection.filters import Judge
+from curator.selection.frontier import LEAST_DEPTH, depth_limit
+from curator.selection.result import Excluded, PassedOver, Rounds, Selection, StopReason, budget_warnings, check_budget
+
+__all__ = ["Best", "Cursor", "Page", "choose_in_order"]
+
+JUDGED_ROWS = 256
+"""Rows that a judge is asked about at once."""
+
+Cursor: TypeAlias = tuple[Any, int]
+"""Key and id: rows strictly after it are wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The next rows in order.
+
+    Attributes:
+        keys: (n,), of whatever type orders them.
+        ids: int64 (n,).
+        centroids: int32 (n,).
+        scores: float32 (n,).
+    """
+
+    keys: NDArray[Any]
+    ids: NDArray[np.int64]
+    centroids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def concatenate(cls, pages: list[Page]) -> Page:
+        """One page of several."""
+        return cls(
+            np.concatenate([page.keys for page in pages]),
+            np.concatenate([page.ids for page in pages]),
+            np.concatenate([page.centroids for page in pages]),
+            np.concatenate([page.scores for page in pages]),
+        )
+
+    def take(self, which: Any) -> Page:
+        """Some of the rows, by index, mask or slice."""
+        return Page(self.keys[which], self.ids[which], self.centroids[which], self.scores[which])
+
+
+class Best:
+    """Keeps the first `depth` rows in order, out of any number of blocks in any order.
+
+    Memory depth x about 40 bytes.
+
+    Attributes:
+        seen: rows of the pool, counted by the caller.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.seen = 0
+        self._pages: list[Page] = []
+        self._held = 0
+        self._last: Any = None
+
+    @property
+    def last_key(self) -> Any:
+        """A key that no wanted row exceeds; None while there is room."""
+        return self._last
+
+    def add(self, page: Page) -> None:
+        """Consider more rows, in any order. The first call fixes the type of the keys; it may add none."""
+        self._pages.append(page)
+        self._held += len(page)
+        if self._held > self.depth + max(self.depth // 4, 4096):
+            self._pages = [self.page()]
+            self._held = self.depth
+            self._last = self._pages[0].keys[-1]
+
+    def page(self) -> Page:
+        """The first rows, in order."""
+        every = Page.concatenate(self._pages)
+        return every.take(np.lexsort((every.ids, every.keys))[: self.depth])
+
+
+Read: TypeAlias = Callable[[Cursor, Best], None]
+"""Reads the pool once: adds rows after the cursor, and counts all rows seen."""
+
+
+def choose_in_order(
+    read: Read, start: Cursor, budget: int, judge: Judge | None, progress: Progress | None
+) -> Selection:
+    """The first `budget` rows in order that the judge lets pass.
+
+    Args:
+        read: reads the pool; called again where many rows were passed over.
+        start: a cursor before every row.
+        budget: rows to choose, at least 1.
+        judge: asked about each row at the moment it would be chosen.
+        progress: told of the rows chosen.
+
+    Returns:
+        the selection, without rounds.
+    """
+    check_budget(budget)
+    chosen: list[Page] = []
+    passed: list[PassedOver] = []
+    cursor, count, read_rows, passes = start, 0, 0, 0
+    depth = min(budget if judge is None else budget + LEAST_DEPTH, depth_limit(1))
+    while True:
+        best = Best(depth)
+        read(cursor, best)
+        page = best.page()
+        passes += 1
+        read_rows += len(page)
+        chosen.append(_let_pass(page, judge, passed, budget - count))
+        count += len(chosen[-1])
+        if progress:
+            progress("choose", count)
+        if count == budget or read_rows == best.seen:
+            return _selection(Page.concatenate(chosen), passed, budget, best.seen, passes, depth)
+        cursor = (page.keys[-1], int(page.ids[-1]))
+        depth = min(2 * depth, depth_limit(1))
+
+
+def _let_pass(page: Page, judge: Judge | None, passed: list[PassedOver], room: int) -> Page:
+    """The first `room` rows of a page that the judge lets pass; those it does not are added to `passed`."""
+    if judge is None:
+        return page.take(slice(room))
+    chosen: list[NDArray[np.int64]] = []
+    taken, at = 0, 0
+    while taken < room and at < len(page):
+        # Never more than fit: a judge remembers what it lets pass.
+        ids = page.ids[at : at + min(room - taken, JUDGED_ROWS)]
+        found = judge(ids)
+        place, objection = found or (len(ids), None)
+        chosen.append(np.arange(at, at + place))
+        taken, at = taken + place, at + place
+        if objection is not None:
+            score, centroid = float(page.scores[at]), int(page.centroids[at])
+            passed.append(PassedOver.of(int(page.ids[at]), score, centroid, -1, objection))
+            at += 1
+    return page.take(np.concatenate([np.empty(0, np.int64), *chosen]))
+
+
+def _selection(
+    chosen: Page, passed: list[PassedOver], budget: int, candidates: int, passes: int, depth: int
+) -> Selection:
+    return Selection(
+        ids=chosen.ids,
+        scores=chosen.scores,
+        centroids=chosen.centroids,
+        rounds=np.full(len(chosen), -1, np.int32),
+        table=Rounds.build([], [], []),
+        excluded=Excluded.build(passed),
+        stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
+        stopped_at=None,
+        reference_mean=math.nan,
+        objective=math.nan,
+        candidates=candidates,
+        passes=passes,
+        depth=depth,
+        warnings=budget_warnings(budget, len(chosen), len(passed), candidates),
+    )

@@ -1,0 +1,85 @@
+"""A uniform random choice: what any other selector has to beat."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.search.pool import Pool, Progress, first_id
+from curator.selection.filters import Judge
+from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
+from curator.selection.result import Selection
+
+__all__ = ["priorities", "select_random"]
+
+
+def select_random(
+    pool: Pool,
+    *,
+    budget: int,
+    seed: int,
+    judge: Judge | None = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """Rows of the pool, each with the same chance: those of the smallest (priority, id).
+
+    A row's priority is a hash of the seed and its id: the choice depends on the seed and the ids alone.
+
+    Args:
+        pool: its parts; only their lengths are read.
+        budget: rows to choose, at least 1.
+        seed: of the hash.
+        judge: asked about each row at the moment it would be chosen.
+        progress: told of the rows read and chosen.
+
+    Returns:
+        the selection: no rounds, scores NaN, centroids -1. Cost N per pass; memory budget x about 60 bytes.
+
+    Raises:
+        InputError: the budget is below 1.
+    """
+    read = partial(_read, pool, seed, progress)
+    return choose_in_order(read, (np.uint64(0), -1), budget, judge, progress)
+
+
+def _read(pool: Pool, seed: int, progress: Progress | None, cursor: Cursor, best: Best) -> None:
+    best.add(_page(np.empty(0, np.uint64), np.empty(0, np.int64)))
+    for part, rows in pool.parts():
+        ids = np.arange(len(rows), dtype=np.int64) + first_id(part)
+        keys = priorities(ids, seed)
+        wanted = (keys > cursor[0]) | ((keys == cursor[0]) & (ids > cursor[1]))
+        if best.last_key is not None:
+            wanted &= keys <= best.last_key
+        best.add(_page(keys[wanted], ids[wanted]))
+        best.seen += len(rows)
+        if progress:
+            progress("scan", best.seen)
+
+
+def _page(keys: NDArray[np.uint64], ids: NDArray[np.int64]) -> Page:
+    return Page(keys, ids, np.full(len(ids), -1, np.int32), np.full(len(ids), np.nan, np.float32))
+
+
+def priorities(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """Where each row stands in the random order of a seed, smallest first.
+
+    Args:
+        ids: int64 (n,).
+        seed: any integer; taken modulo 2^64.
+
+    Returns:
+        uint64 (n,): splitmix64(splitmix64(seed) xor id), all different (Steele, Lea, Flood: "Fast Splittable
+        Pseudorandom Number Generators", OOPSLA 2014).
+    """
+    start = _splitmix64(np.array([seed % 2**64], np.uint64))
+    return _splitmix64(ids.astype(np.uint64) ^ start)
+
+
+def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One output of the generator per uint64 (n,) state; a bijection."""
+    mixed = state + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,206 @@
+"""What a selector hands over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import InputError
+from curator.selection.filters import NO_MATCH, Objection
+
+__all__ = ["Excluded", "PassedOver", "Refused", "Rounds", "Selection", "StopReason"]
+
+
+class StopReason(StrEnum):
+    """Why a selection ended. Values are part of the format of `selection.json`."""
+
+    BUDGET = "budget"
+    STOP_RULE = "stop_rule"
+    POOL_EXHAUSTED = "pool_exhausted"
+
+
+class Refused(NamedTuple):
+    """The round that the stop rule did not let happen.
+
+    Attributes:
+        round: its number.
+        mean: its mean score.
+        ratio: the mean over the reference mean, below the threshold.
+    """
+
+    round: int
+    mean: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """One line per round that chose something.
+
+    Attributes:
+        round: int32 (rounds,): 1, 2, 3, ...
+        mean_score: float64 (rounds,), over all centroids, whether or not the budget cut the round short.
+        ratio: float64 (rounds,), mean_score over the reference mean; NaN before the reference round, and
+            everywhere if the reference mean is not positive.
+        picked: int64 (rounds,), rows chosen.
+    """
+
+    round: NDArray[np.int32]
+    mean_score: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    picked: NDArray[np.int64]
+
+    @classmethod
+    def build(cls, means: list[float], ratios: list[float], picked: list[int]) -> Rounds:
+        """The table of rounds 1, 2, 3, ..."""
+        return cls(
+            np.arange(1, len(means) + 1, dtype=np.int32),
+            np.array(means, np.float64),
+            np.array(ratios, np.float64),
+            np.array(picked, np.int64),
+        )
+
+
+class PassedOver(NamedTuple):
+    """One row that would have been chosen."""
+
+    id: int
+    score: float
+    centroid: int
+    round: int
+    reason: str
+    because: str
+    match: int = NO_MATCH
+    similarity: float = math.nan
+
+    @classmethod
+    def of(cls, row: int, score: float, centroid: int, number: int, objection: Objection) -> PassedOver:
+        """A row, what it would have been chosen for, and the objection to it."""
+        return cls(row, score, centroid, number, *objection)
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """The rows passed over, in the order in which they would have been chosen.
+
+    Rows passed over on the way to a round that the stop rule then refused count as not reached.
+
+    Attributes:
+        ids: int64 (rows,).
+        scores: float32 (rows,).
+        centroids: int32 (rows,), as in `Selection`.
+        rounds: int32 (rows,), as in `Selection`.
+        reasons: one per row.
+        because: one per row, maybe empty.
+        matches: int64 (rows,), as in `Objection`.
+        similarities: float32 (rows,), as in `Objection`.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    centroids: NDArray[np.int32]
+    rounds: NDArray[np.int32]
+    reasons: list[str]
+    because: list[str]
+    matches: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+
+    @classmethod
+    def build(cls, rows: Iterable[PassedOver]) -> Excluded:
+        """Columns of rows."""
+        rows = list(rows)
+        return cls(
+            np.array([row.id for row in rows], np.int64),
+            np.array([row.score for row in rows], np.float32),
+            np.array([row.centroid for row in rows], np.int32),
+            np.array([row.round for row in rows], np.int32),
+            [row.reason for row in rows],
+            [row.because for row in rows],
+            np.array([row.match for row in rows], np.int64),
+            np.array([row.similarity for row in rows], np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The chosen rows, best first, and how the choice went.
+
+    `candidates = len(ids) + len(excluded) + not_reached`, always.
+
+    Attributes:
+        ids: int64 (chosen,), in order of choice: the first B are the selection of budget B.
+        scores: float32 (chosen,), of the row and its centroid. NaN from `select_random`.
+        centroids: int32 (chosen,): simcore: the centroid that took the row, the best of several, then the
+            lower; knn: the target row; random: -1.
+        rounds: int32 (chosen,), from 1; -1 from the selectors without rounds.
+        table: one line per round; empty from the selectors without rounds.
+        excluded: the rows passed over.
+        stop_reason: why it ended.
+        stopped_at: the round refused by the stop rule, or None.
+        reference_mean: mean score of the reference round; NaN where it was not reached.
+        objective: mean over the centroids of the best score among the chosen rows, the facility location
+            of the paper's eq. 2; NaN where there are no centroids or nothing was chosen.
+        candidates: rows of the pool.
+        passes: how often the pool was read to find candidates.
+        depth: rows per centroid that the last of these passes kept.
+        warnings: one line each, for a person.
+        cuts: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
+            Rows below it had no say. None where the pool ran out, and from the selectors without rounds.
+        recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    centroids: NDArray[np.int32]
+    rounds: NDArray[np.int32]
+    table: Rounds
+    excluded: Excluded
+    stop_reason: StopReason
+    stopped_at: Refused | None
+    reference_mean: float
+    objective: float
+    candidates: int
+    passes: int
+    depth: int
+    warnings: list[str]
+    cuts: NDArray[np.float32] | None = None
+    recall: dict[str, Any] | None = None
+
+    @property
+    def not_reached(self) -> int:
+        """Rows of the pool that were neither chosen nor passed over."""
+        return self.candidates - len(self.ids) - len(self.excluded)
+
+
+def check_budget(budget: int | None) -> None:
+    """Refuse a budget that chooses nothing.
+
+    Raises:
+        InputError: it is below 1.
+    """
+    if budget is not None and budget < 1:
+        raise InputError(f"a budget of {budget} chooses nothing: give at least 1")
+
+
+def budget_warnings(budget: int | None, chosen: int, excluded: int, candidates: int) -> list[str]:
+    """Tell of a budget that the pool could not fill."""
+    if budget is None or chosen >= budget:
+        return []
+    return [
+        f"the pool ran out before the budget of {budget}: "
+        f"{candidates} candidates, {excluded} passed over, {chosen} chosen"
+    ]
+
+
+def ratio_to(mean: float, reference: float) -> float:
+    """A mean over the reference mean; NaN if that is not positive, or not known (NaN)."""
+    return mean / reference if reference > 0 else math.nan

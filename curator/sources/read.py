@@ -1,0 +1,49 @@
+"""The samples of any source that holds images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from curator.errors import CuratorError
+from curator.io import storage
+from curator.io.urls import public_text
+from curator.sources.find import Source
+from curator.sources.folder import folder_stat, read_folder
+from curator.sources.tar import read_samples
+from curator.types import LedgerLine, Member, RawSample
+
+__all__ = ["UnreadableShard", "read_source"]
+
+
+class UnreadableShard(CuratorError):
+    """A shard could not be read to its end: not there any more, no permission, failing storage."""
+
+
+def read_source(
+    source: Source, *, keep: Callable[[Member], bool] = lambda member: True
+) -> Iterator[RawSample | LedgerLine]:
+    """The samples of a tar or a folder, in order, and a ledger line in place of each bad one.
+
+    Args:
+        source: of kind `tar` or `folder`.
+        keep: which members' bytes to keep.
+
+    Raises:
+        UnreadableShard: storage failed on the way.
+        CuratorError: the source is not what it was when it was listed, or changed while it was read.
+    """
+    try:
+        if source.kind == "folder":
+            yield from read_folder(source.url, source.name)
+            if folder_stat(source.url) != source.stat:
+                raise storage.ChangedError
+            return
+        with storage.open_stream(source.url, source.stat) as stream:
+            yield from read_samples(stream, source.name, keep=keep)
+        storage.check_unchanged(source.url, source.stat)
+    except storage.ChangedError as error:
+        raise CuratorError(
+            f"{source.name} changed since the run began: let it be as it was and run again, or --redo pool"
+        ) from error
+    except OSError as error:
+        raise UnreadableShard(f"{source.name}: {public_text(str(error))}") from error

@@ -1,0 +1,160 @@
+"""Ready embeddings become a part: another tool's arrays, or another run's parts."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curator.errors import CuratorError, InputError, Reason
+from curator.io import schemas, storage
+from curator.sources.find import Source
+from curator.store.part_store import DoneMark, PartStore
+from curator.types import LedgerLine
+
+__all__ = ["check_ready", "import_part", "ready_shape"]
+
+
+def ready_shape(source: Source) -> tuple[int, int]:
+    """Rows and columns of a ready array, from its header alone.
+
+    Raises:
+        InputError: it is not a two-dimensional fp16 or fp32 array.
+    """
+    rows, dim, _ = _read_header(source)
+    return rows, dim
+
+
+def _read_header(source: Source) -> tuple[int, int, int]:
+    """Rows, columns and the bytes that the whole file must have."""
+    head = storage.read_range(source.url, 0, 4096)
+    try:
+        stream = io.BytesIO(head)
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
+    if len(shape) != 2 or fortran or dtype not in (np.float16, np.float32):
+        raise InputError(f"{source.url} holds {dtype} {shape}; needed are fp16 or fp32 rows (n, dim)")
+    return int(shape[0]), int(shape[1]), stream.tell() + dtype.itemsize * shape[0] * shape[1]
+
+
+def check_ready(source: Source) -> None:
+    """Check another tool's array and metadata as far as it goes without reading them.
+
+    Raises:
+        InputError: the array was cut; the metadata are no parquet file, have no column `image_path`, or
+            another number of rows.
+    """
+    if source.kind != "embeddings":
+        return
+    rows, _, needed = _read_header(source)
+    # Not source.stat: of another run's part, that is the state of what it was made from.
+    if (size := storage.stat(source.url).size) < needed:
+        raise InputError(f"{source.url} is cut: it has {size} bytes of {needed}; write it anew")
+    try:
+        with storage.open_stream(source.metadata) as stream, pq.ParquetFile(stream) as file:
+            names, described = file.schema_arrow.names, file.metadata.num_rows
+    except pa.ArrowException as error:
+        raise InputError(f"{source.metadata} is no parquet file ({' '.join(str(error).split())})") from error
+    if "image_path" not in names:
+        raise InputError(f"{source.metadata} has no column image_path (it has {', '.join(names)})")
+    if rows != described:
+        raise InputError(f"{source.url} has {rows} rows and {source.metadata} {described}: they do not fit together")
+
+
+def import_part(source: Source, store: PartStore, part: int, identity: str, min_side: int = 0) -> DoneMark:
+    """Store a ready array as a part of `store`, rows brought to unit length, float16.
+
+    The metadata needs a column `image_path` (clip-retrieval's layout) in the array's row order. Of
+    another run's part the places of the samples in their shards are kept, so it stays packable.
+
+    Args:
+        source: of kind `embeddings` or `part`.
+        store: where the part goes.
+        part: its number.
+        identity: see `identity_hash`.
+        min_side: images of another run's part with a shorter side than this many pixels go to the ledger, as if
+            they were embedded here. Of other embeddings nobody knows.
+
+    Raises:
+        CuratorError: array and metadata do not fit together.
+    """
+    started = time.perf_counter()
+    vectors = _load(source.url)
+    table = _metadata(source, part)
+    if len(vectors) != table.num_rows:
+        raise CuratorError(
+            f"{source.url} has {len(vectors)} rows and {source.metadata} {table.num_rows}: they do not fit together"
+        )
+    if source.kind == "part":
+        # Another run's vectors are stored as they should be; dividing again would move their last bits.
+        unit, good = vectors, _large_enough(table, min_side)
+        ledger = [_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
+    else:
+        unit, good = _unit_rows(vectors)
+        ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
+    table = table.filter(pa.array(good))
+    table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(unit[good]), version=(1, 0))
+    storage.write_bytes(store.array_url(part), buffer.getvalue())
+    # By column, so that the file is the one that embedding the same samples would have written.
+    columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
+    schemas.write_table(store.metadata_url(part), schemas.METADATA, columns)
+    seconds = {"total": time.perf_counter() - started}
+    mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
+    store.mark(part, identity, mark)
+    return mark
+
+
+def _load(url: str) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(url)))
+    except (ValueError, EOFError) as error:
+        raise CuratorError(f"{url} is no whole npy array: {error}") from error
+    return array
+
+
+def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    good = np.isfinite(norms) & (norms > 0)
+    return (wide / np.where(good, norms, 1.0)[:, None]).astype(np.float16), good
+
+
+def _metadata(source: Source, part: int) -> pa.Table:
+    if source.kind == "part":
+        table = schemas.read_table(source.metadata, schemas.METADATA)
+        number = pa.array(np.full(table.num_rows, part, np.int32))
+        return table.set_column(2, table.schema.field("part"), number)
+    foreign = pq.read_table(io.BytesIO(storage.read_bytes(source.metadata)))
+    rows = foreign.num_rows
+    columns: dict[str, pa.Array] = {field.name: pa.nulls(rows, field.type) for field in schemas.METADATA}
+    columns["image_path"] = foreign["image_path"].cast(pa.string()).combine_chunks()
+    columns["shard"] = pa.array([source.name] * rows, pa.string())
+    columns["part"] = pa.array(np.full(rows, part, np.int32))
+    columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
+    return pa.table([columns[field.name] for field in schemas.METADATA], schema=schemas.METADATA)
+
+
+def _large_enough(table: pa.Table, min_side: int) -> np.ndarray:
+    shorter = pc.min_element_wise(table["width"], table["height"])
+    return np.asarray(pc.greater_equal(shorter, min_side))
+
+
+def _small(row: dict[str, Any], min_side: int) -> LedgerLine:
+    detail = f"{row['width']} x {row['height']}: the shorter side is below {min_side}"
+    return LedgerLine(row["shard"], row["image_path"], row["offset"], "decode", Reason.TOO_SMALL, detail)
+
+
+def _line(source: Source, table: pa.Table, row: int) -> LedgerLine:
+    detail = f"row {row} of the array is not finite, or of zero length"
+    key = table["image_path"][row].as_py() or ""
+    return LedgerLine(source.name, key, row, "read", Reason.BAD_EMBEDDING, detail)

@@ -1,0 +1,117 @@
+"""The quarantine ledger: every sample left out, and why."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curator.errors import TooManyBad
+from curator.io import schemas, storage
+from curator.types import LedgerLine
+
+__all__ = ["Account", "Lines", "write_quarantine"]
+
+# Lines that wait in memory before they go to a temporary file, in bytes; and rows of the ledger that stand as objects.
+IN_MEMORY = 8 << 20
+BATCH = 1 << 16
+
+
+class Lines:
+    """Ledger lines in the order they came, on disk where they are many: a billion images may have millions."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        self._count = 0
+
+    def extend(self, lines: Iterable[LedgerLine]) -> None:
+        """Add some."""
+        if lines := list(lines):
+            pickle.dump(lines, self._file, pickle.HIGHEST_PROTOCOL)
+            self._count += len(lines)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[LedgerLine]:
+        end = self._file.tell()
+        self._file.seek(0)
+        while self._file.tell() < end:
+            yield from pickle.load(self._file)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+@dataclass
+class Account:
+    """What became of the samples of one or more parts; `seen = embedded + lines` always holds.
+
+    Attributes:
+        seen: samples met.
+        embedded: samples stored.
+        bad: lines that speak of damage; a shard that could not be read is one line.
+        unwanted: lines of sound samples that a flag refuses (`--min-side`).
+        hidden: samples expected in unreadable shards, beyond the one line each has.
+    """
+
+    seen: int = 0
+    embedded: int = 0
+    bad: int = 0
+    unwanted: int = 0
+    hidden: int = 0
+
+    def add(self, seen: int, embedded: int, lines: Iterable[LedgerLine]) -> None:
+        """Add a finished part."""
+        self.seen += seen
+        self.embedded += embedded
+        for line in lines:
+            if line.reason.is_damage:
+                self.bad += 1
+            else:
+                self.unwanted += 1
+
+    def add_unreadable(self, expected: int) -> None:
+        """Add a shard that could not be read at all."""
+        self.seen += 1
+        self.bad += 1
+        self.hidden += expected - 1
+
+    def judge(self, max_bad: float, what: str) -> None:
+        """Raise if more than this share of the samples seen is bad.
+
+        Args:
+            max_bad: share between 0 and 1.
+            what: whose samples, for the message.
+
+        Raises:
+            TooManyBad: with the figures and where to look.
+        """
+        bad, seen = self.bad + self.hidden, self.seen + self.hidden
+        if bad > max_bad * seen:
+            raise TooManyBad(
+                f"{bad} of {seen} samples of the {what} are bad ({bad / seen:.2%}), more "
+                f"than --max-bad {max_bad:.2%}: see quarantine.parquet for each, or allow more"
+            )
+
+
+def write_quarantine(url: str, lines: Iterable[LedgerLine]) -> None:
+    """Write OUT/quarantine.parquet. Memory: some ten thousand lines."""
+    rows = (asdict(line) | {"reason": str(line.reason)} for line in lines)
+    with (
+        storage.write_file(storage.join(url, "quarantine.parquet")) as path,
+        pq.ParquetWriter(path, schemas.QUARANTINE, compression="zstd") as writer,
+    ):
+        for batch in _batches(rows):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schemas.QUARANTINE))
+
+
+def _batches(rows: Iterable[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        yield batch

@@ -1,0 +1,91 @@
+"""`curator demo`: the ordinary select on real images, with an answer one can see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from curator.io import storage
+from curator.types import Member
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.jobs.demo.demo_data import SOLAR, build_demo_data
+from curator_pipelines.jobs.queries.contact_sheet import write_contact_sheet
+from curator_pipelines.jobs.select.select_run import run_select
+from curator_pipelines.jobs.select.summary import SelectSummary
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.run_directory import RunDirectory
+
+__all__ = ["DemoResult", "run_demo"]
+
+BUDGET = "20%"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """The end of `curator demo`."""
+
+    summary: SelectSummary
+    chosen: int
+    chosen_solar: int
+    pool: int
+    pool_solar: int
+    sheet: str
+
+    def to_text(self) -> str:
+        """For a person."""
+        return "\n".join(
+            [
+                self.summary.to_text(),
+                f"sheet       {self.sheet}",
+                "",
+                f"{self.chosen_solar} of the {self.chosen} chosen ({self.chosen_solar / self.chosen:.1%}) are {SOLAR}; "
+                f"of the pool {self.pool_solar} of {self.pool} ({self.pool_solar / self.pool:.1%}) are.",
+            ]
+        )
+
+
+def run_demo(out: str, reporter: Reporter) -> DemoResult:
+    """Build the data below `out`, select, count, and draw a contact sheet. A second run reuses the first's.
+
+    Raises:
+        InputError: the extra `demo` is not installed.
+    """
+    folder = Path(out).absolute()
+    data = build_demo_data(folder / "data")
+    reporter.say(f"target: {data.target}; pool: {data.pool}")
+    config = SelectConfig(
+        target=[data.target], pool=[data.pool], out=str(folder / "run"), encoder="lite0", budget=BUDGET
+    )
+    summary = run_select(config, reporter)
+    run = RunDirectory(config.out)
+    sheet = folder / "contact-sheet.png"
+    write_contact_sheet(run.results(), str(sheet))
+    chosen = _chosen_sources(run)
+    return DemoResult(
+        summary,
+        len(chosen),
+        chosen.count(SOLAR),
+        sum(data.counts.values()),
+        data.counts[SOLAR],
+        str(sheet),
+    )
+
+
+def _chosen_sources(run: RunDirectory) -> list[str]:
+    """The label that the demo's own data carries: for counting, never for selecting."""
+    from curator_pipelines.run.stored_selection import load_choice
+
+    choice = load_choice(run.results())
+    assert choice is not None
+    rows = run.pool.rows(choice.ids, ["shard", "members"])
+    return [
+        _read_label(shard, [Member(**member) for member in members])
+        for shard, members in zip(rows["shard"].to_pylist(), rows["members"].to_pylist(), strict=True)
+    ]
+
+
+def _read_label(shard: str, members: list[Member]) -> str:
+    label = next(member for member in members if member.ext == "json")
+    data = storage.read_range(shard, label.offset, label.offset + label.size)
+    return str(json.loads(data)["source"])

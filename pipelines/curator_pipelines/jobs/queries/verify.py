@@ -1,0 +1,165 @@
+"""`curator verify`: a run directory against its own accounts and its sources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from curator.errors import CuratorError, InputError
+from curator.io import schemas
+from curator.io.urls import absolute
+from curator.packing.verify import verify_shards
+from curator.store.part_store import PartStore
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.run_directory import Results, RunDirectory
+from curator_pipelines.run.stored_selection import Choice, load_choice
+
+__all__ = ["Verified", "verify"]
+
+# A unit row stored in float16: each of its numbers is off by at most 2^-11 of itself.
+UNIT_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `curator verify` found.
+
+    Attributes:
+        out: the run directory.
+        checked: what was checked, with counts.
+        differences: one line each; empty where all is as it should be.
+    """
+
+    out: str
+    checked: dict[str, int]
+    differences: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """For a person."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.checked.items())
+        if not self.differences:
+            return f"{self.out} is sound: {counts} checked"
+        return "\n".join([*self.differences, f"{len(self.differences)} differences ({counts} checked)"])
+
+
+def verify(out: str, reporter: Reporter) -> Verified:
+    """Check parts, ledger, selection, manifest, sizes.json and tars.
+
+    Cost: reads every embedding once, and every chosen sample twice: from its source and from its tar.
+
+    Raises:
+        InputError: OUT is no run directory.
+    """
+    run = RunDirectory(absolute(out))
+    if not run.record:
+        raise InputError(f"{run.url} is no run directory: it has no run.json")
+    checked: Counter[str] = Counter()
+    stores = run.stores()
+    differences = [line for name, store in stores.items() for line in _parts(name, store, checked)]
+    differences += _quarantine(run, list(stores.values()), checked)
+    reporter.say("verify: reading every chosen sample from its source and its shard")
+    for results in run.all_results():
+        prefix = f"{results.name}: " if results.name else ""
+        differences += [prefix + line for line in _results(results, checked)]
+    return Verified(run.url, dict(checked), differences)
+
+
+def _results(results: Results, checked: Counter[str]) -> Iterator[str]:
+    """What one target's selection and shards are off by."""
+    choice = load_choice(results)
+    if choice is None:
+        yield "selection: there is no finished selection"
+        return
+    yield from _selection(results, choice, checked)
+    yield from verify_shards(
+        results.url, results.pool, choice.ids, report=lambda name, count: checked.update({"output shards": 1})
+    )
+
+
+def _parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
+    finished = store.finished()
+    for part in store.registered():
+        if part.part not in finished:
+            yield f"{name} part {part.part} ({part.url}) is not finished: run again"
+            continue
+        checked["parts"] += 1
+        try:
+            yield from _part(f"{name} part {part.part}", store, part.part, finished[part.part], checked)
+        except (CuratorError, OSError, ValueError) as error:
+            yield f"{name} part {part.part} cannot be read: {error}"
+
+
+def _part(name: str, store: PartStore, part: int, identity: str, checked: Counter[str]) -> Iterator[str]:
+    mark, vectors = store.done_mark(part, identity), store.vectors(part)
+    table = store.metadata(part, ["image_path", "part", "index"])
+    checked["embeddings"] += len(vectors)
+    if not mark.embedded == len(vectors) == table.num_rows:
+        yield (
+            f"{name}: its done-mark says {mark.embedded} rows, the array has {len(vectors)}, the metadata "
+            f"{table.num_rows}"
+        )
+    if mark.seen != mark.embedded + len(mark.ledger):
+        yield (f"{name}: {mark.seen} samples seen, but {mark.embedded} embedded and {len(mark.ledger)} in the ledger")
+    if vectors.dtype != np.float16 or vectors.ndim != 2 or vectors.shape[1] != mark.dim:
+        yield f"{name}: the array is {vectors.dtype} {vectors.shape}, not float16 (n, {mark.dim})"
+        return
+    wide = vectors.astype(np.float32)
+    off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1) > UNIT_TOLERANCE
+    if off.any():
+        yield f"{name}: {int(off.sum())} rows are not of unit length, the first is row {int(np.argmax(off))}"
+    index = np.arange(table.num_rows)
+    if not (np.array_equal(table["index"], index) and np.all(np.asarray(table["part"]) == part)):
+        yield f"{name}: its metadata is not numbered 0, 1, 2, ..."
+
+
+def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str]) -> Iterator[str]:
+    """quarantine.parquet must hold the ledger lines of all parts, and the unreadable shards'."""
+    expected: Counter[tuple[Any, ...]] = Counter()
+    for store in stores:
+        for part, identity in store.finished().items():
+            for line in store.done_mark(part, identity).ledger:
+                expected[(line.shard, line.key, line.offset, str(line.reason))] += 1
+    try:
+        table = schemas.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
+    except FileNotFoundError:
+        yield "quarantine.parquet is missing: run again"
+        return
+    found = Counter(
+        (row["shard"], row["key"], row["offset"], row["reason"])
+        for row in table.to_pylist()
+        if row["reason"] != "unreadable_shard"
+    )
+    checked["ledger lines"] += table.num_rows
+    for shard, key, _, reason in (expected - found).elements():
+        yield f"quarantine.parquet lacks {shard} {key} ({reason})"
+    for shard, key, _, reason in (found - expected).elements():
+        yield f"quarantine.parquet has {shard} {key} ({reason}), which no part's ledger has"
+
+
+def _selection(results: Results, choice: Choice, checked: Counter[str]) -> Iterator[str]:
+    record = choice.record
+    checked["chosen"] += len(choice.ids)
+    excluded = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED).num_rows
+    candidates = results.pool.count()
+    if record["count"] != len(choice.ids):
+        yield f"selection.json says {record['count']} samples, selected.parquet has {len(choice.ids)}"
+    if record["excluded"] != excluded:
+        yield f"selection.json says {record['excluded']} passed over, excluded.parquet has {excluded}"
+    if candidates != len(choice.ids) + excluded + record["not_reached"]:
+        yield (
+            f"{candidates} candidates, but {len(choice.ids)} chosen, {excluded} passed over and "
+            f"{record['not_reached']} not reached"
+        )
+    if len(np.unique(choice.ids)) != len(choice.ids):
+        yield "selected.parquet holds an id twice"
+    rounds = schemas.read_table(results.path("selection", "rounds.parquet"), schemas.ROUNDS)
+    if rounds.num_rows and sum(rounds["picked"].to_pylist()) != len(choice.ids):
+        yield "rounds.parquet and selected.parquet count differently"

@@ -1,0 +1,257 @@
+"""Run a selector over the stored embeddings, for one target or for several in one pass over the pool."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from curator.errors import InputError
+from curator.io import schemas, storage
+from curator.selection import (
+    Judge,
+    NearRows,
+    Progress,
+    Question,
+    Queues,
+    ScanTask,
+    Selection,
+    SpreadSearch,
+    deny,
+    directions,
+    find_centroids,
+    first_objection,
+    near_excluded,
+    no_duplicates,
+    select_each,
+    select_knn,
+    select_random,
+)
+from curator.store.deny_list import DenyList
+from curator.store.part_store import PartStore
+from curator.store.row_reader import Gather
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.select.choose_ivf import choose_ivf, index_identity
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.run_directory import Results
+from curator_pipelines.run.stored_selection import Choice, load_choice, store_choice
+from curator_pipelines.stages.search import SearchStage
+
+__all__ = ["choose", "is_current"]
+
+
+def choose(
+    targets: Sequence[Results],
+    config: SelectConfig,
+    denied: DenyList | None,
+    executor: Executor,
+    reporter: Reporter,
+) -> dict[str, Choice]:
+    """Select from OUT/pool by each target, or reuse what an equal selection left; target name -> its choice.
+
+    Everything after the stored embeddings is a function of them, the config and the seed alone.
+
+    Raises:
+        InputError: a target or the pool has no embedded sample.
+    """
+    known = {results.name: _known(results, config, denied, reporter) for results in targets}
+    todo = [results for results in targets if known[results.name] is None]
+    made = _choose_anew(todo, config, denied, executor, reporter) if todo else {}
+    return {name: choice or made[name] for name, choice in known.items()}
+
+
+def _known(results: Results, config: SelectConfig, denied: DenyList | None, reporter: Reporter) -> Choice | None:
+    """What an earlier run chose, if nothing that matters has changed since."""
+    choice = load_choice(results)
+    if choice is None or not is_current(choice, results, config, denied):
+        return None
+    reporter.say(f"select: nothing changed since the last selection{f' ({results.name})' if results.name else ''}")
+    for warning in choice.record["warnings"]:
+        reporter.warn(warning)
+    return choice
+
+
+def is_current(choice: Choice, results: Results, config: SelectConfig, denied: DenyList | None) -> bool:
+    """True if a stored selection is whole, and the one that `choose` would make of the parts finished now."""
+    files = {"rounds.parquet", "excluded.parquet"} | ({"centroids.npy"} if config.selector != "random" else set())
+    known = choice.record["identity"] == _identity(results, config, denied)
+    return known and files <= set(storage.list_names(results.path("selection")))
+
+
+def _choose_anew(
+    targets: Sequence[Results],
+    config: SelectConfig,
+    denied: DenyList | None,
+    executor: Executor,
+    reporter: Reporter,
+) -> dict[str, Choice]:
+    pool = targets[0].pool
+    candidates = pool.count()
+    if not candidates:
+        raise InputError("the pool has no usable sample: see quarantine.parquet for why")
+    budget, stop = config.limits()
+    limits = _Limits(budget.of(candidates) if budget else None, stop)
+    if limits.budget is not None and limits.budget > candidates:
+        reporter.warn(f"--budget {limits.budget:,} is above the {candidates:,} candidates of the pool: all are chosen")
+    # Until the new selection.json stands, OUT has no selection: readers must not mix old files with new ones.
+    for results in targets:
+        storage.remove(results.path("selection", "selection.json"))
+    denied_ids, unknown = denied.find(pool) if denied else (np.empty(0, np.int64), 0)
+    if unknown:
+        reporter.warn(f"--deny {config.deny}: {unknown:,} of {len(denied or ()):,} entries match no sample")
+    with reporter.stage("select", candidates, "rows") as progress:
+
+        def on_progress(what: str, count: int) -> None:
+            if what == "scan":
+                progress.done = count
+                reporter.show(progress)
+
+        selections = _select(targets, config, limits, denied_ids, executor, on_progress)
+        progress.done = candidates
+    choices = {}
+    for results, (selection, centroids) in zip(targets, selections, strict=True):
+        for warning in selection.warnings:
+            reporter.warn(f"{results.name}: {warning}" if results.name else warning)
+        identity = _identity(results, config, denied)
+        choices[results.name] = store_choice(results, config, selection, centroids, identity)
+    return choices
+
+
+class _Limits(NamedTuple):
+    budget: int | None
+    stop: float | None
+
+
+def _select(
+    targets: Sequence[Results],
+    config: SelectConfig,
+    limits: _Limits,
+    denied: np.ndarray,
+    executor: Executor,
+    progress: Progress,
+) -> list[tuple[Selection, np.ndarray | None]]:
+    """The selection of each target, and what its column `centroid` counts in."""
+    new_judge = _judge_maker(targets[0], config, denied)
+    if config.search == "ivf":
+        return [_by_index(results, config, limits, new_judge, executor, progress) for results in targets]
+    judges = [new_judge(results) for results in targets]
+    if config.selector == "simcore":
+        questions = [
+            Question(
+                find_centroids(_all_vectors(results.target), config.clusters, config.seed),
+                limits.budget,
+                limits.stop,
+                config.reference_round,
+                judge,
+            )
+            for results, judge in zip(targets, judges, strict=True)
+        ]
+        pool = targets[0].pool
+        # One worker alone would be no faster than this process, and would first have to start.
+        search = partial(_by_workers, pool, executor, progress) if executor.workers > 1 else None
+        selections = select_each(pool, questions, progress=progress, search=search)
+        return [(selection, question.centroids) for selection, question in zip(selections, questions, strict=True)]
+    assert limits.budget is not None
+    found: list[tuple[Selection, np.ndarray | None]] = []
+    for results, judge in zip(targets, judges, strict=True):
+        if config.selector == "random":
+            seed = config.seed
+            chosen = select_random(results.pool, budget=limits.budget, seed=seed, judge=judge, progress=progress)
+            found.append((chosen, None))
+        else:
+            # All target rows stand where the centroids stand: `centroid` counts in this array.
+            vectors = _all_vectors(results.target).astype(np.float32)
+            chosen = select_knn(results.pool, vectors, budget=limits.budget, judge=judge, progress=progress)
+            found.append((chosen, vectors))
+    return found
+
+
+def _by_index(
+    results: Results,
+    config: SelectConfig,
+    limits: _Limits,
+    new_judge: Callable[[Results], Judge | None],
+    executor: Executor,
+    progress: Progress,
+) -> tuple[Selection, np.ndarray]:
+    centroids = find_centroids(_all_vectors(results.target), config.clusters, config.seed)
+    question = Question(centroids, limits.budget, limits.stop, config.reference_round)
+    judge = partial(new_judge, results)
+    return choose_ivf(results, question, config.recall, judge, executor, progress), centroids
+
+
+def _judge_maker(some: Results, config: SelectConfig, denied: np.ndarray) -> Callable[[Results], Judge | None]:
+    """What makes a judge for a target of all that may be said against a row; the one with a memory comes last."""
+    held = _hold(some.exclude) if config.exclude else None
+
+    def make(results: Results) -> Judge | None:
+        gather = Gather(results.pool)
+        judges = [deny(denied, because=config.deny or "")] if len(denied) else []
+        if held:
+            judges.append(near_excluded(gather.vectors, *held, config.exclude_above))
+        if config.dedup is not None:
+            basis = directions(_all_vectors(results.target))
+            judges.append(no_duplicates(gather.vectors, gather.hashes, basis, config.dedup))
+        return first_objection(*judges) if judges else None
+
+    return make
+
+
+def _hold(store: PartStore) -> tuple[NearRows, np.ndarray]:
+    """All rows of a store, to be compared with, and their ids."""
+    vectors = _all_vectors(store)
+    held = NearRows(directions(vectors))
+    held.add(vectors)
+    ids = [(np.int64(part) << 32) + np.arange(len(rows), dtype=np.int64) for part, rows in store.parts()]
+    return held, np.concatenate(ids)
+
+
+def _by_workers(pool: PartStore, executor: Executor, progress: Progress, centroids: np.ndarray) -> SpreadSearch:
+    """The search by all workers."""
+    stage = SearchStage(pool.url, centroids)
+
+    def scan(tasks: Iterable[ScanTask]) -> Iterator[Queues]:
+        seen = 0
+
+        def on_progress(increments: dict[str, int]) -> None:
+            nonlocal seen
+            seen += increments.get("rows", 0)
+            progress("scan", seen)
+
+        with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+            for outcome in outcomes:
+                yield outcome.unwrap()
+
+    return SpreadSearch(scan, pool.vectors, sorted(pool.finished()), pool.count(), centroids, executor.workers)
+
+
+def _all_vectors(store: PartStore) -> np.ndarray:
+    vectors = np.concatenate([vectors for _, vectors in store.parts()])
+    if not len(vectors):
+        raise InputError(f"{store.url} has no usable image: see quarantine.parquet for why")
+    return vectors
+
+
+def _identity(results: Results, config: SelectConfig, denied: DenyList | None) -> str:
+    """A hash of all that a selection is a function of."""
+    wanted: dict[str, Any] = {
+        name: getattr(config, name) for name in ("selector", "clusters", "reference_round", "seed")
+    }
+    wanted |= {
+        "limits": [str(limit) for limit in config.limits()],
+        "deny": denied.digest if denied else None,
+        "dedup": config.dedup,
+        "exclude": [config.exclude_above, sorted(results.exclude.finished().items())] if config.exclude else None,
+        "target": sorted(results.target.finished().items()),
+        "pool": sorted(results.pool.finished().items()),
+        "version": schemas.FORMAT_VERSION,
+    }
+    if config.search == "ivf":
+        wanted["index"] = [config.recall, index_identity(results.index)]
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]

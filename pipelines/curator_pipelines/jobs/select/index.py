@@ -1,0 +1,160 @@
+"""The index job: the stored parts of a pool, grouped by lists of a coarse quantiser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curator.errors import CuratorError, InputError
+from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
+from curator.io import storage
+from curator.io.run_lock import owned
+from curator.io.urls import absolute
+from curator.sources.find import Source
+from curator.store.part_store import PartStore
+from curator_pipelines.config.select import IndexConfig
+from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.select.executor import make_executor
+from curator_pipelines.run.progress import Reporter, duration
+from curator_pipelines.run.progress_file import recorded
+from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.stages.index import IndexStage
+
+__all__ = ["IndexSummary", "build_index", "pool_index", "run_index"]
+
+SAMPLE_ROWS = 50_000
+LEAST_RATE, MOST_RATE = 0.01, 0.05
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """The end of `curator index`."""
+
+    out: str
+    factory: str
+    rows: int
+    shards: int
+    built: int
+    seconds: float
+    warnings: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """For a person."""
+        return (
+            f"index       {self.factory}: {self.rows:,} rows in {self.shards:,} shards, {self.built:,} of them new\n"
+            f"time        {duration(self.seconds)}\n"
+            f"use         curator select --out {self.out} --search ivf ..."
+        )
+
+
+def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
+    """Build OUT/index over OUT/pool; finished shards are not built again.
+
+    Raises:
+        InputError: OUT has no embedded pool, or an index that lacks parts and `--add` is not given.
+        CuratorError: the run failed; running it again resumes.
+    """
+    out = absolute(config.out)
+    if not PartStore(storage.join(out, "pool")).finished():
+        raise InputError(f"{out} holds no embedded pool: run `curator embed --pool ... --out {out}` first")
+    with owned(out) as owner, recorded(reporter, out):
+        return _run_index(RunDirectory(out, owner), config, reporter)
+
+
+def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> IndexSummary:
+    started = time.monotonic()
+    index = IndexStore(run.path("index"))
+    settings = index.settings()
+    if settings is not None and config.factory and settings["factory"] != str(_parse(run, config.factory)):
+        raise InputError(
+            f"{index.url} is {settings['factory']}, not {config.factory}: "
+            "remove it to build another, or leave --factory away"
+        )
+    state = run.record.get("stages", {}).get("index", {}).get("state")
+    if settings is not None and state == "done" and not config.add and (missing := index.missing(run.pool)):
+        raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool: add them with --add")
+    run.record.setdefault("stages", {})
+    executor = make_executor(config, "cpu", run.url)
+    built = build_index(run, config.factory, config.seed, executor, reporter)
+    shards = index.shards()
+    return IndexSummary(
+        run.url,
+        (index.settings() or {})["factory"],
+        sum(len(shard.ids) for shard in shards),
+        len(shards),
+        built,
+        time.monotonic() - started,
+        reporter.warnings,
+    )
+
+
+def pool_index(run: RunDirectory, sources: Sequence[Source]) -> str:
+    """URL of the index of a run's pool: OUT/index, unless that is still to be made and another run has it already.
+
+    Another run has it if its whole pool is this run's: the same parts under the same numbers, all of them in its index.
+    """
+    own = run.path("index")
+    pools = {source.url.rpartition("/img_emb/")[0] for source in sources}
+    # Only parts are copied as they are; other embeddings are brought to unit length anew.
+    if any(source.kind != "part" for source in sources) or len(pools) != 1 or IndexStore(own).settings():
+        return own
+    index = IndexStore(storage.join(pools.pop().rpartition("/")[0], "index"))
+    parts = run.pool.finished()
+    return index.url if parts and index.settings() and index.parts() == parts else own
+
+
+def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Executor, reporter: Reporter) -> int:
+    """Train the quantiser where there is none, and build the shards that are missing; returns how many.
+
+    Raises:
+        InputError: faiss is missing, or the factory string does not fit.
+        CuratorError: a shard could not be built.
+    """
+    index = IndexStore(run.path("index"))
+    rows = run.pool.count()
+    if index.settings() is None:
+        _train(run, index, _parse(run, factory), rows, seed, reporter)
+    settings = index.settings()
+    assert settings is not None
+    plans = index.plan(run.pool)
+    if not plans:
+        return 0
+    storage.remove_temporaries(index.url)
+    stage = IndexStage(index.url, run.pool.url, settings["sample_rate"])
+    with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
+        progress.done = rows - sum(run.pool.done_mark(*part).embedded for plan in plans for part in plan.parts.items())
+
+        def on_progress(increments: dict[str, int]) -> None:
+            progress.add(increments)
+            reporter.show(progress)
+
+        with closing(executor.map(stage, plans, on_progress=on_progress)) as outcomes:
+            errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if errors:
+            raise CuratorError(f"index: {errors[0]}") from errors[0]
+        state |= {"shards": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
+    return len(plans)
+
+
+def _parse(run: RunDirectory, factory: str | None) -> Factory:
+    part = min(run.pool.finished().items())
+    return parse_factory(factory, run.pool.count(), run.pool.done_mark(*part).dim)
+
+
+def _train(run: RunDirectory, index: IndexStore, factory: Factory, rows: int, seed: int, reporter: Reporter) -> None:
+    coded = factory.kind != "Flat"
+    reporter.say(f"index: training {factory.lists:,} lists{f' and {factory.kind}' if coded else ''}")
+    sample = sample_rows(run.pool.parts(), rows, factory.training_rows, seed)
+    quantiser, warning = train(sample, factory.lists, seed)
+    if warning:
+        reporter.warn(f"index: {warning}")
+    codec = train_codec(factory.kind, sample, quantiser) if coded else None
+    rate = min(MOST_RATE, max(LEAST_RATE, SAMPLE_ROWS / max(rows, 1)))
+    index.create(quantiser, codec, factory.kind, rate, seed)

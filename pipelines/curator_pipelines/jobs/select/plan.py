@@ -1,0 +1,182 @@
+"""What a run would do: the answer of `curator plan` and of `--dry-run`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curator.io import storage
+from curator.store.deny_list import DenyList
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.jobs.select.calibrate import Forecast, calibrate
+from curator_pipelines.jobs.select.choose import is_current
+from curator_pipelines.jobs.select.embed import EmbedJob
+from curator_pipelines.jobs.select.prepare import Prepared
+from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run.stored_selection import load_choice
+
+__all__ = ["Plan", "SetPlan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """What is to do for the target or the pool.
+
+    Attributes:
+        name: `target` or `pool`.
+        sources: shards, folders or arrays.
+        finished: how many of them are finished parts.
+        samples_left: in the others; None if unknown.
+        exact: whether samples_left was counted, not estimated.
+        bytes_left: to read.
+        disk: bytes of embeddings and metadata to write; None if unknown.
+        encoder: with what.
+    """
+
+    name: str
+    sources: int
+    finished: int
+    samples_left: int | None
+    exact: bool
+    bytes_left: int
+    disk: int | None
+    encoder: str
+
+    def to_text(self) -> str:
+        """One line."""
+        about = "" if self.exact else "about "
+        samples = "unknown" if self.samples_left is None else f"{about}{self.samples_left:,}"
+        disk = "" if self.disk is None else f", {self.disk / 1e6:,.1f} MB to write"
+        return (
+            f"{self.sources} sources, {self.finished} finished; left: {samples} samples, "
+            f"{self.bytes_left / 1e6:,.1f} MB to read{disk} ({self.encoder})"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        out: the run directory.
+        executor: where the work runs.
+        sets: what is to do for target and pool.
+        selection: what would become of the selection, in words.
+        shards: what would be packed, in words.
+        disk: bytes that OUT will grow by: embeddings, and shards where the budget says how many; None if unknown.
+        free: bytes free there; None for object stores.
+        forecast: how long it will take, if that was measured.
+    """
+
+    out: str
+    executor: str
+    sets: list[SetPlan]
+    selection: str
+    shards: str
+    disk: int | None
+    free: int | None
+    forecast: Forecast | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self) | {"forecast": self.forecast.to_json() if self.forecast else None}
+
+    def to_text(self) -> str:
+        """For a person."""
+        lines = [f"{plan.name:11} {plan.to_text()}" for plan in self.sets]
+        needed = "an unknown amount" if self.disk is None else f"about {self.disk / 1e6:,.1f} MB"
+        free = "" if self.free is None else f" ({self.free / 1e9:,.1f} GB free)"
+        lines += [
+            f"{'select':11} {self.selection}",
+            f"{'pack':11} {self.shards}",
+            f"{'runs on':11} {self.executor}",
+            f"{'writes to':11} {self.out}: {needed}{free}",
+        ]
+        return "\n".join(lines + ([self.forecast.to_text()] if self.forecast else []))
+
+
+def make_plan(
+    prepared: Prepared, config: SelectConfig, denied: DenyList | None, reporter: Reporter, calibrated: bool
+) -> Plan:
+    """Count what is there and what is left; measure, if `calibrated`. Writes nothing to OUT."""
+    redo, run = config.redo, prepared.run
+    sets = [_set_plan(job, redo) for job in prepared.jobs]
+    left = any(plan.finished < plan.sources for plan in sets)
+    chosen = _chosen(prepared, config)
+    current = []
+    if not left and not run.redoes("select", redo):
+        found = [(load_choice(results), results) for results in prepared.results]
+        current = [c for c, results in found if c is not None and is_current(c, results, config, denied)]
+    stored = len(current) == len(prepared.results)
+    if stored:
+        chosen = sum(len(choice.ids) for choice in current)
+    shard_bytes = _shard_bytes(prepared, chosen)
+    packed = (
+        stored
+        and not run.redoes("pack", redo)
+        and all(storage.exists(results.path("shards", "sizes.json")) for results in prepared.results)
+    )
+    disk = None if any(plan.disk is None for plan in sets) else sum(plan.disk or 0 for plan in sets)
+    if not (config.manifest_only or packed):
+        disk = None if disk is None or shard_bytes is None else disk + shard_bytes
+    return Plan(
+        run.url,
+        prepared.executor.describe(),
+        sets,
+        _selection_words(config, chosen, stored),
+        _pack_words(config, chosen, shard_bytes, packed),
+        disk,
+        storage.free_bytes(run.url),
+        calibrate(prepared, config, reporter, redo) if calibrated else None,
+    )
+
+
+def _chosen(prepared: Prepared, config: SelectConfig) -> int | None:
+    """How many samples a budget means, for all targets together; None if only the stop rule will tell."""
+    budget, _ = config.limits()
+    targets = len(prepared.targets)
+    candidates = prepared.pool.estimate(prepared.pool.sources)
+    if budget is None or candidates is None:
+        return targets * budget.count if budget and budget.count else None
+    return targets * min(budget.of(round(candidates)), round(candidates))
+
+
+def _shard_bytes(prepared: Prepared, chosen: int | None) -> int | None:
+    sources = [source for source in prepared.pool.sources if source.kind in ("tar", "part")]
+    samples = prepared.pool.estimate(sources)
+    if chosen is None or not samples:
+        return None
+    return round(chosen * sum(source.stat.size for source in sources) / samples)
+
+
+def _selection_words(config: SelectConfig, chosen: int | None, stored: bool) -> str:
+    if stored:
+        return f"done before and nothing changed: {chosen:,} samples"
+    count = "as many samples as the stop rule takes" if chosen is None else f"up to {chosen:,} samples"
+    return f"to do: {count}, by {config.selector}"
+
+
+def _pack_words(config: SelectConfig, chosen: int | None, size: int | None, packed: bool) -> str:
+    if config.manifest_only:
+        return "the manifest only"
+    if packed:
+        return "shards stand from an earlier run; what is not the same plan is packed anew"
+    if chosen is None:
+        return f"to do: shards of {config.shard_size:,} samples"
+    about = "" if size is None else f", about {size / 1e6:,.1f} MB"
+    return f"to do: {-(-chosen // config.shard_size):,} shards of {config.shard_size:,} samples{about}"
+
+
+def _set_plan(job: EmbedJob, redo: str | None) -> SetPlan:
+    todo = job.todo(redo)
+    samples = job.estimate(todo)
+    return SetPlan(
+        name=job.name,
+        sources=len(job.sources),
+        finished=len(job.sources) - len(todo),
+        samples_left=None if samples is None else round(samples),
+        exact=isinstance(samples, int),
+        bytes_left=sum(source.stat.size for source in todo),
+        disk=None if samples is None else round(samples * job.bytes_per_sample),
+        encoder=job.encoding.described,
+    )

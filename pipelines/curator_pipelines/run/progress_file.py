@@ -1,0 +1,70 @@
+"""OUT/progress.json: how far the stage that runs is, for whoever looks from another shell."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from curator.io import storage
+from curator_pipelines.run.progress import Reporter, StageProgress
+
+__all__ = ["read_progress", "recorded"]
+
+NAME = "progress.json"
+# Seconds between two writes: what a local file and what an object costs.
+EVERY_LOCAL = 1.0
+EVERY_REMOTE = 10.0
+
+
+@contextlib.contextmanager
+def recorded(reporter: Reporter, out: str) -> Iterator[None]:
+    """While the block runs, keep OUT/progress.json at what the reporter shows; afterwards it is gone.
+
+    It is a courtesy: that it cannot be written ends no run. Only OUT's owner may.
+    """
+    every = EVERY_LOCAL if storage.is_local(out) else EVERY_REMOTE
+    url, written = storage.join(out, NAME), -every
+
+    def write(progress: StageProgress, at_once: bool) -> None:
+        nonlocal written
+        if at_once or time.monotonic() - written >= every:
+            with contextlib.suppress(OSError):
+                storage.write_bytes(url, json.dumps(_record(progress)).encode())
+            written = time.monotonic()
+
+    reporter.listener = write
+    try:
+        yield
+    finally:
+        reporter.listener = None
+        with contextlib.suppress(OSError):
+            storage.remove(url)
+
+
+def _record(progress: StageProgress) -> dict[str, Any]:
+    return {
+        "stage": progress.name,
+        "done": progress.done,
+        "total": progress.total,
+        "unit": progress.unit,
+        "bad": progress.bad,
+        "seconds": round(progress.seconds, 3),
+        "per_second": round(progress.rate, 3),
+        "eta": progress.eta,
+        "line": progress.line(),
+        "ledger": list(progress.last_bad),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def read_progress(out: str) -> dict[str, Any] | None:
+    """What stands in OUT/progress.json; None if no stage is running, or one was killed before it said anything."""
+    try:
+        record = json.loads(storage.read_bytes(storage.join(out, NAME)))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "stage" in record else None

@@ -1,0 +1,249 @@
+"""A run directory: `run.json`, and where everything else stands below it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import curator
+from curator.errors import InputError
+from curator.io import storage
+from curator.io.run_lock import Owner
+from curator.io.schemas import FORMAT_VERSION
+from curator.io.urls import public_text
+from curator.store.part_store import PartStore
+
+__all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
+
+# In the order they run; redoing one redoes those behind it.
+STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
+# What `--redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
+REDONE = {
+    "warmup": STAGES,
+    "embed": STAGES[1:],
+    "target": ("target", "select", "pack"),
+    "pool": ("pool", "index", "select", "pack"),
+    "exclude": ("exclude", "select", "pack"),
+    "select": ("select", "pack"),
+    "pack": ("pack",),
+}
+OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
+RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet")
+VERSIONS_OF = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
+    "numpy",
+    "pyarrow",
+    "scikit-learn",
+    "pillow",
+)
+ADVICE = "give another --out, or --redo {stage} to start that stage anew"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What belongs to one target: target/, selection/ and shards/, below OUT, or below OUT/NAME if there are several.
+
+    Attributes:
+        name: of the target; empty where it is the only one.
+        url: OUT or OUT/NAME.
+        pool: what is selected from, shared by all targets.
+        exclude: the evaluation images, shared by all targets; maybe no parts.
+        index: URL of the pool's index, whether it is there or not; it may be another run's.
+    """
+
+    name: str
+    url: str
+    pool: PartStore
+    exclude: PartStore
+    index: str
+
+    @property
+    def target(self) -> PartStore:
+        """The target's embeddings."""
+        return PartStore(self.path("target"))
+
+    def path(self, *names: str) -> str:
+        """A URL below it."""
+        return storage.join(self.url, *names)
+
+
+class RunDirectory:
+    """Reads and writes `run.json`; everything in it but the timings follows from inputs, config and seed.
+
+    Args:
+        url: the directory, any fsspec URL.
+        owner: this process as its owner; None for one who only looks.
+    """
+
+    def __init__(self, url: str, owner: Owner | None = None) -> None:
+        self.url = url
+        self.owner = owner
+        self.pool = PartStore(storage.join(url, "pool"))
+        self.exclude = PartStore(storage.join(url, "exclude"))
+        self.record: dict[str, Any] = self._read()
+
+    def path(self, *names: str) -> str:
+        """A URL below the directory."""
+        return storage.join(self.url, *names)
+
+    def results(self, name: str = "") -> Results:
+        """What belongs to one target: the only one, or one of several, by its name."""
+        return Results(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
+
+    def stores(self) -> dict[str, PartStore]:
+        """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""
+        targets = {
+            results.path("target").removeprefix(self.url + "/"): results.target for results in self.all_results()
+        }
+        excluded = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
+        return targets | {"pool": self.pool} | excluded
+
+    def all_results(self) -> list[Results]:
+        """What belongs to each target of this run, in the order in which they were first given."""
+        return [self.results(name) for name in self.record.get("targets") or [""]]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(storage.read_bytes(self.path("run.json")))
+        except FileNotFoundError:
+            return {}
+        except NotADirectoryError as error:
+            raise InputError(f"{self.url} is a file, not a directory: give another --out") from error
+        except ValueError as error:
+            raise InputError(f"{self.path('run.json')} is damaged ({error}): give another --out") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{self.path('run.json')} is not curator's: give another --out")
+        if record.get("version") != FORMAT_VERSION:
+            raise InputError(
+                f"{self.url} was written by another format version ({record.get('version')}; this curator "
+                f"knows {FORMAT_VERSION}): give another --out"
+            )
+        return record
+
+    def check_ours(self) -> None:
+        """Refuse a directory that holds such files but no run.json: it is not ours to write in."""
+        if not self.record:
+            for name in OWN_NAMES:
+                if storage.exists(self.path(name)):
+                    raise InputError(f"{self.url} holds '{name}' but no run.json: give another --out")
+
+    def check_targets(self, names: Sequence[str]) -> None:
+        """Refuse names that would collide with OUT's own files, and a mix of one target and several."""
+        for name in names:
+            if name in RESERVED:
+                raise InputError(f"--target {name}=...: OUT/{name} has another use; give another name")
+        known = self.record.get("targets", [])
+        if known and ("" in known) != ("" in names):
+            before = "one target without a name" if "" in known else f"named targets ({', '.join(known)})"
+            raise InputError(f"{self.url} is a run of {before}: give another --out")
+
+    def check_identity(self, stage: str, encoding: dict[str, Any], redo: str | None) -> None:
+        """Refuse to go on with another encoder, preprocessing, precision or filter than the stored parts'.
+
+        Raises:
+            InputError: with each difference.
+        """
+        known = self.record.get("identities", {}).get(stage)
+        if known is None or known == encoding or self.redoes(stage, redo):
+            return
+        names = sorted(set(known) | set(encoding))
+        changes = [
+            f"{name} was {known.get(name)}, now {encoding.get(name)}"
+            for name in names
+            if known.get(name) != encoding.get(name)
+        ]
+        advice = ADVICE.format(stage=stage if stage in ("pool", "exclude") else "embed")
+        raise InputError(f"{self.url} is a different run: {'; '.join(changes)} ({stage}): {advice}")
+
+    @staticmethod
+    def redoes(stage: str, redo: str | None) -> bool:
+        """True if `--redo REDO` throws away what this stage made."""
+        return redo is not None and stage.rpartition("/")[2] in REDONE[redo]
+
+    def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
+        """Begin, or go on with, a run on these targets: throw away what `redo` names and write run.json."""
+        storage.remove_temporaries(self.url)
+        self.throw_away(redo)
+        self.record |= {
+            "version": FORMAT_VERSION,
+            "curator": curator.__version__,
+            "config": config,
+            "targets": list(targets),
+            "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
+        }
+        self.record.setdefault("identities", {})
+        self.record.setdefault("stages", {})
+        self.save()
+
+    def throw_away(self, redo: str | None) -> None:
+        """Remove what `--redo REDO` starts anew; what run.json says of it goes when that is written next."""
+        for stage in STAGES:
+            if self.redoes(stage, redo):
+                self._remove(stage)
+
+    def _remove(self, stage: str) -> None:
+        """Remove what a stage left, of all targets, and what run.json says of it."""
+        of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
+        if stage in of_target:
+            urls = [results.path(folder) for results in self.all_results() for folder in of_target[stage]]
+        else:
+            urls = [self.path(name) for name in {"warmup": ("warmup", "encoder.pt")}.get(stage, (stage,))]
+        for url in urls:
+            storage.remove(url)
+        for kind in ("stages", "identities"):
+            known = self.record.get(kind, {})
+            self.record[kind] = {name: value for name, value in known.items() if name.rpartition("/")[2] != stage}
+
+    def check_owner(self) -> None:
+        """Raise `CuratorError` if another run took this directory over: what follows is not ours to write."""
+        if self.owner is not None:
+            self.owner.check()
+
+    def save(self) -> None:
+        """Write run.json, with the public names of URLs: others read it."""
+        self.check_owner()
+        text = json.dumps(_public(self.record), indent=2, default=str)
+        storage.write_bytes(self.path("run.json"), text.encode())
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing."""
+        state: dict[str, Any] = {"state": "running"}
+        self.record["stages"][name] = state
+        self.save()
+        started = time.monotonic()
+        try:
+            yield state
+            # A worker that was killed and replaced may have left half a file beside its place.
+            storage.remove_temporaries(self.url)
+            state["state"] = "done"
+        except BaseException:
+            state["state"] = "stopped"
+            raise
+        finally:
+            state["seconds"] = round(time.monotonic() - started, 3)
+            self.save()
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, dict):
+        return {name: _public(inside) for name, inside in value.items()}
+    return [_public(inside) for inside in value] if isinstance(value, list | tuple) else value
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

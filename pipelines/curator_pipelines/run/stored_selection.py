@@ -1,0 +1,192 @@
+"""A selection as it is stored below OUT/selection: written, read again, and what its samples stand for."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curator.errors import InputError
+from curator.io import schemas, storage
+from curator.selection import Excluded, Selection
+from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EXCLUDED
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.run.run_directory import Results
+
+__all__ = ["Choice", "load_choice", "stands_for", "store_choice"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A stored selection.
+
+    Attributes:
+        record: the content of `selection.json`.
+        ids: int64, in order of choice.
+        scores: float32.
+        centroids: int32.
+        rounds: int32.
+        passes: how often the pool was read to find it; 0 for one that was there before.
+    """
+
+    record: dict[str, Any]
+    ids: np.ndarray
+    scores: np.ndarray
+    centroids: np.ndarray
+    rounds: np.ndarray
+    passes: int = 0
+
+
+def store_choice(
+    results: Results,
+    config: SelectConfig,
+    selection: Selection,
+    centroids: np.ndarray | None,
+    identity: str,
+) -> Choice:
+    """Write selection/; selection.json goes last."""
+    if centroids is None:
+        storage.remove(results.path("selection", "centroids.npy"))
+    else:
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, centroids.astype(np.float32), version=(1, 0))
+        storage.write_bytes(results.path("selection", "centroids.npy"), buffer.getvalue())
+    columns = _choice_columns(results, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
+    schemas.write_table(results.path("selection", "selected.parquet"), schemas.SELECTED, columns)
+    table = selection.table
+    schemas.write_table(
+        results.path("selection", "rounds.parquet"),
+        schemas.ROUNDS,
+        {
+            "round": table.round,
+            "mean_score": table.mean_score,
+            "ratio": [None if math.isnan(ratio) else ratio for ratio in table.ratio.tolist()],
+            "picked": table.picked,
+        },
+    )
+    excluded = selection.excluded
+    columns = _choice_columns(results, config, excluded.ids, excluded.scores, excluded.centroids, excluded.rounds)
+    columns |= _reason_columns(results, excluded)
+    schemas.write_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED, columns)
+    record = _record(config, selection, identity)
+    text = json.dumps(record, indent=2)
+    storage.write_bytes(results.path("selection", "selection.json"), text.encode())
+    return Choice(record, selection.ids, selection.scores, selection.centroids, selection.rounds, selection.passes)
+
+
+def _reason_columns(results: Results, excluded: Excluded) -> dict[str, Any]:
+    """Why rows were passed over; a match is named as deny lists name samples."""
+    because = np.array(excluded.because, object)
+    reasons = np.array(excluded.reasons, object)
+    for store, names in ((results.pool, (DUPLICATE, NEAR_DUPLICATE)), (results.exclude, (NEAR_EXCLUDED,))):
+        places = np.flatnonzero(np.isin(reasons, names))
+        rows = store.rows(excluded.matches[places], ["shard", "image_path"]) if len(places) else None
+        for place, shard, key in zip(places, rows["shard"], rows["image_path"], strict=True) if rows else ():
+            because[place] = f"{shard}\t{key}"
+    matched = excluded.matches >= 0
+    return {
+        "reason": excluded.reasons,
+        "because": because.tolist(),
+        "match": pa.array(excluded.matches, mask=~matched),
+        "similarity": pa.array(excluded.similarities, mask=~matched),
+    }
+
+
+def _choice_columns(
+    results: Results,
+    config: SelectConfig,
+    ids: np.ndarray,
+    scores: np.ndarray,
+    centroids: np.ndarray,
+    rounds: np.ndarray,
+) -> dict[str, Any]:
+    """The columns of `schemas.CHOICE`. What a selector does not know is null, not a number that looks like one."""
+    rows = results.pool.rows(ids, ["shard", "image_path"])
+    unknown = [None] * len(ids)
+    return {
+        "id": ids,
+        "shard": rows["shard"].combine_chunks(),
+        "key": rows["image_path"].combine_chunks(),
+        "score": unknown if config.selector == "random" else scores,
+        "centroid": unknown if config.selector == "random" else centroids,
+        "round": rounds if config.selector == "simcore" else unknown,
+    }
+
+
+def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[str, Any]:
+    means = selection.table.mean_score
+    stopped = selection.stopped_at
+    return {
+        "version": schemas.FORMAT_VERSION,
+        "identity": identity,
+        "selector": config.selector,
+        "count": len(selection.ids),
+        "candidates": selection.candidates,
+        "excluded": len(selection.excluded),
+        "not_reached": selection.not_reached,
+        "rounds": len(means),
+        "stop_reason": str(selection.stop_reason),
+        "stopped_at": stopped._asdict() if stopped else None,
+        "reference_round": config.reference_round,
+        "reference_mean": _finite(selection.reference_mean),
+        "first_mean": float(means[0]) if len(means) else None,
+        "last_mean": float(means[-1]) if len(means) else None,
+        "objective": _finite(selection.objective),
+        "dedup": config.dedup,
+        "exclude_above": config.exclude_above if config.exclude else None,
+        # The exact search misses nothing; the index says here what it measured.
+        "recall": 1.0 if selection.recall is None else selection.recall["estimate"],
+        "search": "exact" if selection.recall is None else "ivf",
+        "index": selection.recall,
+        "warnings": selection.warnings,
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def load_choice(results: Results) -> Choice | None:
+    """The stored selection; None if there is no finished one."""
+    try:
+        record = json.loads(storage.read_bytes(results.path("selection", "selection.json")))
+        table = schemas.read_table(results.path("selection", "selected.parquet"), schemas.SELECTED)
+    except FileNotFoundError:
+        return None
+    if record.get("version") != schemas.FORMAT_VERSION:
+        raise InputError(f"{results.path('selection')} has an unknown format version: --redo select")
+    return Choice(
+        record,
+        table["id"].to_numpy(),
+        table["score"].fill_null(math.nan).to_numpy(),
+        table["centroid"].fill_null(-1).to_numpy(),
+        table["round"].fill_null(-1).to_numpy(),
+    )
+
+
+def stands_for(results: Results, choice: Choice) -> pa.ListArray | None:
+    """What each chosen sample stands for, in order of choice; None where duplicates were not looked for.
+
+    Returns:
+        lists of `schemas.STANDS_FOR`: the samples passed over as its duplicates, in the order in which
+        they would have been chosen.
+    """
+    if choice.record.get("dedup") is None:
+        return None
+    table = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED)
+    table = table.filter(pc.is_in(table["reason"], pa.array([DUPLICATE, NEAR_DUPLICATE])))
+    # Matches by their place in the order of choice; a stable sort keeps the order of those passed over.
+    by_id = np.argsort(choice.ids, kind="stable")
+    places = by_id[np.searchsorted(choice.ids, table["match"].to_numpy(), sorter=by_id)]
+    order = np.argsort(places, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=len(choice.ids)))])
+    names = [field.name for field in schemas.STANDS_FOR]
+    columns = [table[name].combine_chunks().take(pa.array(order)) for name in names]
+    structs = pa.StructArray.from_arrays(columns, fields=list(schemas.STANDS_FOR))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs)

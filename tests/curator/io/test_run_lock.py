@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from faulty_proxy import once_each
+
+from curator.errors import CuratorError, InputError
+from curator.io import lease, storage
+from curator.io.run_lock import NAME, Holder, current_holder, owned
+
+ROOT = Path(__file__).parents[2]
+HOLD = """
+import sys, time
+from curator.owner import owned
+with owned(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+# As a training does, whose loaders outlive it for a moment.
+HOLD_AND_LEAVE_A_CHILD = """
+import os, sys, time
+from curator.owner import owned
+with owned(sys.argv[1]):
+    if os.fork():
+        os.kill(os.getpid(), 9)
+    time.sleep(2)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(params=["local", "s3"])
+def out(request, tmp_path):
+    return str(tmp_path / "deep" / "run") if request.param == "local" else request.getfixturevalue("s3_bucket") + "/run"
+
+
+@contextlib.contextmanager
+def another_process(out):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, out], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_nothing_is_left(out, tmp_path):
+    with owned(out):
+        assert storage.list_names(out) == [NAME]
+    assert not storage.exists(out)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_killed_holders_children_are_waited_for(tmp_path):
+    out = str(tmp_path / "run")
+    command = [sys.executable, "-c", HOLD_AND_LEAVE_A_CHILD, out]
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == -signal.SIGKILL
+    with owned(out):
+        pass
+
+
+def test_what_the_owner_wrote_stays(out):
+    with owned(out):
+        storage.write_bytes(storage.join(out, "run.json"), b"{}")
+    assert storage.list_names(out) == ["run.json"]
+
+
+def test_a_second_run_is_told_who_holds_it(out):
+    with another_process(out) as process:
+        with (
+            pytest.raises(InputError, match=rf"in use by process {process.pid} of .+ on .+, since 20\d\d-.*--out"),
+            owned(out),
+        ):
+            pass
+        holder = current_holder(out)
+        assert holder is not None
+        assert holder.pid == process.pid
+        # Stopped, not ended: still the owner.
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(InputError, match="in use"), owned(out):
+            pass
+
+
+def test_ownership_dies_with_its_holder(out):
+    with another_process(out) as process:
+        process.kill()
+        process.wait()
+        assert current_holder(out) is None
+        with owned(out):
+            holder = current_holder(out)
+            assert holder is not None
+            assert holder.pid == os.getpid()
+    assert current_holder(out) is None
+
+
+def test_an_error_in_the_block_passes_and_releases(out):
+    with pytest.raises(ZeroDivisionError), owned(out):
+        raise ZeroDivisionError
+    with owned(out):
+        pass
+
+
+def test_not_even_this_process_twice(out):
+    with owned(out), pytest.raises(InputError, match=f"process {os.getpid()} "), owned(out):
+        pass
+
+
+@pytest.mark.usefixtures("s3_bucket")
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file, not a directory"), owned(str(tmp_path / "file")):
+        pass
+    with pytest.raises(InputError, match="cannot be written to"), owned("s3://no-such-bucket-anywhere/run"):
+        pass
+
+
+class TestLease:
+    @pytest.fixture
+    def out(self, s3_bucket, monkeypatch):
+        monkeypatch.setattr(lease, "SECONDS", 2.0)
+        monkeypatch.setattr(lease, "RENEW_EVERY", 0.2)
+        return f"{s3_bucket}/run"
+
+    def foreign(self, out):
+        """The lease of a process on another machine, which this one cannot look at."""
+        holder = Holder("someone", "elsewhere", 17, "ann", "2026-01-01T00:00:00+00:00")
+        storage.write_bytes(storage.join(out, NAME), holder.to_json())
+
+    def test_is_renewed(self, out):
+        with owned(out) as owner:
+            first = storage.read_bytes(storage.join(out, NAME))
+            time.sleep(0.6)
+            assert storage.read_bytes(storage.join(out, NAME)) != first
+            owner.check()
+
+    def test_of_a_machine_that_went_silent_runs_out(self, out):
+        self.foreign(out)
+        with pytest.raises(InputError, match=r"process 17 of ann on elsewhere.*ends in \d s unless"), owned(out):
+            pass
+        deadline = time.monotonic() + 120
+        while current_holder(out) is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        with owned(out) as owner:
+            owner.check()
+            holder = current_holder(out)
+            assert holder is not None
+            assert holder.pid == os.getpid()
+
+    def test_that_was_taken_over_stops_its_holder_and_is_left_alone(self, out):
+        with owned(out) as owner:
+            self.foreign(out)
+            time.sleep(0.6)
+            with pytest.raises(CuratorError, match="taken over"):
+                owner.check()
+        assert json.loads(storage.read_bytes(storage.join(out, NAME)))["run"] == "someone"
+
+    def test_that_someone_removed_stops_its_holder(self, out):
+        with owned(out) as owner:
+            storage.remove(storage.join(out, NAME))
+            time.sleep(0.6)
+            with pytest.raises(CuratorError, match="removed"):
+                owner.check()
+
+    def test_a_process_that_was_stopped_finds_out_at_the_next_check(self, out, monkeypatch):
+        monkeypatch.setattr(lease, "RENEW_EVERY", 60.0)
+        with owned(out) as owner:
+            self.foreign(out)
+            time.sleep(1.2)
+            with pytest.raises(CuratorError, match="taken over"):
+                owner.check()
+
+    def test_over_a_line_that_fails(self, out, faulty_s3):
+        # An attempt may have worked although its answer was lost.
+        faulty_s3.fault = once_each("cut", "reset", "503")
+        with owned(out) as owner:
+            time.sleep(0.6)
+            owner.check()
+            with pytest.raises(InputError, match=re.escape(str(os.getpid()))), owned(out):
+                pass
+        assert storage.list_names(out) == []
+
+    def test_only_one_of_many_takes_over(self, out):
+        self.foreign(out)
+        time.sleep(3.1)
+        found = storage.read_bytes(storage.join(out, NAME))
+        version = storage.stat(storage.join(out, NAME)).version
+        leases = [lease.Lease(storage.join(out, NAME), Holder.this_process().to_json()) for _ in range(4)]
+        assert sum(one._replace(version) for one in leases) == 1
+        assert storage.read_bytes(storage.join(out, NAME)) != found

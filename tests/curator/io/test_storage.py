@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from curator.errors import InputError
+from curator.io import storage
+from curator.io.storage import TEMPORARY
+
+
+@pytest.fixture(params=["local", "s3"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket") + "/prefix"
+
+
+def open_uploads(client, url):
+    return client.list_multipart_uploads(Bucket=url.split("/")[2]).get("Uploads", [])
+
+
+def test_write_and_read(anywhere):
+    url = storage.join(anywhere, "deep", "down", "file.bin")
+    assert not storage.exists(url)
+    storage.write_bytes(url, b"0123456789")
+    assert storage.exists(url)
+    assert storage.read_bytes(url) == b"0123456789"
+    assert storage.read_range(url, 3, 6) == b"345"
+    assert storage.read_range(url, 8, 100) == b"89"
+    with storage.open_stream(url) as stream:
+        assert stream.read(4) == b"0123"
+        assert stream.read() == b"456789"
+    assert storage.is_directory(storage.join(anywhere, "deep"))
+    assert not storage.is_directory(url)
+
+
+def write_half(url, error):
+    with storage.write_file(url) as path:
+        path.write_bytes(b"half")
+        raise error
+
+
+def test_an_exception_while_writing_leaves_nothing(anywhere, request):
+    url = storage.join(anywhere, "run", "file.bin")
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error):
+            write_half(url, error)
+    assert not storage.exists(url)
+    assert storage.list_tree(anywhere) == []
+    if not storage.is_local(anywhere):
+        assert open_uploads(request.getfixturevalue("s3_client"), anywhere) == []
+
+
+def test_what_stood_before_stands_until_it_is_replaced(anywhere):
+    url = storage.join(anywhere, "file.bin")
+    storage.write_bytes(url, b"before")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(url, KeyboardInterrupt)
+    assert storage.read_bytes(url) == b"before"
+    with storage.write_file(url) as path:
+        path.write_bytes(b"after")
+        assert storage.read_bytes(url) == b"before"
+    assert storage.read_bytes(url) == b"after"
+    assert [name for name, _ in storage.list_tree(anywhere)] == ["file.bin"]
+
+
+def test_forgetting_to_fill_the_path_is_an_error(anywhere):
+    with pytest.raises(FileNotFoundError), storage.write_file(storage.join(anywhere, "x")):
+        pass
+    assert storage.list_tree(anywhere) == []
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    core = pytest.importorskip("s3fs.core")
+    monkeypatch.setattr(core, "calculate_chunksize", lambda size, chunksize=None, **more: 5 << 20)
+    return core
+
+
+def test_a_large_object_goes_up_in_parts(s3_bucket, s3_client, small_parts, monkeypatch):
+    calls = []
+    call = small_parts.S3FileSystem._call_s3
+
+    async def counted(self, method, *args, **kwargs):
+        calls.append(method)
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(small_parts.S3FileSystem, "_call_s3", counted)
+    data = os.urandom(1 << 20) * 12
+    storage.write_bytes(f"{s3_bucket}/large", data)
+    assert calls.count("upload_part") == 3
+    assert storage.read_bytes(f"{s3_bucket}/large") == data
+    assert open_uploads(s3_client, s3_bucket) == []
+
+
+def test_an_upload_that_fails_half_way_is_aborted(s3_bucket, s3_client, small_parts, monkeypatch):
+    call = small_parts.S3FileSystem._call_s3
+    failed = []
+
+    async def failing(self, method, *args, **kwargs):
+        if method == "upload_part" and kwargs.get("PartNumber") == 2:
+            failed.append(method)
+            raise OSError("connection lost")
+        return await call(self, method, *args, **kwargs)
+
+    storage.write_bytes(f"{s3_bucket}/large", b"before")
+    monkeypatch.setattr(small_parts.S3FileSystem, "_call_s3", failing)
+    with pytest.raises(OSError, match="connection lost"):
+        storage.write_bytes(f"{s3_bucket}/large", bytes(12 << 20))
+    assert failed
+    assert storage.read_bytes(f"{s3_bucket}/large") == b"before"
+    assert open_uploads(s3_client, s3_bucket) == []
+
+
+def test_names_are_sorted_files_only_and_fresh(anywhere):
+    folder = storage.join(anywhere, "folder")
+    assert storage.list_names(folder) == []
+    for name in ("b", "a", "below/c"):
+        storage.write_bytes(storage.join(folder, name), b"x")
+    assert storage.list_names(folder) == ["a", "b"]
+    assert storage.list_names(folder + "/") == ["a", "b"]
+    storage.write_bytes(storage.join(folder, "0"), b"x")
+    assert storage.list_names(folder) == ["0", "a", "b"]
+
+
+def test_temporaries_are_not_listed_and_can_be_removed(tmp_path):
+    (tmp_path / "deep").mkdir()
+    left = [tmp_path / f".a.123{TEMPORARY}", tmp_path / "deep" / f".b.456{TEMPORARY}"]
+    kept = [tmp_path / "a", tmp_path / ".hidden", tmp_path / f"visible{TEMPORARY}.txt"]
+    for path in (*left, *kept):
+        path.write_bytes(b"x")
+    assert storage.list_names(str(tmp_path)) == sorted(path.name for path in kept)
+    storage.remove_temporaries(str(tmp_path))
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_temporaries_of_nothing(s3_bucket, tmp_path):
+    storage.remove_temporaries(s3_bucket)
+    storage.remove_temporaries(str(tmp_path / "nowhere"))
+
+
+def test_the_tree_is_sorted_with_relative_paths(anywhere):
+    assert storage.list_tree(storage.join(anywhere, "tree")) == []
+    for name in ("b/x", "a", "b/a/y", "ab"):
+        storage.write_bytes(storage.join(anywhere, "tree", name), name.encode())
+    storage.write_bytes(storage.join(anywhere, "tree2", "z"), b"z")
+    found = storage.list_tree(storage.join(anywhere, "tree"))
+    assert [(name, state.size) for name, state in found] == [("a", 1), ("ab", 2), ("b/a/y", 5), ("b/x", 3)]
+    for name, state in found:
+        assert state == storage.stat(storage.join(anywhere, "tree", name))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_many_states_at_once_are_those_of_each(anywhere, count):
+    urls = [storage.join(anywhere, "many", f"{index}.tar") for index in range(count)]
+    for index, url in enumerate(urls):
+        storage.write_bytes(url, b"x" * (index + 1))
+    missing = [storage.join(anywhere, "many", "9.tar"), storage.join(anywhere, "nowhere", "1.tar")]
+    states = storage.stat_many([*urls, *missing])
+    assert sorted(states) == sorted(urls)
+    assert states == {url: storage.stat(url) for url in urls}
+    assert [states[url].size for url in urls] == list(range(1, count + 1))
+    assert all(state.version for state in states.values())
+
+
+def test_many_states_below_a_folder_that_is_not_there(anywhere):
+    urls = [storage.join(anywhere, "nowhere", f"{index}.tar") for index in range(5)]
+    assert storage.stat_many(urls) == {}
+
+
+def test_a_state_below_a_file_is_missing_like_any_other(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    assert storage.stat_many([str(tmp_path / "file" / "below.tar")]) == {}
+
+
+def test_a_state_tells_versions_apart(anywhere):
+    url = storage.join(anywhere, "file")
+    storage.write_bytes(url, b"one")
+    before = storage.stat(url)
+    if storage.is_local(anywhere):
+        os.utime(url, ns=(1, 1))
+    else:
+        storage.write_bytes(url, b"two")
+    after = storage.stat(url)
+    assert after.size == before.size
+    assert after.version != before.version
+    with pytest.raises(FileNotFoundError):
+        storage.stat(storage.join(anywhere, "missing"))
+
+
+def test_removing_takes_what_is_below_and_nothing_beside(anywhere):
+    for name in ("shards/a", "shards/b/c", "shards2/a", "shards.txt"):
+        storage.write_bytes(storage.join(anywhere, name), b"x")
+    storage.remove(storage.join(anywhere, "shards"))
+    storage.remove(storage.join(anywhere, "shards"))
+    storage.remove(storage.join(anywhere, "never", "was"))
+    assert [name for name, _ in storage.list_tree(anywhere)] == ["shards.txt", "shards2/a"]
+    storage.remove(storage.join(anywhere, "shards.txt"))
+    assert [name for name, _ in storage.list_tree(anywhere)] == ["shards2/a"]
+
+
+def test_free_space(tmp_path, s3_bucket):
+    assert storage.free_bytes(str(tmp_path / "not" / "yet" / "there")) > 0
+    assert storage.free_bytes(s3_bucket) is None
+
+
+def test_an_unknown_scheme_is_the_users_mistake():
+    with pytest.raises(InputError, match="cannot open nonsense://x"):
+        storage.exists("nonsense://x")
+
+
+def test_local_urls_are_local():
+    assert storage.is_local("/a/b")
+    assert storage.is_local("file:///a/b")
+    assert not storage.is_local("s3://a/b")
+    assert storage.local_path("file:///a/b") == Path("/a/b")
+    assert storage.join("s3://b/run/", "x", "y") == "s3://b/run/x/y"

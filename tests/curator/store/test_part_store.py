@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curator.errors import CuratorError, InputError, Reason
+from curator.io import schemas, storage
+from curator.io.storage import Stat
+from curator.sources.find import Source
+from curator.store.part_store import DoneMark, PartStore, identity_hash
+from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
+
+
+def source(name: str, size: int = 10, version: str = "v1") -> Source:
+    return Source("tar", f"https://host/{name}.tar?Signature=x", f"https://host/{name}.tar", Stat(size, version))
+
+
+def block(part: int, count: int, dim: int = 4) -> EmbeddingBlock:
+    rows = [
+        SampleRow(
+            f"key-{part}-{index}",
+            512 + 2048 * index,
+            1000 + index,
+            f"{index:064x}",
+            30,
+            20,
+            (Member("jpg", 512 + 2048 * index, 1000 + index, b"x"), Member("json", 2048 * index, 5)),
+        )
+        for index in range(count)
+    ]
+    vectors = np.arange(count * dim, dtype=np.float16).reshape(count, dim) + 100 * part
+    return EmbeddingBlock(rows, vectors)
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> PartStore:
+    root = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket")
+    return PartStore(storage.join(root, "run", "pool"))
+
+
+def commit(store: PartStore, part: int, count: int, identity: str = "0123456789abcdef") -> EmbeddingBlock:
+    stored = block(part, count)
+    store.commit(part, identity, stored, f"shard-{part}.tar", DoneMark(count, count, 4, {}, []))
+    return stored
+
+
+def test_nothing_yet(store):
+    assert store.registered() == []
+    assert store.finished() == {}
+    assert list(store.parts()) == []
+    assert store.count() == 0
+    assert store.difference([source("a")]) == ""
+
+
+def test_parts_are_numbered_in_first_seen_order_and_appended(store):
+    parts = store.register([source("b"), source("a")])
+    assert [(part.part, part.url) for part in parts] == [(0, "https://host/b.tar"), (1, "https://host/a.tar")]
+    more = store.register([source("c"), source("a"), source("b")])
+    assert [part.url[-5:] for part in more] == ["b.tar", "a.tar", "c.tar"]
+    assert store.registered() == more
+    assert more[2].kind == "tar"
+    assert more[2].stat == Stat(10, "v1")
+
+
+def test_secrets_are_not_stored(store):
+    store.register([source("a")])
+    assert b"Signature" not in storage.read_bytes(storage.join(store.url, "parts.parquet"))
+
+
+def test_a_removed_or_changed_source_is_refused_with_the_difference(store):
+    store.register([source("a"), source("b")])
+    with pytest.raises(InputError, match=r"b\.tar was used before and is not given now"):
+        store.register([source("a"), source("c")])
+    with pytest.raises(InputError, match=r"a\.tar changed: it had 10 bytes \(version v1\), now 11 \(version v1\)"):
+        store.register([source("a", size=11), source("b")])
+    with pytest.raises(InputError, match="version v2"):
+        store.register([source("a"), source("b", version="v2")])
+    assert [part.url[-5:] for part in store.registered()] == ["a.tar", "b.tar"]
+
+
+def test_a_committed_part(store):
+    stored = commit(store, 3, 5)
+    assert store.finished() == {3: "0123456789abcdef"}
+    vectors = store.vectors(3)
+    assert vectors.dtype == np.float16
+    assert np.array_equal(vectors, stored.vectors)
+    rows = store.metadata(3).to_pylist()
+    assert [row["image_path"] for row in rows] == [row.key for row in stored.rows]
+    assert rows[2] == {
+        "image_path": "key-3-2",
+        "shard": "shard-3.tar",
+        "part": 3,
+        "index": 2,
+        "offset": 4608,
+        "size": 1002,
+        "sha256": f"{2:064x}",
+        "width": 30,
+        "height": 20,
+        "members": [
+            {"ext": "jpg", "offset": 4608, "size": 1002},
+            {"ext": "json", "offset": 4096, "size": 5},
+        ],
+    }
+
+
+def test_the_same_part_gives_the_same_bytes(store):
+    commit(store, 0, 5)
+    before = {name: storage.read_bytes(storage.join(store.url, name)) for name, _ in storage.list_tree(store.url)}
+    commit(store, 0, 5)
+    after = {name: storage.read_bytes(storage.join(store.url, name)) for name, _ in storage.list_tree(store.url)}
+    assert before == after
+    assert len(before) == 3
+
+
+def test_the_done_mark_goes_last(store, monkeypatch):
+    written = []
+    write_file = storage.write_file
+    monkeypatch.setattr(storage, "write_file", lambda url: (written.append(url), write_file(url))[1])
+    commit(store, 0, 2)
+    assert [url.removeprefix(store.url + "/").partition("/")[0] for url in written] == ["img_emb", "metadata", "done"]
+
+
+def test_an_empty_part(store):
+    commit(store, 0, 0)
+    assert store.vectors(0).shape == (0, 4)
+    assert store.metadata(0).num_rows == 0
+    assert store.count() == 0
+
+
+def test_parts_stream_by_number_and_count(store):
+    for part, count in ((2, 3), (0, 2), (1, 4)):
+        commit(store, part, count)
+    assert [(part, len(vectors)) for part, vectors in store.parts()] == [(0, 2), (1, 4), (2, 3)]
+    assert store.count() == 9
+
+
+def test_counting_reads_no_vectors(store, monkeypatch):
+    commit(store, 0, 7)
+    monkeypatch.setattr(PartStore, "vectors", lambda self, part: pytest.fail("read a whole array"))
+    assert store.count() == 7
+
+
+def test_rows_come_in_the_order_asked_for(store, monkeypatch):
+    for part in range(3):
+        commit(store, part, 6)
+    read = []
+    metadata = PartStore.metadata
+    monkeypatch.setattr(PartStore, "metadata", lambda self, part, c: (read.append(part), metadata(self, part, c))[1])
+    ids = np.array([join_id(2, 5), join_id(0, 3), join_id(2, 0), join_id(0, 0), join_id(2, 5)])
+    table = store.rows(ids, ["image_path", "members"])
+    assert table.column_names == ["id", "image_path", "members"]
+    assert table["id"].to_pylist() == ids.tolist()
+    assert table["image_path"].to_pylist() == ["key-2-5", "key-0-3", "key-2-0", "key-0-0", "key-2-5"]
+    assert [members[0]["size"] for members in table["members"].to_pylist()] == [1005, 1003, 1000, 1000, 1005]
+    assert read == [0, 2]
+
+
+def test_no_rows(store):
+    table = store.rows(np.array([], np.int64), ["image_path", "size"])
+    assert table.num_rows == 0
+    assert table.column_names == ["id", "image_path", "size"]
+
+
+def test_a_done_mark_survives_its_file(store):
+    lines = [
+        LedgerLine("s.tar", "k/é", 512, "decode", Reason.DECODE_ERROR, "broken"),
+        LedgerLine("s.tar", "", 0, "read", Reason.BAD_HEADER, "x"),
+    ]
+    mark = DoneMark(7, 5, 4, {"read": 0.5, "encode": 1.25}, lines)
+    store.mark(1, "abc", mark)
+    found = store.done_mark(1, "abc")
+    assert found == mark
+    assert found.ledger[0].reason is Reason.DECODE_ERROR
+
+
+def test_a_done_mark_of_another_version_is_refused(store):
+    store.mark(1, "abc", DoneMark(0, 0, 4, {}, []))
+    url = store.done_url(1, "abc")
+    fields = json.loads(storage.read_bytes(url))
+    storage.write_bytes(url, json.dumps(fields | {"version": 99}).encode())
+    with pytest.raises(InputError, match="format version 99"):
+        store.done_mark(1, "abc")
+
+
+def test_a_damaged_array_is_named(tmp_path):
+    store = PartStore(str(tmp_path))
+    commit(store, 0, 3)
+    storage.write_bytes(store.array_url(0), b"\x93NUMPY")
+    with pytest.raises(CuratorError, match=r"img_emb_00000000\.npy is damaged"):
+        store.vectors(0)
+
+
+def test_identity_covers_the_source_and_the_encoding():
+    base = ("s.tar", Stat(10, "v"), {"encoder": "e", "precision": "fp32"})
+    others = [
+        ("t.tar", *base[1:]),
+        (base[0], Stat(11, "v"), base[2]),
+        (base[0], Stat(10, "w"), base[2]),
+        (*base[:2], base[2] | {"precision": "bf16"}),
+    ]
+    hashes = [identity_hash(*arguments) for arguments in (base, *others)]
+    assert len(set(hashes)) == 5
+    assert all(len(value) == 16 for value in hashes)
+    assert identity_hash(*base) == identity_hash("s.tar", Stat(10, "v"), {"precision": "fp32", "encoder": "e"})
+
+
+def test_vectors_are_stored_in_c_order(tmp_path):
+    store = PartStore(str(tmp_path))
+    stored = block(0, 6)
+    turned = replace(stored, vectors=np.asfortranarray(stored.vectors))
+    store.commit(0, "x", turned, "s.tar", DoneMark(6, 6, 4, {}, []))
+    assert not np.isfortran(store.vectors(0))
+    assert np.array_equal(store.vectors(0), stored.vectors)
+    assert store.metadata(0).schema.equals(schemas.METADATA)

@@ -1,0 +1,94 @@
+import pytest
+
+from curator.errors import InputError
+from curator_pipelines.config.select import Budget, SelectConfig, build, parse_budget, parse_stop
+
+BASE = {"target": ["t"], "pool": ["p"], "out": "o"}
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("1000", Budget(count=1000)),
+        ("10,000", Budget(count=10000)),
+        ("5%", Budget(share=0.05)),
+        ("0.1 %", Budget(share=0.001)),
+    ],
+)
+def test_budget(text: str, budget: Budget) -> None:
+    assert parse_budget(text) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("0.05", "--budget 5%"), ("0", "number"), ("-3", "number"), ("0%", "5%"), ("many", "1000")]
+)
+def test_a_budget_that_cannot_be_meant_is_refused_with_a_hint(text: str, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "candidates", "count"), [(0.05, 20, 1), (0.05, 39, 1), (0.05, 40, 2), (0.01, 10, 1), (1.2, 10, 12)]
+)
+def test_shares_round_down_to_at_least_one(share: float, candidates: int, count: int) -> None:
+    assert Budget(share=share).of(candidates) == count
+
+
+@pytest.mark.parametrize(("text", "stop"), [("0.95", 0.95), ("off", None), ("OFF", None), ("1", 1.0)])
+def test_stop(text: str, stop: float | None) -> None:
+    assert parse_stop(text) == stop
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "-1", "95%", "never"])
+def test_a_stop_rule_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"0\.95, or off"):
+        parse_stop(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "limits"),
+    [
+        ({}, (None, 0.95)),
+        ({"budget": "7"}, (Budget(7), None)),
+        ({"stop": "0.8"}, (None, 0.8)),
+        ({"budget": "7", "stop": "0.8"}, (Budget(7), 0.8)),
+        ({"budget": "7", "stop": "off"}, (Budget(7), None)),
+    ],
+)
+def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | None, float | None]) -> None:
+    assert build(SelectConfig, BASE | flags).limits() == limits
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"stop": "off"}, "--stop off needs --budget"),
+        ({"selector": "random"}, "--selector random needs --budget"),
+        ({"selector": "knn"}, "--selector knn needs --budget"),
+        ({"selector": "knn", "budget": "3", "stop": "0.9"}, "simcore's rule"),
+        ({"selector": "best"}, "--selector best: "),
+        ({"clusters": "0"}, "--clusters 0: "),
+        ({"clusters": "many"}, "--clusters many: "),
+        ({"max_bad": "0.01"}, "did you mean 1%"),
+        ({"out": None}, "--out is missing"),
+        ({"target": ["birds=x.tar", "y.tar"]}, "each needs a name"),
+        ({"dedup": "2"}, "--dedup 2: "),
+        ({"exclude_above": "0.9"}, "--exclude-above needs --exclude"),
+        ({"recall": "0.9"}, "--recall is for --search ivf"),
+        ({"selector": "knn", "budget": "1", "reference_round": "2"}, "--reference-round is for simcore"),
+        ({"encoder": "lite0", "warmup_epochs": "2"}, "--warmup-epochs is for --encoder warmup"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_flag(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        build(SelectConfig, BASE | flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_values_mean_what_they_say() -> None:
+    config = build(
+        SelectConfig, {"target": "t", "pool": "p", "out": "o", "budget": 1000, "stop": False, "max_bad": "2%"}
+    )
+    assert config.target == ["t"]
+    assert config.limits() == (Budget(1000), None)
+    assert config.max_bad == 0.02

@@ -1,0 +1,103 @@
+"""`curator inspect OUT`, while a run goes on, after its end, and after it was killed."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobs_for_tests import inodes
+
+from curator.errors import InputError
+from curator.io import storage
+from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.jobs.queries.inspect_run import RunState, inspect_run, is_run
+from curator_pipelines.run import progress_file
+
+Run = Callable[..., Any]
+
+
+class Watched(InProcessExecutor):
+    """Looks at the run after every outcome."""
+
+    def __init__(self, out: str) -> None:
+        super().__init__()
+        self.out = out
+        self.seen: list[RunState] = []
+
+    def map(self, stage: Any, tasks: Iterable[Any], **settings: Any) -> Any:
+        for outcome in super().map(stage, tasks, **settings):
+            self.seen.append(inspect_run(self.out))
+            yield outcome
+
+
+def states(run: RunState) -> list[str]:
+    return [f"{stage.name} {stage.state}" for stage in run.stages]
+
+
+def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_file, "EVERY_REMOTE", 0.0)
+    watched = Watched(f"{s3_bucket}/run")
+
+    run_on(watched, out=watched.out, **settings)
+
+    assert len(watched.seen) == 1 + 4 + 4
+    assert all("process " in seen.holder for seen in watched.seen)
+    assert [states(seen) for seen in watched.seen] == (
+        [["target running", "pool waiting", "select waiting", "pack waiting"]]
+        + [["target done", "pool running", "select waiting", "pack waiting"]] * 4
+        + [["target done", "pool done", "select done", "pack running"]] * 4
+    )
+    pool = [seen.stages[1] for seen in watched.seen]
+    assert [(stage.parts, stage.of) for stage in pool[1:5]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    progress = watched.seen[3].progress
+    assert progress is not None
+    assert (progress["stage"], progress["unit"]) == ("pool", "samples")
+    assert progress["done"] >= 9 + 36
+    assert progress["per_second"] > 0
+    # The first shard's bad sample, known from its done-mark.
+    assert watched.seen[3].last[0].partition(": ")[2].startswith("decode_error")
+    text = watched.seen[3].to_text()
+    assert "held by     process " in text
+    assert "pool        running, 3 of 4 parts; " in text
+    assert "ago)" in text
+    assert not storage.exists(f"{watched.out}/progress.json")
+    assert is_run(watched.out)
+
+
+def test_after_its_end(reference: Path) -> None:
+    before = inodes(reference)
+
+    found = inspect_run(str(reference))
+
+    assert inodes(reference) == before
+    assert found.holder == ""
+    assert states(found) == ["target done", "pool done", "select done", "pack done"]
+    assert found.progress is None
+    assert found.bad == {"decode_error": 1}
+    assert len(found.last) == 1
+    assert "21 samples chosen (budget)" in found.to_text()
+    assert json.loads(json.dumps(found.to_json()))["stages"][1]["parts"] == 4
+
+
+def test_after_it_was_killed(reference: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(reference, tmp_path / "run"))
+    record = json.loads((out / "run.json").read_text())
+    record["stages"]["pool"]["state"] = "running"
+    (out / "run.json").write_text(json.dumps(record))
+    (out / "owner.json").write_text("{}")
+    (out / "progress.json").write_text('{"stage": "pool"}')
+    next((out / "pool" / "done").glob("00000003-*")).unlink()
+
+    found = inspect_run(str(out))
+
+    assert states(found) == ["target done", "pool stopped", "select waiting", "pack waiting"]
+    assert (found.stages[1].parts, found.stages[1].of) == (3, 4)
+    assert "run the same command again" in found.to_text()
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    assert not is_run(str(tmp_path))
+    with pytest.raises(InputError, match=r"no run\.json"):
+        inspect_run(str(tmp_path))

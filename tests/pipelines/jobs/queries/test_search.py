@@ -1,0 +1,118 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobs_for_tests import picture, table
+from PIL import Image
+
+from curator.errors import InputError
+from curator.selection import exact_scores
+from curator.store.part_store import PartStore
+from curator_pipelines.config.queries import SearchConfig
+from curator_pipelines.config.select import EmbedConfig, build
+from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.jobs.queries.search import Found, run_search
+from curator_pipelines.jobs.queries.why import explain
+from curator_pipelines.jobs.select import embed_pool, prepare
+from curator_pipelines.run.progress import Reporter
+
+
+def search(out: Path, tmp_path: Path, **asked: Any) -> Found:
+    config = {"run": str(out), "sheet": str(tmp_path / "sheet.png"), **asked}
+    return run_search(build(SearchConfig, config), Reporter())
+
+
+def why(out: Path, key: str, shard: str) -> Any:
+    return explain(build(SearchConfig, {"run": str(out), "why": key, "shard": shard}))
+
+
+def test_an_image_finds_itself_and_its_copy(reference: Path, tmp_path: Path) -> None:
+    (tmp_path / "asked.png").write_bytes(picture(205, "PNG"))
+    found = search(reference, tmp_path, image=str(tmp_path / "asked.png"), top=3)
+    assert [(hit.shard[-10:], hit.key) for hit in found.hits[:2]] == [("pool-1.tar", "0001"), ("pool-3.tar", "0001")]
+    assert found.hits[1].score > 0.9999 > found.hits[2].score
+    assert found.rows == 59
+    with Image.open(found.sheet) as sheet:
+        assert sheet.width > 3 * 112
+    assert "best 3 of 59 for image" in found.to_text()
+
+
+def test_a_key_finds_what_a_full_scan_finds(reference: Path, tmp_path: Path) -> None:
+    found = search(reference / "pool", tmp_path, key="0004", shard="pool-2.tar", top=59)
+    store = PartStore(str(reference / "pool"))
+    rows = np.concatenate([vectors for _, vectors in store.parts()])
+    ids = np.concatenate([(part << 32) + np.arange(len(vectors)) for part, vectors in store.parts()])
+    query = store.vectors(2)[4].astype(np.float64)
+    scores = exact_scores(rows, np.broadcast_to((query / np.linalg.norm(query)).astype(np.float32), rows.shape))
+    order = np.lexsort((ids, -scores))
+    assert [hit.id for hit in found.hits] == ids[order].tolist()
+    assert [hit.score for hit in found.hits] == scores[order].tolist()
+    assert found.hits[0].key == "0004"
+
+
+def test_words_find_by_the_text_tower(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "make_executor", lambda *arguments, **named: InProcessExecutor())
+    encoder = {"encoder": "open_clip:ViT-S-32-alt", "weights": "random", "device": "cpu", "precision": "fp32"}
+    config = {"pool": [f"{data}/pool-2.tar"], "out": str(tmp_path / "clip"), **encoder}
+    embed_pool.run_embed(build(EmbedConfig, config), Reporter())
+
+    found = search(tmp_path / "clip", tmp_path, text="a red bicycle", top=2)
+
+    import open_clip
+
+    from curator.encoders.weights import random_weights
+
+    with random_weights():
+        model = open_clip.create_model("ViT-S-32-alt", pretrained_text=False).eval()
+    words = model.encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(["a red bicycle"]))[0].detach().numpy()
+    rows = PartStore(str(tmp_path / "clip" / "pool")).vectors(0).astype(np.float32)
+    scores = rows @ (words / np.linalg.norm(words))
+    assert [hit.score for hit in found.hits] == pytest.approx(np.sort(scores)[::-1][:2], abs=1e-5)
+    with pytest.raises(InputError, match="is not what embedded"):
+        search(tmp_path / "clip", tmp_path, text="a", encoder="open_clip:ViT-S-32", weights="random")
+
+
+def test_why(reference: Path) -> None:
+    chosen = table(str(reference), "selection", "selected.parquet")
+    third = why(reference, chosen[2]["key"], chosen[2]["shard"])
+    assert (third.fate, third.position, third.round) == ("chosen", 3, chosen[2]["round"])
+    credited = {place.centroid: place for place in third.places}[chosen[2]["centroid"]]
+    assert credited.score == pytest.approx(chosen[2]["score"], abs=0)
+    assert third.last_score == chosen[-1]["score"]
+    assert third.places[0].rank >= 1
+
+    denied = why(reference, "0005", "pool-1.tar")
+    if denied.fate == "passed over":
+        assert denied.reason == "denied"
+        assert "denied" in denied.to_text()
+    taken = {(row["shard"], row["key"]) for row in chosen}
+    store = PartStore(str(reference / "pool"))
+    shard = store.registered()[1].url
+    key = next(k for k in store.metadata(1)["image_path"].to_pylist() if (shard, k) not in taken and k != "0005")
+    missed = why(reference, key, shard)
+    assert (missed.fate, missed.position) == ("not reached", None)
+    assert "the selection ended before (budget)" in missed.to_text()
+
+    # The rank of the best row of a centroid is 1, of its worst the number of rows.
+    rows = np.concatenate([vectors for _, vectors in store.parts()])
+    centroids = np.load(reference / "selection" / "centroids.npy")
+    for place in missed.places:
+        scores = exact_scores(rows, np.broadcast_to(centroids[place.centroid], rows.shape))
+        assert place.rank == 1 + int((scores > np.float32(place.score)).sum())
+
+
+def test_questions_that_cannot_be_answered(reference: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give one of --image, --key, --text and --why"):
+        search(reference, tmp_path)
+    with pytest.raises(InputError, match="is in 4 shards: add --shard"):
+        search(reference, tmp_path, key="0001")
+    with pytest.raises(InputError, match="no embedded sample of this name"):
+        search(reference, tmp_path, key="nobody")
+    with pytest.raises(InputError, match="embedded by an open_clip encoder"):
+        search(reference, tmp_path, text="words")
+    with pytest.raises(InputError, match="no embedded pool here"):
+        search(tmp_path, tmp_path, key="1")
+    (tmp_path / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match="--image"):
+        search(reference, tmp_path, image=str(tmp_path / "x.jpg"))
