@@ -26,7 +26,7 @@ from curator.index.quantiser import TRAIN_ROWS, import_faiss, sample_rows
 from curator.io import storage
 from curator.selection import find_centroids, select_simcore
 from curator.store.part_store import DoneMark, PartStore
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator_pipelines.config.select import IndexConfig, build
 from curator_pipelines.jobs.select.index import run_index
 from curator_pipelines.run.progress import Reporter
@@ -148,17 +148,17 @@ def exact_search(run: str, budget: int) -> NDArray[np.int64]:
 def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """The coreset by the index, and what is told of it; `refined`, the rows that were read for their codes."""
     index = IndexStore(storage.join(run, "index"))
-    stored, refined = Gather(PartStore(storage.join(run, "pool"))), np.empty(0, np.int64)
+    stored, refined = RowReader(PartStore(storage.join(run, "pool"))), np.empty(0, np.int64)
     reads = 0
 
-    def gather(ids: NDArray[np.int64]) -> NDArray[np.float16]:
+    def read_rows(ids: NDArray[np.int64]) -> NDArray[np.float16]:
         nonlocal refined, reads
         refined = np.union1d(refined, ids)
         reads += len(ids)
         return stored.vectors(ids)
 
     selection, told = select_ivf(
-        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None, gather=gather
+        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None, read_rows=read_rows
     )
     return selection.ids, asdict(told) | {"refined": len(refined), "reads": reads}
 

@@ -92,9 +92,9 @@ def _report(root: Path, threshold: float) -> None:
 
 
 def _selection(root: Path, pool: str, threshold: float) -> list[tuple[str, str]]:
-    """Key and match of all that --dedup passed over, with the whole pool as budget."""
+    """Key and match of all that --dedup skipped, with the whole pool as budget."""
     out = _select(root, pool, f"dedup-{pool}-{threshold}", dedup=threshold)
-    rows = pq.read_table(out / "selection" / "excluded.parquet").to_pylist()
+    rows = pq.read_table(out / "selection" / "skipped.parquet").to_pylist()
     return [(row["key"], row["because"].partition("\t")[2]) for row in rows]
 
 

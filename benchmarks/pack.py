@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.mock_s3 import mock_s3
 from curator.packing.finish import finish, prepare
-from curator.packing.plan import Chosen, plan_shards
+from curator.packing.plan import SelectedRows, plan_shards
 from curator.packing.write import PackedShard, pack_shard
 from curator.store.part_store import PartStore
 
@@ -110,17 +110,17 @@ def _embed(tars: list[str], out: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _choose(store: PartStore, share: float) -> Chosen:
+def _choose(store: PartStore, share: float) -> SelectedRows:
     """Random rows, as a selector leaves them."""
     rows = store.count()
     ids = np.concatenate([(np.int64(part) << 32) + np.arange(len(vectors)) for part, vectors in store.parts()])
     chosen: NDArray[np.int64] = np.random.default_rng(0).permutation(ids)[: int(share * rows)]
-    return Chosen.of(
+    return SelectedRows.of(
         chosen, np.ones(len(chosen), np.float32), np.zeros(len(chosen), np.int32), np.ones(len(chosen), np.int32)
     )
 
 
-def _pack(store: PartStore, chosen: Chosen, out: str) -> list[PackedShard]:
+def _pack(store: PartStore, chosen: SelectedRows, out: str) -> list[PackedShard]:
     shards = plan_shards(store, chosen, SHARD_SIZE, 0)
     prepare(out, shards)
     packed = [pack_shard(store, shard, out) for shard in shards]
@@ -137,7 +137,7 @@ def _copy(tars: list[Path], folder: Path) -> None:
     subprocess.run(["cp", *map(str, tars), str(folder)], check=True)
 
 
-def _write_with_webdataset(store: PartStore, chosen: Chosen, tars: list[Path], folder: Path) -> None:
+def _write_with_webdataset(store: PartStore, chosen: SelectedRows, tars: list[Path], folder: Path) -> None:
     import webdataset as wds
 
     folder.mkdir()

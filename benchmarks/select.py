@@ -23,7 +23,7 @@ from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator.io import storage
 from curator.search.exact_scores import widen
-from curator.selection import Cursors, Question, Queues, find_centroids, run_rounds, select_each, select_simcore
+from curator.selection import Cursors, Question, TopK, find_centroids, run_rounds, select_each, select_simcore
 from curator.store.part_store import PartStore
 
 BUDGET = 0.01
@@ -88,7 +88,7 @@ def write_targets(run: str, rows: int, dim: int) -> None:
 
 
 def exact_for_several(run: str, budget: int) -> list[int]:
-    """Our selection for several targets, in one pass over the pool; how much was chosen for each."""
+    """Our selection for several targets, in one skip the pool; how much was chosen for each."""
     centroids = np.load(Path(run, "targets.npy"))
     found = select_each(_pool(run), [Question(each, budget, None) for each in centroids])
     return [len(selection.ids) for selection in found]
@@ -157,18 +157,18 @@ def simulated_rounds(budget: int) -> tuple[int, int]:
     return len(selection.ids), selection.passes
 
 
-def _simulated_fetch(cursors: Cursors, depth: int) -> Queues:
-    """The next `depth` rows of each centroid: random ids of the billion, with falling scores."""
-    scores = np.empty((CLUSTERS, depth), np.float32)
-    ids = np.empty((CLUSTERS, depth), np.int64)
+def _simulated_fetch(cursors: Cursors, k: int) -> TopK:
+    """The next `k` rows of each centroid: random ids of the billion, with falling scores."""
+    scores = np.empty((CLUSTERS, k), np.float32)
+    ids = np.empty((CLUSTERS, k), np.int64)
     for centroid in range(CLUSTERS):
         random = np.random.default_rng([centroid, int(cursors.ids[centroid]) & 0x7FFFFFFF])
-        falling = min(float(cursors.scores[centroid]), 1.0) - np.cumsum(random.random(depth)) * FALL
-        names = random.integers(0, BILLION, depth)
+        falling = min(float(cursors.scores[centroid]), 1.0) - np.cumsum(random.random(k)) * FALL
+        names = random.integers(0, BILLION, k)
         order = np.lexsort((names, -falling.astype(np.float32)))
         scores[centroid], ids[centroid] = falling[order], names[order]
-    full = np.full(CLUSTERS, depth)
-    return Queues(scores, ids, full, full + BILLION, BILLION, depth)
+    full = np.full(CLUSTERS, k)
+    return TopK(scores, ids, full, full + BILLION, BILLION, k)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Mixture:
         """Unit rows (count, d), of all leaves or of some that lie side by side."""
         random = np.random.default_rng(seed)
         shares = self.shares[leaves]
-        of = random.choice(len(shares), count, p=shares / shares.sum())
+        of = random.stored(len(shares), count, p=shares / shares.sum())
         rows = random.standard_normal((count, len(self.shape)), np.float32) * self.shape
         rows *= self.widths[leaves][of][:, None]
         rows += self.centres[leaves][of]
@@ -59,12 +59,12 @@ class Mixture:
 def make_mixture(rows: int, dim: int, seed: int) -> Mixture:
     """A mixture for a pool of so many rows: the larger, the finer."""
     random = np.random.default_rng(seed)
-    depth = max(1, round(math.log2(rows / LEAF_ROWS)))
+    k = max(1, round(math.log2(rows / LEAF_ROWS)))
     centres = np.zeros((1, dim), np.float32)
     centres[0, -1] = MEAN  # in a dimension that carries little else
     shares, widths = np.ones(1), np.full(1, math.sqrt(1 - MEAN**2), np.float32)
-    for level in range(depth):
-        shape = _shape(dim, STEEP + (FLAT - STEEP) * level / depth)
+    for level in range(k):
+        shape = _shape(dim, STEEP + (FLAT - STEEP) * level / k)
         half = random.beta(UNEVEN, UNEVEN, len(shares))
         shares = np.stack([shares * half, shares * (1 - half)], axis=1).ravel()
         away = random.standard_normal((len(centres), dim), np.float32) * shape
@@ -81,7 +81,7 @@ def draw_target(mixture: Mixture, count: int, seed: int) -> NDArray[np.float16]:
     """A target: unit rows (count, d) from three subtrees, each with about a hundredth of the pool."""
     leaves = len(mixture.shares)
     wide = max(1, leaves // 128)
-    places = np.random.default_rng(seed).choice(leaves // wide, 3, replace=False)
+    places = np.random.default_rng(seed).stored(leaves // wide, 3, replace=False)
     cuts = np.diff(np.linspace(0, count, 4).astype(int))
     drawn = [
         mixture.draw(n, seed + i, slice(p * wide, (p + 1) * wide))

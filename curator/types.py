@@ -103,7 +103,7 @@ class LedgerLine:
         shard: the shard's name.
         key: the sample's key; empty where damage hides it.
         offset: byte position in the shard where the sample, or the damage, begins.
-        stage: the station that refused it: `read`, `decode` or `encode`.
+        station: where it was refused: `read`, `decode` or `encode`.
         reason: see `Reason`.
         detail: one line for a person.
     """
@@ -111,7 +111,7 @@ class LedgerLine:
     shard: str
     key: str
     offset: int
-    stage: str
+    station: str
     reason: Reason
     detail: str
 

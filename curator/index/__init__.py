@@ -10,20 +10,20 @@ from curator.index.quantiser import Factory, Quantiser, default_lists, parse_fac
 from curator.index.recall import Recall
 from curator.index.scan import ListScan, Scan, scan_lists
 from curator.index.select import IndexSearch, select_ivf
-from curator.index.shards import IndexShard, build_shard
-from curator.index.store import IndexStore, ShardPlan
+from curator.index.shards import IndexPiece, build_shard
+from curator.index.store import IndexStore, PiecePlan
 
 __all__ = [
     "Codec",
     "Factory",
+    "IndexPiece",
     "IndexSearch",
-    "IndexShard",
     "IndexStore",
     "ListScan",
+    "PiecePlan",
     "Quantiser",
     "Recall",
     "Scan",
-    "ShardPlan",
     "build_shard",
     "default_lists",
     "parse_factory",

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from curator.index.quantiser import Quantiser
 from curator.index.scan import ListScan, Scan
-from curator.index.shards import IndexShard
-from curator.search.top_k import Cursors, Queues, merge
+from curator.index.shards import IndexPiece
+from curator.search.top_k import Cursors, TopK, merge
 
 __all__ = ["Lists"]
 
@@ -31,7 +31,7 @@ class Lists:
         scan: reads their rows.
     """
 
-    def __init__(self, quantiser: Quantiser, shards: Sequence[IndexShard], scan: Scan) -> None:
+    def __init__(self, quantiser: Quantiser, shards: Sequence[IndexPiece], scan: Scan) -> None:
         self._scan = scan
         self._centres = quantiser.centroids
         self._shards = shards
@@ -62,25 +62,25 @@ class Lists:
     def scan(
         self,
         wanted: NDArray[np.bool_],
-        depth: int,
+        k: int,
         cursors: Cursors,
-        best: Queues | None = None,
-    ) -> Queues:
-        """The best `depth` rows of some lists after each centroid's cursor, by exact score.
+        best: TopK | None = None,
+    ) -> TopK:
+        """The best `k` rows of some lists after each centroid's cursor, by exact score.
 
         Args:
             wanted: bool (lists,), the lists to read.
-            depth: rows per centroid.
+            k: rows per centroid.
             cursors: where each centroid stands.
             best: queues of other lists, to which these are added.
         """
-        found = best or Queues.empty(len(cursors.ids), depth)
+        found = best or TopK.empty(len(cursors.ids), k)
 
         def tasks() -> Iterator[ListScan]:
             for shard in self._shards:
                 if (np.diff(shard.offsets)[wanted] > 0).any():
                     # What is found by now spares whoever takes the next shard rows that are of no use.
-                    yield ListScan(shard.url, wanted, depth, cursors, found.floor)
+                    yield ListScan(shard.url, wanted, k, cursors, found.lower_bound)
 
         for more in self._scan(tasks()):
             found = merge(found, more)

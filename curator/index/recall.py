@@ -86,7 +86,7 @@ class Sample:
         rows = self._rows[self._first]
         clusters = len(self._centroids)
         selection = run_rounds(
-            lambda cursors, depth: scan_part(0, rows, self._centroids, depth, cursors),
+            lambda cursors, k: scan_part(0, rows, self._centroids, k, cursors),
             clusters,
             budget=max(1, math.ceil(share * len(rows))),
             stop=None,

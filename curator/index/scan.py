@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.index.scan_codes import scan_codes
-from curator.index.shards import IndexShard
+from curator.index.shards import IndexPiece
 from curator.io import storage
 from curator.search.pool import Floats
 from curator.search.scan import scan_block
-from curator.search.top_k import Cursors, Queues, merge
-from curator.selection.near_duplicate_filters import Gather
+from curator.search.top_k import Cursors, TopK, merge
+from curator.selection.near_duplicate_filters import ReadRows
 
 __all__ = ["ListScan", "Scan", "scan_here", "scan_lists"]
 
@@ -30,34 +30,34 @@ class ListScan:
     Attributes:
         shard: URL of the shard.
         wanted: bool (lists,), the lists to read.
-        depth: rows per centroid.
+        k: rows per centroid.
         cursors: where each centroid stands.
-        floor: float32 (K,), scores below which a row is of no use.
+        lower_bound: float32 (K,), scores below which a row is of no use.
     """
 
     shard: str
     wanted: NDArray[np.bool_]
-    depth: int
+    k: int
     cursors: Cursors
-    floor: NDArray[np.float32]
+    lower_bound: NDArray[np.float32]
 
 
-Scan: TypeAlias = Callable[[Iterable[ListScan]], Iterator[Queues]]
+Scan: TypeAlias = Callable[[Iterable[ListScan]], Iterator[TopK]]
 """Scans, taken one by one, to their queues, in any order: `scan_here`, or many workers."""
 
 
-def scan_here(shards: Sequence[IndexShard], centroids: Floats, gather: Gather | None = None) -> Scan:
-    """A `Scan` in this thread, over shards that are open; `gather` as in `scan_lists`."""
+def scan_here(shards: Sequence[IndexPiece], centroids: Floats, read_rows: ReadRows | None = None) -> Scan:
+    """A `Scan` in this thread, over shards that are open; `read_rows` as in `scan_lists`."""
     opened = {shard.url: shard for shard in shards}
 
-    def scan(tasks: Iterable[ListScan]) -> Iterator[Queues]:
+    def scan(tasks: Iterable[ListScan]) -> Iterator[TopK]:
         for task in tasks:
-            yield scan_lists(opened[task.shard], task, centroids, gather)
+            yield scan_lists(opened[task.shard], task, centroids, read_rows)
 
     return scan
 
 
-def scan_lists(shard: IndexShard, task: ListScan, centroids: Floats, gather: Gather | None = None) -> Queues:
+def scan_lists(shard: IndexPiece, task: ListScan, centroids: Floats, read_rows: ReadRows | None = None) -> TopK:
     """The best rows of the wanted lists after each centroid's cursor, by exact score.
 
     Each list is scored against all centroids: its rows are in the cache already. Memory: a block and the queues.
@@ -66,38 +66,38 @@ def scan_lists(shard: IndexShard, task: ListScan, centroids: Floats, gather: Gat
         shard: the shard.
         task: what is wanted of it.
         centroids: float32 (K, d).
-        gather: reads the pool's rows by id; needed where the shard holds codes.
+        read_rows: reads the pool's rows by id; needed where the shard holds codes.
     """
-    best = Queues.empty(len(centroids), task.depth)
-    waiting: list[Queues] = []
+    best = TopK.empty(len(centroids), task.k)
+    waiting: list[TopK] = []
     for pieces in _blocks(shard, task.wanted):
         ids, stored, positions = _read(shard, pieces)
-        floor = np.maximum(best.floor, task.floor)
+        lower_bound = np.maximum(best.lower_bound, task.lower_bound)
         if shard.codec is None:
-            found = _scan_rows(ids, stored, centroids, task, floor)
+            found = _scan_rows(ids, stored, centroids, task, lower_bound)
         else:
-            assert gather is not None
+            assert read_rows is not None
             lists = np.searchsorted(shard.offsets, positions, side="right") - 1
             points, angles = shard.codec.decode(stored, lists)
-            found = scan_codes(ids, points, angles, gather, centroids, task.depth, task.cursors, floor)
+            found = scan_codes(ids, points, angles, read_rows, centroids, task.k, task.cursors, lower_bound)
         waiting.append(found)
-        if sum(queues.scores.shape[1] for queues in waiting) >= task.depth // 2:
+        if sum(queues.scores.shape[1] for queues in waiting) >= task.k // 2:
             best, waiting = merge(best, *waiting), []
     return merge(best, *waiting)
 
 
 def _scan_rows(
-    ids: NDArray[np.int64], rows: Floats, centroids: Floats, task: ListScan, floor: NDArray[np.float32]
-) -> Queues:
+    ids: NDArray[np.int64], rows: Floats, centroids: Floats, task: ListScan, lower_bound: NDArray[np.float32]
+) -> TopK:
     # Rows in order of id stand for their ids: equal scores are told apart the same way.
     here = Cursors(task.cursors.scores, np.searchsorted(ids, task.cursors.ids, side="right") - 1)
-    found = scan_block(0, rows, centroids, task.depth, here, floor)
+    found = scan_block(0, rows, centroids, task.k, here, lower_bound)
     used = np.arange(found.ids.shape[1]) < found.counts[:, None]
     found.ids[used] = ids[found.ids[used]]
     return found
 
 
-def _blocks(shard: IndexShard, wanted: NDArray[np.bool_]) -> Iterator[list[slice]]:
+def _blocks(shard: IndexPiece, wanted: NDArray[np.bool_]) -> Iterator[list[slice]]:
     """Where the rows of the wanted lists are, some thousand at a time."""
     pieces: list[slice] = []
     held = 0
@@ -120,7 +120,7 @@ def _runs(wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _read(shard: IndexShard, pieces: list[slice]) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+def _read(shard: IndexPiece, pieces: list[slice]) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
     """Ids, ascending, with what is stored of these rows, and where in the shard."""
     if storage.is_local(shard.url):
         ids, stored = (np.concatenate([array[piece] for piece in pieces]) for array in (shard.ids, shard.stored))

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, check_finite
 from curator.search.scan import ranked
-from curator.search.top_k import Cursors, Queues
-from curator.selection.near_duplicate_filters import Gather
+from curator.search.top_k import Cursors, TopK
+from curator.selection.near_duplicate_filters import ReadRows
 
 __all__ = ["scan_codes"]
 
@@ -18,34 +18,34 @@ def scan_codes(
     ids: NDArray[np.int64],
     points: Floats,
     angles: Floats,
-    gather: Gather,
+    read_rows: ReadRows,
     centroids: Floats,
-    depth: int,
+    k: int,
     cursors: Cursors,
-    floor: NDArray[np.float32],
-) -> Queues:
+    lower_bound: NDArray[np.float32],
+) -> TopK:
     """The best rows of one block: those of `scan_block` over the rows themselves.
 
     Args:
         ids: int64 (n,), ascending.
         points: float32 (n, d), unit rows that stand for the stored ones.
         angles: float32 (n,), the largest angle between each and its stored row; see `Codec.decode`.
-        gather: reads stored rows by id; asked for each row once, in order.
+        read_rows: reads stored rows by id; asked for each row once, in order.
         centroids: float32 (K, d).
-        depth: most rows per centroid.
+        k: most rows per centroid.
         cursors: where each centroid stands.
-        floor: float32 (K,), scores below which rows are not wanted; -inf for no floor.
+        lower_bound: float32 (K,), scores below which rows are not wanted; -inf for no lower_bound.
     """
     lower, upper = _bounds(propose(points, row_norms(points), centroids), angles, centroids)
-    wanted, passed = _shortlist(lower, upper, depth, cursors.scores, floor)
+    wanted, passed = _shortlist(lower, upper, k, cursors.scores, lower_bound)
     centroid_of, place = np.divmod(np.flatnonzero(wanted), max(1, len(ids)))
     used, row_of = np.unique(place, return_inverse=True)
-    rows = np.asarray(gather(ids[used]), np.float32) if len(used) else points[:0]
+    rows = np.asarray(read_rows(ids[used]), np.float32) if len(used) else points[:0]
     norms = row_norms(rows)
     for row in np.flatnonzero(~np.isfinite(norms)):
         check_finite(int(ids[used[row]]), norms[row : row + 1])
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    return ranked(centroid_of, scores, ids[place], passed, len(ids), depth, cursors, floor)
+    return ranked(centroid_of, scores, ids[place], passed, len(ids), k, cursors, lower_bound)
 
 
 def _bounds(proposed: Floats, angles: Floats, centroids: Floats) -> tuple[Floats, Floats]:
@@ -65,13 +65,13 @@ def _bounds(proposed: Floats, angles: Floats, centroids: Floats) -> tuple[Floats
 
 
 def _shortlist(
-    lower: Floats, upper: Floats, depth: int, ceiling: NDArray[np.float32], floor: NDArray[np.float32]
+    lower: Floats, upper: Floats, k: int, upper_bound: NDArray[np.float32], lower_bound: NDArray[np.float32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which rows may belong to the best `depth` between a floor and a ceiling, and how many surely lie above it."""
+    """Which rows may be among the best `k` between the two bounds, and how many surely lie above the upper one."""
     rows = upper.shape[1]
-    if rows > depth:
-        # So many rows surely lie below the ceiling and at or above this.
-        sure = np.where(upper < ceiling[:, None], lower, -np.inf)
-        floor = np.maximum(floor, np.partition(sure, rows - depth, axis=1)[:, rows - depth])
-    above = lower > ceiling[:, None]
-    return (upper >= floor[:, None]) & ~above, np.count_nonzero(above, axis=1)
+    if rows > k:
+        # So many rows surely lie below the upper_bound and at or above this.
+        sure = np.where(upper < upper_bound[:, None], lower, -np.inf)
+        lower_bound = np.maximum(lower_bound, np.partition(sure, rows - k, axis=1)[:, rows - k])
+    above = lower > upper_bound[:, None]
+    return (upper >= lower_bound[:, None]) & ~above, np.count_nonzero(above, axis=1)

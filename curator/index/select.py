@@ -14,13 +14,13 @@ from curator.index.lists import Lists
 from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import Scan, scan_here
-from curator.index.shards import IndexShard
+from curator.index.shards import IndexPiece
 from curator.search.pool import Progress
 from curator.search.scan import check_centroids
-from curator.search.top_k import Cursors, Queues
-from curator.selection.filters import Judge
-from curator.selection.frontier import depth_limit, first_depth
-from curator.selection.near_duplicate_filters import Gather
+from curator.search.top_k import Cursors, TopK
+from curator.selection.filters import Filter
+from curator.selection.frontier import first_k, k_limit
+from curator.selection.near_duplicate_filters import ReadRows
 from curator.selection.result import Selection, StopReason
 from curator.selection.rounds import run_rounds
 
@@ -31,7 +31,7 @@ FIRST_RECALL = 0.97
 """The first lists are read by cuts of a sample. They are rough: the last percents are not bought by them."""
 STEP = 1.5
 """How many times the rows read so far may be read before a selection is made anew."""
-CODED_DEPTH = 64
+CODED_K = 64
 """Rows per centroid kept, at least, of an index that holds codes."""
 
 
@@ -42,7 +42,7 @@ class IndexSearch:
         quantiser: of the index.
         shards: of the index, at least one.
         centroids: float32 (K, d), unit rows.
-        depth: rows per centroid kept from the first reading on.
+        k: rows per centroid kept from the first reading on.
         scan: reads the shards' rows.
         progress: told of the rows read.
     """
@@ -50,9 +50,9 @@ class IndexSearch:
     def __init__(
         self,
         quantiser: Quantiser,
-        shards: list[IndexShard],
+        shards: list[IndexPiece],
         centroids: NDArray[np.float32],
-        depth: int,
+        k: int,
         scan: Scan,
         progress: Progress | None = None,
     ) -> None:
@@ -70,20 +70,20 @@ class IndexSearch:
             centroids,
         )
         self._bounds = self.lists.bounds(centroids)
-        self._depth = depth
-        self._best = Queues.empty(len(centroids), depth)
+        self._k = k
+        self._best = TopK.empty(len(centroids), k)
         self._progress = progress
 
-    def fetch(self, cursors: Cursors, depth: int) -> Queues:
+    def fetch(self, cursors: Cursors, k: int) -> TopK:
         """The best rows after the cursors in the lists read so far: a `Fetch` for `run_rounds`."""
-        if depth == self._depth and not np.isfinite(cursors.scores).any():
+        if k == self._k and not np.isfinite(cursors.scores).any():
             return self._best
-        return self.lists.scan(self.read, depth, cursors)
+        return self.lists.scan(self.read, k, cursors)
 
     def add(self, wanted: NDArray[np.bool_]) -> None:
         """Read these lists too; bool (lists,)."""
         start = Cursors.start(len(self.centroids))
-        self._best = self.lists.scan(wanted & ~self.read, self._depth, start, self._best)
+        self._best = self.lists.scan(wanted & ~self.read, self._k, start, self._best)
         self.read |= wanted
         if self._progress:
             self._progress("scan", int(self.lists.sizes[self.read].sum()))
@@ -160,17 +160,17 @@ class IndexSearch:
 
 def select_ivf(
     quantiser: Quantiser,
-    shards: list[IndexShard],
+    shards: list[IndexPiece],
     centroids: NDArray[np.float32],
     *,
     recall: float,
     budget: int | None,
     stop: float | None,
     reference_round: int = 1,
-    new_judge: Callable[[], Judge | None] = lambda: None,
-    depth: int | None = None,
+    new_filter: Callable[[], Filter | None] = lambda: None,
+    k: int | None = None,
     scan: Scan | None = None,
-    gather: Gather | None = None,
+    read_rows: ReadRows | None = None,
     progress: Progress | None = None,
 ) -> tuple[Selection, Recall]:
     """The coreset of an indexed pool, and how much of what it needed was read.
@@ -189,10 +189,10 @@ def select_ivf(
         budget: as in `select_simcore`.
         stop: as in `select_simcore`.
         reference_round: as in `select_simcore`.
-        new_judge: makes the judge of one selection; it is asked again for each, since judges may remember.
-        depth: rows per centroid kept; changes time and memory, never the result.
+        new_filter: makes the row_filter of one selection; it is asked again for each, since filters may remember.
+        k: rows per centroid kept; changes time and memory, never the result.
         scan: reads the shards' rows, such as many workers; None for this thread.
-        gather: reads the pool's rows by id, for this thread; needed where the index holds codes.
+        read_rows: reads the pool's rows by id, for this thread; needed where the index holds codes.
         progress: told of the rows read and chosen.
 
     Returns:
@@ -206,8 +206,8 @@ def select_ivf(
         raise InputError(f"recall is a share above 0 and at most 1, not {recall}")
     clusters = len(centroids)
     coded = any(shard.codec for shard in shards)
-    depth = min(depth or (_coded_depth if coded else first_depth)(clusters, budget), depth_limit(clusters))
-    search = IndexSearch(quantiser, shards, centroids, depth, scan or scan_here(shards, centroids, gather), progress)
+    k = min(k or (_coded_k if coded else first_k)(clusters, budget), k_limit(clusters))
+    search = IndexSearch(quantiser, shards, centroids, k, scan or scan_here(shards, centroids, read_rows), progress)
     # How much a stop rule takes is not known before: the first round must do.
     share = (budget or 0) / max(search.lists.rows, 1) if stop is None else 0.0
     search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))
@@ -219,8 +219,8 @@ def select_ivf(
             budget=budget,
             stop=stop,
             reference_round=reference_round,
-            judge=new_judge(),
-            depth=depth,
+            row_filter=new_filter(),
+            k=k,
             progress=progress,
         )
         more = search.double() if selection.cuts is None else search.needed(selection.cuts, recall)
@@ -234,6 +234,6 @@ def select_ivf(
     return replace(selection, candidates=search.lists.rows), measured
 
 
-def _coded_depth(clusters: int, budget: int | None) -> int:
-    """As `first_depth`, for queues each row of which costs a read of the pool: fewer rows where few are chosen."""
-    return min(first_depth(clusters, budget), max(CODED_DEPTH, 16 * -(-(budget or 0) // clusters)))
+def _coded_k(clusters: int, budget: int | None) -> int:
+    """As `first_k`, for queues each row of which costs a read of the pool: fewer rows where few are chosen."""
+    return min(first_k(clusters, budget), max(CODED_K, 16 * -(-(budget or 0) // clusters)))

@@ -25,14 +25,14 @@ from curator.search.exact_scores import row_norms
 from curator.search.pool import Floats, check_finite, first_id
 from curator.selection.random import priorities
 
-__all__ = ["IndexShard", "build_shard"]
+__all__ = ["IndexPiece", "build_shard"]
 
 SAMPLE_SEED = 0x5EED
 STEP = 16384
 
 
 @dataclass(frozen=True, slots=True)
-class IndexShard:
+class IndexPiece:
     """One shard, opened.
 
     Attributes:
@@ -58,7 +58,7 @@ class IndexShard:
     sample_lists: NDArray[np.int32]
 
     @classmethod
-    def open(cls, url: str, codec: Codec | None) -> IndexShard:
+    def open(cls, url: str, codec: Codec | None) -> IndexPiece:
         """Open a finished shard of an index with this codec. Rows are read when they are asked for."""
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "lists.npz")))) as lists:
             offsets, sums, nearest = lists["offsets"], lists["sums"], lists["nearest"]
@@ -118,9 +118,9 @@ def build_shard(
             here = place[at : at + len(block)]
             stored[here] = codec.encode(block, of[at : at + len(block)]) if codec else block
             spot = np.searchsorted(chosen, here)
-            picked = spot < len(chosen)
-            picked[picked] = chosen[spot[picked]] == here[picked]
-            sample[spot[picked]] = block[picked]
+            is_sampled = spot < len(chosen)
+            is_sampled[is_sampled] = chosen[spot[is_sampled]] == here[is_sampled]
+            sample[spot[is_sampled]] = block[is_sampled]
             at += len(block)
     _write(url, _stored_name(codec), stored)
     _write(url, "ids.npy", ids[order])

@@ -20,17 +20,17 @@ import numpy as np
 from curator.errors import InputError
 from curator.index.codec import Codec
 from curator.index.quantiser import Factory, Quantiser
-from curator.index.shards import IndexShard
+from curator.index.shards import IndexPiece
 from curator.io import schemas, storage
 from curator.store.part_store import PartStore
 
-__all__ = ["IndexStore", "ShardPlan"]
+__all__ = ["IndexStore", "PiecePlan"]
 
 SHARD_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class ShardPlan:
+class PiecePlan:
     """One index shard to build.
 
     Attributes:
@@ -114,7 +114,7 @@ class IndexStore:
         """Part number -> identity of every part in a finished shard."""
         return {part: identity for shard in self.finished().values() for part, identity in shard.items()}
 
-    def mark(self, plan: ShardPlan, rows: int) -> None:
+    def mark(self, plan: PiecePlan, rows: int) -> None:
         """Write a shard's done-mark: its other files must stand already."""
         url = storage.join(self.url, "done", f"{plan.shard:08d}-{plan.identity}.json")
         storage.write_bytes(url, json.dumps({"parts": plan.parts, "rows": rows}).encode())
@@ -135,7 +135,7 @@ class IndexStore:
                 )
         return {part: parts[part] for part in sorted(parts) if part not in held}
 
-    def plan(self, pool: PartStore) -> list[ShardPlan]:
+    def plan(self, pool: PartStore) -> list[PiecePlan]:
         """The shards still to build: missing parts in order, cut into shards of about 256 MiB of rows.
 
         Parts of a shard are not shared with shards that are finished, so those are never touched. Killed and
@@ -158,12 +158,12 @@ class IndexStore:
             size += held
         free = [shard for shard in range(number) if shard not in taken]
         numbers = free + list(range(number, number + len(cuts)))
-        return [ShardPlan(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
+        return [PiecePlan(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
 
-    def shards(self) -> list[IndexShard]:
+    def shards(self) -> list[IndexPiece]:
         """Every finished shard, opened, by number."""
         codec = self.codec()
-        return [IndexShard.open(self.shard_url(shard), codec) for shard in sorted(self.finished())]
+        return [IndexPiece.open(self.shard_url(shard), codec) for shard in sorted(self.finished())]
 
 
 def _identity(parts: dict[int, str], settings: dict[str, Any]) -> str:

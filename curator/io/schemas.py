@@ -17,7 +17,6 @@ from curator.io import storage
 
 __all__ = [
     "DUPLICATES",
-    "EXCLUDED",
     "FORMAT_VERSION",
     "MANIFEST",
     "METADATA",
@@ -26,12 +25,13 @@ __all__ = [
     "ROUNDS",
     "SAMPLES",
     "SELECTED",
+    "SKIPPED",
     "STANDS_FOR",
     "read_table",
     "write_table",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MEMBER = pa.struct([("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
 
 
@@ -71,12 +71,12 @@ QUARANTINE = _schema(
         ("shard", pa.string()),
         ("key", pa.string()),
         ("offset", pa.int64()),
-        ("stage", pa.string()),
+        ("station", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ],
 )
-CHOICE = [
+CHOSEN_ROW = [
     ("id", pa.int64()),
     ("shard", pa.string()),
     ("key", pa.string()),
@@ -84,14 +84,14 @@ CHOICE = [
     ("centroid", pa.int32()),
     ("round", pa.int32()),
 ]
-SELECTED = _schema("selected", CHOICE)
-EXCLUDED = _schema(
-    "excluded",
+SELECTED = _schema("selected", CHOSEN_ROW)
+SKIPPED = _schema(
+    "skipped",
     [
-        *CHOICE,
-        ("reason", pa.string()),  # denied, near_excluded, duplicate, near_duplicate
+        *CHOSEN_ROW,
+        ("reason", pa.string()),  # denied, near_evaluation, duplicate, near_duplicate
         ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
-        ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_excluded
+        ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_evaluation
         ("similarity", pa.float32()),  # to the match
     ],
 )
@@ -110,7 +110,7 @@ DUPLICATES = _schema(
 )
 ROUNDS = _schema(
     "rounds",
-    [("round", pa.int32()), ("mean_score", pa.float64()), ("ratio", pa.float64()), ("picked", pa.int64())],
+    [("round", pa.int32()), ("mean_score", pa.float64()), ("ratio", pa.float64()), ("chosen", pa.int64())],
 )
 STANDS_FOR = pa.struct([("id", pa.int64()), ("shard", pa.string()), ("key", pa.string()), ("similarity", pa.float32())])
 MANIFEST = _schema(
@@ -130,7 +130,7 @@ MANIFEST = _schema(
         ("centroid", pa.int32()),
         ("round", pa.int32()),
         ("members", pa.list_(MEMBER)),
-        ("stands_for", pa.list_(STANDS_FOR)),  # the duplicates that were passed over because of it
+        ("stands_for", pa.list_(STANDS_FOR)),  # the duplicates that were skipped because of it
     ],
 )
 

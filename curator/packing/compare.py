@@ -48,7 +48,7 @@ def compare_images(rows: Sequence[dict[str, Any]], urls: Mapping[str, str]) -> I
     """Which images of an unpacked manifest are not in their sources as they were when they were embedded.
 
     Args:
-        rows: of the manifest, in any order; those that name no bytes are passed over.
+        rows: of the manifest, in any order; those that name no bytes are skipped.
         urls: where to read a source shard, if not under its public name.
 
     Yields:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from curator.errors import CuratorError
 from curator.io import schemas, storage
-from curator.packing.plan import Chosen, OutShard, plan_hash
+from curator.packing.plan import OutputShard, SelectedRows, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
 from curator.store.part_store import PartStore
 
@@ -23,7 +23,7 @@ PLAN = "curator.plan"
 BLOCK_ROWS = 1 << 16
 
 
-def is_current(out_url: str, shards: Sequence[OutShard]) -> bool:
+def is_current(out_url: str, shards: Sequence[OutputShard]) -> bool:
     """True if exactly this plan was packed and finished here, and all its tars still stand.
 
     Cost: one listing, the sizes, and the end of the manifest.
@@ -41,7 +41,7 @@ def is_current(out_url: str, shards: Sequence[OutShard]) -> bool:
     return sizes == wanted and wanted.keys() <= set(storage.list_names(folder))
 
 
-def prepare(out_url: str, shards: Sequence[OutShard]) -> set[int]:
+def prepare(out_url: str, shards: Sequence[OutputShard]) -> set[int]:
     """Make a run directory ready for packing a plan; only its owner may.
 
     First sizes.json and the manifest go, so that no reader meets a mixture; then tars beyond the plan, the
@@ -66,7 +66,7 @@ def prepare(out_url: str, shards: Sequence[OutShard]) -> set[int]:
     return {shard.number for shard in done}
 
 
-def finish(out_url: str, shards: Sequence[OutShard]) -> None:
+def finish(out_url: str, shards: Sequence[OutputShard]) -> None:
     """Close the packing of a plan: write the manifest, then sizes.json, then remove the done-marks.
 
     Memory: the rows of one output shard. The manifest is in tar order, shard after shard.
@@ -85,7 +85,7 @@ def finish(out_url: str, shards: Sequence[OutShard]) -> None:
     storage.remove(storage.join(out_url, "packing"))
 
 
-def write_manifest_only(store: PartStore, chosen: Chosen, out_url: str) -> None:
+def write_manifest_only(store: PartStore, chosen: SelectedRows, out_url: str) -> None:
     """Write the manifest of a selection that is not packed: no output shard, no output key, in pool order.
 
     Tars of an earlier packing are removed with their sizes.json, since the manifest is no longer theirs.
@@ -115,7 +115,7 @@ def read_sizes(out_url: str) -> dict[str, int]:
     return sizes
 
 
-def _undone(out_url: str, shards: Sequence[OutShard]) -> Iterator[OutShard]:
+def _undone(out_url: str, shards: Sequence[OutputShard]) -> Iterator[OutputShard]:
     tars = set(storage.list_names(storage.join(out_url, "shards")))
     marks = set(storage.list_names(storage.join(out_url, "packing")))
     return (shard for shard in shards if shard.name not in tars or shard.mark_name not in marks)

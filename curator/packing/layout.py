@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curator.packing import ustar
 from curator.packing.names import Namer, extensions
-from curator.packing.plan import OutShard
+from curator.packing.plan import OutputShard
 from curator.types import Member, split_id
 
 __all__ = ["Layout", "Place", "lay_out", "member_order", "sample_places"]
@@ -57,7 +57,7 @@ class Layout:
     size: int
 
 
-def lay_out(shard: OutShard, rows: pa.Table) -> Layout:
+def lay_out(shard: OutputShard, rows: pa.Table) -> Layout:
     """Lay out an output shard.
 
     Args:

@@ -16,14 +16,14 @@ from curator.io import schemas, storage
 from curator.io.storage import Stat
 from curator.store.part_store import PartStore
 
-__all__ = ["Chosen", "OutShard", "check_packable", "plan_hash", "plan_shards"]
+__all__ = ["OutputShard", "SelectedRows", "check_packable", "plan_hash", "plan_shards"]
 
 # Packed bytes depend on the code that lays them out: raise this when the same plan gives other bytes.
 LAYOUT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
+class SelectedRows:
     """A selection's columns, in pool order.
 
     Attributes:
@@ -31,7 +31,7 @@ class Chosen:
         score: (n,) float32.
         centroid: (n,) int32.
         round: (n,) int32.
-        stands_for: (n,) lists of `schemas.STANDS_FOR`, the duplicates passed over for each; None if nobody looked.
+        stands_for: (n,) lists of `schemas.STANDS_FOR`, the duplicates skipped for each; None if nobody looked.
     """
 
     ids: np.ndarray
@@ -48,7 +48,7 @@ class Chosen:
         centroid: np.ndarray,
         round: np.ndarray,  # noqa: A002
         stands_for: pa.ListArray | None = None,
-    ) -> Chosen:
+    ) -> SelectedRows:
         """From columns in any one order.
 
         Raises:
@@ -67,18 +67,18 @@ class Chosen:
             None if stands_for is None else stands_for.take(pa.array(order)),
         )
 
-    def cut(self, start: int, end: int) -> Chosen:
+    def cut(self, start: int, end: int) -> SelectedRows:
         """Rows [start, end), as views."""
         part = slice(start, end)
         lists = None if self.stands_for is None else self.stands_for[part]
-        return Chosen(self.ids[part], self.score[part], self.centroid[part], self.round[part], lists)
+        return SelectedRows(self.ids[part], self.score[part], self.centroid[part], self.round[part], lists)
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OutShard:
+class OutputShard:
     """One output shard: a task that depends on no other.
 
     Attributes:
@@ -90,7 +90,7 @@ class OutShard:
     """
 
     number: int
-    chosen: Chosen
+    chosen: SelectedRows
     seed: int
     identity: str
     states: Mapping[str, Stat]
@@ -124,7 +124,7 @@ class OutShard:
         return np.random.Generator(bits).permutation(len(self.chosen))
 
 
-def plan_shards(store: PartStore, chosen: Chosen, shard_size: int, seed: int) -> list[OutShard]:
+def plan_shards(store: PartStore, chosen: SelectedRows, shard_size: int, seed: int) -> list[OutputShard]:
     """Cut a selection, in pool order, into output shards.
 
     Cost: one listing and one small file of the pool; a hash over the selection.
@@ -150,11 +150,11 @@ def plan_shards(store: PartStore, chosen: Chosen, shard_size: int, seed: int) ->
         parts = [sources[int(part)] for part in np.unique(cut.ids >> 32)]
         known_by = [[part.part, part.url, part.stat.size, part.stat.version, finished[part.part]] for part in parts]
         identity = _unit_hash(number, cut, seed, known_by)
-        shards.append(OutShard(number, cut, seed, identity, {part.url: part.stat for part in parts}))
+        shards.append(OutputShard(number, cut, seed, identity, {part.url: part.stat for part in parts}))
     return shards
 
 
-def plan_hash(shards: Iterable[OutShard]) -> str:
+def plan_hash(shards: Iterable[OutputShard]) -> str:
     """The identity of a whole plan."""
     return _hash(json.dumps([shard.identity for shard in shards]).encode())
 
@@ -172,7 +172,7 @@ def check_packable(store: PartStore) -> None:
             raise InputError(f"{part.url} is a {part.kind}: only tar shards can be packed from")
 
 
-def _unit_hash(number: int, chosen: Chosen, seed: int, parts: list[list[Any]]) -> str:
+def _unit_hash(number: int, chosen: SelectedRows, seed: int, parts: list[list[Any]]) -> str:
     head = json.dumps([schemas.FORMAT_VERSION, LAYOUT_VERSION, number, seed, parts]).encode()
     columns = (chosen.ids, chosen.score, chosen.centroid, chosen.round)
     lists = [] if chosen.stands_for is None else [json.dumps(chosen.stands_for.to_pylist()).encode()]

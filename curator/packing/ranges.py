@@ -20,7 +20,7 @@ from curator.packing.layout import Place
 
 __all__ = ["Read", "changed", "fetch", "plan_reads"]
 
-# Gaps up to this many bytes are read along: headers, and a small member that is passed over.
+# Gaps up to this many bytes are read along: headers, and a small member that is skipped.
 MAX_GAP = 4 << 10
 # A read is no longer than this; whole blocks, so that a member's header is never cut in two.
 MAX_READ = 8 << 20

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curator.io import schemas, storage
 from curator.packing import ustar
 from curator.packing.layout import Layout, Place, lay_out
-from curator.packing.plan import Chosen, OutShard
+from curator.packing.plan import OutputShard, SelectedRows
 from curator.packing.ranges import Read, changed, fetch, plan_reads
 from curator.store.part_store import PartStore
 
@@ -58,7 +58,9 @@ class ImageHash:
         return self._digest.hexdigest() if start + len(piece) == place.size else None
 
 
-def pack_shard(store: PartStore, shard: OutShard, out_url: str, urls: Mapping[str, str] | None = None) -> PackedShard:
+def pack_shard(
+    store: PartStore, shard: OutputShard, out_url: str, urls: Mapping[str, str] | None = None
+) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 
     Reads are in the order of the sources, writes in place, so memory holds one read (see
@@ -92,7 +94,7 @@ def pack_shard(store: PartStore, shard: OutShard, out_url: str, urls: Mapping[st
 
 
 def manifest_columns(
-    rows: pa.Table, chosen: Chosen, out_shard: str | None = None, out_keys: list[str] | None = None
+    rows: pa.Table, chosen: SelectedRows, out_shard: str | None = None, out_keys: list[str] | None = None
 ) -> pa.Table:
     """The manifest's rows of some samples, in the order of their ids.
 

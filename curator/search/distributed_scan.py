@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from curator.search.pool import Floats
 from curator.search.scan import check_centroids, scan_part
-from curator.search.top_k import NO_ROW, Cursors, Gathered, Queues
+from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
-__all__ = ["Scan", "ScanTask", "SpreadSearch", "scan_parts"]
+__all__ = ["DistributedScan", "Scan", "ScanTask", "scan_parts"]
 
 SAMPLE_PARTS = 4
 """Read on the driver before each pass, for the thresholds."""
@@ -40,28 +40,28 @@ class ScanTask:
         parts: their numbers.
         lines: int64, which centroids are asked for.
         cursors: where these stand.
-        floor: float32, scores below which rows are not wanted, one for each of these.
-        depth: most rows per centroid.
+        lower_bound: float32, scores below which rows are not wanted, one for each of these.
+        k: most rows per centroid.
     """
 
     parts: tuple[int, ...]
     lines: NDArray[np.int64]
     cursors: Cursors
-    floor: NDArray[np.float32]
-    depth: int
+    lower_bound: NDArray[np.float32]
+    k: int
 
     def __repr__(self) -> str:
         return f"the search of parts {self.parts[0]} to {self.parts[-1]}"
 
 
-Scan: TypeAlias = Callable[[Iterable[ScanTask]], Iterable[Queues]]
+Scan: TypeAlias = Callable[[Iterable[ScanTask]], Iterable[TopK]]
 """Runs `scan_parts` for every task, anywhere and in any order. Takes tasks late: later ones ask for less."""
 
 Read: TypeAlias = Callable[[int], Floats]
 """A part's number to its rows, float16 or float32 (n, d)."""
 
 
-def scan_parts(task: ScanTask, read: Read, centroids: Floats, report: Callable[[int], None]) -> Queues:
+def scan_parts(task: ScanTask, read: Read, centroids: Floats, report: Callable[[int], None]) -> TopK:
     """A worker's share: the best rows of some parts, merged.
 
     Args:
@@ -71,17 +71,17 @@ def scan_parts(task: ScanTask, read: Read, centroids: Floats, report: Callable[[
         report: told of the rows of each part.
     """
     wanted = centroids[task.lines]
-    found = Gathered(len(wanted), task.depth)
+    found = TopKMerger(len(wanted), task.k)
     for part in task.parts:
         rows = read(part)
-        floor = np.maximum(task.floor, found.floor)
-        found.add(scan_part(part, rows, wanted, task.depth, task.cursors, floor))
+        lower_bound = np.maximum(task.lower_bound, found.lower_bound)
+        found.add(scan_part(part, rows, wanted, task.k, task.cursors, lower_bound))
         report(len(rows))
     return found.merged()
 
 
 @dataclass(frozen=True, slots=True)
-class SpreadSearch:
+class DistributedScan:
     """A `Fetch` for `run_rounds` that reads the pool by many workers.
 
     Memory on the driver as for `best_rows`, whatever the number of parts: what comes back in all is little more
@@ -103,45 +103,45 @@ class SpreadSearch:
     centroids: NDArray[np.float32]
     workers: int
 
-    def __call__(self, cursors: Cursors, depth: int) -> Queues:
-        """The best `depth` rows of the pool strictly after each centroid's cursor."""
+    def __call__(self, cursors: Cursors, k: int) -> TopK:
+        """The best `k` rows of the pool strictly after each centroid's cursor."""
         check_centroids(self.centroids)
         lines = np.arange(len(self.centroids))
-        floor = self._thresholds(cursors, depth)
-        found = self._pass(lines, cursors, floor, depth)
+        lower_bound = self._thresholds(cursors, k)
+        found = self._pass(lines, cursors, lower_bound, k)
         # Where the sampled parts promised more than there is. Without a threshold nothing is missed.
-        short = np.flatnonzero((found.counts < np.minimum(depth, found.eligible)) & np.isfinite(floor))
+        short = np.flatnonzero((found.counts < np.minimum(k, found.eligible)) & np.isfinite(lower_bound))
         if len(short) == 0:
             return found
         some = Cursors(cursors.scores[short], cursors.ids[short])
         lower = np.full(len(short), -np.inf, np.float32)
-        return _replaced(found, short, self._pass(short, some, lower, depth))
+        return _replaced(found, short, self._pass(short, some, lower, k))
 
-    def _thresholds(self, cursors: Cursors, depth: int) -> NDArray[np.float32]:
-        """Per centroid, a score that about `depth` rows after its cursor reach, going by some parts."""
+    def _thresholds(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
+        """Per centroid, a score that about `k` rows after its cursor reach, going by some parts."""
         none = np.full(len(self.centroids), -np.inf, np.float32)
         if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
         blocks = [(part, self.read(part)) for part in sample]
         seen = sum(len(rows) for _, rows in blocks)
-        wanted = depth * seen / max(self.rows, 1)
+        wanted = k * seen / max(self.rows, 1)
         # Aims at half as many more, because parts differ, and at three deviations of a count more.
         rank = math.ceil(1.5 * wanted + 3 * math.sqrt(wanted)) + 3
-        if rank >= depth:
+        if rank >= k:
             return none
-        found = Gathered(len(self.centroids), rank)
+        found = TopKMerger(len(self.centroids), rank)
         for part, rows in blocks:
-            found.add(scan_part(part, rows, self.centroids, rank, cursors, found.floor))
-        return found.merged().floor
+            found.add(scan_part(part, rows, self.centroids, rank, cursors, found.lower_bound))
+        return found.merged().lower_bound
 
-    def _pass(self, lines: NDArray[np.int64], cursors: Cursors, floor: NDArray[np.float32], depth: int) -> Queues:
-        found = Gathered(len(lines), depth)
+    def _pass(self, lines: NDArray[np.int64], cursors: Cursors, lower_bound: NDArray[np.float32], k: int) -> TopK:
+        found = TopKMerger(len(lines), k)
 
         def tasks() -> Iterator[ScanTask]:
             for parts in self._groups():
                 # What is known by now spares later workers the rows that could not enter.
-                yield ScanTask(parts, lines, cursors, np.maximum(floor, found.floor), depth)
+                yield ScanTask(parts, lines, cursors, np.maximum(lower_bound, found.lower_bound), k)
 
         for queues in self.scan(tasks()):
             found.add(queues)
@@ -153,8 +153,8 @@ class SpreadSearch:
             yield tuple(self.parts[start : start + size])
 
 
-def _replaced(found: Queues, lines: NDArray[np.int64], better: Queues) -> Queues:
-    """Queues with some lines from a second pass."""
+def _replaced(found: TopK, lines: NDArray[np.int64], better: TopK) -> TopK:
+    """TopK with some lines from a second pass."""
     width = max(found.scores.shape[1], better.scores.shape[1])
     scores = np.full((len(found.counts), width), -np.inf, np.float32)
     ids = np.full((len(found.counts), width), NO_ROW, np.int64)

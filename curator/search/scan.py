@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curator.errors import InputError
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
 from curator.search.pool import Floats, Pool, Progress, check_finite, check_rows, first_id
-from curator.search.top_k import Cursors, Gathered, Queues, from_pairs, merge
+from curator.search.top_k import Cursors, TopK, TopKMerger, merge, top_k_of_pairs
 
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
 
@@ -27,34 +27,34 @@ BLOCK_SCORES = 1 << 21
 def best_rows(
     pool: Pool,
     centroids: Floats,
-    depth: int,
+    k: int,
     cursors: Cursors | None = None,
     *,
     block_rows: int = BLOCK_ROWS,
     progress: Progress | None = None,
-) -> Queues:
-    """The best `depth` rows of the pool strictly after each centroid's cursor.
+) -> TopK:
+    """The best `k` rows of the pool strictly after each centroid's cursor.
 
     Args:
         pool: its parts, in any order.
         centroids: float32 (K, d).
-        depth: rows per centroid, at least 1.
+        k: rows per centroid, at least 1.
         cursors: where each centroid stands; None means before the first row.
         block_rows: rows scored at once; changes memory and time, never the result.
         progress: told of the rows read.
 
     Returns:
         the queues. Cost 2NKd for the pass, about 0.5 s per million rows of 128 dimensions and 100 centroids;
-        memory K x depth x about 40 bytes and some blocks, whatever N.
+        memory K x k x about 40 bytes and some blocks, whatever N.
     """
     check_centroids(centroids)
     cursors = cursors or Cursors.start(len(centroids))
-    best = Gathered(len(centroids), depth)
+    best = TopKMerger(len(centroids), k)
     seen = 0
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
         for first, block in blocks(part, rows, len(centroids), block_rows):
-            best.add(scan_block(first, block, centroids, depth, cursors, best.floor))
+            best.add(scan_block(first, block, centroids, k, cursors, best.lower_bound))
             seen += len(block)
             if progress:
                 progress("scan", seen)
@@ -65,21 +65,21 @@ def scan_part(
     part: int,
     rows: Floats,
     centroids: Floats,
-    depth: int,
+    k: int,
     cursors: Cursors,
-    floor: NDArray[np.float32] | None = None,
+    lower_bound: NDArray[np.float32] | None = None,
     *,
     block_rows: int = BLOCK_ROWS,
-) -> Queues:
+) -> TopK:
     """The best rows of one part.
 
     Args:
         part: its number.
         rows: float16 or float32 (n, d).
         centroids: float32 (K, d).
-        depth: most rows per centroid.
+        k: most rows per centroid.
         cursors: where each centroid stands.
-        floor: float32 (K,), scores below which rows are not wanted, such as `Queues.floor` of what is already
+        lower_bound: float32 (K,), scores below which rows are not wanted, such as `TopK.lower_bound` of what is already
             known; rows under it are counted as eligible and left out.
         block_rows: rows scored at once.
 
@@ -87,10 +87,10 @@ def scan_part(
         queues of this part, to be merged with those of other parts.
     """
     check_rows(part, rows, centroids.shape[1])
-    best = Queues.empty(len(centroids), depth)
+    best = TopK.empty(len(centroids), k)
     for first, block in blocks(part, rows, len(centroids), block_rows):
-        least = best.floor if floor is None else np.maximum(floor, best.floor)
-        best = merge(best, scan_block(first, block, centroids, depth, cursors, least))
+        least = best.lower_bound if lower_bound is None else np.maximum(lower_bound, best.lower_bound)
+        best = merge(best, scan_block(first, block, centroids, k, cursors, least))
     return best
 
 
@@ -98,19 +98,19 @@ def scan_block(
     first: int,
     rows: Floats,
     centroids: Floats,
-    depth: int,
+    k: int,
     cursors: Cursors,
-    floor: NDArray[np.float32],
-) -> Queues:
+    lower_bound: NDArray[np.float32],
+) -> TopK:
     """The best rows of one block.
 
     Args:
         first: id of the block's first row; the others follow.
         rows: float16 or float32 (n, d).
         centroids: float32 (K, d).
-        depth: most rows per centroid.
+        k: most rows per centroid.
         cursors: where each centroid stands.
-        floor: float32 (K,), scores below which rows are not wanted; -inf for no floor.
+        lower_bound: float32 (K,), scores below which rows are not wanted; -inf for no lower_bound.
 
     Returns:
         queues of this block.
@@ -118,10 +118,10 @@ def scan_block(
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
-    wanted, passed = shortlist(propose(rows, norms, centroids), depth, cursors.scores, floor, margin(centroids))
+    wanted, passed = shortlist(propose(rows, norms, centroids), k, cursors.scores, lower_bound, margin(centroids))
     centroid_of, row_of = np.divmod(np.flatnonzero(wanted), max(1, len(rows)))
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    return ranked(centroid_of, scores, first + row_of, passed, len(rows), depth, cursors, floor)
+    return ranked(centroid_of, scores, first + row_of, passed, len(rows), k, cursors, lower_bound)
 
 
 def ranked(
@@ -130,11 +130,11 @@ def ranked(
     ids: NDArray[np.int64],
     passed: NDArray[np.int64],
     rows: int,
-    depth: int,
+    k: int,
     cursors: Cursors,
-    floor: NDArray[np.float32],
-) -> Queues:
-    """Queues of the scored pairs that lie after the cursors and not below the floor.
+    lower_bound: NDArray[np.float32],
+) -> TopK:
+    """TopK of the scored pairs that lie after the cursors and not below the lower_bound.
 
     Args:
         centroid_of: int64 (pairs,), ascending.
@@ -142,48 +142,48 @@ def ranked(
         ids: int64 (pairs,).
         passed: int64 (K,), rows of the block that were not scored because they lie above the cursor.
         rows: rows of the block.
-        depth: most rows per centroid.
+        k: most rows per centroid.
         cursors: where each centroid stands.
-        floor: float32 (K,).
+        lower_bound: float32 (K,).
     """
     limit = cursors.scores[centroid_of]
     after = (scores < limit) | ((scores == limit) & (ids > cursors.ids[centroid_of]))
     passed = passed + np.bincount(centroid_of[~after], minlength=len(passed))
-    keep = after & (scores >= floor[centroid_of])
-    return from_pairs(centroid_of[keep], scores[keep], ids[keep], rows - passed, rows, depth)
+    keep = after & (scores >= lower_bound[centroid_of])
+    return top_k_of_pairs(centroid_of[keep], scores[keep], ids[keep], rows - passed, rows, k)
 
 
 def shortlist(
     proposed: NDArray[np.float32],
-    depth: int,
-    ceiling: NDArray[np.float32],
-    floor: NDArray[np.float32],
+    k: int,
+    upper_bound: NDArray[np.float32],
+    lower_bound: NDArray[np.float32],
     error: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which proposed scores may belong to the best `depth` between a floor and a ceiling.
+    """Which proposed scores may belong to the best `k` between a lower_bound and a upper_bound.
 
     Args:
         proposed: float32 (K, n), each within `error` of the exact score.
-        depth: rows wanted per centroid.
-        ceiling: float32 (K,): exact scores above it are not wanted, those equal to it may be.
-        floor: float32 (K,): exact scores below it are not wanted.
+        k: rows wanted per centroid.
+        upper_bound: float32 (K,): exact scores above it are not wanted, those equal to it may be.
+        lower_bound: float32 (K,): exact scores below it are not wanted.
         error: see `margin`.
 
     Returns:
-        bool (K, n), True for rows that may be wanted; int64 (K,), rows that surely lie above the ceiling.
+        bool (K, n), True for rows that may be wanted; int64 (K,), rows that surely lie above the upper_bound.
     """
-    lowest = floor - np.float32(error)
-    highest = ceiling + np.float32(error)
-    bounded = bool(np.isfinite(ceiling).any())
+    lowest = lower_bound - np.float32(error)
+    highest = upper_bound + np.float32(error)
+    bounded = bool(np.isfinite(upper_bound).any())
     wanted = proposed >= lowest[:, None]
-    crowded = np.flatnonzero(np.count_nonzero(wanted, axis=1) > depth)
+    crowded = np.flatnonzero(np.count_nonzero(wanted, axis=1) > k)
     if len(crowded):
         below = proposed[crowded]
         if bounded:
-            below[below >= (ceiling - np.float32(error))[crowded, None]] = -np.inf
-        # The depth-th best proposed is within one error of an exact score that suffices, and so is every
+            below[below >= (upper_bound - np.float32(error))[crowded, None]] = -np.inf
+        # The k-th best proposed is within one error of an exact score that suffices, and so is every
         # row that might still beat it.
-        cut = np.partition(below, below.shape[1] - depth, axis=1)[:, below.shape[1] - depth]
+        cut = np.partition(below, below.shape[1] - k, axis=1)[:, below.shape[1] - k]
         lowest[crowded] = np.maximum(lowest[crowded], cut - np.float32(2 * error))
         wanted[crowded] = proposed[crowded] >= lowest[crowded, None]
     if not bounded:

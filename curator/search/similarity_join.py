@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curator.search.exact_scores import MARGIN, exact_pairs, row_norms
 from curator.search.pool import Floats
 
-__all__ = ["NearRows", "Pairs", "directions"]
+__all__ = ["Pairs", "SimilarityJoin", "directions"]
 
 DIRECTIONS = 64
 SAMPLE = 2048
@@ -58,7 +58,7 @@ def directions(rows: Floats) -> NDArray[np.float32]:
     return np.asarray(columns, np.float32)
 
 
-class NearRows:
+class SimilarityJoin:
     """A growing set of rows that finds those near to others.
 
     Memory per row: its float16 numbers, and 260 bytes. A comparison costs 65 multiplications, and d more for the

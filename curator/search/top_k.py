@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cursors", "Gathered", "Queues", "merge"]
+__all__ = ["Cursors", "TopK", "TopKMerger", "merge"]
 
 NO_ROW = np.iinfo(np.int64).max
 MERGE_FANIN = 64
@@ -36,16 +36,16 @@ class Cursors:
 
 
 @dataclass(frozen=True, slots=True)
-class Queues:
-    """The best `depth` rows after each centroid's cursor, among the rows seen.
+class TopK:
+    """The best `k` rows after each centroid's cursor, among the rows seen.
 
     Attributes:
-        scores: float32 (K, width <= depth), descending; -inf beyond a queue's end.
+        scores: float32 (K, width <= k), descending; -inf beyond a queue's end.
         ids: int64 (K, width), ascending where scores are equal; `NO_ROW` beyond a queue's end.
         counts: int64 (K,), lengths of the queues.
         eligible: int64 (K,), rows seen that lie after the cursor.
         rows: rows seen.
-        depth: most rows a queue may hold.
+        k: most rows a queue may hold.
     """
 
     scores: NDArray[np.float32]
@@ -53,19 +53,19 @@ class Queues:
     counts: NDArray[np.int64]
     eligible: NDArray[np.int64]
     rows: int
-    depth: int
+    k: int
 
     @classmethod
-    def empty(cls, clusters: int, depth: int) -> Queues:
-        """Queues of no rows."""
+    def empty(cls, clusters: int, k: int) -> TopK:
+        """TopK of no rows."""
         scores = np.empty((clusters, 0), np.float32)
         ids = np.empty((clusters, 0), np.int64)
-        return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, depth)
+        return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, k)
 
-    def of(self, lines: slice) -> Queues:
+    def of(self, lines: slice) -> TopK:
         """The queues of some of the centroids, as views."""
         parts = (self.scores[lines], self.ids[lines], self.counts[lines], self.eligible[lines])
-        return Queues(*parts, self.rows, self.depth)
+        return TopK(*parts, self.rows, self.k)
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -73,22 +73,22 @@ class Queues:
         return np.equal(self.counts, self.eligible)
 
     @property
-    def floor(self) -> NDArray[np.float32]:
+    def lower_bound(self) -> NDArray[np.float32]:
         """Per centroid, float32 (K,): the score below which no further row can enter; -inf while a queue has room."""
-        if self.scores.shape[1] < self.depth:
+        if self.scores.shape[1] < self.k:
             return np.full(len(self.scores), -np.inf, np.float32)
-        return self.scores[:, self.depth - 1]
+        return self.scores[:, self.k - 1]
 
 
-def from_pairs(
+def top_k_of_pairs(
     centroid_of: NDArray[np.int64],
     scores: NDArray[np.float32],
     ids: NDArray[np.int64],
     eligible: NDArray[np.int64],
     rows: int,
-    depth: int,
-) -> Queues:
-    """Queues of scored pairs.
+    k: int,
+) -> TopK:
+    """TopK of scored pairs.
 
     Args:
         centroid_of: int64 (pairs,), ascending.
@@ -96,7 +96,7 @@ def from_pairs(
         ids: int64 (pairs,).
         eligible: int64 (K,), rows of the block that lie after the cursor.
         rows: rows of the block.
-        depth: most rows a queue may hold.
+        k: most rows a queue may hold.
     """
     clusters = len(eligible)
     counts = np.bincount(centroid_of, minlength=clusters)
@@ -106,21 +106,21 @@ def from_pairs(
     names = np.full((clusters, width), NO_ROW, np.int64)
     table[centroid_of, place] = scores
     names[centroid_of, place] = ids
-    loose = Queues(table, names, np.minimum(counts, depth), eligible, rows, depth)
+    loose = TopK(table, names, np.minimum(counts, k), eligible, rows, k)
     return merge(loose)
 
 
-def merge(*parts: Queues) -> Queues:
+def merge(*parts: TopK) -> TopK:
     """One set of queues from several of different rows, in any order: the same as if one scan had seen all.
 
     Args:
-        parts: at least one; all of the same centroids, cursors and depth.
+        parts: at least one; all of the same centroids, cursors and k.
 
     Returns:
         queues as wide as their longest. Cost K x total width x log; the parts are left as they are.
     """
-    depth = parts[0].depth
-    counts = np.minimum(np.sum([part.counts for part in parts], axis=0), depth)
+    k = parts[0].k
+    counts = np.minimum(np.sum([part.counts for part in parts], axis=0), k)
     width = int(counts.max(initial=0))
     scores = np.empty((len(counts), width), np.float32)
     ids = np.empty((len(counts), width), np.int64)
@@ -134,34 +134,34 @@ def merge(*parts: Queues) -> Queues:
         scores[some] = np.take_along_axis(all_scores, order, axis=1)
         ids[some] = np.take_along_axis(all_ids, order, axis=1)
     eligible = np.sum([part.eligible for part in parts], axis=0)
-    return Queues(scores, ids, counts, eligible, sum(part.rows for part in parts), depth)
+    return TopK(scores, ids, counts, eligible, sum(part.rows for part in parts), k)
 
 
-class Gathered:
-    """Queues that arrive one after another, merged some at a time.
+class TopKMerger:
+    """TopK that arrive one after another, merged some at a time.
 
     Sorting a whole queue for a handful of newcomers would cost more than the scan that found them.
     """
 
-    def __init__(self, clusters: int, depth: int) -> None:
-        self._depth = depth
-        self._best = Queues.empty(clusters, depth)
-        self._waiting: list[Queues] = []
+    def __init__(self, clusters: int, k: int) -> None:
+        self._k = k
+        self._best = TopK.empty(clusters, k)
+        self._waiting: list[TopK] = []
         self._width = 0
 
     @property
-    def floor(self) -> NDArray[np.float32]:
-        """Of what is merged so far; see `Queues.floor`."""
-        return self._best.floor
+    def lower_bound(self) -> NDArray[np.float32]:
+        """Of what is merged so far; see `TopK.lower_bound`."""
+        return self._best.lower_bound
 
-    def add(self, queues: Queues) -> None:
+    def add(self, queues: TopK) -> None:
         """Take queues of further rows."""
         self._waiting.append(queues)
         self._width += queues.scores.shape[1]
-        if self._width >= self._depth // 2 or len(self._waiting) >= MERGE_FANIN:
+        if self._width >= self._k // 2 or len(self._waiting) >= MERGE_FANIN:
             self.merged()
 
-    def merged(self) -> Queues:
+    def merged(self) -> TopK:
         """All of it."""
         if self._waiting:
             self._best = merge(self._best, *self._waiting)

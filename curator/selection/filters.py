@@ -1,4 +1,4 @@
-"""Rows that are passed over instead of chosen, and because of what."""
+"""Rows that are skipped instead of chosen, and because of what."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DENIED", "Judge", "Objection", "deny", "first_objection"]
+__all__ = ["DENIED", "Filter", "Rejection", "deny", "first_rejection"]
 
 DENIED = "denied"
 NO_MATCH = -1
 
 
-class Objection(NamedTuple):
+class Rejection(NamedTuple):
     """Why a row must not be chosen.
 
     Attributes:
@@ -31,49 +31,49 @@ class Objection(NamedTuple):
     similarity: float = math.nan
 
 
-Judge: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Objection] | None]
+Filter: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Rejection] | None]
 """Asked with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. Answers with
-the place of the first that must be passed over, and why; None if there is none. The rows before that place, or
-all, are chosen then, and a judge may remember that; the rows behind it are asked about again. Only rows of the last
+the place of the first that must be skipped, and why; None if there is none. The rows before that place, or
+all, are chosen then, and a row_filter may remember that; the rows behind it are asked about again. Only rows of the last
 round may in the end not be taken."""
 
 
-def deny(ids: Iterable[int], because: str = "") -> Judge:
-    """A judge that objects to listed rows.
+def deny(ids: Iterable[int], because: str = "") -> Filter:
+    """A row_filter that objects to listed rows.
 
     Args:
         ids: their ids.
         because: where the list comes from.
 
-    >>> judge = deny([7], because="opt-outs.txt")
-    >>> judge(np.array([8, 9]))
-    >>> judge(np.array([8, 7]))[0]
+    >>> row_filter = deny([7], because="opt-outs.txt")
+    >>> row_filter(np.array([8, 9]))
+    >>> row_filter(np.array([8, 7]))[0]
     1
     """
     listed = np.unique(np.fromiter(ids, np.int64))
-    objection = Objection(DENIED, because)
+    rejection = Rejection(DENIED, because)
 
-    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+    def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         places = np.searchsorted(listed, rows)
         hits = np.flatnonzero(listed.take(places, mode="clip") == rows) if len(listed) else places[:0]
-        return (int(hits[0]), objection) if len(hits) else None
+        return (int(hits[0]), rejection) if len(hits) else None
 
-    return judge
+    return row_filter
 
 
-def first_objection(*judges: Judge) -> Judge:
-    """A judge that asks others in turn and gives the objection that comes first in order of choice.
+def first_rejection(*filters: Filter) -> Filter:
+    """A row_filter that asks others in turn and gives the rejection that comes first in order of choice.
 
-    Of several objections to one row the earlier judge's counts. A judge that remembers what was chosen belongs
+    Of several rejections to one row the earlier row_filter's counts. A row_filter that remembers what was chosen belongs
     last: only then is what it lets pass the last word.
     """
 
-    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+    def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         first = None
-        for ask in judges:
+        for ask in filters:
             found = ask(rows)
             if found is not None:
                 first, rows = found, rows[: found[0]]
         return first
 
-    return judge
+    return row_filter

@@ -8,33 +8,33 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.top_k import Cursors, Queues
+from curator.search.top_k import Cursors, TopK
 
-__all__ = ["Fetch", "Front", "Heads", "depth_limit", "first_depth"]
+__all__ = ["Fetch", "Frontier", "Heads", "first_k", "k_limit"]
 
-Fetch: TypeAlias = Callable[[Cursors, int], Queues]
-"""Reads the pool once: cursors and depth to queues. `best_rows` on one machine, or a job of many."""
+Fetch: TypeAlias = Callable[[Cursors, int], TopK]
+"""Reads the pool once: cursors and k to queues. `best_rows` on one machine, or a job of many."""
 
 QUEUE_BYTES = 1 << 30
 ENTRY_BYTES = 40
 """At the peak of a scan, where old and new queues are held: 12 each, newcomers, and what sorting takes."""
-LEAST_DEPTH = 500
+LEAST_K = 500
 
 
-def depth_limit(clusters: int) -> int:
+def k_limit(clusters: int) -> int:
     """The most rows per centroid that a scan keeps within 1 GiB."""
     return max(1, QUEUE_BYTES // (ENTRY_BYTES * clusters))
 
 
-def first_depth(clusters: int, budget: int | None) -> int:
+def first_k(clusters: int, budget: int | None) -> int:
     """How many rows per centroid the first pass keeps.
 
     A centroid's queue loses its own rows and those that others took before it: at a budget of a hundredth of the
     pool up to eight times its share in what was measured, less at smaller ones. More rows cost time and memory, too
-    few a second pass over the pool; the result of a selection never depends on it.
+    few a second skip the pool; the result of a selection never depends on it.
     """
     share = -(-(budget or 0) // clusters)
-    return min(max(LEAST_DEPTH, 12 * share), depth_limit(clusters))
+    return min(max(LEAST_K, 12 * share), k_limit(clusters))
 
 
 class Heads(NamedTuple):
@@ -49,18 +49,18 @@ class Heads(NamedTuple):
     ids: NDArray[np.int64]
 
 
-class Front:
-    """Queues of which some rows are gone. Reads the pool again whenever a queue runs dry too early.
+class Frontier:
+    """TopK of which some rows are gone. Reads the pool again whenever a queue runs dry too early.
 
     Attributes:
         passes: how often the pool was read.
-        depth: rows per centroid kept by the last pass.
+        k: rows per centroid kept by the last pass.
         candidates: rows of the pool.
     """
 
-    def __init__(self, fetch: Fetch, clusters: int, depth: int) -> None:
+    def __init__(self, fetch: Fetch, clusters: int, k: int) -> None:
         self.passes = 0
-        self.depth = min(depth, depth_limit(clusters))
+        self.k = min(k, k_limit(clusters))
         self.candidates = 0
         self._fetch = fetch
         self._cursors = Cursors.start(clusters)
@@ -87,7 +87,7 @@ class Front:
             if self._complete[dry].any():
                 return None
             self._cursors = self._consumed()
-            self.depth = min(2 * self.depth, depth_limit(len(rows)))
+            self.k = min(2 * self.k, k_limit(len(rows)))
             self._fill()
 
     def drop(self, centroid: int) -> None:
@@ -107,7 +107,7 @@ class Front:
         # The old queues must not be held while the new ones are built.
         self._scores = np.empty(0, np.float32)
         self._rows = np.empty(0, np.int64)
-        queues = self._fetch(self._cursors, self.depth)
+        queues = self._fetch(self._cursors, self.k)
         self.passes += 1
         self.candidates = queues.rows
         self._complete = queues.complete

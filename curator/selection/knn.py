@@ -12,7 +12,7 @@ from curator.errors import InputError
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
 from curator.search.pool import Floats, Pool, Progress, check_finite, check_rows
 from curator.search.scan import BLOCK_ROWS, blocks, check_centroids, shortlist
-from curator.selection.filters import Judge
+from curator.selection.filters import Filter
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
 
@@ -24,7 +24,7 @@ def select_knn(
     targets: Floats,
     *,
     budget: int,
-    judge: Judge | None = None,
+    row_filter: Filter | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress | None = None,
 ) -> Selection:
@@ -36,7 +36,7 @@ def select_knn(
         pool: its parts.
         targets: float16 or float32 (T, d). Rows of zero length are left out, equal ones compared once.
         budget: rows to choose, at least 1.
-        judge: asked about each row at the moment it would be chosen.
+        row_filter: asked about each row at the moment it would be chosen.
         block_rows: rows scored at once; changes time and memory, never the result.
         progress: told of the rows read and chosen.
 
@@ -49,7 +49,7 @@ def select_knn(
     """
     unit, original = _distinct(targets)
     read = partial(_read, pool, unit, original, block_rows, progress)
-    return choose_in_order(read, (np.float32(-math.inf), -1), budget, judge, progress)
+    return choose_in_order(read, (np.float32(-math.inf), -1), budget, row_filter, progress)
 
 
 def _distinct(targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -100,9 +100,9 @@ def _scan(
     proposed = propose(rows, norms, unit)
     # The largest of many proposed scores is as near to the largest exact one as each is to its own.
     top = proposed.max(axis=0)
-    floor = -math.inf if best.last_key is None else -best.last_key
-    limits = np.array([-cursor[0]], np.float32), np.array([floor], np.float32)
-    wanted = np.flatnonzero(shortlist(top[None], best.depth, *limits, error)[0][0])
+    lower_bound = -math.inf if best.last_key is None else -best.last_key
+    limits = np.array([-cursor[0]], np.float32), np.array([lower_bound], np.float32)
+    wanted = np.flatnonzero(shortlist(top[None], best.k, *limits, error)[0][0])
     rivals = proposed[:, wanted] >= top[wanted] - np.float32(2 * error)
     target_of, place = np.nonzero(rivals)
     scores = exact_pairs(rows, norms, unit, wanted[place], target_of)

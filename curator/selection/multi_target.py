@@ -1,4 +1,4 @@
-"""SimCore for several targets over one pool: every pass over the pool serves all that need one.
+"""SimCore for several targets over one pool: every skip the pool serves all that need one.
 
 Each target's rounds run in a thread of their own and wait where their queues run dry. When all wait, one scan with
 all their centroids fills every queue. A queue's rows do not depend on what else is scanned, so each selection is
@@ -17,9 +17,9 @@ import numpy as np
 
 from curator.search.pool import Floats, Pool, Progress
 from curator.search.scan import best_rows, check_centroids
-from curator.search.top_k import Cursors, Queues
-from curator.selection.filters import Judge
-from curator.selection.frontier import Fetch, depth_limit
+from curator.search.top_k import Cursors, TopK
+from curator.selection.filters import Filter
+from curator.selection.frontier import Fetch, k_limit
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
 from curator.selection.simcore import with_objective
@@ -35,8 +35,8 @@ class Question:
     budget: int | None
     stop: float | None
     reference_round: int = 1
-    judge: Judge | None = None
-    depth: int | None = None
+    row_filter: Filter | None = None
+    k: int | None = None
 
 
 Search: TypeAlias = Callable[[Floats], Fetch]
@@ -52,7 +52,7 @@ def select_each(
         pool: its parts.
         questions: one for each target.
         progress: told of the rows read.
-        search: reads the pool, such as `SpreadSearch` by many workers; None for `best_rows` in this thread.
+        search: reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this thread.
 
     Returns:
         selections equal to those of `select_simcore` for each question alone, but for how often the pool was
@@ -66,19 +66,19 @@ def select_each(
     scans = _SharedScans(len(questions))
 
     def read_here(centroids: Floats) -> Fetch:
-        return lambda cursors, depth: best_rows(pool, centroids, depth, cursors, progress=progress)
+        return lambda cursors, k: best_rows(pool, centroids, k, cursors, progress=progress)
 
     def answer(number: int) -> Selection:
         question = questions[number]
         try:
             selection = run_rounds(
-                lambda cursors, depth: scans.wait(number, cursors, depth),
+                lambda cursors, k: scans.wait(number, cursors, k),
                 len(question.centroids),
                 budget=question.budget,
                 stop=question.stop,
                 reference_round=question.reference_round,
-                judge=question.judge,
-                depth=question.depth,
+                row_filter=question.row_filter,
+                k=question.k,
                 progress=scans.check,
             )
         finally:
@@ -96,15 +96,15 @@ def select_each(
     return [future.result() for future in futures]
 
 
-def _scan(search: Search, questions: Sequence[Question], wanted: dict[int, _Wanted]) -> dict[int, Queues]:
+def _scan(search: Search, questions: Sequence[Question], wanted: dict[int, _Wanted]) -> dict[int, TopK]:
     """One pass for all that wait; number -> its queues."""
     centroids = np.concatenate([questions[number].centroids for number in wanted])
     cursors = Cursors(
         np.concatenate([want.cursors.scores for want in wanted.values()]),
         np.concatenate([want.cursors.ids for want in wanted.values()]),
     )
-    depth = min(max(want.depth for want in wanted.values()), depth_limit(len(centroids)))
-    queues = search(centroids)(cursors, depth)
+    k = min(max(want.k for want in wanted.values()), k_limit(len(centroids)))
+    queues = search(centroids)(cursors, k)
     found, start = {}, 0
     for number in wanted:
         lines = slice(start, start + len(questions[number].centroids))
@@ -116,7 +116,7 @@ def _scan(search: Search, questions: Sequence[Question], wanted: dict[int, _Want
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     cursors: Cursors
-    depth: int
+    k: int
 
 
 @dataclass
@@ -126,17 +126,17 @@ class _SharedScans:
     askers: int
     _live: set[int] = field(init=False)
     _wanted: dict[int, _Wanted] = field(default_factory=dict)
-    _found: dict[int, Queues] = field(default_factory=dict)
+    _found: dict[int, TopK] = field(default_factory=dict)
     _cancelled: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
         self._live = set(range(self.askers))
 
-    def wait(self, number: int, cursors: Cursors, depth: int) -> Queues:
+    def wait(self, number: int, cursors: Cursors, k: int) -> TopK:
         """Called by rounds: the rows after their cursors, from the next scan."""
         with self._changed:
-            self._wanted[number] = _Wanted(cursors, depth)
+            self._wanted[number] = _Wanted(cursors, k)
             self._changed.notify_all()
             self._changed.wait_for(lambda: number in self._found or self._cancelled)
             self.check()
@@ -161,7 +161,7 @@ class _SharedScans:
             self._wanted.clear()
             return wanted
 
-    def give(self, found: dict[int, Queues]) -> None:
+    def give(self, found: dict[int, TopK]) -> None:
         """Called by who scans."""
         with self._changed:
             self._found.update(found)

@@ -1,4 +1,4 @@
-"""Judges that compare a row with others: with evaluation images, and with what was chosen before it."""
+"""Filters that compare a row with others: with evaluation images, and with what was chosen before it."""
 
 from __future__ import annotations
 
@@ -9,53 +9,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.pool import Floats
-from curator.search.similarity_join import NearRows, Pairs
-from curator.selection.filters import Judge, Objection
+from curator.search.similarity_join import Pairs, SimilarityJoin
+from curator.selection.filters import Filter, Rejection
 
-__all__ = ["DUPLICATE", "NEAR_DUPLICATE", "NEAR_EXCLUDED", "Gather", "Hashes", "near_excluded", "no_duplicates"]
+__all__ = [
+    "DUPLICATE",
+    "NEAR_DUPLICATE",
+    "NEAR_EVALUATION",
+    "ReadHashes",
+    "ReadRows",
+    "near_evaluation",
+    "no_duplicates",
+]
 
-NEAR_EXCLUDED = "near_excluded"
+NEAR_EVALUATION = "near_evaluation"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near_duplicate"
 COPIES = 0.99
 """Equal images have embeddings at least this near, wherever they were computed: among others no hash is looked up."""
 
-Gather: TypeAlias = Callable[[NDArray[np.int64]], Floats]
+ReadRows: TypeAlias = Callable[[NDArray[np.int64]], Floats]
 """The rows of some ids: int64 (n,) to float16 or float32 (n, d)."""
 
-Hashes: TypeAlias = Callable[[NDArray[np.int64]], Sequence[str | None]]
+ReadHashes: TypeAlias = Callable[[NDArray[np.int64]], Sequence[str | None]]
 """The hashes of some ids' images; None where it is not known."""
 
 
-def near_excluded(gather: Gather, excluded: NearRows, ids: NDArray[np.int64], threshold: float) -> Judge:
-    """A judge that objects to rows near to any of an evaluation set.
+def near_evaluation(read_rows: ReadRows, skipped: SimilarityJoin, ids: NDArray[np.int64], threshold: float) -> Filter:
+    """A row_filter that objects to rows near to any of an evaluation set.
 
     Args:
-        gather: the pool's rows.
-        excluded: the evaluation set.
+        read_rows: the pool's rows.
+        skipped: the evaluation set.
         ids: int64, its ids, in the order in which the rows were added.
         threshold: the least similarity that is too near.
 
     Returns:
-        The judge. Its objections name the nearest row of the set, of several the first. A row is compared once.
+        The row_filter. Its rejections name the nearest row of the set, of several the first. A row is compared once.
     """
-    known: dict[int, Objection | None] = {}
+    known: dict[int, Rejection | None] = {}
 
-    def judge(rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+    def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         nonlocal known
         asked = rows.tolist()
         fresh = [row for row in asked if row not in known]
-        verdicts: dict[int, Objection | None] = dict.fromkeys(fresh)
+        verdicts: dict[int, Rejection | None] = dict.fromkeys(fresh)
         if fresh:
-            pairs = excluded.find(gather(np.array(fresh, np.int64)), threshold)
+            pairs = skipped.find(read_rows(np.array(fresh, np.int64)), threshold)
             for query in np.unique(pairs.query).tolist():
                 member, similarity = _nearest(pairs, query)
-                verdicts[fresh[query]] = Objection(NEAR_EXCLUDED, "", int(ids[member]), similarity)
+                verdicts[fresh[query]] = Rejection(NEAR_EVALUATION, "", int(ids[member]), similarity)
         # Only rows asked about last can be asked about again.
         known = {row: verdicts[row] if row in verdicts else known[row] for row in asked}
         return next(((place, found) for place, row in enumerate(asked) if (found := known[row])), None)
 
-    return judge
+    return row_filter
 
 
 def _nearest(pairs: Pairs, query: int) -> tuple[int, float]:
@@ -65,35 +73,35 @@ def _nearest(pairs: Pairs, query: int) -> tuple[int, float]:
     return int(pairs.member[some][best]), float(pairs.similarity[some][best])
 
 
-def no_duplicates(gather: Gather, hashes: Hashes, basis: NDArray[np.float32], threshold: float) -> Judge:
-    """A judge that objects to rows that show what a chosen row shows: the first in order of choice stays.
+def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.float32], threshold: float) -> Filter:
+    """A row_filter that objects to rows that show what a chosen row shows: the first in order of choice stays.
 
     A row whose image has the hash of a chosen one is a `duplicate`, one at least `threshold` near to a chosen one a
-    `near_duplicate`. The objection names the chosen row: one of the same hash, else the nearest; of several the
-    one chosen first. Chains do not count: a row is compared with chosen rows only, never with those passed over.
+    `near_duplicate`. The rejection names the chosen row: one of the same hash, else the nearest; of several the
+    one chosen first. Chains do not count: a row is compared with chosen rows only, never with those skipped.
 
     Args:
-        gather: the pool's rows.
+        read_rows: the pool's rows.
         hashes: of the pool's images.
         basis: from `directions`; changes the time, never the result.
         threshold: the least similarity that is too near, above 0 and at most 1.
 
     Returns:
-        The judge, which remembers all it lets pass: see `NearRows` for the memory.
+        The row_filter, which remembers all it lets pass: see `SimilarityJoin` for the memory.
     """
-    return _NoDuplicates(gather, hashes, basis, threshold)
+    return _NoDuplicates(read_rows, hashes, basis, threshold)
 
 
 class _NoDuplicates:
-    def __init__(self, gather: Gather, hashes: Hashes, basis: NDArray[np.float32], threshold: float) -> None:
-        self._gather, self._hashes, self._basis, self._threshold = gather, hashes, basis, threshold
-        self._chosen = NearRows(basis)
+    def __init__(self, read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.float32], threshold: float) -> None:
+        self._read_rows, self._hashes, self._basis, self._threshold = read_rows, hashes, basis, threshold
+        self._chosen = SimilarityJoin(basis)
         self._ids: list[int] = []
         # Rows that may be asked about again: what is known of them, up to how many chosen rows.
         self._waiting: dict[int, tuple[Floats, bool]] = {}
         self._compared = 0
 
-    def __call__(self, rows: NDArray[np.int64]) -> tuple[int, Objection] | None:
+    def __call__(self, rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         vectors, hit = self._compare(rows)
         place = self._first(rows, vectors, hit)
         self._chosen.add(vectors[:place])
@@ -103,7 +111,7 @@ class _NoDuplicates:
         return (
             None
             if place == len(rows)
-            else (place, self._objection(rows[place : place + 1], vectors[place : place + 1]))
+            else (place, self._rejection(rows[place : place + 1], vectors[place : place + 1]))
         )
 
     def _compare(self, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
@@ -111,7 +119,7 @@ class _NoDuplicates:
         known = np.array([row in self._waiting for row in rows.tolist()], bool)
         fresh, again = np.flatnonzero(~known), np.flatnonzero(known)
         hit = np.zeros(len(rows), bool)
-        found = self._gather(rows[fresh])
+        found = self._read_rows(rows[fresh])
         vectors = np.empty((len(rows), found.shape[1]), found.dtype)
         vectors[fresh] = found
         for place in again.tolist():
@@ -124,7 +132,7 @@ class _NoDuplicates:
 
     def _first(self, rows: NDArray[np.int64], vectors: Floats, hit: NDArray[np.bool_]) -> int:
         """The place of the first row that is near to a chosen one or to one before it."""
-        among = NearRows(self._basis)
+        among = SimilarityJoin(self._basis)
         among.add(vectors)
         pairs = self._near(among, rows, vectors, rows.tolist(), 0)
         later = pairs.query[pairs.member < pairs.query]
@@ -132,7 +140,7 @@ class _NoDuplicates:
 
     def _near(
         self,
-        among: NearRows,
+        among: SimilarityJoin,
         rows: NDArray[np.int64],
         vectors: Floats,
         ids: Sequence[int] | NDArray[np.int64],
@@ -149,11 +157,11 @@ class _NoDuplicates:
         keep[unsure] = [bool(one) and one == other for one, other in zip(ours, theirs, strict=True)]
         return Pairs(pairs.query[keep], pairs.member[keep], pairs.similarity[keep])
 
-    def _objection(self, row: NDArray[np.int64], vector: Floats) -> Objection:
+    def _rejection(self, row: NDArray[np.int64], vector: Floats) -> Rejection:
         pairs = self._near(self._chosen, row, vector, self._ids, 0)
         matches = np.array([self._ids[member] for member in pairs.member.tolist()], np.int64)
         own, *others = self._hashes(np.concatenate([row, matches]))
         same = [place for place, other in enumerate(others) if own and own == other]
         best = same[0] if same else int(np.argmax(pairs.similarity))
         reason = DUPLICATE if same else NEAR_DUPLICATE
-        return Objection(reason, "", int(matches[best]), float(pairs.similarity[best]))
+        return Rejection(reason, "", int(matches[best]), float(pairs.similarity[best]))

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.pool import Progress
-from curator.selection.filters import Judge
-from curator.selection.frontier import LEAST_DEPTH, depth_limit
-from curator.selection.result import Excluded, PassedOver, Rounds, Selection, StopReason, budget_warnings, check_budget
+from curator.selection.filters import Filter
+from curator.selection.frontier import LEAST_K, k_limit
+from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings, check_budget
 
 __all__ = ["Best", "Cursor", "Page", "choose_in_order"]
 
-JUDGED_ROWS = 256
-"""Rows that a judge is asked about at once."""
+FILTERED_ROWS = 256
+"""Rows that a row_filter is asked about at once."""
 
 Cursor: TypeAlias = tuple[Any, int]
 """Key and id: rows strictly after it are wanted."""
@@ -59,16 +59,16 @@ class Page:
 
 
 class Best:
-    """Keeps the first `depth` rows in order, out of any number of blocks in any order.
+    """Keeps the first `k` rows in order, out of any number of blocks in any order.
 
-    Memory depth x about 40 bytes.
+    Memory k x about 40 bytes.
 
     Attributes:
         seen: rows of the pool, counted by the caller.
     """
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, k: int) -> None:
+        self.k = k
         self.seen = 0
         self._pages: list[Page] = []
         self._held = 0
@@ -83,15 +83,15 @@ class Best:
         """Consider more rows, in any order. The first call fixes the type of the keys; it may add none."""
         self._pages.append(page)
         self._held += len(page)
-        if self._held > self.depth + max(self.depth // 4, 4096):
+        if self._held > self.k + max(self.k // 4, 4096):
             self._pages = [self.page()]
-            self._held = self.depth
+            self._held = self.k
             self._last = self._pages[0].keys[-1]
 
     def page(self) -> Page:
         """The first rows, in order."""
         every = Page.concatenate(self._pages)
-        return every.take(np.lexsort((every.ids, every.keys))[: self.depth])
+        return every.take(np.lexsort((every.ids, every.keys))[: self.k])
 
 
 Read: TypeAlias = Callable[[Cursor, Best], None]
@@ -99,15 +99,15 @@ Read: TypeAlias = Callable[[Cursor, Best], None]
 
 
 def choose_in_order(
-    read: Read, start: Cursor, budget: int, judge: Judge | None, progress: Progress | None
+    read: Read, start: Cursor, budget: int, row_filter: Filter | None, progress: Progress | None
 ) -> Selection:
-    """The first `budget` rows in order that the judge lets pass.
+    """The first `budget` rows in order that the row_filter lets pass.
 
     Args:
-        read: reads the pool; called again where many rows were passed over.
+        read: reads the pool; called again where many rows were skipped.
         start: a cursor before every row.
         budget: rows to choose, at least 1.
-        judge: asked about each row at the moment it would be chosen.
+        row_filter: asked about each row at the moment it would be chosen.
         progress: told of the rows chosen.
 
     Returns:
@@ -115,61 +115,59 @@ def choose_in_order(
     """
     check_budget(budget)
     chosen: list[Page] = []
-    passed: list[PassedOver] = []
+    passed: list[SkippedRow] = []
     cursor, count, read_rows, passes = start, 0, 0, 0
-    depth = min(budget if judge is None else budget + LEAST_DEPTH, depth_limit(1))
+    k = min(budget if row_filter is None else budget + LEAST_K, k_limit(1))
     while True:
-        best = Best(depth)
+        best = Best(k)
         read(cursor, best)
         page = best.page()
         passes += 1
         read_rows += len(page)
-        chosen.append(_let_pass(page, judge, passed, budget - count))
+        chosen.append(_let_pass(page, row_filter, passed, budget - count))
         count += len(chosen[-1])
         if progress:
             progress("choose", count)
         if count == budget or read_rows == best.seen:
-            return _selection(Page.concatenate(chosen), passed, budget, best.seen, passes, depth)
+            return _selection(Page.concatenate(chosen), passed, budget, best.seen, passes, k)
         cursor = (page.keys[-1], int(page.ids[-1]))
-        depth = min(2 * depth, depth_limit(1))
+        k = min(2 * k, k_limit(1))
 
 
-def _let_pass(page: Page, judge: Judge | None, passed: list[PassedOver], room: int) -> Page:
-    """The first `room` rows of a page that the judge lets pass; those it does not are added to `passed`."""
-    if judge is None:
+def _let_pass(page: Page, row_filter: Filter | None, passed: list[SkippedRow], room: int) -> Page:
+    """The first `room` rows of a page that the row_filter lets pass; those it does not are added to `passed`."""
+    if row_filter is None:
         return page.take(slice(room))
     chosen: list[NDArray[np.int64]] = []
     taken, at = 0, 0
     while taken < room and at < len(page):
-        # Never more than fit: a judge remembers what it lets pass.
-        ids = page.ids[at : at + min(room - taken, JUDGED_ROWS)]
-        found = judge(ids)
-        place, objection = found or (len(ids), None)
+        # Never more than fit: a row_filter remembers what it lets pass.
+        ids = page.ids[at : at + min(room - taken, FILTERED_ROWS)]
+        found = row_filter(ids)
+        place, rejection = found or (len(ids), None)
         chosen.append(np.arange(at, at + place))
         taken, at = taken + place, at + place
-        if objection is not None:
+        if rejection is not None:
             score, centroid = float(page.scores[at]), int(page.centroids[at])
-            passed.append(PassedOver.of(int(page.ids[at]), score, centroid, -1, objection))
+            passed.append(SkippedRow.of(int(page.ids[at]), score, centroid, -1, rejection))
             at += 1
     return page.take(np.concatenate([np.empty(0, np.int64), *chosen]))
 
 
-def _selection(
-    chosen: Page, passed: list[PassedOver], budget: int, candidates: int, passes: int, depth: int
-) -> Selection:
+def _selection(chosen: Page, passed: list[SkippedRow], budget: int, candidates: int, passes: int, k: int) -> Selection:
     return Selection(
         ids=chosen.ids,
         scores=chosen.scores,
         centroids=chosen.centroids,
         rounds=np.full(len(chosen), -1, np.int32),
         table=Rounds.build([], [], []),
-        excluded=Excluded.build(passed),
+        skipped=Skipped.build(passed),
         stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
         stopped_at=None,
         reference_mean=math.nan,
         objective=math.nan,
         candidates=candidates,
         passes=passes,
-        depth=depth,
+        k=k,
         warnings=budget_warnings(budget, len(chosen), len(passed), candidates),
     )

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
 from curator.search.pool import Floats, Pool, Progress, check_finite, first_id
 from curator.search.scan import BLOCK_ROWS, blocks
-from curator.search.similarity_join import NearRows, directions
-from curator.selection.near_duplicate_filters import Gather
+from curator.search.similarity_join import SimilarityJoin, directions
+from curator.selection.near_duplicate_filters import ReadRows
 
 __all__ = ["Repeats", "find_near_duplicates", "pool_clusters"]
 
@@ -66,7 +66,7 @@ def pool_clusters(pool: Pool, rows: int, clusters: int, seed: int) -> NDArray[np
 
 def find_near_duplicates(
     pool: Pool,
-    gather: Gather,
+    read_rows: ReadRows,
     centroids: NDArray[np.float32],
     threshold: float,
     removed: NDArray[np.int64],
@@ -78,7 +78,7 @@ def find_near_duplicates(
 
     Args:
         pool: its parts.
-        gather: its rows by id.
+        read_rows: its rows by id.
         centroids: from `pool_clusters`.
         threshold: the least similarity that is too near.
         removed: int64, ascending: rows known to go, such as copies. They are compared with nothing.
@@ -94,7 +94,7 @@ def find_near_duplicates(
     basis = directions(centroids)
     found: list[tuple[int, int, float]] = []
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        found += _in_cluster(gather, ids[start:end], basis, threshold)
+        found += _in_cluster(read_rows, ids[start:end], basis, threshold)
         if progress:
             progress("compare", end)
     found.sort()
@@ -137,18 +137,18 @@ def _nearest(first: int, block: Floats, centroids: NDArray[np.float32]) -> NDArr
 
 
 def _in_cluster(
-    gather: Gather, ids: NDArray[np.int64], basis: NDArray[np.float32], threshold: float
+    read_rows: ReadRows, ids: NDArray[np.int64], basis: NDArray[np.float32], threshold: float
 ) -> Iterator[tuple[int, int, float]]:
     """Row, match and similarity of what goes."""
-    kept, kept_ids = NearRows(basis), np.empty(0, np.int64)
+    kept, kept_ids = SimilarityJoin(basis), np.empty(0, np.int64)
     for start in range(0, len(ids), CHUNK_ROWS):
         some = ids[start : start + CHUNK_ROWS]
-        vectors = gather(some)
+        vectors = read_rows(some)
         best: dict[int, tuple[float, int]] = {}
         old = kept.find(vectors, threshold)
         for query, member, similarity in zip(*(column.tolist() for column in old), strict=True):
             _improve(best, query, similarity, int(kept_ids[member]))
-        among = NearRows(basis)
+        among = SimilarityJoin(basis)
         among.add(vectors)
         pairs = among.find(vectors, threshold)
         # By row, so whether the earlier row of a pair stays is known when the pair's turn comes.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.pool import Pool, Progress, first_id
-from curator.selection.filters import Judge
+from curator.selection.filters import Filter
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
 
@@ -20,7 +20,7 @@ def select_random(
     *,
     budget: int,
     seed: int,
-    judge: Judge | None = None,
+    row_filter: Filter | None = None,
     progress: Progress | None = None,
 ) -> Selection:
     """Rows of the pool, each with the same chance: those of the smallest (priority, id).
@@ -31,7 +31,7 @@ def select_random(
         pool: its parts; only their lengths are read.
         budget: rows to choose, at least 1.
         seed: of the hash.
-        judge: asked about each row at the moment it would be chosen.
+        row_filter: asked about each row at the moment it would be chosen.
         progress: told of the rows read and chosen.
 
     Returns:
@@ -41,7 +41,7 @@ def select_random(
         InputError: the budget is below 1.
     """
     read = partial(_read, pool, seed, progress)
-    return choose_in_order(read, (np.uint64(0), -1), budget, judge, progress)
+    return choose_in_order(read, (np.uint64(0), -1), budget, row_filter, progress)
 
 
 def _read(pool: Pool, seed: int, progress: Progress | None, cursor: Cursor, best: Best) -> None:

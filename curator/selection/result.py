@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.selection.filters import NO_MATCH, Objection
+from curator.selection.filters import NO_MATCH, Rejection
 
-__all__ = ["Excluded", "PassedOver", "Refused", "Rounds", "Selection", "StopReason"]
+__all__ = ["RefusedRound", "Rounds", "Selection", "Skipped", "SkippedRow", "StopReason"]
 
 
 class StopReason(StrEnum):
@@ -25,7 +25,7 @@ class StopReason(StrEnum):
     POOL_EXHAUSTED = "pool_exhausted"
 
 
-class Refused(NamedTuple):
+class RefusedRound(NamedTuple):
     """The round that the stop rule did not let happen.
 
     Attributes:
@@ -48,26 +48,26 @@ class Rounds:
         mean_score: float64 (rounds,), over all centroids, whether or not the budget cut the round short.
         ratio: float64 (rounds,), mean_score over the reference mean; NaN before the reference round, and
             everywhere if the reference mean is not positive.
-        picked: int64 (rounds,), rows chosen.
+        chosen: int64 (rounds,), rows chosen.
     """
 
     round: NDArray[np.int32]
     mean_score: NDArray[np.float64]
     ratio: NDArray[np.float64]
-    picked: NDArray[np.int64]
+    chosen: NDArray[np.int64]
 
     @classmethod
-    def build(cls, means: list[float], ratios: list[float], picked: list[int]) -> Rounds:
+    def build(cls, means: list[float], ratios: list[float], chosen: list[int]) -> Rounds:
         """The table of rounds 1, 2, 3, ..."""
         return cls(
             np.arange(1, len(means) + 1, dtype=np.int32),
             np.array(means, np.float64),
             np.array(ratios, np.float64),
-            np.array(picked, np.int64),
+            np.array(chosen, np.int64),
         )
 
 
-class PassedOver(NamedTuple):
+class SkippedRow(NamedTuple):
     """One row that would have been chosen."""
 
     id: int
@@ -80,16 +80,16 @@ class PassedOver(NamedTuple):
     similarity: float = math.nan
 
     @classmethod
-    def of(cls, row: int, score: float, centroid: int, number: int, objection: Objection) -> PassedOver:
-        """A row, what it would have been chosen for, and the objection to it."""
-        return cls(row, score, centroid, number, *objection)
+    def of(cls, row: int, score: float, centroid: int, number: int, rejection: Rejection) -> SkippedRow:
+        """A row, what it would have been chosen for, and the rejection to it."""
+        return cls(row, score, centroid, number, *rejection)
 
 
 @dataclass(frozen=True, slots=True)
-class Excluded:
-    """The rows passed over, in the order in which they would have been chosen.
+class Skipped:
+    """The rows skipped, in the order in which they would have been chosen.
 
-    Rows passed over on the way to a round that the stop rule then refused count as not reached.
+    Rows skipped on the way to a round that the stop rule then refused count as not reached.
 
     Attributes:
         ids: int64 (rows,).
@@ -98,8 +98,8 @@ class Excluded:
         rounds: int32 (rows,), as in `Selection`.
         reasons: one per row.
         because: one per row, maybe empty.
-        matches: int64 (rows,), as in `Objection`.
-        similarities: float32 (rows,), as in `Objection`.
+        matches: int64 (rows,), as in `Rejection`.
+        similarities: float32 (rows,), as in `Rejection`.
     """
 
     ids: NDArray[np.int64]
@@ -112,7 +112,7 @@ class Excluded:
     similarities: NDArray[np.float32]
 
     @classmethod
-    def build(cls, rows: Iterable[PassedOver]) -> Excluded:
+    def build(cls, rows: Iterable[SkippedRow]) -> Skipped:
         """Columns of rows."""
         rows = list(rows)
         return cls(
@@ -134,7 +134,7 @@ class Excluded:
 class Selection:
     """The chosen rows, best first, and how the choice went.
 
-    `candidates = len(ids) + len(excluded) + not_reached`, always.
+    `candidates = len(ids) + len(skipped) + not_reached`, always.
 
     Attributes:
         ids: int64 (chosen,), in order of choice: the first B are the selection of budget B.
@@ -143,7 +143,7 @@ class Selection:
             lower; knn: the target row; random: -1.
         rounds: int32 (chosen,), from 1; -1 from the selectors without rounds.
         table: one line per round; empty from the selectors without rounds.
-        excluded: the rows passed over.
+        skipped: the rows skipped.
         stop_reason: why it ended.
         stopped_at: the round refused by the stop rule, or None.
         reference_mean: mean score of the reference round; NaN where it was not reached.
@@ -151,7 +151,7 @@ class Selection:
             of the paper's eq. 2; NaN where there are no centroids or nothing was chosen.
         candidates: rows of the pool.
         passes: how often the pool was read to find candidates.
-        depth: rows per centroid that the last of these passes kept.
+        k: rows per centroid that the last of these passes kept.
         warnings: one line each, for a person.
         cuts: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
             Rows below it had no say. None where the pool ran out, and from the selectors without rounds.
@@ -163,22 +163,22 @@ class Selection:
     centroids: NDArray[np.int32]
     rounds: NDArray[np.int32]
     table: Rounds
-    excluded: Excluded
+    skipped: Skipped
     stop_reason: StopReason
-    stopped_at: Refused | None
+    stopped_at: RefusedRound | None
     reference_mean: float
     objective: float
     candidates: int
     passes: int
-    depth: int
+    k: int
     warnings: list[str]
     cuts: NDArray[np.float32] | None = None
     recall: dict[str, Any] | None = None
 
     @property
     def not_reached(self) -> int:
-        """Rows of the pool that were neither chosen nor passed over."""
-        return self.candidates - len(self.ids) - len(self.excluded)
+        """Rows of the pool that were neither chosen nor skipped."""
+        return self.candidates - len(self.ids) - len(self.skipped)
 
 
 def check_budget(budget: int | None) -> None:
@@ -191,13 +191,12 @@ def check_budget(budget: int | None) -> None:
         raise InputError(f"a budget of {budget} chooses nothing: give at least 1")
 
 
-def budget_warnings(budget: int | None, chosen: int, excluded: int, candidates: int) -> list[str]:
+def budget_warnings(budget: int | None, chosen: int, skipped: int, candidates: int) -> list[str]:
     """Tell of a budget that the pool could not fill."""
     if budget is None or chosen >= budget:
         return []
     return [
-        f"the pool ran out before the budget of {budget}: "
-        f"{candidates} candidates, {excluded} passed over, {chosen} chosen"
+        f"the pool ran out before the budget of {budget}: {candidates} candidates, {skipped} skipped, {chosen} chosen"
     ]
 
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.search.pool import Progress
-from curator.selection.filters import Judge
-from curator.selection.frontier import Fetch, Front, Heads, first_depth
+from curator.selection.filters import Filter
+from curator.selection.frontier import Fetch, Frontier, Heads, first_k
 from curator.selection.result import (
-    Excluded,
-    PassedOver,
-    Refused,
+    RefusedRound,
     Rounds,
     Selection,
+    Skipped,
+    SkippedRow,
     StopReason,
     budget_warnings,
     check_budget,
@@ -41,8 +41,8 @@ def run_rounds(
     budget: int | None,
     stop: float | None,
     reference_round: int = 1,
-    judge: Judge | None = None,
-    depth: int | None = None,
+    row_filter: Filter | None = None,
+    k: int | None = None,
     progress: Progress | None = None,
 ) -> Selection:
     """Choose rows by rounds over queues that `fetch` reads.
@@ -53,8 +53,8 @@ def run_rounds(
         budget: rows to choose, at least 1; None for no limit.
         stop: end before a round whose mean is below this share of the reference mean; None for no rule.
         reference_round: the round, from 1, whose mean is the reference. Rounds up to it are never refused.
-        judge: asked about each row at the moment it would be chosen; None passes over nothing.
-        depth: rows per centroid of the first pass; changes time and memory, never the result.
+        row_filter: asked about each row at the moment it would be chosen; None skips nothing.
+        k: rows per centroid of the first pass; changes time and memory, never the result.
         progress: told of the rows chosen.
 
     Returns:
@@ -63,11 +63,11 @@ def run_rounds(
     Raises:
         InputError: an argument is out of its range.
     """
-    _check(budget, stop, reference_round, depth)
-    front = Front(fetch, clusters, depth or first_depth(clusters, budget))
+    _check(budget, stop, reference_round, k)
+    front = Frontier(fetch, clusters, k or first_k(clusters, budget))
     log = _Log(reference_round)
     while True:
-        found = _resolve(front, judge, log.number)
+        found = _resolve(front, row_filter, log.number)
         if found.heads is None:
             log.passed += found.passed
             log.cuts = None
@@ -89,30 +89,30 @@ class _Found:
     """What a round would take: `heads` is None if the pool has nothing left; `passed` in order of choice."""
 
     heads: Heads | None
-    passed: list[PassedOver]
+    passed: list[SkippedRow]
 
 
-def _resolve(front: Front, judge: Judge | None, number: int) -> _Found:
-    """The rows of a round, once all that must be passed over are.
+def _resolve(front: Frontier, row_filter: Filter | None, number: int) -> _Found:
+    """The rows of a round, once all that must be skipped are.
 
-    Rows are judged in order of choice: a centroid whose row is passed over moves to a row that comes later in
+    Rows are judged in order of choice: a centroid whose row is skipped moves to a row that comes later in
     that order, so nothing already judged is overtaken, and those let pass stay the first of the round.
     """
-    passed: list[PassedOver] = []
+    passed: list[SkippedRow] = []
     accepted = 0
     while True:
         heads = front.heads()
-        if heads is None or judge is None:
+        if heads is None or row_filter is None:
             return _Found(heads, passed)
         order, first = _in_order(heads)
-        found = judge(heads.ids[order[first[accepted:]]])
+        found = row_filter(heads.ids[order[first[accepted:]]])
         if found is None:
             return _Found(heads, passed)
-        place, objection = found
+        place, rejection = found
         accepted += place
         centroid = int(order[first[accepted]])
         passed.append(
-            PassedOver.of(int(heads.ids[centroid]), float(heads.scores[centroid]), centroid, number, objection)
+            SkippedRow.of(int(heads.ids[centroid]), float(heads.scores[centroid]), centroid, number, rejection)
         )
         front.drop(centroid)
 
@@ -141,11 +141,11 @@ class _Log:
     centroids: list[NDArray[np.int32]] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
-    picked: list[int] = field(default_factory=list)
-    passed: list[PassedOver] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    passed: list[SkippedRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reference: float = math.nan
-    refused: Refused | None = None
+    refused: RefusedRound | None = None
     objective: float = math.nan
     chosen: int = 0
     cuts: NDArray[np.float32] | None = None
@@ -166,7 +166,7 @@ class _Log:
         # NaN, while there is no reference yet, refuses nothing.
         if stop is None or not self.reference > 0 or not mean < stop * self.reference:
             return False
-        self.refused = Refused(self.number, mean, ratio_to(mean, self.reference))
+        self.refused = RefusedRound(self.number, mean, ratio_to(mean, self.reference))
         return True
 
     def take(self, found: _Found, mean: float, room: int | None) -> None:
@@ -182,45 +182,45 @@ class _Log:
             self.passed += [row for row in found.passed if (-row.score, row.id) < end]
         picks = order[first[:room]]
         if self.number == 1 and len(picks) == len(first):
-            # Whatever beats these rows was passed over, so no later round improves on them.
+            # Whatever beats these rows was skipped, so no later round improves on them.
             self.objective = mean
         self.ids.append(ids[picks])
         self.scores.append(scores[picks])
         self.centroids.append(picks.astype(np.int32))
         self.ratios.append(ratio_to(mean, self.reference))
         self.means.append(mean)
-        self.picked.append(len(picks))
+        self.counts.append(len(picks))
         self.chosen += len(picks)
 
-    def selection(self, reason: StopReason, front: Front, budget: int | None) -> Selection:
+    def selection(self, reason: StopReason, front: Frontier, budget: int | None) -> Selection:
         """Everything as columns."""
-        table = Rounds.build(self.means, self.ratios, self.picked)
+        table = Rounds.build(self.means, self.ratios, self.counts)
         if reason is StopReason.POOL_EXHAUSTED:
             self.warnings += budget_warnings(budget, self.chosen, len(self.passed), front.candidates)
         return Selection(
             ids=np.concatenate([np.empty(0, np.int64), *self.ids]),
             scores=np.concatenate([np.empty(0, np.float32), *self.scores]),
             centroids=np.concatenate([np.empty(0, np.int32), *self.centroids]),
-            rounds=np.repeat(table.round, table.picked),
+            rounds=np.repeat(table.round, table.chosen),
             table=table,
-            excluded=Excluded.build(self.passed),
+            skipped=Skipped.build(self.passed),
             stop_reason=reason,
             stopped_at=self.refused,
             reference_mean=self.reference,
             objective=self.objective,
             candidates=front.candidates,
             passes=front.passes,
-            depth=front.depth,
+            k=front.k,
             warnings=self.warnings,
             cuts=self.cuts,
         )
 
 
-def _check(budget: int | None, stop: float | None, reference_round: int, depth: int | None) -> None:
+def _check(budget: int | None, stop: float | None, reference_round: int, k: int | None) -> None:
     check_budget(budget)
     if stop is not None and not 0 < stop <= 1:
         raise InputError(f"stop is a share of the reference mean, above 0 and at most 1, not {stop}")
     if reference_round < 1:
         raise InputError(f"rounds are numbered from 1: there is no reference round {reference_round}")
-    if depth is not None and depth < 1:
-        raise InputError(f"a depth of {depth} finds nothing: give at least 1")
+    if k is not None and k < 1:
+        raise InputError(f"a k of {k} finds nothing: give at least 1")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from curator.search.pool import Floats, Pool, Progress
 from curator.search.scan import BLOCK_ROWS, best_rows, check_centroids
-from curator.search.top_k import Cursors, Queues
-from curator.selection.filters import Judge
+from curator.search.top_k import Cursors, TopK
+from curator.selection.filters import Filter
 from curator.selection.frontier import Fetch
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
@@ -26,8 +26,8 @@ def select_simcore(
     budget: int | None,
     stop: float | None,
     reference_round: int = 1,
-    judge: Judge | None = None,
-    depth: int | None = None,
+    row_filter: Filter | None = None,
+    k: int | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress | None = None,
     fetch: Fetch | None = None,
@@ -41,14 +41,14 @@ def select_simcore(
         stop: end before a round whose mean score is below this share of the reference mean, above 0 and at
             most 1; None for no rule. With neither limit the whole pool is put in order.
         reference_round: the round whose mean is the reference: 1 as in the paper, 20 in its authors' code.
-        judge: asked about each row at the moment it would be chosen; None passes over nothing.
-        depth: rows per centroid that the first pass keeps; changes time and memory, never the result.
+        row_filter: asked about each row at the moment it would be chosen; None skips nothing.
+        k: rows per centroid that the first pass keeps; changes time and memory, never the result.
         block_rows: rows scored at once; changes time and memory, never the result.
         progress: told of the rows read and chosen.
-        fetch: reads the pool, such as `SpreadSearch` by many workers; None for `best_rows` in this thread.
+        fetch: reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this thread.
 
     Returns:
-        the selection. One pass over the pool (see `best_rows`) where the queues last, more where they run
+        the selection. One skip the pool (see `best_rows`) where the queues last, more where they run
         dry; then K log K per round. Memory within some GiB, whatever N.
 
     Raises:
@@ -56,8 +56,8 @@ def select_simcore(
     """
     check_centroids(centroids)
 
-    def read_here(cursors: Cursors, depth: int) -> Queues:
-        return best_rows(pool, centroids, depth, cursors, block_rows=block_rows, progress=progress)
+    def read_here(cursors: Cursors, k: int) -> TopK:
+        return best_rows(pool, centroids, k, cursors, block_rows=block_rows, progress=progress)
 
     selection = run_rounds(
         fetch or read_here,
@@ -65,15 +65,15 @@ def select_simcore(
         budget=budget,
         stop=stop,
         reference_round=reference_round,
-        judge=judge,
-        depth=depth,
+        row_filter=row_filter,
+        k=k,
         progress=progress,
     )
     return with_objective(pool, centroids, selection)
 
 
 def with_objective(pool: Pool, centroids: Floats, selection: Selection) -> Selection:
-    """The selection with its objective: of rounds whose first was cut short, it takes a pass over the pool."""
+    """The selection with its objective: of rounds whose first was cut short, it takes a skip the pool."""
     if np.isnan(selection.objective):
         return replace(selection, objective=objective(pool, centroids, selection.ids))
     return selection
@@ -88,12 +88,12 @@ def objective(pool: Pool, centroids: Floats, ids: NDArray[np.int64]) -> float:
         ids: int64 (rows,), of any selection.
 
     Returns:
-        the mean in float64, added in centroid order; NaN for no rows. One pass over the pool that touches
+        the mean in float64, added in centroid order; NaN for no rows. One skip the pool that touches
         only the given rows.
     """
     if len(ids) == 0:
         return float("nan")
-    best = best_rows(_Subset(pool, np.sort(ids)), centroids, depth=1)
+    best = best_rows(_Subset(pool, np.sort(ids)), centroids, k=1)
     return float(np.cumsum(best.scores[:, 0], dtype=np.float64)[-1]) / len(centroids)
 
 

@@ -66,7 +66,7 @@ def read_samples(
     Args:
         stream: the tar; needs `read`, and is sought forward where it can be.
         shard: its name, for samples and lines.
-        keep: which members' bytes to keep; the others are passed over, their places recorded.
+        keep: which members' bytes to keep; the others are skipped, their places recorded.
 
     Yields:
         A `RawSample` with at least one image, or a `LedgerLine` with reason `no_image`, `duplicate_key`,
@@ -278,7 +278,7 @@ class _Tar:
         return _Damage(Reason.TRUNCATED, at, name, detail)
 
     def _resynchronise(self, at: int, block: bytes) -> _Damage:
-        """Pass over what follows a bad header up to the next sound one, and leave the stream there."""
+        """Skip what follows a bad header up to the next sound one, and leave the stream there."""
         field, _, padding = block[:100].partition(b"\0")
         # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
         name = _text(field) if padding and not padding.strip(b"\0") else ""
@@ -318,7 +318,7 @@ class _Tar:
         return data
 
     def _skip(self, size: int) -> int:
-        """Pass over bytes; returns how many there were (only reading tells: a seek goes past any end)."""
+        """Skip bytes; returns how many there were (only reading tells: a seek goes past any end)."""
         left = size
         while left:
             got = len(self._read(min(left, CHUNK)))

@@ -78,8 +78,8 @@ class DoneMark:
         if (version := fields.pop("version", None)) != schemas.FORMAT_VERSION:
             raise InputError(f"{url} has format version {version}, this curator reads {schemas.FORMAT_VERSION}")
         lines = [
-            LedgerLine(shard, key, offset, stage, Reason(reason), detail)
-            for shard, key, offset, stage, reason, detail in fields.pop("ledger")
+            LedgerLine(shard, key, offset, station, Reason(reason), detail)
+            for shard, key, offset, station, reason, detail in fields.pop("ledger")
         ]
         return cls(**fields, ledger=lines)
 

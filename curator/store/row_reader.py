@@ -13,7 +13,7 @@ import pyarrow as pa
 from curator.io import storage
 from curator.store.part_store import PartStore
 
-__all__ = ["Gather"]
+__all__ = ["RowReader"]
 
 OPEN_PARTS = 512
 HASHED_PARTS = 256
@@ -31,7 +31,7 @@ class _Layout(NamedTuple):
     dtype: np.dtype[np.float16]
 
 
-class Gather:
+class RowReader:
     """Reads single rows of a store's finished parts; remembers the parts it has opened.
 
     Memory: memory maps of 512 parts, hashes of 256.

@@ -27,11 +27,11 @@ def command(urls: tuple[str, ...], as_json: bool) -> int:
     curator inspect 'web/{00000..00041}.tar'
     curator inspect run
     """
-    from curator_pipelines.jobs.queries.inspect import Findings, inspect_sources
+    from curator_pipelines.jobs.queries.inspect import InspectResult, inspect_sources
     from curator_pipelines.jobs.queries.inspect_run import RunState, inspect_run, is_run
     from curator_pipelines.run.progress import Reporter
 
-    findings: Findings | RunState
+    findings: InspectResult | RunState
     if len(urls) == 1 and is_run(urls[0]):
         findings = inspect_run(urls[0])
     else:

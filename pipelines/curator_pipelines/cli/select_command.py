@@ -24,7 +24,7 @@ __all__ = ["command"]
     "--target",
     multiple=True,
     metavar="[NAME=]URLS",
-    help="The domain's images: shards, a folder, or embeddings. NAME= for several, in one pass over the pool.",
+    help="The domain's images: shards, a folder, or embeddings. NAME= for several, in one skip the pool.",
 )
 @option("--pool", multiple=True, metavar="URLS", help="The open-set: shards, embeddings, or another run's pool.")
 @option("--out", metavar="URL", help="Run directory; a finished part in it is not done again.")
@@ -39,7 +39,7 @@ __all__ = ["command"]
 )
 @option("--reference-round", metavar="N", help="The round whose mean --stop compares with. [default: 1]")
 @option("--selector", metavar="simcore|knn|random", help="[default: simcore]")
-@option("--dedup", metavar="SHARE", help="Pass over what is at least this similar to a chosen sample, such as 0.95.")
+@option("--dedup", metavar="SHARE", help="Skip what is at least this similar to a chosen sample, such as 0.95.")
 @option("--exclude", multiple=True, metavar="URLS", help="Evaluation images: nothing near to one is chosen.")
 @option("--exclude-above", metavar="SHARE", help="Similarity that is too near to --exclude. [default: 0.95]")
 @option("--search", metavar="exact|ivf", help="ivf reads what an index of the pool finds worth it. [default: exact]")

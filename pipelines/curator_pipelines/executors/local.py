@@ -25,7 +25,7 @@ from curator_pipelines.executors.protocol import (
     as_tasks,
     no_progress,
 )
-from curator_pipelines.executors.worker_handle import WorkerSlot
+from curator_pipelines.executors.worker_handle import WorkerHandle
 
 __all__ = ["LocalExecutor", "usable_cpus"]
 
@@ -71,8 +71,8 @@ class LocalExecutor:
     ) -> Generator[Outcome[T, R], None, None]:
         """Run `stage` over `tasks`; see `Executor.map`."""
         pickled_stage = pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL)
-        slots: list[WorkerSlot[T]] = [
-            WorkerSlot(pickled_stage, self.cpus_per_worker, self.devices[i % len(self.devices)])
+        slots: list[WorkerHandle[T]] = [
+            WorkerHandle(pickled_stage, self.cpus_per_worker, self.devices[i % len(self.devices)])
             for i in range(self.workers)
         ]
         try:
@@ -85,7 +85,7 @@ class LocalExecutor:
 class _Run(Generic[T, R]):
     """One `map`: tasks go to free slots, messages of the workers become outcomes."""
 
-    def __init__(self, slots: list[WorkerSlot[T]], tasks: Iterator[Task[T]], on_progress: Progress) -> None:
+    def __init__(self, slots: list[WorkerHandle[T]], tasks: Iterator[Task[T]], on_progress: Progress) -> None:
         self._slots = slots
         self._tasks = tasks
         self._again: deque[Task[T]] = deque()
@@ -103,7 +103,7 @@ class _Run(Generic[T, R]):
             # Before the outcomes are handed over: workers should not idle while the caller looks at them.
             self._hand_out()
 
-    def _busy(self) -> list[WorkerSlot[T]]:
+    def _busy(self) -> list[WorkerHandle[T]]:
         return [slot for slot in self._slots if slot.task is not None]
 
     def _hand_out(self) -> None:
@@ -115,7 +115,7 @@ class _Run(Generic[T, R]):
                 return
             self._give(slot, task)
 
-    def _give(self, slot: WorkerSlot[T], task: Task[T]) -> None:
+    def _give(self, slot: WorkerHandle[T], task: Task[T]) -> None:
         try:
             pickled_task = pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:
@@ -124,8 +124,8 @@ class _Run(Generic[T, R]):
         else:
             slot.give(task, pickled_task)
 
-    def _speaking(self) -> list[WorkerSlot[T]]:
-        owners: dict[Any, WorkerSlot[T]] = {waitable: slot for slot in self._busy() for waitable in slot.waitables}
+    def _speaking(self) -> list[WorkerHandle[T]]:
+        owners: dict[Any, WorkerHandle[T]] = {waitable: slot for slot in self._busy() for waitable in slot.waitables}
         if not owners:
             return []
         ready = connection.wait(owners, LOOK_AGAIN_SECONDS)
@@ -135,7 +135,7 @@ class _Run(Generic[T, R]):
         # A slot owns two waitables and both may be ready: each slot once, in order.
         return list(dict.fromkeys(owners[waitable] for waitable in ready))
 
-    def _hear(self, slot: WorkerSlot[T]) -> None:
+    def _hear(self, slot: WorkerHandle[T]) -> None:
         message = slot.receive()
         if message is None:
             self._lost(slot)
@@ -154,13 +154,13 @@ class _Run(Generic[T, R]):
             case Kind.VALUE | Kind.FAILURE:
                 self._finished(slot, message)
 
-    def _finished(self, slot: WorkerSlot[T], message: bytes) -> None:
+    def _finished(self, slot: WorkerHandle[T], message: bytes) -> None:
         assert slot.task is not None
         self._done.append(outcome_in(slot.task, message))
         self._deaths_at_start = 0
         slot.task = None
 
-    def _lost(self, slot: WorkerSlot[T]) -> None:
+    def _lost(self, slot: WorkerHandle[T]) -> None:
         task, was_open = slot.task, slot.is_open
         assert task is not None
         cause = slot.bury()
@@ -171,7 +171,7 @@ class _Run(Generic[T, R]):
             self._lost_at_start(cause)
             self._again.append(task)
 
-    def _take_back(self, slot: WorkerSlot[T]) -> None:
+    def _take_back(self, slot: WorkerHandle[T]) -> None:
         if slot.reported:
             self._on_progress({name: -count for name, count in slot.reported.items()})
             slot.reported.clear()
@@ -190,7 +190,7 @@ class _Run(Generic[T, R]):
             raise dead_at_start(self._deaths_at_start, cause)
 
 
-def _dismiss(slots: list[WorkerSlot[T]]) -> None:
+def _dismiss(slots: list[WorkerHandle[T]]) -> None:
     # All are told first: they end side by side.
     for slot in slots:
         slot.hang_up()
@@ -198,7 +198,7 @@ def _dismiss(slots: list[WorkerSlot[T]]) -> None:
         slot.leave()
 
 
-def _kill(slots: list[WorkerSlot[T]]) -> None:
+def _kill(slots: list[WorkerHandle[T]]) -> None:
     for slot in slots:
         slot.signal_kill()
     for slot in slots:

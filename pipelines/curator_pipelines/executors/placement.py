@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from curator_pipelines.executors.ray_cluster import Node
 
-__all__ = ["Seats", "plan_seats"]
+__all__ = ["Placement", "plan_placement"]
 
 CPUS_PER_WORKER = 8
 """A bigger node without GPUs gets several workers: one process keeps no more cores busy with decoding."""
 
 
 @dataclass(frozen=True)
-class Seats:
+class Placement:
     """The workers of one node.
 
     Attributes:
@@ -37,8 +37,10 @@ class Seats:
         return max(1, int(self.cpus))
 
 
-def plan_seats(nodes: Sequence[Node], workers: int | None, gpus_per_worker: float, *, on_gpus: bool) -> list[Seats]:
-    """Seats on every node that has room.
+def plan_placement(
+    nodes: Sequence[Node], workers: int | None, gpus_per_worker: float, *, on_gpus: bool
+) -> list[Placement]:
+    """Placement on every node that has room.
 
     Args:
         nodes: the living ones.
@@ -74,8 +76,8 @@ def _spread(nodes: Sequence[Node], workers: int, room: dict[str, int], on_gpus: 
     return counts
 
 
-def _seats(node: Node, count: int, room: int, gpus: float) -> Seats:
+def _seats(node: Node, count: int, room: int, gpus: float) -> Placement:
     share = node.cpus / (room if gpus else count)
     # Ray reserves whole cores, or any share of one.
     cpus = float(int(share)) if share >= 1 else int(share * 1000) / 1000
-    return Seats(node, count, cpus, gpus)
+    return Placement(node, count, cpus, gpus)

@@ -20,7 +20,7 @@ import ray
 from curator.errors import CuratorError
 from curator_pipelines.executors.failures import dead_at_start, given_up
 from curator_pipelines.executors.messages import Kind, failure_in, kind_of, outcome_in
-from curator_pipelines.executors.placement import Seats, plan_seats
+from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
@@ -32,7 +32,7 @@ from curator_pipelines.executors.protocol import (
     no_progress,
 )
 from curator_pipelines.executors.ray_cluster import Cluster
-from curator_pipelines.executors.ray_handle import ActorSlot
+from curator_pipelines.executors.ray_handle import ActorHandle
 
 __all__ = ["RayExecutor"]
 
@@ -69,31 +69,33 @@ class RayExecutor:
         self._workers = workers
         self._gpus_per_worker = gpus_per_worker
         self._on_gpus = on_gpus
-        self._seats: list[Seats] = []
+        self._seats: list[Placement] = []
         self._counted = 0.0
         self.count_nodes()
 
     @property
     def workers(self) -> int:
         """How many tasks are worked on at the same time, on the nodes that there are now."""
-        return max(1, sum(seats.count for seats in self._seats))
+        return max(1, sum(placements.count for placements in self._seats))
 
     @property
-    def seats(self) -> list[Seats]:
+    def placements(self) -> list[Placement]:
         """Where the actors go."""
         return self._seats
 
     def count_nodes(self, every: float = 0.0) -> None:
         """Plan anew for the nodes that there are now, unless that was done in the last `every` seconds."""
         if time.monotonic() - self._counted >= every:
-            self._seats = plan_seats(self.cluster.nodes(), self._workers, self._gpus_per_worker, on_gpus=self._on_gpus)
+            self._seats = plan_placement(
+                self.cluster.nodes(), self._workers, self._gpus_per_worker, on_gpus=self._on_gpus
+            )
             self._counted = time.monotonic()
 
     def describe(self) -> str:
         """Say for people where the work runs."""
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         nodes = f" on {len(self._seats)} nodes" if len(self._seats) > 1 else ""
-        threads = sorted({seats.threads for seats in self._seats}) or [1]
+        threads = sorted({placements.threads for placements in self._seats}) or [1]
         counts = str(threads[0]) if len(threads) == 1 else f"{threads[0]} to {threads[-1]}"
         each = " each" if self.workers > 1 else ""
         gpus = f", {self._gpus_per_worker:g} GPU{each}" if self._on_gpus else ""
@@ -125,7 +127,7 @@ class _Run(Generic[T, R]):
         self._pickled_stage = pickled_stage
         self._tasks = tasks
         self._on_progress = on_progress or no_progress
-        self._slots: list[ActorSlot[T]] = []
+        self._slots: list[ActorHandle[T]] = []
         self._waiting: deque[Task[T]] = deque()
         self._done: deque[Outcome[T, R]] = deque()
         self._deaths_at_start = 0
@@ -157,7 +159,7 @@ class _Run(Generic[T, R]):
                 ray.wait(answers, num_returns=len(answers), timeout=LEAVE_SECONDS, fetch_local=False)
         self._slots.clear()
 
-    def _busy(self) -> list[ActorSlot[T]]:
+    def _busy(self) -> list[ActorHandle[T]]:
         return [slot for slot in self._slots if slot.task is not None]
 
     def _hand_out(self) -> None:
@@ -174,21 +176,21 @@ class _Run(Generic[T, R]):
     def _start_actors(self) -> None:
         opening = sum(not slot.is_open for slot in self._slots)
         running = Counter(slot.node.id for slot in self._slots)
-        for seats in self._free_seats(running):
+        for placements in self._free_seats(running):
             if opening >= len(self._waiting) or len(self._slots) >= self._executor.workers:
                 return
-            self._slots.append(ActorSlot(seats, self._pickled_stage))
+            self._slots.append(ActorHandle(placements, self._pickled_stage))
             opening += 1
 
-    def _free_seats(self, running: Counter[str]) -> Iterator[Seats]:
-        """Seats without an actor, each node's first ones first, so that few actors spread over the nodes."""
-        seats = self._executor.seats
-        for place in range(max((some.count for some in seats), default=0)):
-            for some in seats:
+    def _free_seats(self, running: Counter[str]) -> Iterator[Placement]:
+        """Placement without an actor, each node's first ones first, so that few actors spread over the nodes."""
+        placements = self._executor.placements
+        for place in range(max((some.count for some in placements), default=0)):
+            for some in placements:
                 if running[some.node.id] <= place < some.count:
                     yield some
 
-    def _give(self, slot: ActorSlot[T], task: Task[T]) -> None:
+    def _give(self, slot: ActorHandle[T], task: Task[T]) -> None:
         try:
             pickled_task = pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:
@@ -199,7 +201,7 @@ class _Run(Generic[T, R]):
 
     def _listen(self) -> None:
         """Hear whoever has something to say; return after a while if nobody has."""
-        speakers: dict[Any, ActorSlot[T]] = {}
+        speakers: dict[Any, ActorHandle[T]] = {}
         for slot in self._slots:
             slot.ask_progress()
             speakers |= {reference: slot for reference in (slot.answer, slot.progress) if reference is not None}
@@ -235,7 +237,7 @@ class _Run(Generic[T, R]):
         if increments:
             self._on_progress(increments)
 
-    def _hear(self, slot: ActorSlot[T]) -> None:
+    def _hear(self, slot: ActorHandle[T]) -> None:
         try:
             answer = ray.get(slot.answer)
         except ray.exceptions.RayError as error:
@@ -253,14 +255,14 @@ class _Run(Generic[T, R]):
         self._deaths_at_start = 0
         slot.task = None
 
-    def _lost(self, slot: ActorSlot[T], error: Exception) -> None:
+    def _lost(self, slot: ActorHandle[T], error: Exception) -> None:
         self._slots.remove(slot)
         with suppress(Exception):
             slot.kill()  # lost to us, it may still run
         if getattr(error, "actor_init_failed", False):
             raise CuratorError(f"workers cannot start on {slot.node.machine}: {_last_line(error)}; {ADVICE}")
         self._executor.count_nodes()
-        node_is_gone = all(seats.node.id != slot.node.id for seats in self._executor.seats)
+        node_is_gone = all(placements.node.id != slot.node.id for placements in self._executor.placements)
         cause = f"the loss of node {slot.node.machine}" if node_is_gone else _cause(slot, error)
         if slot.task is None:
             self._lost_at_start(cause, node_is_gone)
@@ -283,7 +285,7 @@ class _Run(Generic[T, R]):
             raise dead_at_start(self._deaths_at_start, cause, ADVICE)
 
 
-def _cause(slot: ActorSlot[Any], error: Exception) -> str:
+def _cause(slot: ActorHandle[Any], error: Exception) -> str:
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return f"Ray's memory monitor on {slot.node.machine}"
     return f"the end of its process on {slot.node.machine}"

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from curator_pipelines.executors.placement import Seats
+from curator_pipelines.executors.placement import Placement
 from curator_pipelines.executors.protocol import Task
 from curator_pipelines.executors.ray_worker import RayWorker
 
-__all__ = ["ActorSlot"]
+__all__ = ["ActorHandle"]
 
 LOOK_EVERY = 0.5
 """Seconds between two questions for an actor's progress."""
@@ -21,32 +21,34 @@ LOOK_EVERY = 0.5
 T = TypeVar("T")
 
 
-class ActorSlot(Generic[T]):
+class ActorHandle(Generic[T]):
     """One actor, pinned to a node; it opens the stage as soon as it runs.
 
     Args:
-        seats: its node, and what it reserves.
+        placements: its node, and what it reserves.
         pickled_stage: what it opens.
     """
 
-    def __init__(self, seats: Seats, pickled_stage: Any) -> None:
-        self.node = seats.node
+    def __init__(self, placements: Placement, pickled_stage: Any) -> None:
+        self.node = placements.node
         self.task: Task[T] | None = None
         self.is_open = False
         self.reported: Counter[str] = Counter()
         self.started = time.monotonic()
         # Never restarted by Ray: the executor decides what a loss means, and where the next one runs.
         options: dict[str, Any] = {
-            "num_cpus": seats.cpus,
-            "num_gpus": seats.gpus,
+            "num_cpus": placements.cpus,
+            "num_gpus": placements.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
             "concurrency_groups": {"progress": 1},
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(seats.node.id, soft=False),
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(placements.node.id, soft=False),
         }
         actor_class: Any = ray.remote(**options)(RayWorker)
         self._actor = actor_class.remote()
-        self.answer: Any = self._actor.open.remote(pickled_stage, seats.threads, "cuda" if seats.gpus else "cpu")
+        self.answer: Any = self._actor.open.remote(
+            pickled_stage, placements.threads, "cuda" if placements.gpus else "cpu"
+        )
         self.progress: Any = None
         self._next_look = 0.0
         self._serial = 0

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from curator_pipelines.executors.protocol import Task
 from curator_pipelines.executors.worker import work
 
-__all__ = ["WorkerSlot"]
+__all__ = ["WorkerHandle"]
 
 LEAVE_SECONDS = 10.0
 """How long a worker that was told to end, or hung up by itself, may take before it is killed."""
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _context = multiprocessing.get_context("spawn")
 
 
-class WorkerSlot(Generic[T]):
+class WorkerHandle(Generic[T]):
     """A place for one worker process after another, each on the same device.
 
     Args:

@@ -19,7 +19,7 @@ from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
 from curator.store.part_store import PartStore
 
-__all__ = ["OWN_NAMES", "STAGES", "Results", "RunDirectory"]
+__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
 
 # In the order they run; redoing one redoes those behind it.
 STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
@@ -49,7 +49,7 @@ ADVICE = "give another --out, or --redo {stage} to start that stage anew"
 
 
 @dataclass(frozen=True)
-class Results:
+class TargetDirectory:
     """What belongs to one target: target/, selection/ and shards/, below OUT, or below OUT/NAME if there are several.
 
     Attributes:
@@ -95,21 +95,22 @@ class RunDirectory:
         """A URL below the directory."""
         return storage.join(self.url, *names)
 
-    def results(self, name: str = "") -> Results:
+    def target_directory(self, name: str = "") -> TargetDirectory:
         """What belongs to one target: the only one, or one of several, by its name."""
-        return Results(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
+        return TargetDirectory(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
 
     def stores(self) -> dict[str, PartStore]:
         """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""
         targets = {
-            results.path("target").removeprefix(self.url + "/"): results.target for results in self.all_results()
+            directory.path("target").removeprefix(self.url + "/"): directory.target
+            for directory in self.target_directories()
         }
-        excluded = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
-        return targets | {"pool": self.pool} | excluded
+        skipped = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
+        return targets | {"pool": self.pool} | skipped
 
-    def all_results(self) -> list[Results]:
+    def target_directories(self) -> list[TargetDirectory]:
         """What belongs to each target of this run, in the order in which they were first given."""
-        return [self.results(name) for name in self.record.get("targets") or [""]]
+        return [self.target_directory(name) for name in self.record.get("targets") or [""]]
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -194,7 +195,7 @@ class RunDirectory:
         """Remove what a stage left, of all targets, and what run.json says of it."""
         of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
         if stage in of_target:
-            urls = [results.path(folder) for results in self.all_results() for folder in of_target[stage]]
+            urls = [directory.path(folder) for directory in self.target_directories() for folder in of_target[stage]]
         else:
             urls = [self.path(name) for name in {"warmup": ("warmup", "encoder.pt")}.get(stage, (stage,))]
         for url in urls:

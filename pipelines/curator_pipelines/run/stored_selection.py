@@ -14,21 +14,21 @@ import pyarrow.compute as pc
 
 from curator.errors import InputError
 from curator.io import schemas, storage
-from curator.selection import Excluded, Selection
-from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EXCLUDED
+from curator.selection import Selection, Skipped
+from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION
 from curator_pipelines.config.select import SelectConfig
-from curator_pipelines.run.run_directory import Results
+from curator_pipelines.run.run_directory import TargetDirectory
 
-__all__ = ["Choice", "load_choice", "stands_for", "store_choice"]
+__all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class StoredSelection:
     """A stored selection.
 
     Attributes:
         record: the content of `selection.json`.
-        ids: int64, in order of choice.
+        ids: int64, in order of stored.
         scores: float32.
         centroids: int32.
         rounds: int32.
@@ -43,71 +43,73 @@ class Choice:
     passes: int = 0
 
 
-def store_choice(
-    results: Results,
+def store_selection(
+    directory: TargetDirectory,
     config: SelectConfig,
     selection: Selection,
     centroids: np.ndarray | None,
     identity: str,
-) -> Choice:
+) -> StoredSelection:
     """Write selection/; selection.json goes last."""
     if centroids is None:
-        storage.remove(results.path("selection", "centroids.npy"))
+        storage.remove(directory.path("selection", "centroids.npy"))
     else:
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, centroids.astype(np.float32), version=(1, 0))
-        storage.write_bytes(results.path("selection", "centroids.npy"), buffer.getvalue())
-    columns = _choice_columns(results, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
-    schemas.write_table(results.path("selection", "selected.parquet"), schemas.SELECTED, columns)
+        storage.write_bytes(directory.path("selection", "centroids.npy"), buffer.getvalue())
+    columns = _row_columns(directory, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
+    schemas.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
     table = selection.table
     schemas.write_table(
-        results.path("selection", "rounds.parquet"),
+        directory.path("selection", "rounds.parquet"),
         schemas.ROUNDS,
         {
             "round": table.round,
             "mean_score": table.mean_score,
             "ratio": [None if math.isnan(ratio) else ratio for ratio in table.ratio.tolist()],
-            "picked": table.picked,
+            "chosen": table.chosen,
         },
     )
-    excluded = selection.excluded
-    columns = _choice_columns(results, config, excluded.ids, excluded.scores, excluded.centroids, excluded.rounds)
-    columns |= _reason_columns(results, excluded)
-    schemas.write_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED, columns)
+    skipped = selection.skipped
+    columns = _row_columns(directory, config, skipped.ids, skipped.scores, skipped.centroids, skipped.rounds)
+    columns |= _reason_columns(directory, skipped)
+    schemas.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
     record = _record(config, selection, identity)
     text = json.dumps(record, indent=2)
-    storage.write_bytes(results.path("selection", "selection.json"), text.encode())
-    return Choice(record, selection.ids, selection.scores, selection.centroids, selection.rounds, selection.passes)
+    storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
+    return StoredSelection(
+        record, selection.ids, selection.scores, selection.centroids, selection.rounds, selection.passes
+    )
 
 
-def _reason_columns(results: Results, excluded: Excluded) -> dict[str, Any]:
-    """Why rows were passed over; a match is named as deny lists name samples."""
-    because = np.array(excluded.because, object)
-    reasons = np.array(excluded.reasons, object)
-    for store, names in ((results.pool, (DUPLICATE, NEAR_DUPLICATE)), (results.exclude, (NEAR_EXCLUDED,))):
+def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, Any]:
+    """Why rows were skipped; a match is named as deny lists name samples."""
+    because = np.array(skipped.because, object)
+    reasons = np.array(skipped.reasons, object)
+    for store, names in ((directory.pool, (DUPLICATE, NEAR_DUPLICATE)), (directory.exclude, (NEAR_EVALUATION,))):
         places = np.flatnonzero(np.isin(reasons, names))
-        rows = store.rows(excluded.matches[places], ["shard", "image_path"]) if len(places) else None
+        rows = store.rows(skipped.matches[places], ["shard", "image_path"]) if len(places) else None
         for place, shard, key in zip(places, rows["shard"], rows["image_path"], strict=True) if rows else ():
             because[place] = f"{shard}\t{key}"
-    matched = excluded.matches >= 0
+    matched = skipped.matches >= 0
     return {
-        "reason": excluded.reasons,
+        "reason": skipped.reasons,
         "because": because.tolist(),
-        "match": pa.array(excluded.matches, mask=~matched),
-        "similarity": pa.array(excluded.similarities, mask=~matched),
+        "match": pa.array(skipped.matches, mask=~matched),
+        "similarity": pa.array(skipped.similarities, mask=~matched),
     }
 
 
-def _choice_columns(
-    results: Results,
+def _row_columns(
+    directory: TargetDirectory,
     config: SelectConfig,
     ids: np.ndarray,
     scores: np.ndarray,
     centroids: np.ndarray,
     rounds: np.ndarray,
 ) -> dict[str, Any]:
-    """The columns of `schemas.CHOICE`. What a selector does not know is null, not a number that looks like one."""
-    rows = results.pool.rows(ids, ["shard", "image_path"])
+    """The columns of `schemas.CHOSEN_ROW`. What a selector does not know is null, not a number that looks like one."""
+    rows = directory.pool.rows(ids, ["shard", "image_path"])
     unknown = [None] * len(ids)
     return {
         "id": ids,
@@ -128,7 +130,7 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "selector": config.selector,
         "count": len(selection.ids),
         "candidates": selection.candidates,
-        "excluded": len(selection.excluded),
+        "skipped": len(selection.skipped),
         "not_reached": selection.not_reached,
         "rounds": len(means),
         "stop_reason": str(selection.stop_reason),
@@ -152,16 +154,16 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def load_choice(results: Results) -> Choice | None:
+def load_selection(directory: TargetDirectory) -> StoredSelection | None:
     """The stored selection; None if there is no finished one."""
     try:
-        record = json.loads(storage.read_bytes(results.path("selection", "selection.json")))
-        table = schemas.read_table(results.path("selection", "selected.parquet"), schemas.SELECTED)
+        record = json.loads(storage.read_bytes(directory.path("selection", "selection.json")))
+        table = schemas.read_table(directory.path("selection", "selected.parquet"), schemas.SELECTED)
     except FileNotFoundError:
         return None
     if record.get("version") != schemas.FORMAT_VERSION:
-        raise InputError(f"{results.path('selection')} has an unknown format version: --redo select")
-    return Choice(
+        raise InputError(f"{directory.path('selection')} has an unknown format version: --redo select")
+    return StoredSelection(
         record,
         table["id"].to_numpy(),
         table["score"].fill_null(math.nan).to_numpy(),
@@ -170,22 +172,22 @@ def load_choice(results: Results) -> Choice | None:
     )
 
 
-def stands_for(results: Results, choice: Choice) -> pa.ListArray | None:
-    """What each chosen sample stands for, in order of choice; None where duplicates were not looked for.
+def stands_for(directory: TargetDirectory, stored: StoredSelection) -> pa.ListArray | None:
+    """What each chosen sample stands for, in order of stored; None where duplicates were not looked for.
 
     Returns:
-        lists of `schemas.STANDS_FOR`: the samples passed over as its duplicates, in the order in which
+        lists of `schemas.STANDS_FOR`: the samples skipped as its duplicates, in the order in which
         they would have been chosen.
     """
-    if choice.record.get("dedup") is None:
+    if stored.record.get("dedup") is None:
         return None
-    table = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED)
+    table = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
     table = table.filter(pc.is_in(table["reason"], pa.array([DUPLICATE, NEAR_DUPLICATE])))
-    # Matches by their place in the order of choice; a stable sort keeps the order of those passed over.
-    by_id = np.argsort(choice.ids, kind="stable")
-    places = by_id[np.searchsorted(choice.ids, table["match"].to_numpy(), sorter=by_id)]
+    # Matches by their place in the order of stored; a stable sort keeps the order of those skipped.
+    by_id = np.argsort(stored.ids, kind="stable")
+    places = by_id[np.searchsorted(stored.ids, table["match"].to_numpy(), sorter=by_id)]
     order = np.argsort(places, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=len(choice.ids)))])
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=len(stored.ids)))])
     names = [field.name for field in schemas.STANDS_FOR]
     columns = [table[name].combine_chunks().take(pa.array(order)) for name in names]
     structs = pa.StructArray.from_arrays(columns, fields=list(schemas.STANDS_FOR))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curator.io import storage
-from curator.packing.plan import Chosen, plan_shards
+from curator.packing.plan import SelectedRows, plan_shards
 from curator.packing.write import pack_shard
 from curator.sources.find import Source
 from curator.store.part_store import PartStore
@@ -128,7 +128,7 @@ class CalibrateStage:
         unknown = np.full(len(ids), -1, np.int32)
         begun = time.monotonic()
         samples = size = 0
-        for shard in plan_shards(store, Chosen.of(ids, unknown, unknown, unknown), max(50, len(ids) // 10), 0):
+        for shard in plan_shards(store, SelectedRows.of(ids, unknown, unknown, unknown), max(50, len(ids) // 10), 0):
             packed = pack_shard(store, shard, folder, urls)
             samples, size = samples + packed.samples, size + packed.size
             if time.monotonic() - begun > (1 - EMBED_SHARE) * self.seconds:

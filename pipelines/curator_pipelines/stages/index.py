@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.index import IndexShard, IndexStore, ListScan, ShardPlan, build_shard, scan_lists
-from curator.selection import Queues
+from curator.index import IndexPiece, IndexStore, ListScan, PiecePlan, build_shard, scan_lists
+from curator.selection import TopK
 from curator.store.part_store import PartStore
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["IndexStage", "ListStage"]
@@ -26,13 +26,13 @@ class IndexStage:
     store_url: str
     sample_rate: float
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ShardPlan]], int]:
+    def open(self, context: WorkerContext) -> Callable[[Task[PiecePlan]], int]:
         """Load the quantiser once; the function builds a shard and returns its number of rows."""
         index, pool = IndexStore(self.index_url), PartStore(self.store_url)
         quantiser, codec = index.quantiser(), index.codec()
         threadpool_limits(context.cpus)
 
-        def build(task: Task[ShardPlan]) -> int:
+        def build(task: Task[PiecePlan]) -> int:
             plan = task.payload
             parts = [(part, pool.vectors(part)) for part in sorted(plan.parts)]
             rows = build_shard(index.shard_url(plan.shard), parts, quantiser, self.sample_rate, codec)
@@ -57,16 +57,16 @@ class ListStage:
     store_url: str
     centroids: NDArray[np.float32]
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], Queues]:
+    def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], TopK]:
         """Load the codec; a shard is opened when it is first asked for, and stays open."""
-        codec, gather = IndexStore(self.index_url).codec(), Gather(PartStore(self.store_url))
+        codec, read_rows = IndexStore(self.index_url).codec(), RowReader(PartStore(self.store_url))
         threadpool_limits(context.cpus)
-        opened: dict[str, IndexShard] = {}
+        opened: dict[str, IndexPiece] = {}
 
-        def scan(task: Task[ListScan]) -> Queues:
+        def scan(task: Task[ListScan]) -> TopK:
             url = task.payload.shard
             if url not in opened:
-                opened[url] = IndexShard.open(url, codec)
-            return scan_lists(opened[url], task.payload, self.centroids, gather.vectors)
+                opened[url] = IndexPiece.open(url, codec)
+            return scan_lists(opened[url], task.payload, self.centroids, read_rows.vectors)
 
         return scan

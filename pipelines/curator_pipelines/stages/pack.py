@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from curator.packing.plan import OutShard
+from curator.packing.plan import OutputShard
 from curator.packing.write import PackedShard, pack_shard
 from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
@@ -27,11 +27,11 @@ class PackStage:
     store_url: str
     urls: dict[str, str]
 
-    def open(self, context: WorkerContext) -> Callable[[Task[OutShard]], PackedShard]:
+    def open(self, context: WorkerContext) -> Callable[[Task[OutputShard]], PackedShard]:
         """Nothing costly: the function packs one shard and returns its counts."""
         store = PartStore(self.store_url)
 
-        def pack(task: Task[OutShard]) -> PackedShard:
+        def pack(task: Task[OutputShard]) -> PackedShard:
             packed = pack_shard(store, task.payload, self.out_url, self.urls)
             context.report({"samples": packed.samples})
             return packed

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.selection import Queues, ScanTask, scan_parts
+from curator.selection import ScanTask, TopK, scan_parts
 from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
@@ -28,12 +28,12 @@ class SearchStage:
     store_url: str
     centroids: NDArray[np.float32]
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Queues]:
+    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], TopK]:
         """Nothing costly: the function scans the parts of one task."""
         threadpool_limits(context.cpus)
         store = PartStore(self.store_url)
 
-        def scan(task: Task[ScanTask]) -> Queues:
+        def scan(task: Task[ScanTask]) -> TopK:
             return scan_parts(task.payload, store.vectors, self.centroids, lambda rows: context.report({"rows": rows}))
 
         return scan

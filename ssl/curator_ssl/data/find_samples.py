@@ -22,13 +22,13 @@ from curator.store.ledger import write_quarantine
 from curator.types import LedgerLine, RawSample
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
 
-__all__ = ["Indexed", "index_samples", "stored_lines"]
+__all__ = ["FoundSamples", "index_samples", "stored_lines"]
 
 SCAN_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Indexed:
+class FoundSamples:
     """What indexing found.
 
     Attributes:
@@ -42,7 +42,7 @@ class Indexed:
 
 def index_samples(
     target: Sequence[str], shards: Sequence[str], out: str, say: Callable[[str], None] = lambda text: None
-) -> Indexed:
+) -> FoundSamples:
     """Find every sample of a run, and store the result as `OUT/samples.parquet`.
 
     What stands there already and was made from the same sources is used again, without reading them.
@@ -69,7 +69,7 @@ def index_samples(
         known = None
     asked = _hash(groups)
     if known is not None and known.asked == asked:
-        return Indexed(known, stored_lines(out))
+        return FoundSamples(known, stored_lines(out))
     indexed = _index(groups, addresses, asked, say)
     differs = known is not None and known.identity() != indexed.samples.identity()
     if differs and storage.exists(storage.join(out, "checkpoint.pt")):
@@ -97,7 +97,9 @@ def _hash(groups: list[list[_Found]]) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _index(groups: list[list[_Found]], addresses: dict[str, str], asked: str, say: Callable[[str], None]) -> Indexed:
+def _index(
+    groups: list[list[_Found]], addresses: dict[str, str], asked: str, say: Callable[[str], None]
+) -> FoundSamples:
     lines: list[LedgerLine] = []
     parts: list[list[Samples]] = []
     count = sum(len(found.sources) for group in groups for found in group if found.table is None)
@@ -111,7 +113,7 @@ def _index(groups: list[list[_Found]], addresses: dict[str, str], asked: str, sa
                 for piece in (
                     threads.map(_scan, found.sources)
                     if found.table is None
-                    else [Indexed(_from_table(found.sources, found.table), [])]
+                    else [FoundSamples(_from_table(found.sources, found.table), [])]
                 )
             ]
             parts.append([piece.samples for piece in indexed])
@@ -120,7 +122,7 @@ def _index(groups: list[list[_Found]], addresses: dict[str, str], asked: str, sa
     samples = replace(samples, targets=sum(map(len, parts[0])), addresses=addresses, asked=asked)
     if not len(samples):
         raise InputError("no image in any of the sources given")
-    return Indexed(samples, lines)
+    return FoundSamples(samples, lines)
 
 
 def _find(patterns: Sequence[str], flag: str) -> list[_Found]:
@@ -206,12 +208,12 @@ def _from_table(sources: list[Source], table: pa.Table) -> Samples:
     return Samples(_sources(sources), source[order], key, offset[order], size[order])
 
 
-def _scan(source: Source) -> Indexed:
+def _scan(source: Source) -> FoundSamples:
     if source.kind == "folder":
         images = list_images(source.url)
         sizes = np.array([state.size for _, state in images], np.int64)
         keys = pa.array([path for path, _ in images], pa.string())
-        return Indexed(
+        return FoundSamples(
             Samples(_sources([source]), np.zeros(len(images), np.int32), keys, np.zeros_like(sizes), sizes), []
         )
     keys_seen, places, lines = [], [], []
@@ -227,7 +229,7 @@ def _scan(source: Source) -> Indexed:
         raise CuratorError(f"cannot read {error}: make it readable and run again") from error
     offset, size = np.array(places, np.int64).reshape(-1, 2).T
     keys = pa.array(keys_seen, pa.string())
-    return Indexed(Samples(_sources([source]), np.zeros(len(places), np.int32), keys, offset, size), lines)
+    return FoundSamples(Samples(_sources([source]), np.zeros(len(places), np.int32), keys, offset, size), lines)
 
 
 def _sources(sources: Sequence[Source]) -> list[SampleSource]:

@@ -17,7 +17,7 @@ BUFFER = 16_384
 
 
 class Order:
-    """One pass over n samples: a permutation of blocks, with a shuffle buffer over them.
+    """One skip n samples: a permutation of blocks, with a shuffle buffer over them.
 
     A function of (n, seed, number, block, buffer). Memory: a number a block and one buffer; positions are
     computed where they are asked for.
@@ -58,9 +58,9 @@ class Order:
 class Schedule:
     """Steps of a run and the samples of each.
 
-    Without `target_share` all samples are one set and an epoch is one pass over it, without what the last
+    Without `target_share` all samples are one set and an epoch is one skip it, without what the last
     step cannot hold. With it, every batch takes that share from the first `targets` samples and the rest
-    from the others; each of the two is passed over again and again, and an epoch is `steps_per_epoch`.
+    from the others; each of the two is skipped again and again, and an epoch is `steps_per_epoch`.
 
     Attributes:
         samples: how many there are; the target's first.
@@ -68,7 +68,7 @@ class Schedule:
         batch_size: images a step, over all ranks.
         seed: of the run.
         target_share: see above.
-        given_steps: see `steps_per_epoch`; None for as many as one pass over everything takes.
+        given_steps: see `steps_per_epoch`; None for as many as one skip everything takes.
 
     Raises:
         InputError: fewer samples than a step needs, or a share that leaves one set without images.
@@ -119,7 +119,7 @@ class Schedule:
         return step // self.steps_per_epoch
 
     def batch(self, step: int, rank: int = 0, ranks: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """What a rank takes in a step: sample numbers, and which pass over its set each belongs to.
+        """What a rank takes in a step: sample numbers, and which skip its set each belongs to.
 
         Over all ranks the step's samples do not depend on the number of ranks.
         """
@@ -134,7 +134,7 @@ class Schedule:
         return taken[rank::ranks], passes[rank::ranks]
 
     def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[np.ndarray, np.ndarray]:
-        """The step's `count` samples of the endless stream of passes over [first, last)."""
+        """The step's `count` samples of the endless stream of skips [first, last)."""
         n = last - first
         position, end = step * count, (step + 1) * count
         taken, passes = [], []

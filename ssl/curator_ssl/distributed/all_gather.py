@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["gather", "gather_plain", "rank", "sum_over_ranks", "world_size"]
+__all__ = ["all_gather", "all_gather_plain", "rank", "sum_over_ranks", "world_size"]
 
 
 def world_size() -> int:
@@ -20,16 +20,16 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def gather(rows: torch.Tensor) -> torch.Tensor:
+def all_gather(rows: torch.Tensor) -> torch.Tensor:
     """(B, D) on every rank -> (B x ranks, D), by rank. Gradients of all ranks flow back to the rows' own."""
     if world_size() == 1:
         return rows
-    gathered: torch.Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: torch.Tensor = _AllGather.apply(rows)  # type: ignore[no-untyped-call]
     return gathered
 
 
-def gather_plain(values: torch.Tensor) -> torch.Tensor:
-    """As `gather`, for what has no gradient, such as numbers of images."""
+def all_gather_plain(values: torch.Tensor) -> torch.Tensor:
+    """As `all_gather`, for what has no gradient, such as numbers of images."""
     return values if world_size() == 1 else torch.cat(_all(values.contiguous()))
 
 
@@ -47,7 +47,7 @@ def _all(tensor: torch.Tensor) -> list[torch.Tensor]:
     return received
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """all_gather, whose backward sums what every rank's loss says about these rows.
 
     torch.distributed.all_gather alone cuts the gradient: candidates of other ranks would not be pushed.

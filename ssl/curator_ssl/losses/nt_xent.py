@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from curator_ssl.distributed.all_gather import gather, gather_plain, rank, world_size
+from curator_ssl.distributed.all_gather import all_gather, all_gather_plain, rank, world_size
 
 __all__ = ["nt_xent"]
 
@@ -38,8 +38,8 @@ def nt_xent(
         rows = len(first)
         at = rank() * rows + torch.arange(rows, device=own.device)
         images = at if images is None else images
-        candidates = torch.cat([gather(own[:rows]), gather(own[rows:])])
-        everywhere = gather_plain(images)
+        candidates = torch.cat([all_gather(own[:rows]), all_gather(own[rows:])])
+        everywhere = all_gather_plain(images)
         positive = torch.cat([at + len(everywhere), at])
         logits = own @ candidates.T / temperature
         repels = (everywhere >= 0)[None, :] & (everywhere[None, :] != images[:, None])

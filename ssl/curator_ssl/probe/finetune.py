@@ -55,7 +55,7 @@ def fine_tune(
         labels: int64 (n,).
         test: gives the test set, uint8 (b, 3, h, w) and int64 (b,), once more with each call.
         seed: of the new layer, the order and the crops.
-        epochs: passes over the training images.
+        epochs: skips the training images.
         batch_size: images a step.
         learning_rate: at the start.
         device: where to train.

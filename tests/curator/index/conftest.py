@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from curator.index import Factory, IndexShard, build_shard, default_lists, sample_rows, train, train_codec
+from curator.index import Factory, IndexPiece, build_shard, default_lists, sample_rows, train, train_codec
 
 
 class Pool:
@@ -28,7 +28,7 @@ def clustered(rows, dim, seed):
     return unit[0].astype(np.float16), unit[1].astype(np.float32)
 
 
-def gather(ids, parts):
+def read_rows(ids, parts):
     """The rows of some ids."""
     return np.stack([parts[row >> 32][row & 0xFFFFFFFF] for row in ids.tolist()])
 
@@ -44,14 +44,14 @@ def indexed(folder, parts, cuts=(0, 3, 5), lists=None, rate=0.05, kind="Flat"):
     shards = []
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
         build_shard(f"{folder}/{number}", pool.content[start:end], quantiser, rate, codec)
-        shards.append(IndexShard.open(f"{folder}/{number}", codec))
+        shards.append(IndexPiece.open(f"{folder}/{number}", codec))
     made = SimpleNamespace(pool=pool, quantiser=quantiser, codec=codec, shards=shards, rows=rows, refined=0)
 
     def counted(ids):
         made.refined += len(ids)
-        return gather(ids, parts)
+        return read_rows(ids, parts)
 
-    made.gather = counted
+    made.read_rows = counted
     return made
 
 

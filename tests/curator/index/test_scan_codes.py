@@ -26,14 +26,14 @@ def block(by_kind, request):
     return by_codes, lambda *arguments: scan_block(FIRST, rows, made.centroids, *arguments), angles, rows
 
 
-def pages(scan, depth, floor):
+def pages(scan, k, lower_bound):
     """All pages of the block until nothing is left: ids, scores, and what is told of the rest."""
     cursors = Cursors.start(12)
     while True:
-        queues = scan(depth, cursors, floor)
+        queues = scan(k, cursors, lower_bound)
         yield queues.ids.tolist(), queues.scores.tolist(), queues.counts.tolist()
         if not queues.counts.any():
-            assert np.isfinite(floor).any() or queues.complete.all()
+            assert np.isfinite(lower_bound).any() or queues.complete.all()
             return
         last = np.maximum(queues.counts - 1, 0)
         lines, some = np.arange(12), queues.counts > 0
@@ -41,22 +41,22 @@ def pages(scan, depth, floor):
         cursors = Cursors(np.where(some, scores, cursors.scores), np.where(some, ids, cursors.ids))
 
 
-@pytest.mark.parametrize(("depth", "floor"), [(1, 0.2), (40, -np.inf), (300, -np.inf), (300, 0.1), (2000, -np.inf)])
-def test_every_page_is_that_of_the_rows_themselves(block, depth, floor):
+@pytest.mark.parametrize(("k", "lower_bound"), [(1, 0.2), (40, -np.inf), (300, -np.inf), (300, 0.1), (2000, -np.inf)])
+def test_every_page_is_that_of_the_rows_themselves(block, k, lower_bound):
     by_codes, by_rows, _, _ = block
-    floor = np.full(12, floor, np.float32)
-    floor[3:5] = -np.inf
-    if depth == 1:
-        floor[:] = 0.5
-    assert list(pages(by_codes, depth, floor)) == list(pages(by_rows, depth, floor))
+    lower_bound = np.full(12, lower_bound, np.float32)
+    lower_bound[3:5] = -np.inf
+    if k == 1:
+        lower_bound[:] = 0.5
+    assert list(pages(by_codes, k, lower_bound)) == list(pages(by_rows, k, lower_bound))
 
 
 def test_angles_that_promise_too_much_would_be_seen(block):
     by_codes, by_rows, angles, _ = block
-    floor = np.full(12, -np.inf, np.float32)
+    lower_bound = np.full(12, -np.inf, np.float32)
     start = Cursors.start(12)
-    narrow = by_codes(40, start, floor, angles=np.zeros_like(angles))
-    assert not np.array_equal(narrow.ids, by_rows(40, start, floor).ids)
+    narrow = by_codes(40, start, lower_bound, angles=np.zeros_like(angles))
+    assert not np.array_equal(narrow.ids, by_rows(40, start, lower_bound).ids)
 
 
 def test_rows_that_changed_for_the_worse_are_named(block):

@@ -16,16 +16,16 @@ KINDS = ["SQ8", "PQ12", "PQ1"]
 
 
 def ivf(made, recall, **settings):
-    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, gather=made.gather, **settings)
+    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, read_rows=made.read_rows, **settings)
 
 
 @pytest.mark.parametrize("kind", ["Flat", *KINDS])
 @pytest.mark.parametrize(("budget", "stop"), LIMITS)
 def test_a_recall_of_1_is_the_exact_selection(by_kind, kind, budget, stop):
     made = by_kind(kind)
-    judge = deny([3, 1 << 32 | 7])
-    exact = select_simcore(made.pool, made.centroids, budget=budget, stop=stop, judge=judge)
-    found, recall = ivf(made, 1.0, budget=budget, stop=stop, new_judge=lambda: judge)
+    row_filter = deny([3, 1 << 32 | 7])
+    exact = select_simcore(made.pool, made.centroids, budget=budget, stop=stop, row_filter=row_filter)
+    found, recall = ivf(made, 1.0, budget=budget, stop=stop, new_filter=lambda: row_filter)
     for name in ("ids", "scores", "centroids", "rounds"):
         assert np.array_equal(getattr(found, name), getattr(exact, name))
     assert (found.stop_reason, found.candidates, found.stopped_at) == (
@@ -45,7 +45,7 @@ def test_codes_lose_nothing_whatever_the_recall(by_kind, made, kind, budget, sto
     for name in ("ids", "scores", "centroids", "rounds"):
         assert np.array_equal(getattr(found, name), getattr(plain, name))
     assert recall == plain_recall
-    rows = coded.gather(found.ids)
+    rows = coded.read_rows(found.ids)
     assert np.array_equal(found.scores, exact_scores(rows, coded.centroids[found.centroids]))
 
 
@@ -61,7 +61,7 @@ def test_good_codes_spare_reads_of_the_pool(by_kind):
 
 def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):
     deep, _ = ivf(made, 0.9, budget=600, stop=None)
-    shallow, _ = ivf(made, 0.9, budget=600, stop=None, depth=3)
+    shallow, _ = ivf(made, 0.9, budget=600, stop=None, k=3)
     assert np.array_equal(deep.ids, shallow.ids)
     assert shallow.passes > deep.passes
 
@@ -85,11 +85,11 @@ def test_a_pool_is_exhausted_only_when_all_of_it_was_read(made):
 def test_a_judge_that_remembers_is_asked_anew_for_each_selection(made):
     made_judges = []
 
-    def new_judge():
+    def new_filter():
         made_judges.append(deny([0]))
         return made_judges[-1]
 
-    _, recall = ivf(made, 0.9, budget=300, stop=None, new_judge=new_judge)
+    _, recall = ivf(made, 0.9, budget=300, stop=None, new_filter=new_filter)
     assert len(made_judges) == recall.deepened + 1
 
 

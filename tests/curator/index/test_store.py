@@ -91,7 +91,7 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     overlaps, told = [], []
     for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
         found, recall = select_ivf(
-            quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None, gather=made.gather
+            quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None, read_rows=made.read_rows
         )
         overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
         told.append(recall.estimate)
@@ -124,7 +124,7 @@ def test_an_index_of_codes_is_smaller_than_its_pool_and_another_one(made, by_kin
     assert stored == 128 + 4800 * ((24 if kind == "SQ8" else 12) + 2)
     assert not Path(index.shard_url(0), "rows.npy").exists()
     [shard] = index.shards()
-    assert np.array_equal(shard.sample, made.gather(shard.ids[_places(shard)]))
+    assert np.array_equal(shard.sample, made.read_rows(shard.ids[_places(shard)]))
 
 
 def _places(shard):

@@ -20,7 +20,7 @@ from curator.io.run_lock import NAME, Holder, current_holder, owned
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
-from curator.owner import owned
+from curator.io.run_lock import owned
 with owned(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -30,7 +30,7 @@ with owned(sys.argv[1]):
 # As a training does, whose loaders outlive it for a moment.
 HOLD_AND_LEAVE_A_CHILD = """
 import os, sys, time
-from curator.owner import owned
+from curator.io.run_lock import owned
 with owned(sys.argv[1]):
     if os.fork():
         os.kill(os.getpid(), 9)

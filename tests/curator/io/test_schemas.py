@@ -14,7 +14,7 @@ ALL = {
     "quarantine": schemas.QUARANTINE,
     "selected": schemas.SELECTED,
     "rounds": schemas.ROUNDS,
-    "excluded": schemas.EXCLUDED,
+    "skipped": schemas.SKIPPED,
     "manifest": schemas.MANIFEST,
 }
 SELECTED = {
@@ -34,7 +34,7 @@ def test_every_file_says_what_it_is(name, tmp_path):
     found = pq.read_schema(url)
     assert found.equals(ALL[name])
     assert found.metadata[b"curator.format"] == name.encode()
-    assert found.metadata[b"curator.version"] == b"1"
+    assert found.metadata[b"curator.version"] == b"2"
     assert schemas.read_table(url, ALL[name]).num_rows == 0
 
 
@@ -44,8 +44,8 @@ def test_every_file_says_what_it_is(name, tmp_path):
         (schemas.PARTS, "part url size version kind"),
         (schemas.METADATA, "image_path shard part index offset size sha256 width height members"),
         (schemas.SELECTED, "id shard key score centroid round"),
-        (schemas.ROUNDS, "round mean_score ratio picked"),
-        (schemas.QUARANTINE, "shard key offset stage reason detail"),
+        (schemas.ROUNDS, "round mean_score ratio chosen"),
+        (schemas.QUARANTINE, "shard key offset station reason detail"),
     ],
 )
 def test_columns_that_others_rely_on(schema, columns):
@@ -108,7 +108,7 @@ def test_an_unknown_version_is_refused(tmp_path):
     url = str(tmp_path / "x.parquet")
     labels = schemas.SELECTED.metadata | {b"curator.version": b"99"}
     pq.write_table(schemas.SELECTED.with_metadata(labels).empty_table(), url)
-    with pytest.raises(InputError, match="format version 99, this curator reads 1"):
+    with pytest.raises(InputError, match="format version 99, this curator reads 2"):
         schemas.read_table(url, schemas.SELECTED)
 
 

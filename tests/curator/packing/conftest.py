@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curator.io import storage
-from curator.packing.plan import Chosen
+from curator.packing.plan import SelectedRows
 from curator.sources.find import find_sources
 from curator.sources.tar import read_samples
 from curator.store.part_store import DoneMark, PartStore, identity_hash
@@ -57,10 +57,10 @@ class Pool:
     def ids(self) -> np.ndarray:
         return np.array(sorted(self.samples), np.int64)
 
-    def chosen(self, ids: np.ndarray | None = None) -> Chosen:
+    def chosen(self, ids: np.ndarray | None = None) -> SelectedRows:
         ids = self.ids if ids is None else np.asarray(ids, np.int64)
         n = len(ids)
-        return Chosen.of(ids, np.linspace(1, 0, n, dtype=np.float32), ids % 5, np.arange(n) // 3)
+        return SelectedRows.of(ids, np.linspace(1, 0, n, dtype=np.float32), ids % 5, np.arange(n) // 3)
 
     def members(self, sample_id: int) -> dict[str, bytes]:
         return {member.ext: member.data or b"" for member in self.samples[sample_id].members}

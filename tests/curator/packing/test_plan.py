@@ -7,7 +7,7 @@ import pytest
 
 from curator.errors import InputError
 from curator.io import schemas, storage
-from curator.packing.plan import Chosen, OutShard, check_packable, plan_hash, plan_shards
+from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_hash, plan_shards
 
 
 def plan(pool, chosen=None, size=8, seed=0):
@@ -15,7 +15,7 @@ def plan(pool, chosen=None, size=8, seed=0):
 
 
 def test_chosen_comes_in_pool_order_whatever_the_order_of_choice():
-    chosen = Chosen.of(np.array([7, 3, 5]), [0.7, 0.3, 0.5], [70, 30, 50], [1, 2, 3])
+    chosen = SelectedRows.of(np.array([7, 3, 5]), [0.7, 0.3, 0.5], [70, 30, 50], [1, 2, 3])
     assert chosen.ids.tolist() == [3, 5, 7]
     assert chosen.centroid.tolist() == [30, 50, 70]
     assert chosen.round.tolist() == [2, 3, 1]
@@ -25,7 +25,7 @@ def test_chosen_comes_in_pool_order_whatever_the_order_of_choice():
 
 def test_an_id_chosen_twice_is_refused():
     with pytest.raises(InputError, match="id 3 twice"):
-        Chosen.of(np.array([3, 1, 3]), [0, 0, 0], [0, 0, 0], [0, 0, 0])
+        SelectedRows.of(np.array([3, 1, 3]), [0, 0, 0], [0, 0, 0], [0, 0, 0])
 
 
 def test_runs_of_shard_size_in_pool_order(pool):
@@ -46,7 +46,7 @@ def test_every_shard_is_shuffled_in_an_order_of_its_own(pool):
 def test_the_order_is_pinned():
     # A change here changes the bytes of every packed shard.
     n = 6
-    shard = OutShard(3, Chosen.of(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "", {})
+    shard = OutputShard(3, SelectedRows.of(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "", {})
     assert shard.order().tolist() == [1, 3, 0, 5, 2, 4]
 
 
@@ -54,9 +54,9 @@ def test_identity_says_what_a_units_bytes_depend_on(pool):
     base = plan(pool)[0].identity
     assert plan(pool)[0].identity == base
     chosen = pool.chosen()
-    other_score = Chosen(chosen.ids, chosen.score + 1, chosen.centroid, chosen.round)
-    other_centroid = Chosen(chosen.ids, chosen.score, chosen.centroid + 1, chosen.round)
-    other_round = Chosen(chosen.ids, chosen.score, chosen.centroid, chosen.round + 1)
+    other_score = SelectedRows(chosen.ids, chosen.score + 1, chosen.centroid, chosen.round)
+    other_centroid = SelectedRows(chosen.ids, chosen.score, chosen.centroid + 1, chosen.round)
+    other_round = SelectedRows(chosen.ids, chosen.score, chosen.centroid, chosen.round + 1)
     different = [
         plan(pool, seed=1)[0],
         plan(pool, pool.chosen(pool.ids[1:]))[0],

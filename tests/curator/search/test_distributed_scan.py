@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curator.search.distributed_scan import SpreadSearch, scan_parts
+from curator.search.distributed_scan import DistributedScan, scan_parts
 from curator.search.scan import best_rows
 from curator.search.top_k import Cursors
 from curator.selection.simcore import select_simcore
@@ -39,7 +39,7 @@ class Workers:
 
     def search(self, workers=2):
         rows = sum(map(len, self.pool.content.values()))
-        return SpreadSearch(self.scan, self.read, sorted(self.pool.content), rows, self.centroids, workers)
+        return DistributedScan(self.scan, self.read, sorted(self.pool.content), rows, self.centroids, workers)
 
 
 def make(twin, parts, rows=60, seed=0, shift=None):
@@ -56,30 +56,30 @@ def assert_equal(found, expected):
     np.testing.assert_array_equal(found.scores, expected.scores)
     np.testing.assert_array_equal(found.counts, expected.counts)
     np.testing.assert_array_equal(found.eligible, expected.eligible)
-    assert (found.rows, found.depth) == (expected.rows, expected.depth)
+    assert (found.rows, found.k) == (expected.rows, expected.k)
 
 
 @pytest.mark.parametrize("parts", [1, 5, 16, 70])
-@pytest.mark.parametrize("depth", [1, 25, 300, 10_000])
+@pytest.mark.parametrize("k", [1, 25, 300, 10_000])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_equals_one_scan(twin, parts, depth, workers):
+def test_equals_one_scan(twin, parts, k, workers):
     pool, centroids = make(twin, parts)
 
-    found = Workers(pool, centroids).search(workers)(Cursors.start(5), depth)
+    found = Workers(pool, centroids).search(workers)(Cursors.start(5), k)
 
-    assert_equal(found, best_rows(pool, centroids, depth))
+    assert_equal(found, best_rows(pool, centroids, k))
 
 
-@pytest.mark.parametrize("depth", [10, 100])
-def test_equals_one_scan_after_cursors(twin, depth):
+@pytest.mark.parametrize("k", [10, 100])
+def test_equals_one_scan_after_cursors(twin, k):
     pool, centroids = make(twin, 30)
     first = best_rows(pool, centroids, 150)
     places = np.array([0, 3, 70, 149, 20])
     cursors = Cursors(first.scores[np.arange(5), places], first.ids[np.arange(5), places])
 
-    found = Workers(pool, centroids).search()(cursors, depth)
+    found = Workers(pool, centroids).search()(cursors, k)
 
-    assert_equal(found, best_rows(pool, centroids, depth, cursors))
+    assert_equal(found, best_rows(pool, centroids, k, cursors))
 
 
 def test_equals_one_scan_where_many_scores_are_equal(twin):
@@ -98,7 +98,7 @@ def test_a_threshold_spares_most_of_what_workers_would_return(twin):
 
     found = workers.search()(Cursors.start(5), 500)
 
-    assert np.isfinite(workers.tasks[0].floor).all()
+    assert np.isfinite(workers.tasks[0].lower_bound).all()
     assert found.counts.sum() == 5 * 500
     # Without one, each of 9 tasks would return its best 500 of 5 centroids.
     assert workers.returned < 2.5 * 5 * 500
@@ -115,7 +115,7 @@ def test_too_few_above_the_threshold_are_looked_for_again(twin):
     found = workers.search()(Cursors.start(5), 300)
 
     assert_equal(found, best_rows(pool, centroids, 300))
-    assert [task.lines.tolist() for task in workers.tasks if np.isinf(task.floor).all()][-1] == [0]
+    assert [task.lines.tolist() for task in workers.tasks if np.isinf(task.lower_bound).all()][-1] == [0]
     assert workers.rows == 2 * found.rows
 
 
@@ -131,7 +131,7 @@ def test_a_small_pool_is_scanned_once_and_in_one_task_a_part(twin):
 def test_simcore_on_it_is_simcore(twin):
     pool, centroids = make(twin, 40)
     # Short queues, so that the pool is read several times.
-    settings = {"budget": 400, "stop": None, "depth": 20}
+    settings = {"budget": 400, "stop": None, "k": 20}
 
     spread = select_simcore(pool, centroids, fetch=Workers(pool, centroids).search(), **settings)
     plain = select_simcore(pool, centroids, **settings)

@@ -12,7 +12,7 @@ from curator.search.top_k import Cursors, merge
 
 
 def plain(found):
-    """Queues as [[(score, id), ...] per centroid]."""
+    """TopK as [[(score, id), ...] per centroid]."""
     return [
         list(zip(found.scores[k, :count].tolist(), found.ids[k, :count].tolist(), strict=True))
         for k, count in enumerate(found.counts)
@@ -27,14 +27,14 @@ def small(twin):
     return twin.ArrayPool(parts), twin.unit_rows([[1, 2, 0], [0, 0, 1], [-1, 1, 1]])
 
 
-@pytest.mark.parametrize("depth", [1, 10, 50, 1000])
+@pytest.mark.parametrize("k", [1, 10, 50, 1000])
 @pytest.mark.parametrize("block_rows", [1, 7, 16384])
-def test_equals_a_sort_of_all_scores(twin, small, depth, block_rows):
+def test_equals_a_sort_of_all_scores(twin, small, k, block_rows):
     pool, centroids = small
-    found = best_rows(pool, centroids, depth, block_rows=block_rows)
-    assert plain(found) == [twin.order_of(pool, centroid)[:depth] for centroid in centroids]
+    found = best_rows(pool, centroids, k, block_rows=block_rows)
+    assert plain(found) == [twin.order_of(pool, centroid)[:k] for centroid in centroids]
     assert found.rows == 50
-    assert found.complete.tolist() == [depth >= 50] * 3
+    assert found.complete.tolist() == [k >= 50] * 3
 
 
 @pytest.mark.parametrize("block_rows", [4, 16384])
@@ -121,8 +121,8 @@ def test_a_floor_leaves_out_what_lies_below(twin, small):
     orders = [twin.order_of(pool, centroid) for centroid in centroids]
     # Above the sixth row and those equal to it by the least amount there is.
     least = np.nextafter(orders[0][5][0], np.float32(2))
-    floor = np.array([least, -np.inf, 2.0], np.float32)
-    found = merge(*(scan_part(p, rows, centroids, 50, Cursors.start(3), floor) for p, rows in pool.parts()))
+    lower_bound = np.array([least, -np.inf, 2.0], np.float32)
+    found = merge(*(scan_part(p, rows, centroids, 50, Cursors.start(3), lower_bound) for p, rows in pool.parts()))
     above = [pair for pair in orders[0] if pair[0] >= least]
     assert 0 < len(above) <= 5
     assert plain(found) == [above, orders[1], []]

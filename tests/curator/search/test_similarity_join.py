@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from curator.search import similarity_join as near
-from curator.selection import NearRows, directions, exact_scores
+from curator.selection import SimilarityJoin, directions, exact_scores
 
 
 def pairs_by_hand(rows, others, threshold):
@@ -32,7 +32,7 @@ def test_all_near_pairs_and_no_others(dim, threshold, monkeypatch):
     rows, others = clustered(20, dim, 1), clustered(50, dim, 2)
     others[[3, 40]] = rows[[5, 5]]
     others[7] = 0
-    held = NearRows(directions(clustered(30, dim, 3)))
+    held = SimilarityJoin(directions(clustered(30, dim, 3)))
     for start in (0, 1, 15, 30):
         held.add(others[start : {0: 1, 1: 15, 15: 30, 30: 50}[start]])
     by_hand = pairs_by_hand(rows, others, threshold)
@@ -46,7 +46,7 @@ def test_all_near_pairs_and_no_others(dim, threshold, monkeypatch):
 
 
 def test_nothing_held_or_asked():
-    held = NearRows(directions(clustered(5, 8, 0)))
+    held = SimilarityJoin(directions(clustered(5, 8, 0)))
     assert len(held.find(clustered(3, 8, 1), 0.5).query) == 0
     held.add(clustered(2, 8, 1))
     assert len(held.find(clustered(3, 8, 1)[:0], 0.5).query) == 0
@@ -62,7 +62,7 @@ def test_the_bound_keeps_most_pairs_from_full_scores(monkeypatch):
 
     monkeypatch.setattr(near, "exact_pairs", counting)
     rows = clustered(400, 256, 4, spread=0.5)
-    held = NearRows(directions(rows))
+    held = SimilarityJoin(directions(rows))
     held.add(rows)
     found = held.find(rows, 0.95)
     assert found.query.tolist() == found.member.tolist() == list(range(400))

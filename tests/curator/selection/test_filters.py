@@ -1,14 +1,14 @@
 import numpy as np
 
-from curator.selection.filters import DENIED, Objection, deny, first_objection
+from curator.selection.filters import DENIED, Rejection, deny, first_rejection
 
 
 def test_deny_takes_sets_and_arrays():
     for listed in ({3, 1 << 32}, np.array([3, 1 << 32])):
-        judge = deny(listed, "deny.txt")
-        place, objection = judge(np.array([5, 1 << 32, 3]))
-        assert (place, objection[:2]) == (1, (DENIED, "deny.txt"))
-        assert judge(np.array([4, 1 << 33])) is None
+        row_filter = deny(listed, "deny.txt")
+        place, rejection = row_filter(np.array([5, 1 << 32, 3]))
+        assert (place, rejection[:2]) == (1, (DENIED, "deny.txt"))
+        assert row_filter(np.array([4, 1 << 33])) is None
     assert deny([])(np.array([4])) is None
 
 
@@ -18,11 +18,11 @@ def test_the_objection_that_comes_first_in_order_of_choice_counts():
     def remember(rows):
         asked.append(rows.tolist())
 
-    judge = first_objection(deny([1], "a"), deny([2], "b"), deny([1, 2], "c"), remember)
-    assert judge(np.array([5, 2, 1]))[1].because == "b"
-    assert judge(np.array([6, 1, 2]))[1].because == "a"
-    assert judge(np.array([7, 8])) is None
-    # The last judge is told only of rows that are chosen.
+    row_filter = first_rejection(deny([1], "a"), deny([2], "b"), deny([1, 2], "c"), remember)
+    assert row_filter(np.array([5, 2, 1]))[1].because == "b"
+    assert row_filter(np.array([6, 1, 2]))[1].because == "a"
+    assert row_filter(np.array([7, 8])) is None
+    # The last row_filter is told only of rows that are chosen.
     assert asked == [[5], [6], [7, 8]]
-    assert first_objection()(np.array([1])) is None
-    assert Objection(DENIED).match == -1
+    assert first_rejection()(np.array([1])) is None
+    assert Rejection(DENIED).match == -1

@@ -1,27 +1,27 @@
 import numpy as np
 import pytest
 
-from curator.search.top_k import Queues
-from curator.selection.frontier import Front, depth_limit, first_depth
+from curator.search.top_k import TopK
+from curator.selection.frontier import Frontier, first_k, k_limit
 
 
 def fetch_from(lists, calls):
-    """A fetch over [[(score, id), ...] per centroid], all in order; notes (cursors, depth) of each call."""
+    """A fetch over [[(score, id), ...] per centroid], all in order; notes (cursors, k) of each call."""
 
-    def fetch(cursors, depth):
+    def fetch(cursors, k):
         at = list(zip(cursors.scores.tolist(), cursors.ids.tolist(), strict=True))
-        calls.append((at, depth))
+        calls.append((at, k))
         after = [
             [pair for pair in line if (-pair[0], pair[1]) > (-score, number)]
             for line, (score, number) in zip(lists, at, strict=True)
         ]
-        cut = [line[:depth] for line in after]
+        cut = [line[:k] for line in after]
         width = max(map(len, cut))
         padded = [line + [(-np.inf, -7)] * (width - len(line)) for line in cut]
         table = np.array(padded, np.float64).reshape(len(lists), width, 2)
         counts, eligible = (np.array([len(line) for line in some]) for some in (cut, after))
         scores, ids = table[..., 0].astype(np.float32), table[..., 1].astype(np.int64)
-        return Queues(scores, ids, counts, eligible, len(lists[0]), depth)
+        return TopK(scores, ids, counts, eligible, len(lists[0]), k)
 
     return fetch
 
@@ -33,7 +33,7 @@ LISTS = [
 
 
 def test_rows_that_are_gone_leave_every_queue():
-    front = Front(fetch_from(LISTS, []), 2, 4)
+    front = Frontier(fetch_from(LISTS, []), 2, 4)
     assert front.heads().ids.tolist() == [1, 3]
     front.drop_all()
     heads = front.heads()
@@ -48,7 +48,7 @@ def test_rows_that_are_gone_leave_every_queue():
 
 def test_a_dry_queue_is_read_on_from_what_it_has_consumed():
     calls = []
-    front = Front(fetch_from(LISTS, calls), 2, 2)
+    front = Frontier(fetch_from(LISTS, calls), 2, 2)
     front.heads()
     front.drop(1)
     # Row 3 is not in centroid 0's queue of two, and centroid 1 goes on to row 1.
@@ -59,16 +59,16 @@ def test_a_dry_queue_is_read_on_from_what_it_has_consumed():
     assert calls == [([start, start], 2), ([(0.75, 1), (0.5, 1)], 4)]
     front.drop_all()
     assert front.heads().ids.tolist() == [4, 4]
-    assert (front.passes, front.depth, front.candidates) == (2, 4, 4)
+    assert (front.passes, front.k, front.candidates) == (2, 4, 4)
 
 
 def test_depth_stays_within_memory():
-    assert depth_limit(100) * 100 * 16 <= 2**30
-    assert depth_limit(100) > 100_000
-    assert depth_limit(1 << 40) == 1
-    assert Front(fetch_from(LISTS, []), 2, 1 << 60).depth == depth_limit(2)
+    assert k_limit(100) * 100 * 16 <= 2**30
+    assert k_limit(100) > 100_000
+    assert k_limit(1 << 40) == 1
+    assert Frontier(fetch_from(LISTS, []), 2, 1 << 60).k == k_limit(2)
 
 
 @pytest.mark.parametrize(("budget", "more_than"), [(None, 99), (10, 99), (10**6, 10**4)])
 def test_the_first_depth_follows_the_budget(budget, more_than):
-    assert more_than < first_depth(100, budget) <= depth_limit(100)
+    assert more_than < first_k(100, budget) <= k_limit(100)

@@ -8,7 +8,7 @@ from curator.selection import deny, select_knn
 
 
 def slow_knn(twin, pool, targets, budget, denied=()):
-    """[(id, score, target)] chosen and [(id, score, target)] passed over, by plain loops."""
+    """[(id, score, target)] chosen and [(id, score, target)] skipped, by plain loops."""
     every = []
     for number, row in pool.rows().items():
         scores = [twin.score(row, target) for target in targets]
@@ -54,11 +54,11 @@ def test_equals_the_twin(twin, data):
     pool = twin.ArrayPool(twin.split(rows, data.draw(st.lists(st.integers(0, len(rows)), max_size=3))))
     denied = set(sorted(pool.rows())[:: data.draw(st.integers(1, 30))])
     budget = data.draw(st.integers(1, len(rows) + 2))
-    found = select_knn(pool, targets, budget=budget, judge=deny(denied), block_rows=4)
+    found = select_knn(pool, targets, budget=budget, row_filter=deny(denied), block_rows=4)
     chosen, passed = slow_knn(twin, pool, targets, budget, denied)
     assert lines(found) == chosen
-    assert lines(found.excluded) == passed
-    assert found.excluded.reasons == ["denied"] * len(passed)
+    assert lines(found.skipped) == passed
+    assert found.skipped.reasons == ["denied"] * len(passed)
     assert found.stop_reason == ("budget" if len(chosen) == budget else "pool_exhausted")
 
 
@@ -72,20 +72,20 @@ def test_more_rows_than_are_held(twin, block_rows):
 
 
 def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
-    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_DEPTH", 2)
+    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_K", 2)
     pool = twin.ArrayPool([np.random.default_rng(1).standard_normal((60, 3)).astype(np.float16)])
     targets = np.eye(3, dtype=np.float32)
     order = [number for number, _, _ in slow_knn(twin, pool, targets, 60)[0]]
-    found = select_knn(pool, targets, budget=5, judge=deny(order[1:30]))
+    found = select_knn(pool, targets, budget=5, row_filter=deny(order[1:30]))
     assert found.ids.tolist() == [order[0], *order[30:34]]
-    assert found.excluded.ids.tolist() == order[1:30]
+    assert found.skipped.ids.tolist() == order[1:30]
     assert found.passes == 3
 
 
 def test_one_page_where_it_holds_the_whole_pool(twin, monkeypatch):
-    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_DEPTH", 2)
+    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_K", 2)
     pool = twin.ArrayPool([np.eye(5, dtype=np.float16)])
-    found = select_knn(pool, np.eye(5, dtype=np.float32), budget=3, judge=deny([0, 1, 2]))
+    found = select_knn(pool, np.eye(5, dtype=np.float32), budget=3, row_filter=deny([0, 1, 2]))
     assert (found.ids.tolist(), found.passes, found.stop_reason) == ([3, 4], 1, "pool_exhausted")
 
 

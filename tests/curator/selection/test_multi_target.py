@@ -13,8 +13,8 @@ def questions(twin, count=4):
             twin.unit_rows(rng.standard_normal((2 + number, 5))),
             budget=(7, None, 90, 40)[number],
             stop=(None, 0.5, None, 0.9)[number],
-            judge=deny([3, 8]) if number == 2 else None,
-            depth=1 + number,
+            row_filter=deny([3, 8]) if number == 2 else None,
+            k=1 + number,
         )
         for number in range(count)
     ]
@@ -32,13 +32,13 @@ def test_each_is_as_alone_and_the_pool_is_read_together(twin):
             question.centroids,
             budget=question.budget,
             stop=question.stop,
-            judge=question.judge,
-            depth=question.depth,
+            row_filter=question.row_filter,
+            k=question.k,
         )
         for name in ("ids", "scores", "centroids", "rounds"):
             assert np.array_equal(getattr(ours, name), getattr(alone, name))
         assert np.array_equal(ours.table.mean_score, alone.table.mean_score)
-        assert ours.excluded.ids.tolist() == alone.excluded.ids.tolist()
+        assert ours.skipped.ids.tolist() == alone.skipped.ids.tolist()
         assert (ours.stop_reason, ours.stopped_at, ours.objective) == (
             alone.stop_reason,
             alone.stopped_at,
@@ -52,21 +52,21 @@ def test_each_is_as_alone_and_the_pool_is_read_together(twin):
 
 
 def test_all_queues_together_stay_within_their_bound(twin, monkeypatch):
-    depths = []
+    ks = []
     scan = several.best_rows
 
-    def watching(pool, centroids, depth, cursors, **settings):
-        depths.append((len(centroids), depth))
-        return scan(pool, centroids, depth, cursors, **settings)
+    def watching(pool, centroids, k, cursors, **settings):
+        ks.append((len(centroids), k))
+        return scan(pool, centroids, k, cursors, **settings)
 
     monkeypatch.setattr(several, "best_rows", watching)
     monkeypatch.setattr("curator.selection.frontier.QUEUE_BYTES", 40 * 100)
     pool = twin.ArrayPool([twin.unit_rows(np.random.default_rng(2).standard_normal((60, 5)))])
     select_each(pool, questions(twin))
-    assert all(lines * depth <= 100 for lines, depth in depths)
+    assert all(lines * k <= 100 for lines, k in ks)
 
 
-@pytest.mark.parametrize("wrong", ["pool", "judge"])
+@pytest.mark.parametrize("wrong", ["pool", "row_filter"])
 def test_one_that_fails_ends_all(twin, wrong):
     def fail(*anything):
         raise CuratorError("broken")
@@ -76,6 +76,6 @@ def test_one_that_fails_ends_all(twin, wrong):
     if wrong == "pool":
         pool.parts = fail
     else:
-        asked[1] = Question(asked[1].centroids, 5, None, judge=fail)
+        asked[1] = Question(asked[1].centroids, 5, None, row_filter=fail)
     with pytest.raises(CuratorError, match="broken"):
         select_each(pool, asked)

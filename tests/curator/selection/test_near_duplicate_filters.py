@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.selection import (
-    NearRows,
-    Objection,
+    Rejection,
+    SimilarityJoin,
     directions,
     exact_scores,
-    near_excluded,
+    near_evaluation,
     no_duplicates,
     select_random,
     select_simcore,
@@ -30,18 +30,18 @@ def slow_judge(twin, pool, hashes, threshold):
     """The rule in plain words: compared with every chosen row, one by one."""
     rows, chosen = pool.rows(), []
 
-    def judge(number):
+    def row_filter(number):
         near = [(similarity(rows[number], rows[other]), other) for other in chosen]
         for found, other in near:
             if hashes[number] and hashes[number] == hashes[other] and found >= np.float32(min(0.99, threshold)):
-                return Objection("duplicate", "", other, float(found))
+                return Rejection("duplicate", "", other, float(found))
         best = max((found for found, _ in near), default=-1.0)
         if best >= np.float32(threshold):
-            return Objection("near_duplicate", "", next(o for f, o in near if f == best), float(best))
+            return Rejection("near_duplicate", "", next(o for f, o in near if f == best), float(best))
         chosen.append(number)
         return None
 
-    return twin.one_by_one(judge)
+    return twin.one_by_one(row_filter)
 
 
 @settings(max_examples=60)
@@ -56,9 +56,11 @@ def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
     hashes = {n: data.draw(st.sampled_from(["a", "b", None])) for n in pool.rows()}
     threshold = data.draw(st.sampled_from([0.6, 0.95, 1.0]))
     limits = {"budget": data.draw(st.none() | st.integers(1, 30)), "stop": data.draw(st.sampled_from([None, 0.5]))}
-    judge = no_duplicates(gather_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold)
-    fast = select_simcore(pool, centroids, judge=judge, depth=data.draw(st.integers(1, 9)), **limits)
-    slow = twin.simcore(pool, centroids, judge=slow_judge(twin, pool, hashes, threshold), **limits)
+    row_filter = no_duplicates(
+        gather_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold
+    )
+    fast = select_simcore(pool, centroids, row_filter=row_filter, k=data.draw(st.integers(1, 9)), **limits)
+    slow = twin.simcore(pool, centroids, row_filter=slow_judge(twin, pool, hashes, threshold), **limits)
     twin.assert_same(fast, slow)
 
 
@@ -68,15 +70,15 @@ def test_the_first_rows_do_not_depend_on_the_budget(twin):
     pool, centroids = twin.ArrayPool([rows]), twin.unit_rows(rng.standard_normal((6, 8)))
 
     def choose(budget):
-        judge = no_duplicates(gather_of(pool), lambda ids: [None] * len(ids), directions(rows), 0.9)
-        return select_simcore(pool, centroids, budget=budget, stop=None, judge=judge)
+        row_filter = no_duplicates(gather_of(pool), lambda ids: [None] * len(ids), directions(rows), 0.9)
+        return select_simcore(pool, centroids, budget=budget, stop=None, row_filter=row_filter)
 
     whole = choose(50)
     for budget in (1, 7, 30):
         part = choose(budget)
         assert part.ids.tolist() == whole.ids[:budget].tolist()
-        assert part.excluded.ids.tolist() == whole.excluded.ids[: len(part.excluded)].tolist()
-    assert len(whole.excluded) > 50
+        assert part.skipped.ids.tolist() == whole.skipped.ids[: len(part.skipped)].tolist()
+    assert len(whole.skipped) > 50
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.97])
@@ -85,15 +87,15 @@ def test_evaluation_rows_keep_near_rows_out(twin, threshold):
     rows = twin.unit_rows(rng.standard_normal((300, 6)), np.float16)
     evaluation = np.concatenate([rows[[5, 17]], twin.unit_rows(rng.standard_normal((10, 6)), np.float16)])
     ids = np.arange(12) + (3 << 32)
-    held = NearRows(directions(evaluation))
+    held = SimilarityJoin(directions(evaluation))
     held.add(evaluation)
     pool = twin.ArrayPool([rows])
-    done = select_random(pool, budget=300, seed=0, judge=near_excluded(gather_of(pool), held, ids, threshold))
+    done = select_random(pool, budget=300, seed=0, row_filter=near_evaluation(gather_of(pool), held, ids, threshold))
     best = {
         n: max((similarity(row, other), -i) for i, other in enumerate(evaluation)) for n, row in pool.rows().items()
     }
     wanted = {n: 3 << 32 | -place for n, (value, place) in best.items() if value >= np.float32(threshold)}
-    assert dict(zip(done.excluded.ids.tolist(), done.excluded.matches.tolist(), strict=True)) == wanted
+    assert dict(zip(done.skipped.ids.tolist(), done.skipped.matches.tolist(), strict=True)) == wanted
     assert {5, 17} <= wanted.keys()
-    assert set(done.excluded.reasons) == {"near_excluded"}
-    assert done.excluded.similarities.min() >= np.float32(threshold)
+    assert set(done.skipped.reasons) == {"near_evaluation"}
+    assert done.skipped.similarities.min() >= np.float32(threshold)

@@ -76,18 +76,18 @@ def test_seeds_differ_and_every_part_has_its_share(twin):
 def test_denied_rows_are_passed_over(twin):
     pool = pool_of(twin, 30)
     order = slow_random(pool.rows(), 0)
-    found = select_random(pool, budget=3, seed=0, judge=deny([order[0], order[2], order[20]]))
+    found = select_random(pool, budget=3, seed=0, row_filter=deny([order[0], order[2], order[20]]))
     assert found.ids.tolist() == [order[1], order[3], order[4]]
-    assert found.excluded.ids.tolist() == [order[0], order[2]]
+    assert found.skipped.ids.tolist() == [order[0], order[2]]
 
 
 def test_more_pages_where_many_rows_are_passed_over(twin, monkeypatch):
-    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_DEPTH", 2)
+    monkeypatch.setattr("curator.selection.ordered_choice.LEAST_K", 2)
     pool = pool_of(twin, 60)
     order = slow_random(pool.rows(), 0)
-    found = select_random(pool, budget=5, seed=0, judge=deny(order[1:30]))
+    found = select_random(pool, budget=5, seed=0, row_filter=deny(order[1:30]))
     assert found.ids.tolist() == [order[0], *order[30:34]]
-    assert found.excluded.ids.tolist() == order[1:30]
+    assert found.skipped.ids.tolist() == order[1:30]
     assert found.passes == 3
 
 

@@ -1,7 +1,7 @@
 import math
 
 import curator.selection
-from curator.selection.result import Excluded, PassedOver, Rounds, StopReason, ratio_to
+from curator.selection.result import Rounds, Skipped, SkippedRow, StopReason, ratio_to
 
 
 def test_the_names_of_stop_reasons_are_a_format():
@@ -9,13 +9,13 @@ def test_the_names_of_stop_reasons_are_a_format():
 
 
 def test_columns_have_their_types_even_when_empty():
-    for rows in ([], [PassedOver(1 << 40, 0.5, 3, 1, "denied", "")]):
-        gone = Excluded.build(rows)
+    for rows in ([], [SkippedRow(1 << 40, 0.5, 3, 1, "denied", "")]):
+        gone = Skipped.build(rows)
         types = [str(column.dtype) for column in (gone.ids, gone.scores, gone.centroids, gone.rounds)]
         assert types == ["int64", "float32", "int32", "int32"]
         assert len(gone) == len(rows)
     table = Rounds.build([], [], [])
-    types = [str(column.dtype) for column in (table.round, table.mean_score, table.ratio, table.picked)]
+    types = [str(column.dtype) for column in (table.round, table.mean_score, table.ratio, table.chosen)]
     assert types == ["int32", "float64", "float64", "int64"]
 
 

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
-from curator.search.top_k import Queues
-from curator.selection.filters import Objection
+from curator.search.top_k import TopK
+from curator.selection.filters import Rejection
 from curator.selection.rounds import run_rounds
 
 
@@ -11,8 +11,8 @@ def fetch_of(scores, ids):
     """A fetch that knows the whole pool; more than one call would be an error."""
     scores, ids = np.array(scores, np.float32), np.array(ids, np.int64)
     counts = np.full(len(ids), ids.shape[1])
-    calls = iter([Queues(scores, ids, counts, counts, ids.shape[1], 1000)])
-    return lambda cursors, depth: next(calls)
+    calls = iter([TopK(scores, ids, counts, counts, ids.shape[1], 1000)])
+    return lambda cursors, k: next(calls)
 
 
 def test_rounds_need_no_pool():
@@ -38,7 +38,7 @@ def test_the_objective_is_left_open_when_the_first_round_is_cut():
     assert math.isnan(done.objective)
     # The mean is that of the whole round, so that a larger budget has the same table.
     assert done.table.mean_score.tolist() == [0.875]
-    assert done.table.picked.tolist() == [1]
+    assert done.table.chosen.tolist() == [1]
 
 
 def test_credit_goes_to_the_best_centroid_then_the_lower():
@@ -52,12 +52,12 @@ def test_credit_goes_to_the_best_centroid_then_the_lower():
 def test_a_judge_is_asked_once_per_row_in_order_of_choice(twin):
     asked = []
 
-    def judge(row):
+    def row_filter(row):
         asked.append(row)
-        return Objection("odd") if row % 2 else None
+        return Rejection("odd") if row % 2 else None
 
     fetch = fetch_of([[1.0, 0.5, 0.25], [0.75, 0.5, 0.25], [0.5, 0.25, 0.0]], [[2, 4, 5], [5, 4, 2], [2, 5, 4]])
-    done = run_rounds(fetch, 3, budget=None, stop=None, judge=twin.one_by_one(judge))
+    done = run_rounds(fetch, 3, budget=None, stop=None, row_filter=twin.one_by_one(row_filter))
     assert asked == [2, 5, 4]
     assert done.ids.tolist() == [2, 4]
-    assert (done.excluded.ids.tolist(), done.excluded.centroids.tolist()) == ([5], [1])
+    assert (done.skipped.ids.tolist(), done.skipped.centroids.tolist()) == ([5], [1])

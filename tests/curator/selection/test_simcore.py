@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.errors import InputError
-from curator.selection import Objection, deny, objective, select_simcore
+from curator.selection import Rejection, deny, objective, select_simcore
 
 
-def both(twin, pool, centroids, *, make_judge=None, depth=None, block_rows=16384, **limits):
+def both(twin, pool, centroids, *, make_judge=None, k=None, block_rows=16384, **limits):
     """The selection, after checking it against the twin and its own accounts."""
     limits = {"budget": None, "stop": None, **limits}
-    judge = make_judge() if make_judge else None
-    fast = select_simcore(pool, centroids, judge=judge, depth=depth, block_rows=block_rows, **limits)
-    slow = twin.simcore(pool, centroids, judge=make_judge() if make_judge else None, **limits)
+    row_filter = make_judge() if make_judge else None
+    fast = select_simcore(pool, centroids, row_filter=row_filter, k=k, block_rows=block_rows, **limits)
+    slow = twin.simcore(pool, centroids, row_filter=make_judge() if make_judge else None, **limits)
     twin.assert_same(fast, slow)
     assert fast.candidates == len(pool.rows())
     assert fast.not_reached >= 0
@@ -28,17 +28,17 @@ def both(twin, pool, centroids, *, make_judge=None, depth=None, block_rows=16384
 
 
 def no_repeats(twin, pool):
-    """A judge with a memory: objects to rows equal to one already chosen."""
+    """A row_filter with a memory: objects to rows equal to one already chosen."""
     rows = pool.rows()
 
     def make():
         seen = {}
 
-        def judge(number):
+        def row_filter(number):
             first = seen.setdefault(rows[number].tobytes(), number)
-            return None if first == number else Objection("duplicate", str(first))
+            return None if first == number else Rejection("duplicate", str(first))
 
-        return twin.one_by_one(judge)
+        return twin.one_by_one(row_filter)
 
     return make
 
@@ -53,7 +53,7 @@ def test_a_round_by_hand(twin):
     assert chosen.ids.tolist() == [2, 3, 0, 1, 4]
     assert chosen.centroids.tolist() == [0, 1, 1, 0, 1]
     assert chosen.rounds.tolist() == [1, 1, 2, 2, 3]
-    assert chosen.table.picked.tolist() == [2, 2, 1]
+    assert chosen.table.chosen.tolist() == [2, 2, 1]
     # In round 3 both centroids want the last row: the mean is over both, the credit is the better one's.
     assert chosen.table.mean_score.tolist() == pytest.approx([1.0, 0.8, 0.1])
     assert chosen.stop_reason == "pool_exhausted"
@@ -65,7 +65,7 @@ def test_a_row_of_two_centroids_counts_once_and_goes_to_the_lower(twin):
     chosen = both(twin, twin.ArrayPool([rows]), diagonal)
     assert chosen.ids.tolist() == [0, 1]
     assert chosen.centroids.tolist() == [0, 0]
-    assert chosen.table.picked.tolist() == [1, 1]
+    assert chosen.table.chosen.tolist() == [1, 1]
 
 
 def test_equal_rows_go_by_id_across_parts(twin):
@@ -75,16 +75,16 @@ def test_equal_rows_go_by_id_across_parts(twin):
     assert chosen.ids.tolist() == [3 << 32, 3 << 32 | 1, 5 << 32]
 
 
-@pytest.mark.parametrize("depth", [1, 2, 7, None])
+@pytest.mark.parametrize("k", [1, 2, 7, None])
 @pytest.mark.parametrize("block_rows", [1, 5, 16384])
-def test_depth_and_blocks_change_nothing(twin, depth, block_rows):
+def test_depth_and_blocks_change_nothing(twin, k, block_rows):
     rng = np.random.default_rng(0)
     rows = twin.unit_rows(rng.standard_normal((60, 3)), np.float16)
     pool = twin.ArrayPool(twin.split(rows, [0, 17, 17, 40]))
     centroids = twin.unit_rows(rng.standard_normal((5, 3)))
-    chosen = both(twin, pool, centroids, depth=depth, block_rows=block_rows)
+    chosen = both(twin, pool, centroids, k=k, block_rows=block_rows)
     assert len(chosen.ids) == 60
-    assert (chosen.passes > 1) == (depth is not None)
+    assert (chosen.passes > 1) == (k is not None)
 
 
 def test_parts_in_any_order(twin):
@@ -93,8 +93,8 @@ def test_parts_in_any_order(twin):
     forwards = twin.ArrayPool(dict(enumerate(parts)))
     backwards = twin.ArrayPool(dict(reversed(list(enumerate(parts)))))
     centroids = twin.unit_rows(rng.standard_normal((4, 3)))
-    first = both(twin, forwards, centroids, budget=23, depth=3)
-    second = both(twin, backwards, centroids, budget=23, depth=3)
+    first = both(twin, forwards, centroids, budget=23, k=3)
+    second = both(twin, backwards, centroids, budget=23, k=3)
     assert first.ids.tolist() == second.ids.tolist()
 
 
@@ -102,24 +102,24 @@ def test_every_budget_is_a_prefix(twin):
     rng = np.random.default_rng(2)
     pool = twin.ArrayPool([rng.integers(-2, 3, (30, 3)).astype(np.float16)])
     centroids = twin.unit_rows(rng.standard_normal((6, 3)))
-    judge = deny([4, 9, 12])
-    whole = select_simcore(pool, centroids, budget=None, stop=None, judge=judge)
+    row_filter = deny([4, 9, 12])
+    whole = select_simcore(pool, centroids, budget=None, stop=None, row_filter=row_filter)
     for budget in range(1, 28):
         part = both(twin, pool, centroids, budget=budget, make_judge=lambda: deny([4, 9, 12]))
         assert part.ids.tolist() == whole.ids[:budget].tolist()
-        assert part.excluded.ids.tolist() == whole.excluded.ids[: len(part.excluded)].tolist()
+        assert part.skipped.ids.tolist() == whole.skipped.ids[: len(part.skipped)].tolist()
         assert (part.stop_reason, part.warnings) == ("budget", [])
         rounds = len(part.table.round)
         assert part.table.mean_score.tolist() == whole.table.mean_score[:rounds].tolist()
 
 
 def test_a_row_judged_after_the_last_of_the_budget_is_not_reached(twin):
-    # Centroid 1 would pass over row 1 and then want row 0, which centroid 0 took first.
+    # Centroid 1 would skip row 1 and then want row 0, which centroid 0 took first.
     rows = np.array([[4, 3], [0, 1]], np.float16)
     first = twin.unit_rows([[4, 3], [0.1, 1]])
     chosen = both(twin, twin.ArrayPool([rows]), first, budget=1, make_judge=lambda: deny([1]))
     assert chosen.ids.tolist() == [0]
-    assert chosen.excluded.ids.tolist() == []
+    assert chosen.skipped.ids.tolist() == []
     assert chosen.not_reached == 1
 
 
@@ -127,9 +127,9 @@ def test_denied_rows_are_passed_over_when_their_turn_comes(twin):
     rows = np.array([[1, 0], [4, 3], [0, 1], [-1, 0]], np.float16)
     chosen = both(twin, twin.ArrayPool([rows]), AXES, budget=2, make_judge=lambda: deny([0, 3], "list"))
     assert chosen.ids.tolist() == [2, 1]
-    assert chosen.excluded.ids.tolist() == [0]
-    assert (chosen.excluded.reasons, chosen.excluded.because) == (["denied"], ["list"])
-    assert (chosen.excluded.scores.tolist(), chosen.excluded.centroids.tolist()) == ([1.0], [0])
+    assert chosen.skipped.ids.tolist() == [0]
+    assert (chosen.skipped.reasons, chosen.skipped.because) == (["denied"], ["list"])
+    assert (chosen.skipped.scores.tolist(), chosen.skipped.centroids.tolist()) == ([1.0], [0])
     assert chosen.not_reached == 1
 
 
@@ -137,7 +137,7 @@ def test_all_rows_denied(twin):
     pool = twin.ArrayPool([np.eye(3, dtype=np.float16)])
     chosen = both(twin, pool, np.eye(3, dtype=np.float32), budget=2, make_judge=lambda: deny(range(3)))
     assert chosen.stop_reason == "pool_exhausted"
-    assert (len(chosen.ids), len(chosen.excluded), len(chosen.table.round)) == (0, 3, 0)
+    assert (len(chosen.ids), len(chosen.skipped), len(chosen.table.round)) == (0, 3, 0)
     assert "budget of 2" in chosen.warnings[0]
 
 
@@ -145,8 +145,8 @@ def test_a_judge_that_remembers_is_asked_in_order_of_choice(twin):
     rng = np.random.default_rng(3)
     pool = twin.ArrayPool(twin.split(rng.integers(-1, 2, (50, 3)).astype(np.float16), [20]))
     centroids = twin.unit_rows(rng.standard_normal((5, 3)))
-    for depth in (1, 4, None):
-        chosen = both(twin, pool, centroids, depth=depth, make_judge=no_repeats(twin, pool))
+    for k in (1, 4, None):
+        chosen = both(twin, pool, centroids, k=k, make_judge=no_repeats(twin, pool))
         assert len({row.tobytes() for row in pool.content[0]}) <= len(chosen.ids) < 28
 
 
@@ -186,7 +186,7 @@ def test_reference_rounds_on_random_rows(twin, reference_round):
     rng = np.random.default_rng(4)
     pool = twin.ArrayPool([twin.unit_rows(rng.normal((2, 0), 1, (120, 2)), np.float16)])
     centroids = twin.unit_rows(rng.normal((2, 0), 1, (2, 2)))
-    chosen = both(twin, pool, centroids, stop=0.97, reference_round=reference_round, depth=8)
+    chosen = both(twin, pool, centroids, stop=0.97, reference_round=reference_round, k=8)
     assert chosen.stop_reason == "stop_rule"
     assert np.isnan(chosen.table.ratio[: reference_round - 1]).all()
     assert chosen.table.ratio[reference_round - 1] == 1.0
@@ -215,7 +215,7 @@ def test_fewer_rows_than_centroids(twin):
 
 def test_all_rows_equal(twin):
     pool = twin.ArrayPool([np.full((20, 2), 0.5, np.float16)])
-    chosen = both(twin, pool, AXES, depth=3)
+    chosen = both(twin, pool, AXES, k=3)
     assert chosen.ids.tolist() == list(range(20))
 
 
@@ -249,9 +249,9 @@ def test_one_pass_where_the_queues_last(twin):
 
 def test_deeper_queues_after_a_dry_one(twin):
     pool = twin.ArrayPool([np.random.default_rng(7).standard_normal((40, 4)).astype(np.float16)])
-    chosen = both(twin, pool, np.eye(4, dtype=np.float32)[:1], budget=20, depth=4)
+    chosen = both(twin, pool, np.eye(4, dtype=np.float32)[:1], budget=20, k=4)
     # 4, then 8, then 16 of which 8 are needed.
-    assert (chosen.passes, chosen.depth) == (3, 16)
+    assert (chosen.passes, chosen.k) == (3, 16)
 
 
 @given(data=st.data())
@@ -265,7 +265,7 @@ def test_equals_the_twin(twin, data):
     cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=4))
     parts = list(enumerate(twin.split(rows, cuts)))
     pool = twin.ArrayPool(dict(data.draw(st.permutations(parts))))
-    judges = {
+    filters = {
         "none": None,
         "denied": lambda: deny(sorted(pool.rows())[::data_step]),
         "repeats": no_repeats(twin, pool),
@@ -278,9 +278,9 @@ def test_equals_the_twin(twin, data):
         budget=data.draw(st.none() | st.integers(1, len(rows) + 2)),
         stop=data.draw(st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0])),
         reference_round=data.draw(st.integers(1, 3)),
-        depth=data.draw(st.none() | st.integers(1, 6)),
+        k=data.draw(st.none() | st.integers(1, 6)),
         block_rows=data.draw(st.sampled_from([1, 3, 16384])),
-        make_judge=judges[data.draw(st.sampled_from(sorted(judges)))],
+        make_judge=filters[data.draw(st.sampled_from(sorted(filters)))],
     )
 
 
@@ -291,7 +291,7 @@ def test_equals_the_twin(twin, data):
         ({"stop": 0.0}, "not 0.0"),
         ({"stop": 1.5}, "not 1.5"),
         ({"reference_round": 0}, "reference round 0"),
-        ({"depth": 0}, "depth of 0"),
+        ({"k": 0}, "k of 0"),
     ],
 )
 def test_bad_arguments(twin, wrong, message):

@@ -5,7 +5,7 @@ import pytest
 
 from curator.store import row_reader as module
 from curator.store.part_store import DoneMark, PartStore
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator.types import EmbeddingBlock, SampleRow
 
 
@@ -29,7 +29,7 @@ def test_single_rows(place, tmp_path, request, monkeypatch):
         monkeypatch.setattr(module, "MAX_READ", 100)
     url = str(tmp_path) if place == "local" else request.getfixturevalue("s3_bucket")
     store, arrays = fill(f"{url}/pool")
-    gather = Gather(store)
+    gather = RowReader(store)
     ids = np.array([3 << 32 | 299, 4, 3 << 32, 0, 4])
     wanted = np.stack([arrays[3][299], arrays[0][4], arrays[3][0], arrays[0][0], arrays[0][4]])
     for _ in range(2):

@@ -1,6 +1,6 @@
 import pytest
 
-from curator_pipelines.executors.placement import CPUS_PER_WORKER, plan_seats
+from curator_pipelines.executors.placement import CPUS_PER_WORKER, plan_placement
 from curator_pipelines.executors.ray_cluster import Node
 
 
@@ -11,8 +11,8 @@ def node(name: str, cpus: float, gpus: float = 0) -> Node:
 def plan(
     *nodes: Node, workers: int | None = None, gpus: float = 1.0, on_gpus: bool = False
 ) -> list[tuple[object, ...]]:
-    seats = plan_seats(nodes, workers, gpus, on_gpus=on_gpus)
-    return [(some.node.id, some.count, some.cpus, some.gpus, some.threads) for some in seats]
+    placements = plan_placement(nodes, workers, gpus, on_gpus=on_gpus)
+    return [(some.node.id, some.count, some.cpus, some.gpus, some.threads) for some in placements]
 
 
 def test_without_gpus_a_worker_takes_a_whole_node() -> None:

@@ -48,7 +48,7 @@ def test_one_worker_a_node_with_its_cpus(make_ray: MakeRay) -> None:
 
     assert executor.workers == 3
     assert executor.describe().endswith("3 workers on 3 nodes, 1 to 4 threads each")
-    assert sorted(seats.threads for seats in executor.seats) == [1, 2, 4]
+    assert sorted(placements.threads for placements in executor.placements) == [1, 2, 4]
 
 
 def test_work_spreads_and_threads_are_those_reserved(make_ray: MakeRay, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator.index import IndexStore, ShardPlan
+from curator.index import IndexStore, PiecePlan
 from curator.io import storage
 from curator.store.part_store import DoneMark, PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
@@ -254,7 +254,7 @@ class DyingIndexStage(IndexStage):
     def open(self, context: WorkerContext) -> Any:
         build = super().open(context)
 
-        def build_or_die(task: Task[ShardPlan]) -> int:
+        def build_or_die(task: Task[PiecePlan]) -> int:
             with pytest.MonkeyPatch.context() as patch:
                 if task.payload.shard == 1 and not task.attempt:
                     patch.setattr(IndexStore, "mark", _die)
@@ -273,7 +273,7 @@ class HeldIndexStage(IndexStage):
             (Path(self.store_url).parents[1] / "begun").touch()
             time.sleep(PATIENCE)
 
-        def build_or_wait(task: Task[ShardPlan]) -> int:
+        def build_or_wait(task: Task[PiecePlan]) -> int:
             if task.payload.shard == 2:
                 IndexStore.mark = wait  # type: ignore[method-assign]
             return build(task)

@@ -291,7 +291,7 @@ def test_every_bad_sample_is_in_the_ledger_with_its_reason_and_place(finished: F
     assert found == BAD
     assert all(line["detail"] for line in lines)
     decoding = {"decode_error", "empty_image"}
-    assert all((line["stage"] == "decode") == (line["reason"] in decoding) for line in lines)
+    assert all((line["station"] == "decode") == (line["reason"] in decoding) for line in lines)
 
 
 def test_every_good_sample_is_embedded(finished: Finished) -> None:
@@ -316,10 +316,10 @@ def test_the_done_marks_add_up(finished: Finished) -> None:
 
 def test_candidates_are_chosen_passed_over_or_not_reached(finished: Finished) -> None:
     chosen = rows(finished.out / "selection" / "selected.parquet")
-    excluded = rows(finished.out / "selection" / "excluded.parquet")
-    names = [(shard_name(row["shard"]), row["key"]) for row in chosen + excluded]
+    skipped = rows(finished.out / "selection" / "skipped.parquet")
+    names = [(shard_name(row["shard"]), row["key"]) for row in chosen + skipped]
     assert sorted(names) == GOOD  # the pool ran out: nothing was not reached
-    assert sorted((shard_name(row["shard"]), row["key"], row["reason"]) for row in excluded) == [
+    assert sorted((shard_name(row["shard"]), row["key"], row["reason"]) for row in skipped) == [
         ("odd-but-good", "LOUD", "denied"),
         ("odd-keys", "with space", "denied"),
     ]

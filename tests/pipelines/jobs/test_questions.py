@@ -38,14 +38,14 @@ def test_evaluation_images_and_duplicates_stay_out(
 
     run(**whole)
 
-    excluded = {name: row for row in table(out, "selection", "excluded.parquet") for name in names([row])}
-    near = {name: row["because"] for name, row in excluded.items() if row["reason"] == "near_excluded"}
+    skipped = {name: row for row in table(out, "selection", "skipped.parquet") for name in names([row])}
+    near = {name: row["because"] for name, row in skipped.items() if row["reason"] == "near_evaluation"}
     # 401 stands at 0001 of the last shard, where the data has another picture, so it is not in the pool.
     assert near == {("pool-1.tar", "0002"): f"{evaluation}\ta.png"}
-    copies = [(name, row) for name, row in excluded.items() if row["reason"] == "duplicate"]
+    copies = [(name, row) for name, row in skipped.items() if row["reason"] == "duplicate"]
     assert [name for name, _ in copies] == [("pool-3.tar", "0001")]
     chosen = table(out, "selection", "selected.parquet")
-    assert not set(names(chosen)) & set(excluded)
+    assert not set(names(chosen)) & set(skipped)
     manifest = {name: row["stands_for"] for row in table(out, "shards", "manifest.parquet") for name in names([row])}
     kept = ("pool-1.tar", "0001")
     assert [(line["key"], line["shard"][-10:]) for line in manifest.pop(kept)] == [("0001", "pool-3.tar")]

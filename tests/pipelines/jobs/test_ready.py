@@ -295,12 +295,12 @@ class TestLeftOut:
         summary = run(**mine)
 
         ids = {row["id"] for row in chosen(tmp_path / "run")}
-        excluded = table(mine["out"], "selection", "excluded.parquet")
+        skipped = table(mine["out"], "selection", "skipped.parquet")
         assert len(ids) == 21
         assert first["id"] not in ids
-        assert first["id"] in {row["id"] for row in excluded}
-        assert {row["reason"] for row in excluded} == {"denied"}
-        by_key = {row["key"] for row in excluded}
+        assert first["id"] in {row["id"] for row in skipped}
+        assert {row["reason"] for row in skipped} == {"denied"}
+        by_key = {row["key"] for row in skipped}
         assert by_key == {first["key"]}
         # A key alone is denied wherever it occurs.
         others = {row["id"] for row in chosen(tmp_path / "run") if row["key"] == first["key"]}

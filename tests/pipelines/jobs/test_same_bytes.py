@@ -68,7 +68,7 @@ def interrupted(
 
 def small_blocks(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(several, "best_rows", functools.partial(best_rows, block_rows=3))
-    patch.setattr(choose, "Question", functools.partial(Question, depth=1))
+    patch.setattr(choose, "Question", functools.partial(Question, k=1))
     run_on(InProcessExecutor(), **settings)
 
 

@@ -60,7 +60,7 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
     summary = run_select(config, reporter)
     run = RunDirectory(config.out)
     sheet = folder / "contact-sheet.png"
-    write_contact_sheet(run.results(), str(sheet))
+    write_contact_sheet(run.target_directory(), str(sheet))
     chosen = _chosen_sources(run)
     return DemoResult(
         summary,
@@ -74,11 +74,11 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
 
 def _chosen_sources(run: RunDirectory) -> list[str]:
     """The label that the demo's own data carries: for counting, never for selecting."""
-    from curator_pipelines.run.stored_selection import load_choice
+    from curator_pipelines.run.stored_selection import load_selection
 
-    choice = load_choice(run.results())
-    assert choice is not None
-    rows = run.pool.rows(choice.ids, ["shard", "members"])
+    stored = load_selection(run.target_directory())
+    assert stored is not None
+    rows = run.pool.rows(stored.ids, ["shard", "members"])
     return [
         _read_label(shard, [Member(**member) for member in members])
         for shard, members in zip(rows["shard"].to_pylist(), rows["members"].to_pylist(), strict=True)

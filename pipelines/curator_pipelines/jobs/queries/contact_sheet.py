@@ -14,8 +14,8 @@ from curator.images.decode import decode_image
 from curator.io import storage
 from curator.selection import exact_scores
 from curator.store.part_store import PartStore
-from curator_pipelines.run.run_directory import Results
-from curator_pipelines.run.stored_selection import load_choice
+from curator_pipelines.run.run_directory import TargetDirectory
+from curator_pipelines.run.stored_selection import load_selection
 
 __all__ = ["write_contact_sheet", "write_hits_sheet"]
 
@@ -29,23 +29,23 @@ CAPTION = 12
 SHOWN = 96
 
 
-def write_contact_sheet(results: Results, url: str) -> None:
+def write_contact_sheet(directory: TargetDirectory, url: str) -> None:
     """Draw, for the centroids that chose most, their nearest target images beside their best chosen ones.
 
     Raises:
         InputError: there is no finished SimCore selection, or its target holds no images.
     """
-    choice = load_choice(results)
-    if choice is None or not storage.exists(results.path("selection", "centroids.npy")):
-        raise InputError(f"{results.url} holds no finished selection with centroids")
-    centroids = np.load(io.BytesIO(storage.read_bytes(results.path("selection", "centroids.npy"))))
-    counts = np.bincount(choice.centroids[choice.centroids >= 0], minlength=len(centroids))
+    stored = load_selection(directory)
+    if stored is None or not storage.exists(directory.path("selection", "centroids.npy")):
+        raise InputError(f"{directory.url} holds no finished selection with centroids")
+    centroids = np.load(io.BytesIO(storage.read_bytes(directory.path("selection", "centroids.npy"))))
+    counts = np.bincount(stored.centroids[stored.centroids >= 0], minlength=len(centroids))
     shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []
     for centroid in shown[counts[shown] > 0]:
-        mine = choice.ids[choice.centroids == centroid][:CHOSEN]
-        nearest = _nearest(results.target, centroids[centroid])
-        rows.append((_images(results.target, nearest), _images(results.pool, mine)))
+        mine = stored.ids[stored.centroids == centroid][:CHOSEN]
+        nearest = _nearest(directory.target, centroids[centroid])
+        rows.append((_images(directory.target, nearest), _images(directory.pool, mine)))
     with storage.write_file(url) as path:
         _draw(rows).save(path, format="PNG")
 

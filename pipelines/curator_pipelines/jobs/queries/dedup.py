@@ -12,19 +12,19 @@ from curator.io import schemas
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
 from curator.selection.pool_dedup import find_near_duplicates, pool_clusters
 from curator.store.part_store import PartStore
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import DedupConfig
 from curator_pipelines.jobs.queries.search import open_run
 from curator_pipelines.run.progress import Reporter
 
-__all__ = ["Deduped", "find_copies", "run_dedup"]
+__all__ = ["DedupResult", "find_copies", "run_dedup"]
 
 HASHES_AT_ONCE = 1 << 25
 """First halves of hashes held at a time; a larger pool's hashes are read several times."""
 
 
 @dataclass(frozen=True)
-class Deduped:
+class DedupResult:
     """What `curator dedup` found.
 
     Attributes:
@@ -53,7 +53,7 @@ class Deduped:
         )
 
 
-def run_dedup(config: DedupConfig, reporter: Reporter) -> Deduped:
+def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
     """Write OUT/dedup/deny.parquet: every sample that an earlier one of the pool makes superfluous.
 
     Copies (by sha256) are found wherever they are, near duplicates within clusters. The first sample in the
@@ -65,7 +65,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> Deduped:
     run = open_run(config.run)
     rows = run.pool.count()
     clusters = min(config.clusters or max(1, math.isqrt(rows)), rows)
-    gather = Gather(run.pool)
+    read_rows = RowReader(run.pool)
     copies, originals = find_copies(run.pool, rows)
     centroids = pool_clusters(run.pool, rows, clusters, config.seed)
     with reporter.stage("dedup", rows, "rows") as progress:
@@ -75,7 +75,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> Deduped:
                 progress.done = count
             reporter.show(progress)
 
-        near = find_near_duplicates(run.pool, gather.vectors, centroids, config.dedup, copies, on_progress)
+        near = find_near_duplicates(run.pool, read_rows.vectors, centroids, config.dedup, copies, on_progress)
         progress.done = rows
     ids = np.concatenate([copies, near.ids])
     order = np.argsort(ids, kind="stable")
@@ -98,7 +98,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> Deduped:
             "similarity": [None if math.isnan(one) else one for one in similarity.tolist()],
         },
     )
-    return Deduped(rows, len(copies), len(near.ids), len(centroids), url)
+    return DedupResult(rows, len(copies), len(near.ids), len(centroids), url)
 
 
 def find_copies(store: PartStore, rows: int) -> tuple[np.ndarray, np.ndarray]:

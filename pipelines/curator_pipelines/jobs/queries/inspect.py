@@ -16,13 +16,13 @@ from curator.types import LedgerLine
 from curator_pipelines.jobs.select.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter, StageProgress
 
-__all__ = ["Findings", "inspect_sources"]
+__all__ = ["InspectResult", "inspect_sources"]
 
 EXAMPLES = 10
 
 
 @dataclass
-class Findings:
+class InspectResult:
     """What `curator inspect` found.
 
     Attributes:
@@ -74,14 +74,14 @@ def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{name}: {count:,}" for name, count in counter.most_common(12))
 
 
-def inspect_sources(urls: Sequence[str], reporter: Reporter) -> Findings:
+def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
     """Read and decode everything, keep counts only.
 
     Raises:
         InputError: nothing there, or something that is no source.
     """
     sources = find_sources(urls, "URLS", folders=True)
-    findings = Findings(len(sources), sum(source.stat.size for source in sources))
+    findings = InspectResult(len(sources), sum(source.stat.size for source in sources))
     with reporter.stage("inspect", estimate_samples(sources), "samples") as progress:
         for source in sources:
             if source.kind in ("embeddings", "part"):
@@ -91,7 +91,7 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> Findings:
     return findings
 
 
-def _inspect(source: Source, findings: Findings, progress: StageProgress, reporter: Reporter) -> None:
+def _inspect(source: Source, findings: InspectResult, progress: StageProgress, reporter: Reporter) -> None:
     # Counts need no pixels: one is kept, so that nothing big waits in the queue.
     decoder = Decoder(lambda pixels: pixels[:, :1, :1], 0, len(os.sched_getaffinity(0)))
     try:
@@ -113,7 +113,7 @@ def _inspect(source: Source, findings: Findings, progress: StageProgress, report
         findings.examples.append(str(error))
 
 
-def _note_bad(line: LedgerLine, findings: Findings) -> None:
+def _note_bad(line: LedgerLine, findings: InspectResult) -> None:
     findings.bad[str(line.reason)] += 1
     if len(findings.examples) < EXAMPLES:
         findings.examples.append(f"{line.shard} {line.key or '?'} at {line.offset}: {line.reason}, {line.detail}")

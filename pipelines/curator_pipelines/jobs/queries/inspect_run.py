@@ -112,7 +112,7 @@ def _stage_names(run: RunDirectory) -> list[str]:
     """All stages of a run in their order, as run.json names them."""
     if "target" not in run.record.get("config", {}):
         return list(run.record.get("stages", {}))
-    packs = [f"{results.name}/pack" if results.name else "pack" for results in run.all_results()]
+    packs = [f"{results.name}/pack" if results.name else "pack" for results in run.target_directories()]
     return [*run.stores(), "select", *packs]
 
 

@@ -14,7 +14,7 @@ from curator.io.urls import absolute
 from curator.selection import best_rows
 from curator.store.deny_list import DenyList
 from curator.store.part_store import PartStore
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
 from curator_pipelines.run.progress import Reporter
@@ -68,7 +68,7 @@ def run_search(config: SearchConfig, reporter: Reporter) -> Found:
     """
     run = open_run(config.run)
     if config.key is not None:
-        query = Gather(run.pool).vectors(np.array([find_key(run.pool, config.key, config.shard)]))[0]
+        query = RowReader(run.pool).vectors(np.array([find_key(run.pool, config.key, config.shard)]))[0]
         asked = f"key {config.key}"
     elif config.image is not None:
         query, asked = _of_image(run, config, reporter), f"image {config.image}"

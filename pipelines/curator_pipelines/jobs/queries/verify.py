@@ -15,17 +15,17 @@ from curator.io.urls import absolute
 from curator.packing.verify import verify_shards
 from curator.store.part_store import PartStore
 from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import Results, RunDirectory
-from curator_pipelines.run.stored_selection import Choice, load_choice
+from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
+from curator_pipelines.run.stored_selection import StoredSelection, load_selection
 
-__all__ = ["Verified", "verify"]
+__all__ = ["VerifyResult", "verify"]
 
 # A unit row stored in float16: each of its numbers is off by at most 2^-11 of itself.
 UNIT_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What `curator verify` found.
 
     Attributes:
@@ -50,7 +50,7 @@ class Verified:
         return "\n".join([*self.differences, f"{len(self.differences)} differences ({counts} checked)"])
 
 
-def verify(out: str, reporter: Reporter) -> Verified:
+def verify(out: str, reporter: Reporter) -> VerifyResult:
     """Check parts, ledger, selection, manifest, sizes.json and tars.
 
     Cost: reads every embedding once, and every chosen sample twice: from its source and from its tar.
@@ -66,21 +66,21 @@ def verify(out: str, reporter: Reporter) -> Verified:
     differences = [line for name, store in stores.items() for line in _parts(name, store, checked)]
     differences += _quarantine(run, list(stores.values()), checked)
     reporter.say("verify: reading every chosen sample from its source and its shard")
-    for results in run.all_results():
-        prefix = f"{results.name}: " if results.name else ""
-        differences += [prefix + line for line in _results(results, checked)]
-    return Verified(run.url, dict(checked), differences)
+    for directory in run.target_directories():
+        prefix = f"{directory.name}: " if directory.name else ""
+        differences += [prefix + line for line in _results(directory, checked)]
+    return VerifyResult(run.url, dict(checked), differences)
 
 
-def _results(results: Results, checked: Counter[str]) -> Iterator[str]:
+def _results(directory: TargetDirectory, checked: Counter[str]) -> Iterator[str]:
     """What one target's selection and shards are off by."""
-    choice = load_choice(results)
-    if choice is None:
+    stored = load_selection(directory)
+    if stored is None:
         yield "selection: there is no finished selection"
         return
-    yield from _selection(results, choice, checked)
+    yield from _selection(directory, stored, checked)
     yield from verify_shards(
-        results.url, results.pool, choice.ids, report=lambda name, count: checked.update({"output shards": 1})
+        directory.url, directory.pool, stored.ids, report=lambda name, count: checked.update({"output shards": 1})
     )
 
 
@@ -144,22 +144,22 @@ def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str
         yield f"quarantine.parquet has {shard} {key} ({reason}), which no part's ledger has"
 
 
-def _selection(results: Results, choice: Choice, checked: Counter[str]) -> Iterator[str]:
-    record = choice.record
-    checked["chosen"] += len(choice.ids)
-    excluded = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED).num_rows
-    candidates = results.pool.count()
-    if record["count"] != len(choice.ids):
-        yield f"selection.json says {record['count']} samples, selected.parquet has {len(choice.ids)}"
+def _selection(directory: TargetDirectory, stored: StoredSelection, checked: Counter[str]) -> Iterator[str]:
+    record = stored.record
+    checked["chosen"] += len(stored.ids)
+    excluded = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows
+    candidates = directory.pool.count()
+    if record["count"] != len(stored.ids):
+        yield f"selection.json says {record['count']} samples, selected.parquet has {len(stored.ids)}"
     if record["excluded"] != excluded:
-        yield f"selection.json says {record['excluded']} passed over, excluded.parquet has {excluded}"
-    if candidates != len(choice.ids) + excluded + record["not_reached"]:
+        yield f"selection.json says {record['excluded']} skipped, skipped.parquet has {excluded}"
+    if candidates != len(stored.ids) + excluded + record["not_reached"]:
         yield (
-            f"{candidates} candidates, but {len(choice.ids)} chosen, {excluded} passed over and "
+            f"{candidates} candidates, but {len(stored.ids)} chosen, {excluded} skipped and "
             f"{record['not_reached']} not reached"
         )
-    if len(np.unique(choice.ids)) != len(choice.ids):
+    if len(np.unique(stored.ids)) != len(stored.ids):
         yield "selected.parquet holds an id twice"
-    rounds = schemas.read_table(results.path("selection", "rounds.parquet"), schemas.ROUNDS)
-    if rounds.num_rows and sum(rounds["picked"].to_pylist()) != len(choice.ids):
+    rounds = schemas.read_table(directory.path("selection", "rounds.parquet"), schemas.ROUNDS)
+    if rounds.num_rows and sum(rounds["chosen"].to_pylist()) != len(stored.ids):
         yield "rounds.parquet and selected.parquet count differently"

@@ -15,11 +15,11 @@ from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, Pool
 from curator.search.scan import BLOCK_ROWS, blocks
 from curator.selection import exact_scores
-from curator.store.row_reader import Gather
+from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.jobs.queries.search import find_key, open_run
-from curator_pipelines.run.run_directory import Results, RunDirectory
-from curator_pipelines.run.stored_selection import Choice, load_choice
+from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
+from curator_pipelines.run.stored_selection import StoredSelection, load_selection
 
 __all__ = ["Why", "explain"]
 
@@ -53,11 +53,11 @@ class Why:
         key: of the sample.
         shard: of the sample.
         id: of the sample.
-        fate: `chosen`, `passed over` or `not reached`.
-        position: place in the order of choice, from 1; None where not chosen.
-        round: in which it was chosen or passed over.
-        reason: of a sample passed over.
-        because: of a sample passed over: the deny list, or what it was too near to.
+        fate: `chosen`, `skipped` or `not reached`.
+        position: place in the order of stored, from 1; None where not chosen.
+        round: in which it was chosen or skipped.
+        reason: of a sample skipped.
+        because: of a sample skipped: the deny list, or what it was too near to.
         similarity: to that.
         last_score: score of the last chosen row of all.
         stop_reason: why the selection ended.
@@ -96,9 +96,9 @@ class Why:
         when = "" if self.round is None else f" in round {self.round}"
         if self.fate == "chosen":
             return f"chosen{when}, as number {self.position:,}"
-        if self.fate == "passed over":
+        if self.fate == "skipped":
             near = "" if self.similarity is None else f", similarity {self.similarity:.4f}"
-            return f"passed over{when}: {self.reason} {(self.because or '').replace(chr(9), ' ')}{near}"
+            return f"skipped{when}: {self.reason} {(self.because or '').replace(chr(9), ' ')}{near}"
         last = "" if self.last_score is None else f"; the last chosen has a score of {self.last_score:.4f}"
         return f"not reached: the selection ended before ({self.stop_reason}){last}"
 
@@ -106,42 +106,42 @@ class Why:
 def explain(config: SearchConfig) -> Why:
     """Find a sample in a run's pool, and what the selection did with it.
 
-    Cost: one pass over the pool, to count who stands before it.
+    Cost: one skip the pool, to count who stands before it.
 
     Raises:
         InputError: no such sample, or no finished selection.
     """
     assert config.why is not None
     run = open_run(config.run)
-    results = _results(run, config.target)
-    choice = load_choice(results)
-    if choice is None:
-        raise InputError(f"{results.url} holds no finished selection: run curator select first")
+    directory = _results(run, config.target)
+    stored = load_selection(directory)
+    if stored is None:
+        raise InputError(f"{directory.url} holds no finished selection: run curator select first")
     row = find_key(run.pool, config.why, config.shard)
     shard = run.pool.rows(np.array([row]), ["shard"])["shard"][0].as_py()
-    position = np.flatnonzero(choice.ids == row)
-    table = schemas.read_table(results.path("selection", "excluded.parquet"), schemas.EXCLUDED)
-    excluded: dict[str, Any] = next(iter(table.filter(pc.equal(table["id"], row)).to_pylist()), {})
-    fate = "chosen" if len(position) else "passed over" if excluded else "not reached"
-    chosen_round = int(choice.rounds[position[0]]) if len(position) else -1
+    position = np.flatnonzero(stored.ids == row)
+    table = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
+    skipped: dict[str, Any] = next(iter(table.filter(pc.equal(table["id"], row)).to_pylist()), {})
+    fate = "chosen" if len(position) else "skipped" if skipped else "not reached"
+    chosen_round = int(stored.rounds[position[0]]) if len(position) else -1
     return Why(
         key=config.why,
         shard=shard,
         id=row,
         fate=fate,
         position=int(position[0]) + 1 if len(position) else None,
-        round=chosen_round if chosen_round > 0 else excluded.get("round"),
-        reason=excluded.get("reason"),
-        because=excluded.get("because"),
-        similarity=excluded.get("similarity"),
-        last_score=float(choice.scores[-1]) if len(choice.scores) and np.isfinite(choice.scores[-1]) else None,
-        stop_reason=choice.record["stop_reason"],
-        places=_places(results, choice, row),
+        round=chosen_round if chosen_round > 0 else skipped.get("round"),
+        reason=skipped.get("reason"),
+        because=skipped.get("because"),
+        similarity=skipped.get("similarity"),
+        last_score=float(stored.scores[-1]) if len(stored.scores) and np.isfinite(stored.scores[-1]) else None,
+        stop_reason=stored.record["stop_reason"],
+        places=_places(directory, stored, row),
     )
 
 
-def _results(run: RunDirectory, target: str | None) -> Results:
-    found = {results.name: results for results in run.all_results()}
+def _results(run: RunDirectory, target: str | None) -> TargetDirectory:
+    found = {directory.name: directory for directory in run.target_directories()}
     if target is None and len(found) == 1:
         return next(iter(found.values()))
     if target not in found:
@@ -149,21 +149,21 @@ def _results(run: RunDirectory, target: str | None) -> Results:
     return found[target]
 
 
-def _places(results: Results, choice: Choice, row: int) -> list[Place]:
-    url = results.path("selection", "centroids.npy")
+def _places(directory: TargetDirectory, stored: StoredSelection, row: int) -> list[Place]:
+    url = directory.path("selection", "centroids.npy")
     if not storage.exists(url):
         return []  # chosen at random
     centroids = np.load(io.BytesIO(storage.read_bytes(url)))
-    vector = Gather(results.pool).vectors(np.array([row]))
+    vector = RowReader(directory.pool).vectors(np.array([row]))
     scores = exact_scores(np.broadcast_to(vector, centroids.shape), centroids)
     best = np.argsort(-scores, kind="stable")[:CENTROIDS]
-    ranks = _ranks(results.pool, centroids[best], scores[best], row)
+    ranks = _ranks(directory.pool, centroids[best], scores[best], row)
     places = []
     for centroid, score, rank in zip(best.tolist(), scores[best].tolist(), ranks.tolist(), strict=True):
-        mine = np.flatnonzero(choice.centroids == centroid)
+        mine = np.flatnonzero(stored.centroids == centroid)
         last = mine[-1] if len(mine) else None
-        number = None if last is None or choice.rounds[last] < 1 else int(choice.rounds[last])
-        places.append(Place(centroid, score, rank, None if last is None else float(choice.scores[last]), number))
+        number = None if last is None or stored.rounds[last] < 1 else int(stored.rounds[last])
+        places.append(Place(centroid, score, rank, None if last is None else float(stored.scores[last]), number))
     return places
 
 

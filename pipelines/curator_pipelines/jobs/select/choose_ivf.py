@@ -9,10 +9,10 @@ from typing import Any
 
 from curator.index import IndexStore, ListScan, Scan, select_ivf
 from curator.io.urls import public_name
-from curator.selection import Judge, Progress, Question, Queues, Selection
-from curator.store.row_reader import Gather
+from curator.selection import Filter, Progress, Question, Selection, TopK
+from curator.store.row_reader import RowReader
 from curator_pipelines.executors import Executor
-from curator_pipelines.run.run_directory import Results
+from curator_pipelines.run.run_directory import TargetDirectory
 from curator_pipelines.stages.index import ListStage
 
 __all__ = ["choose_ivf", "index_identity", "recall_line"]
@@ -25,15 +25,15 @@ def index_identity(url: str) -> Any:
 
 
 def choose_ivf(
-    results: Results,
+    directory: TargetDirectory,
     question: Question,
     recall: float,
-    new_judge: Callable[[], Judge | None],
+    new_filter: Callable[[], Filter | None],
     executor: Executor,
     progress: Progress,
 ) -> Selection:
     """`select_ivf` over a pool's index; says in a warning where the recall asked for is not what was measured."""
-    index = IndexStore(results.index)
+    index = IndexStore(directory.index)
     selection, measured = select_ivf(
         index.quantiser(),
         index.shards(),
@@ -42,10 +42,10 @@ def choose_ivf(
         budget=question.budget,
         stop=question.stop,
         reference_round=question.reference_round,
-        new_judge=new_judge,
+        new_filter=new_filter,
         # One worker alone would be no faster than this process, and would first have to start.
-        scan=_by_workers(executor, results, question) if executor.workers > 1 else None,
-        gather=Gather(results.pool).vectors,
+        scan=_by_workers(executor, directory, question) if executor.workers > 1 else None,
+        read_rows=RowReader(directory.pool).vectors,
         progress=progress,
     )
     warnings = list(selection.warnings)
@@ -55,15 +55,15 @@ def choose_ivf(
             f"{measured.high:.3f}), not {recall:g}: give a higher --recall, or --search exact"
         )
     # OUT's own by its name in OUT, so that runs in two places leave the same bytes.
-    url = public_name(results.index.removeprefix(results.pool.url.removesuffix("pool")))
+    url = public_name(directory.index.removeprefix(directory.pool.url.removesuffix("pool")))
     used = {"url": url, **(index.settings() or {})}
     return replace(selection, recall=measured.to_json() | {"used": used}, warnings=warnings)
 
 
-def _by_workers(executor: Executor, results: Results, question: Question) -> Scan:
-    stage = ListStage(results.index, results.pool.url, question.centroids)
+def _by_workers(executor: Executor, directory: TargetDirectory, question: Question) -> Scan:
+    stage = ListStage(directory.index, directory.pool.url, question.centroids)
 
-    def scan(tasks: Iterable[ListScan]) -> Iterator[Queues]:
+    def scan(tasks: Iterable[ListScan]) -> Iterator[TopK]:
         with closing(executor.map(stage, tasks)) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()

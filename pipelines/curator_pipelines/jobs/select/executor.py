@@ -101,7 +101,7 @@ def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayE
 
     check_shared(out, {node.machine for node in cluster.nodes()})
     executor = RayExecutor(cluster, config.workers, gpus_per_worker=config.gpus_per_worker, on_gpus=device == "cuda")
-    room = sum(seats.count for seats in executor.seats)
+    room = sum(placements.count for placements in executor.placements)
     if not room or room < (config.workers or 0):
         each = f"{config.gpus_per_worker:g} GPU" if device == "cuda" else "CPUs"
         raise InputError(

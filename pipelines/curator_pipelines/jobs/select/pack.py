@@ -13,18 +13,18 @@ from curator.io.run_lock import Owner, owned
 from curator.io.storage import Stat
 from curator.io.urls import absolute
 from curator.packing.finish import finish, is_current, prepare, write_manifest_only
-from curator.packing.plan import Chosen, OutShard, check_packable, plan_shards
+from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_shards
 from curator.sources.find import find_sources
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.executor import make_executor
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import Results, RunDirectory
-from curator_pipelines.run.stored_selection import Choice, load_choice, stands_for
+from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
+from curator_pipelines.run.stored_selection import StoredSelection, load_selection, stands_for
 from curator_pipelines.stages.pack import PackStage
 
-__all__ = ["Packed", "pack_all", "pack_choice", "run_pack"]
+__all__ = ["Packed", "pack_all", "pack_selection", "run_pack"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Packed:
         return f"{self.pattern} ({self.samples:,} samples; {self.manifest.rpartition('/')[2]} and sizes.json beside)"
 
 
-def pack_choice(
+def pack_selection(
     run: RunDirectory,
-    results: Results,
-    choice: Choice,
+    directory: TargetDirectory,
+    stored: StoredSelection,
     *,
     shard_size: int,
     seed: int,
@@ -76,31 +76,31 @@ def pack_choice(
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = Chosen.of(choice.ids, choice.scores, choice.centroids, choice.rounds, stands_for(results, choice))
-    manifest = results.path("shards", "manifest.parquet")
+    chosen = SelectedRows.of(stored.ids, stored.scores, stored.centroids, stored.rounds, stands_for(directory, stored))
+    manifest = directory.path("shards", "manifest.parquet")
     if manifest_only:
-        write_manifest_only(results.pool, chosen, results.url)
+        write_manifest_only(directory.pool, chosen, directory.url)
         return Packed(0, len(chosen), manifest, "")
-    check_packable(results.pool)
-    shards = plan_shards(results.pool, chosen, shard_size, seed)
+    check_packable(directory.pool)
+    shards = plan_shards(directory.pool, chosen, shard_size, seed)
     last = max(len(shards) - 1, 0)
-    pattern = results.path("shards", f"curated-{{000000..{last:06d}}}.tar")
-    if is_current(results.url, shards):
+    pattern = directory.path("shards", f"curated-{{000000..{last:06d}}}.tar")
+    if is_current(directory.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
-    _check_sources(results, shards, urls)
+    _check_sources(directory, shards, urls)
     run.check_owner()
-    done = prepare(results.url, shards)
+    done = prepare(directory.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
-    _check_space(results, todo)
-    _pack_all(run, PackStage(results.url, results.pool.url, dict(urls)), todo, executor, reporter)
+    _check_space(directory, todo)
+    _pack_all(run, PackStage(directory.url, directory.pool.url, dict(urls)), todo, executor, reporter)
     run.check_owner()
-    finish(results.url, shards)
+    finish(directory.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 
 def _pack_all(
-    run: RunDirectory, stage: PackStage, todo: Sequence[OutShard], executor: Executor, reporter: Reporter
+    run: RunDirectory, stage: PackStage, todo: Sequence[OutputShard], executor: Executor, reporter: Reporter
 ) -> None:
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
@@ -120,10 +120,10 @@ def _pack_all(
         raise CuratorError(f"pack: {failures[0]}{more}") from failures[0]
 
 
-def _check_sources(results: Results, shards: Sequence[OutShard], urls: Mapping[str, str]) -> None:
+def _check_sources(directory: TargetDirectory, shards: Sequence[OutputShard], urls: Mapping[str, str]) -> None:
     """Every shard that will be read must be the one that was embedded."""
     used = {int(part) for shard in shards for part in shard.ids >> 32}
-    parts = {urls.get(part.url, part.url): part for part in results.pool.registered() if part.part in used}
+    parts = {urls.get(part.url, part.url): part for part in directory.pool.registered() if part.part in used}
     states: dict[str, Stat] = storage.stat_many(parts)
     for url, part in parts.items():
         if url not in states:
@@ -132,18 +132,18 @@ def _check_sources(results: Results, shards: Sequence[OutShard], urls: Mapping[s
             raise InputError(f"{part.url} changed since it was embedded: run select with --redo pool")
 
 
-def _check_space(results: Results, todo: Sequence[OutShard]) -> None:
+def _check_space(directory: TargetDirectory, todo: Sequence[OutputShard]) -> None:
     """The tars are built beside their final place, or on this machine's disk for an object store."""
-    free = storage.free_bytes(results.url)
+    free = storage.free_bytes(directory.url)
     if free is None or not todo:
         return
     # From the first unit to all: exact sums would read the metadata of every chosen sample twice.
-    members = results.pool.rows(todo[0].ids, ["members"])["members"]
+    members = directory.pool.rows(todo[0].ids, ["members"])["members"]
     one = sum(member["size"] + 1024 for row in members.to_pylist() for member in row)
     needed = one * sum(len(shard.chosen) for shard in todo) // len(todo[0].chosen)
     if needed > free:
         raise CuratorError(
-            f"{results.url}: the shards need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room "
+            f"{directory.url}: the shards need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room "
             "and run again, or choose less"
         )
 
@@ -163,16 +163,16 @@ def _run_pack(config: PackConfig, reporter: Reporter, owner: Owner) -> dict[str,
     run = RunDirectory(absolute(config.out), owner)
     if not run.record:
         raise InputError(f"{run.url} holds no finished selection: run curator select first")
-    choices = {}
-    for results in run.all_results():
-        choice = load_choice(results)
-        if choice is None:
-            raise InputError(f"{results.url} holds no finished selection: run curator select first")
-        choices[results.name] = choice
+    selections = {}
+    for directory in run.target_directories():
+        stored = load_selection(directory)
+        if stored is None:
+            raise InputError(f"{directory.url} holds no finished selection: run curator select first")
+        selections[directory.name] = stored
     sources = find_sources(config.pool, "--pool", folders=False) if config.pool else []
     return pack_all(
         run,
-        choices,
+        selections,
         shard_size=config.shard_size,
         seed=config.seed,
         manifest_only=config.manifest_only,
@@ -182,11 +182,11 @@ def _run_pack(config: PackConfig, reporter: Reporter, owner: Owner) -> dict[str,
     )
 
 
-def pack_all(run: RunDirectory, choices: Mapping[str, Choice], **settings: Any) -> dict[str, Packed]:
-    """Pack the selection of each target, by name, and note it in run.json. For the settings see `pack_choice`."""
+def pack_all(run: RunDirectory, selections: Mapping[str, StoredSelection], **settings: Any) -> dict[str, Packed]:
+    """Pack the selection of each target, by name, and note it in run.json. For the settings see `pack_selection`."""
     packed = {}
-    for name, choice in choices.items():
+    for name, stored in selections.items():
         with run.stage(f"{name}/pack" if name else "pack") as state:
-            packed[name] = pack_choice(run, run.results(name), choice, **settings)
+            packed[name] = pack_selection(run, run.target_directory(name), stored, **settings)
             state |= packed[name].to_json()
     return packed

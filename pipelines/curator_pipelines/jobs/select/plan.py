@@ -13,7 +13,7 @@ from curator_pipelines.jobs.select.choose import is_current
 from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.prepare import Prepared
 from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.stored_selection import load_choice
+from curator_pipelines.run.stored_selection import load_selection
 
 __all__ = ["Plan", "SetPlan", "make_plan"]
 
@@ -105,16 +105,16 @@ def make_plan(
     chosen = _chosen(prepared, config)
     current = []
     if not left and not run.redoes("select", redo):
-        found = [(load_choice(results), results) for results in prepared.results]
-        current = [c for c, results in found if c is not None and is_current(c, results, config, denied)]
-    stored = len(current) == len(prepared.results)
+        found = [(load_selection(directory), directory) for directory in prepared.directories]
+        current = [c for c, directory in found if c is not None and is_current(c, directory, config, denied)]
+    stored = len(current) == len(prepared.directories)
     if stored:
-        chosen = sum(len(choice.ids) for choice in current)
+        chosen = sum(len(stored.ids) for stored in current)
     shard_bytes = _shard_bytes(prepared, chosen)
     packed = (
         stored
         and not run.redoes("pack", redo)
-        and all(storage.exists(results.path("shards", "sizes.json")) for results in prepared.results)
+        and all(storage.exists(directory.path("shards", "sizes.json")) for directory in prepared.directories)
     )
     disk = None if any(plan.disk is None for plan in sets) else sum(plan.disk or 0 for plan in sets)
     if not (config.manifest_only or packed):

@@ -20,7 +20,7 @@ from curator_pipelines.jobs.select.encoding import Encoding, choose_encoding, fi
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
 from curator_pipelines.jobs.select.index import pool_index
 from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import Results, RunDirectory
+from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
 
 __all__ = ["HOLD_IMAGES", "Prepared", "prepare"]
 
@@ -53,10 +53,10 @@ class Prepared:
         return [*self.targets.values(), self.pool, *([self.exclude] if self.exclude else [])]
 
     @property
-    def results(self) -> list[Results]:
+    def directories(self) -> list[TargetDirectory]:
         """Where each target's results go, and which index the pool has."""
         index = pool_index(self.run, self.pool.sources)
-        return [replace(self.run.results(name), index=index) for name in self.targets]
+        return [replace(self.run.target_directory(name), index=index) for name in self.targets]
 
 
 def prepare(

@@ -86,20 +86,20 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
     reporter.say(f"running on {executor.describe()}")
     embedded = embed_all(ready.prepared, config.max_bad, reporter)
-    targets = ready.prepared.results
+    targets = ready.prepared.directories
     if config.search == "ivf" and run.pool.count():
         if targets[0].index == run.path("index"):
             build_index(run, None, config.seed, executor, reporter)
         else:
             reporter.say(f"index: {public_name(targets[0].index)} holds this pool and is used as it is")
     with run.stage("select") as state:
-        choices = choose(targets, config, ready.denied, executor, reporter)
-        for name, choice in choices.items():
-            told = {key: choice.record[key] for key in ("count", "stop_reason")} | {"passes": choice.passes}
+        selections = choose(targets, config, ready.denied, executor, reporter)
+        for name, stored in selections.items():
+            told = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
             state |= {name: told} if name else told
     packed = pack_all(
         run,
-        choices,
+        selections,
         shard_size=config.shard_size,
         seed=config.seed,
         manifest_only=config.manifest_only,
@@ -109,7 +109,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     )
     run.record["warnings"] = reporter.warnings
     run.save()
-    results = {name: TargetResult(choice.record, packed[name]) for name, choice in choices.items()}
+    results = {name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()}
     return SelectSummary(
         out=run.url,
         accounts={name: result.account for name, result in embedded.items()},

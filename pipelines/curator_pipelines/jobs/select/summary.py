@@ -76,9 +76,9 @@ class TargetResult:
         chosen = self.selection
         share = chosen["count"] / max(chosen["candidates"], 1)
         rounds = f" in {chosen['rounds']:,} rounds" if chosen["rounds"] else ""
-        excluded = f", {chosen['excluded']:,} passed over" if chosen["excluded"] else ""
+        skipped = f", {chosen['skipped']:,} skipped" if chosen["skipped"] else ""
         return (
-            f"{chosen['count']:,} of {chosen['candidates']:,} candidates ({share:.1%}){rounds}{excluded}: "
+            f"{chosen['count']:,} of {chosen['candidates']:,} candidates ({share:.1%}){rounds}{skipped}: "
             f"{STOP_REASONS[chosen['stop_reason']]}"
         )
 

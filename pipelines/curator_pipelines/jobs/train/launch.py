@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curator.errors import CuratorError, InputError, TooManyBad
-from curator_ssl.data.find_samples import Indexed
+from curator_ssl.data.find_samples import FoundSamples
 from curator_ssl.settings import TrainSettings
 from curator_ssl.train_loop import Interrupted, Trained
 
@@ -21,7 +21,7 @@ __all__ = ["launch_ranks"]
 ERRORS = {error.exit_code: error for error in (CuratorError, InputError, TooManyBad, Interrupted)}
 
 
-def launch_ranks(settings: TrainSettings, indexed: Indexed, count: int) -> Trained:
+def launch_ranks(settings: TrainSettings, indexed: FoundSamples, count: int) -> Trained:
     """Train in `count` processes on this machine.
 
     Args:

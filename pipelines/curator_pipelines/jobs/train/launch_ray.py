@@ -16,7 +16,7 @@ from curator.errors import CuratorError, InputError
 from curator.io import storage
 from curator_pipelines.executors.ray_cluster import Cluster, connect
 from curator_pipelines.jobs.select.executor import check_shared
-from curator_ssl.data.find_samples import Indexed, stored_lines
+from curator_ssl.data.find_samples import FoundSamples, stored_lines
 from curator_ssl.data.samples import read_samples_file
 from curator_ssl.settings import TrainSettings
 from curator_ssl.train_loop import Listener, Trained, train
@@ -28,7 +28,9 @@ LOOK_EVERY = 2.0
 PATIENCE_SECONDS = 1800
 
 
-def launch_on_ray(settings: TrainSettings, indexed: Indexed, address: str, count: int, listener: Listener) -> Trained:
+def launch_on_ray(
+    settings: TrainSettings, indexed: FoundSamples, address: str, count: int, listener: Listener
+) -> Trained:
     """Train in `count` processes of a cluster, each with its share of the CPUs, and with a GPU if they compute on GPUs.
 
     Args:
@@ -77,8 +79,8 @@ def _room(cluster: Cluster, count: int, on_gpus: bool) -> int:
     nodes = [node for node in cluster.nodes() if node.gpus >= 1 or not on_gpus]
     most = int(max((node.cpus for node in nodes), default=0))
     for cpus in range(most, 0, -1):
-        seats = (min(node.cpus // cpus, node.gpus) if on_gpus else node.cpus // cpus for node in nodes)
-        if sum(int(free) for free in seats) >= count:
+        placements = (min(node.cpus // cpus, node.gpus) if on_gpus else node.cpus // cpus for node in nodes)
+        if sum(int(free) for free in placements) >= count:
             return cpus
     each = "a GPU and a CPU" if on_gpus else "a CPU"
     raise InputError(f"--nproc {count}: {cluster.name} has no room for so many processes with {each} each")

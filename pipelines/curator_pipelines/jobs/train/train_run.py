@@ -19,7 +19,7 @@ from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.train_progress import TrainProgress
 from curator_pipelines.run.progress import Reporter, duration
 from curator_ssl.backbones import check_backbone, full_name
-from curator_ssl.data.find_samples import Indexed, index_samples
+from curator_ssl.data.find_samples import FoundSamples, index_samples
 from curator_ssl.settings import TrainSettings, auto_epochs, base_rate
 from curator_ssl.train_loop import Interrupted, Trained, has_checkpoint, make_schedule, train
 
@@ -104,7 +104,9 @@ def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
             raise Interrupted(f"{error}; run again with --resume to go on") from error
 
 
-def run_settings(settings: TrainSettings, config: TrainConfig, indexed: Indexed, reporter: Reporter) -> TrainSummary:
+def run_settings(
+    settings: TrainSettings, config: TrainConfig, indexed: FoundSamples, reporter: Reporter
+) -> TrainSummary:
     """Train with samples that are indexed already: how long, then where."""
     settings = _with_length(settings, config, indexed, reporter)
     if config.address:
@@ -168,7 +170,9 @@ def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
     )
 
 
-def _with_length(settings: TrainSettings, config: TrainConfig, indexed: Indexed, reporter: Reporter) -> TrainSettings:
+def _with_length(
+    settings: TrainSettings, config: TrainConfig, indexed: FoundSamples, reporter: Reporter
+) -> TrainSettings:
     """The same settings with the number of steps, which may depend on the number of samples."""
     count = len(indexed.samples)
     schedule = make_schedule(settings, indexed.samples)

@@ -29,9 +29,9 @@ def test_its_list_is_a_deny_list(
     assert (found.rows, found.copies, found.near) == (59, 1, len(rows) - 1)
     assert "use as --deny" in found.to_text()
     run(**settings | {"out": out, "deny": found.deny, "budget": "1000"})
-    excluded = table(out, "selection", "excluded.parquet")
-    assert {row["id"] for row in excluded} == {row["id"] for row in rows}
-    assert {row["reason"] for row in excluded} == {"denied"}
+    skipped = table(out, "selection", "skipped.parquet")
+    assert {row["id"] for row in skipped} == {row["id"] for row in rows}
+    assert {row["reason"] for row in skipped} == {"denied"}
 
 
 @pytest.mark.parametrize("at_once", [1 << 25, 7])

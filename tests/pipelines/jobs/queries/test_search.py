@@ -83,7 +83,7 @@ def test_why(reference: Path) -> None:
     assert third.places[0].rank >= 1
 
     denied = why(reference, "0005", "pool-1.tar")
-    if denied.fate == "passed over":
+    if denied.fate == "skipped":
         assert denied.reason == "denied"
         assert "denied" in denied.to_text()
     taken = {(row["shard"], row["key"]) for row in chosen}

@@ -58,8 +58,8 @@ def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, set
     told = run(out=str(out), **settings, search="ivf", recall=1.0)
     record = told.selection
     assert (record["search"], record["recall"], record["index"]["proven"]) == ("ivf", 1.0, True)
-    assert {name: record[name] for name in ("count", "last_mean", "excluded")} == {
-        name: exact[name] for name in ("count", "last_mean", "excluded")
+    assert {name: record[name] for name in ("count", "last_mean", "skipped")} == {
+        name: exact[name] for name in ("count", "last_mean", "skipped")
     }
     assert "search      ivf: nothing missed, proven" in told.to_text()
 

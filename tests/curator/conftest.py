@@ -45,8 +45,8 @@ def mean_of(scores):
     return total / len(scores)
 
 
-def play_round(lists, gone, judge):
-    """What would happen in a round, in order: ("take" | "pass", score, id, centroid, objection).
+def play_round(lists, gone, row_filter):
+    """What would happen in a round, in order: ("take" | "pass", score, id, centroid, rejection).
 
     Returns the events and the score at which each centroid ends up, or None for these if the pool is empty.
     """
@@ -64,10 +64,10 @@ def play_round(lists, gone, judge):
     while heap:
         negative, number, k = heapq.heappop(heap)
         if number not in taken and number not in passed:
-            found = judge(np.array([number])) if judge else None
-            objection = found[1] if found else None
-            events.append(("pass" if objection else "take", -negative, number, k, objection))
-            (passed if objection else taken).add(number)
+            found = row_filter(np.array([number])) if row_filter else None
+            rejection = found[1] if found else None
+            events.append(("pass" if rejection else "take", -negative, number, k, rejection))
+            (passed if rejection else taken).add(number)
         if number in taken:
             final[k] = -negative
         else:
@@ -75,13 +75,13 @@ def play_round(lists, gone, judge):
     return events, [final[k] for k in range(len(lists))] if taken else None
 
 
-def simcore(pool, centroids, *, budget=None, stop=None, reference_round=1, judge=None):
+def simcore(pool, centroids, *, budget=None, stop=None, reference_round=1, row_filter=None):
     """SimCore by its definition, as a namespace of plain lists."""
     lists = [order_of(pool, centroid) for centroid in centroids]
     out = SimpleNamespace(chosen=[], passed=[], table=[], reference=math.nan, stopped_at=None, reason="")
     gone = set()
     for t in range(1, len(lists[0]) + 2):
-        events, final = play_round(lists, gone, judge)
+        events, final = play_round(lists, gone, row_filter)
         if final is not None:
             mean = mean_of(final)
             if t == reference_round:
@@ -91,12 +91,12 @@ def simcore(pool, centroids, *, budget=None, stop=None, reference_round=1, judge
                 out.reason, out.stopped_at = "stop_rule", (t, mean, ratio)
                 return out
         before = len(out.chosen)
-        for what, value, number, k, objection in events:
+        for what, value, number, k, rejection in events:
             gone.add(number)
             if what == "take":
                 out.chosen.append((number, value, k, t))
             else:
-                out.passed.append((number, value, k, t, *objection))
+                out.passed.append((number, value, k, t, *rejection))
             if len(out.chosen) == budget:
                 break
         if final is None:
@@ -123,9 +123,9 @@ def assert_same(fast, slow):
     assert lines(fast.ids, fast.scores, fast.centroids, fast.rounds) == slow.chosen
     table = fast.table
     # repr, so that NaN equals NaN.
-    found = lines(table.round, table.mean_score, table.ratio, table.picked)
+    found = lines(table.round, table.mean_score, table.ratio, table.chosen)
     assert repr(found) == repr(slow.table)
-    gone = fast.excluded
+    gone = fast.skipped
     reasons = np.array(gone.reasons, object), np.array(gone.because, object), gone.matches, gone.similarities
     assert repr(lines(gone.ids, gone.scores, gone.centroids, gone.rounds, *reasons)) == repr(slow.passed)
     assert (fast.stop_reason, fast.stopped_at) == (slow.reason, slow.stopped_at)
@@ -133,13 +133,13 @@ def assert_same(fast, slow):
 
 
 def one_by_one(ask):
-    """A judge of a function that judges one row."""
+    """A row_filter of a function that filters one row."""
 
-    def judge(rows):
+    def row_filter(rows):
         answers = ((place, ask(row)) for place, row in enumerate(rows.tolist()))
-        return next(((place, objection) for place, objection in answers if objection), None)
+        return next(((place, rejection) for place, rejection in answers if rejection), None)
 
-    return judge
+    return row_filter
 
 
 def unit_rows(rows, dtype=np.float32):
