@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
+from curator.sources.source import Source
 
 
 def pool_sources() -> list[Source]:

@@ -18,8 +18,8 @@ from curator.embedding.decode_batches import Decoder
 from curator.embedding.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
-from curator.sources.find import Source
 from curator.sources.read import read_source
+from curator.sources.source import Source
 from curator.types import RawSample
 
 BATCHES = 12

@@ -25,7 +25,8 @@ from benchmarks.mock_s3 import mock_s3
 from curator.errors import Reason
 from curator.io import storage
 from curator.io.storage import Stat
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
+from curator.sources.source import Source
 from curator.store.ledger import write_quarantine
 from curator.store.part_store import DoneMark, PartStore
 from curator.types import LedgerLine

@@ -1,16 +1,132 @@
 """Every error curator raises on purpose, from the general to the particular.
 
     CuratorError            exit code 1: the run failed; running it again resumes
-    ├── InputError          exit code 2: bad usage, config or input, found before work starts
-    ├── TooManyBad          exit code 3: more bad samples than --max-bad
+    ├── InputError          exit code 2: bad usage, settings or input, found before anything is written
+    ├── UnusableInput       exit code 2: the same, found only after something was written
+    ├── TooManyBad          exit code 3: more bad samples than `max_bad` allows
     └── SampleError         never ends a run: one sample goes to the ledger, the next follows
 
-A message is one line: what is wrong, where, and what to do.
+A message is one line: what is wrong, where, and what to do. The setting it speaks of and the advice are values, so
+that each front end spells them in its own way: `--manifest-only` on the command line, `manifest_only=True` in Python.
 """
 
-from enum import StrEnum
+from __future__ import annotations
 
-__all__ = ["CuratorError", "InputError", "Reason", "SampleError", "TooManyBad"]
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self, TypeAlias
+
+__all__ = [
+    "Advice",
+    "Another",
+    "Change",
+    "CuratorError",
+    "InputError",
+    "Leave",
+    "Reason",
+    "Redo",
+    "SampleError",
+    "Spell",
+    "TooManyBad",
+    "UnusableInput",
+    "Use",
+    "as_argument",
+]
+
+Spell: TypeAlias = Callable[[str, Any], str]
+"""A setting's name and its value (None where only the name is meant) to text."""
+
+
+def as_argument(field: str, value: Any = None) -> str:
+    """A setting as Python writes it.
+
+    >>> as_argument("manifest_only", True), as_argument("out")
+    ('manifest_only=True', 'out')
+    """
+    return field if value is None else f"{field}={value!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Another:
+    """Give another value for a setting.
+
+    Attributes:
+        field: the setting's name.
+    """
+
+    field: str
+
+    def text(self, spell: Spell) -> str:
+        """The advice in words."""
+        return f"give another {spell(self.field, None)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Give a setting.
+
+    Attributes:
+        field: the setting's name.
+        value: the value to give; None where the user knows it.
+    """
+
+    field: str
+    value: Any = None
+
+    def text(self, spell: Spell) -> str:
+        """The advice in words."""
+        return f"give {spell(self.field, self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Give a setting a larger, smaller or otherwise different value.
+
+    Attributes:
+        field: the setting's name.
+        how: an adjective, such as `higher` or `smaller`.
+    """
+
+    field: str
+    how: str
+
+    def text(self, spell: Spell) -> str:
+        """The advice in words."""
+        return f"give a {self.how} {spell(self.field, None)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Do not give a setting.
+
+    Attributes:
+        field: the setting's name.
+    """
+
+    field: str
+
+    def text(self, spell: Spell) -> str:
+        """The advice in words."""
+        return f"leave {spell(self.field, None)} away"
+
+
+@dataclass(frozen=True, slots=True)
+class Redo:
+    """Start a stage of the run anew.
+
+    Attributes:
+        stage: the stage's name, as `redo` takes it.
+    """
+
+    stage: str
+
+    def text(self, spell: Spell) -> str:
+        """The advice in words."""
+        return f"give {spell('redo', self.stage)} to start that stage anew"
+
+
+Advice: TypeAlias = Another | Use | Change | Leave | Redo | str
 
 
 class Reason(StrEnum):
@@ -31,24 +147,68 @@ class Reason(StrEnum):
 
     @property
     def is_damage(self) -> bool:
-        """False for samples that are fine but unwanted (`--min-side`): `--max-bad` does not count those."""
+        """False for samples that are sound but unwanted (`min_side`): `max_bad` does not count those."""
         return self is not Reason.TOO_SMALL
 
 
 class CuratorError(Exception):
-    """The run failed. What was finished is kept, and running the same command again resumes."""
+    """The run failed. What was finished is kept, and running the same command again resumes.
+
+    Args:
+        message: what is wrong and where, without the name of a flag.
+        field: the setting that the message is about; written before the message.
+        value: the value that was given for it; written beside the field.
+        advice: what to do: one of the classes above, plain text, or several of them of which one is enough.
+
+    >>> str(InputError("a run cannot be its own pool", field="pool", advice=Another("out")))
+    'pool: a run cannot be its own pool: give another out'
+    """
 
     exit_code = 1
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: Any = None,
+        advice: Advice | tuple[Advice, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.value = value
+        self.advice: tuple[Advice, ...] = tuple(advice) if isinstance(advice, tuple) else (advice,)
+
+    def text(self, spell: Spell = as_argument) -> str:
+        """The error as one line, with settings spelled by `spell`."""
+        start = f"{spell(self.field, self.value)}: " if self.field else ""
+        words = [advice if isinstance(advice, str) else advice.text(spell) for advice in self.advice]
+        return start + self.message + (f": {', or '.join(words)}" if words else "")
+
+    def about(self, field: str) -> Self:
+        """The same error about another setting, for who has another name for it."""
+        self.field = field
+        return self
+
+    def __str__(self) -> str:
+        return self.text()
+
 
 class InputError(CuratorError):
-    """The user's flags, config or data cannot work. Raised before anything is written."""
+    """The user's settings or data cannot work. Raised before anything is written."""
+
+    exit_code = 2
+
+
+class UnusableInput(CuratorError):
+    """The user's settings or data cannot work, which showed only after something was written. That is kept."""
 
     exit_code = 2
 
 
 class TooManyBad(CuratorError):
-    """More of the samples seen were bad than `--max-bad` allows."""
+    """More of the samples seen were bad than `max_bad` allows."""
 
     exit_code = 3
 
@@ -66,5 +226,5 @@ class SampleError(CuratorError):
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type["SampleError"], tuple[Reason, str]]:
+    def __reduce__(self) -> tuple[type[SampleError], tuple[Reason, str]]:
         return type(self), (self.reason, self.detail)

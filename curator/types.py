@@ -5,25 +5,36 @@ shard url -> read -> RawSample -> decode -> ImageBatch -> encode -> EmbeddingBlo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curator.errors import Reason
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 __all__ = [
     "EmbeddingBlock",
     "ImageBatch",
     "LedgerLine",
     "Member",
+    "Progress",
     "RawSample",
     "SampleRow",
+    "ids_at",
     "join_id",
+    "part_ids",
+    "parts_of",
+    "rows_of",
     "split_id",
 ]
+
+Progress: TypeAlias = Callable[[Mapping[str, int]], None]
+"""Told how far something is: increments by what is counted, such as `{"rows": 16384}` or `{"samples": 32, "bad": 1}`.
+Negative ones take back what a lost worker had told."""
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"})
 
@@ -143,19 +154,43 @@ class EmbeddingBlock:
     vectors: np.ndarray
 
 
-def join_id(part: int, index: int) -> int:
-    """The int64 identity of a sample: `part << 32 | index`.
+def join_id(part: int, row: int) -> int:
+    """The int64 identity of a sample: `part << 32 | row`.
 
     >>> join_id(2, 5)
     8589934597
     """
-    return part << 32 | index
+    return part << 32 | row
 
 
 def split_id(sample_id: int) -> tuple[int, int]:
-    """The part and index of a sample id.
+    """The part and row of a sample id.
 
     >>> split_id(8589934597)
     (2, 5)
     """
     return sample_id >> 32, sample_id & 0xFFFFFFFF
+
+
+def part_ids(part: int, rows: int) -> NDArray[np.int64]:
+    """The ids of a part's first `rows` rows, int64 (rows,)."""
+    import numpy as np
+
+    return np.arange(rows, dtype=np.int64) + (part << 32)
+
+
+def ids_at(part: int, rows: NDArray[Any]) -> NDArray[np.int64]:
+    """The ids of some rows of a part, int64, of the shape of `rows`."""
+    import numpy as np
+
+    return np.asarray(rows, dtype=np.int64) + (part << 32)
+
+
+def parts_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The part of each id, int64, of the shape of `ids`."""
+    return ids >> 32
+
+
+def rows_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The row of each id in its part, int64, of the shape of `ids`."""
+    return ids & 0xFFFFFFFF

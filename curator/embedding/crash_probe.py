@@ -17,8 +17,8 @@ from dataclasses import asdict
 from typing import Any
 
 from curator.io.storage import Stat
-from curator.sources.find import Source
 from curator.sources.read import read_source
+from curator.sources.source import Source
 from curator.types import RawSample
 
 __all__ = ["find_crashers", "sound_images"]

@@ -15,17 +15,15 @@ import torch
 from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
 from curator.encoders.encoder import Encoder
 from curator.errors import Reason
-from curator.sources.find import Source
 from curator.sources.read import read_source
+from curator.sources.source import Source
 from curator.store.part_store import DoneMark
-from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, RawSample, SampleRow
+from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, Progress, RawSample, SampleRow
 
 __all__ = ["embed_source"]
 
 # What a batch needs beside the model, up to 200 MB, is needed for each.
 MAX_LANES = 4
-
-Report = Callable[[dict[str, int]], None]
 
 
 def embed_source(
@@ -35,7 +33,7 @@ def embed_source(
     min_side: int = 0,
     threads: int = 1,
     crashers: Mapping[str, str] | None = None,
-    report: Report = lambda counts: None,
+    report: Progress = lambda increments: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> tuple[EmbeddingBlock, DoneMark]:
     """Embed every good sample of a tar or a folder of images.
@@ -122,7 +120,7 @@ class _Account:
 
     source: Source
     crashers: Mapping[str, str]
-    report: Report
+    report: Progress
     seen: int = 0
     lines: list[LedgerLine] = field(default_factory=list)
     reported: int = 0

@@ -70,7 +70,7 @@ def _shortlist(
     """Which rows may be among the best `k` between the two bounds, and how many surely lie above the upper one."""
     rows = upper.shape[1]
     if rows > k:
-        # So many rows surely lie below the upper_bound and at or above this.
+        # So many rows surely lie below the upper bound and at or above this.
         sure = np.where(upper < upper_bound[:, None], lower, -np.inf)
         lower_bound = np.maximum(lower_bound, np.partition(sure, rows - k, axis=1)[:, rows - k])
     above = lower > upper_bound[:, None]

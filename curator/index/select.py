@@ -15,7 +15,6 @@ from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import Scan, scan_here
 from curator.index.shards import IndexPiece
-from curator.search.pool import Progress
 from curator.search.scan import check_centroids
 from curator.search.top_k import Cursors, TopK
 from curator.selection.filters import Filter
@@ -23,6 +22,7 @@ from curator.selection.frontier import first_k, k_limit
 from curator.selection.near_duplicate_filters import ReadRows
 from curator.selection.result import Selection, StopReason
 from curator.selection.rounds import run_rounds
+from curator.types import Progress
 
 __all__ = ["IndexSearch", "select_ivf"]
 
@@ -82,11 +82,11 @@ class IndexSearch:
 
     def add(self, wanted: NDArray[np.bool_]) -> None:
         """Read these lists too; bool (lists,)."""
-        start = Cursors.start(len(self.centroids))
+        start, before = Cursors.start(len(self.centroids)), self.read.copy()
         self._best = self.lists.scan(wanted & ~self.read, self._k, start, self._best)
         self.read |= wanted
         if self._progress:
-            self._progress("scan", int(self.lists.sizes[self.read].sum()))
+            self._progress({"rows": int(self.lists.sizes[wanted & ~before].sum())})
 
     def possible(self, cuts: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Lists of which the bounds do not prove that every row lies below all cuts; bool (lists,)."""
@@ -189,7 +189,7 @@ def select_ivf(
         budget: as in `select_simcore`.
         stop: as in `select_simcore`.
         reference_round: as in `select_simcore`.
-        new_filter: makes the row_filter of one selection; it is asked again for each, since filters may remember.
+        new_filter: makes the filter of one selection; it is asked again for each, since filters may remember.
         k: rows per centroid kept; changes time and memory, never the result.
         scan: reads the shards' rows, such as many workers; None for this thread.
         read_rows: reads the pool's rows by id, for this thread; needed where the index holds codes.

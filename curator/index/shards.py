@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
-from curator.index.stored_rows import open_rows
-from curator.io import storage
+from curator.io import npy, storage
 from curator.search.exact_scores import row_norms
 from curator.search.pool import Floats, check_finite, first_id
 from curator.selection.random import priorities
@@ -64,7 +63,7 @@ class IndexPiece:
             offsets, sums, nearest = lists["offsets"], lists["sums"], lists["nearest"]
         with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "sample.npz")))) as sample:
             rows, of = sample["rows"], sample["lists"]
-        stored, ids = (open_rows(storage.join(url, name)) for name in (_stored_name(codec), "ids.npy"))
+        stored, ids = (npy.open_rows(storage.join(url, name)) for name in (_stored_name(codec), "ids.npy"))
         return cls(url, stored, ids, codec, offsets, sums, nearest, rows, of)
 
 
@@ -122,8 +121,8 @@ def build_shard(
             is_sampled[is_sampled] = chosen[spot[is_sampled]] == here[is_sampled]
             sample[spot[is_sampled]] = block[is_sampled]
             at += len(block)
-    _write(url, _stored_name(codec), stored)
-    _write(url, "ids.npy", ids[order])
+    npy.write_array(storage.join(url, _stored_name(codec)), stored)
+    npy.write_array(storage.join(url, "ids.npy"), ids[order])
     _write_all(url, "lists.npz", offsets=offsets.astype(np.int64), sums=sums, nearest=nearest)
     _write_all(url, "sample.npz", rows=sample, lists=of[order][chosen])
     return len(ids)
@@ -135,11 +134,6 @@ def _add_by_list(sums: NDArray[np.float32], of: NDArray[np.int32], block: NDArra
     order = np.argsort(of, kind="stable")
     starts = np.flatnonzero(np.diff(of[order], prepend=-1))
     sums[of[order][starts]] += np.add.reduceat(block[order], starts, axis=0)
-
-
-def _write(url: str, name: str, array: NDArray[Any]) -> None:
-    with storage.write_file(storage.join(url, name)) as path, open(path, "wb") as file:
-        np.lib.format.write_array(file, array, version=(1, 0))
 
 
 def _write_all(url: str, name: str, **arrays: NDArray[Any]) -> None:

@@ -10,18 +10,15 @@ done/00000000-<identity>.json    written last: the shard is complete
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from curator.errors import InputError
 from curator.index.codec import Codec
 from curator.index.quantiser import Factory, Quantiser
 from curator.index.shards import IndexPiece
-from curator.io import schemas, storage
+from curator.io import npy, schemas, storage
 from curator.store.part_store import PartStore
 
 __all__ = ["IndexStore", "PiecePlan"]
@@ -71,14 +68,12 @@ class IndexStore:
 
     def create(self, quantiser: Quantiser, codec: Codec | None, kind: str, rate: float, seed: int) -> dict[str, Any]:
         """Write a new index without shards. index.json goes last: without it there is no index."""
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, quantiser.centroids, version=(1, 0))
-        storage.write_bytes(storage.join(self.url, "quantiser.npy"), buffer.getvalue())
+        npy.write_array(storage.join(self.url, "quantiser.npy"), quantiser.centroids)
         settings = {
             "version": schemas.FORMAT_VERSION,
             "factory": str(Factory(len(quantiser.centroids), kind)),
             "lists": len(quantiser.centroids),
-            "quantiser": _hash(buffer.getvalue()),
+            "quantiser": _hash(quantiser.centroids.tobytes()),
             "sample_rate": rate,
             "seed": seed,
         }
@@ -90,7 +85,7 @@ class IndexStore:
 
     def quantiser(self) -> Quantiser:
         """The stored quantiser."""
-        return Quantiser(np.load(io.BytesIO(storage.read_bytes(storage.join(self.url, "quantiser.npy")))))
+        return Quantiser(npy.read_array(storage.join(self.url, "quantiser.npy")))
 
     def codec(self) -> Codec | None:
         """The stored codec; None if the index keeps rows as they are.

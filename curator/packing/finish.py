@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator.errors import CuratorError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing.plan import OutputShard, SelectedRows, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
 from curator.store.part_store import PartStore
@@ -76,7 +76,7 @@ def finish(out_url: str, shards: Sequence[OutputShard]) -> None:
     """
     for shard in _undone(out_url, shards):
         raise CuratorError(f"{shard.name} is not packed yet: run again")
-    tables = (schemas.read_table(shard.mark_url(out_url), schemas.MANIFEST) for shard in shards)
+    tables = (parquet.read_table(shard.mark_url(out_url), schemas.MANIFEST) for shard in shards)
     _write_manifest(out_url, tables, plan_hash(shards))
     # Of workers that were killed on the way.
     storage.remove_temporaries(storage.join(out_url, "shards"))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing.compare import compare_images, compare_tar
 from curator.packing.finish import MANIFEST, SIZES, read_sizes
 from curator.packing.write import COLUMNS
@@ -90,7 +90,7 @@ def _units(url: str) -> Iterator[tuple[str | None, pa.Table]]:
     name: str | None = None
     pending: list[pa.Table] = []
     with storage.open_stream(url) as stream, pq.ParquetFile(stream) as file:
-        schemas.check_format(file.schema_arrow, schemas.MANIFEST, url)
+        parquet.check_format(file.schema_arrow, schemas.MANIFEST, url)
         for group in range(file.num_row_groups):
             for run in _runs(file.read_row_group(group)):
                 following = run["out_shard"][0].as_py()

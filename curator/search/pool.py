@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError
 
-__all__ = ["Floats", "Pool", "Progress"]
+__all__ = ["Floats", "Pool"]
 
 Floats: TypeAlias = NDArray[Any]
 """A float16 or float32 array."""
-
-Progress: TypeAlias = Callable[[str, int], None]
-"""Called as `progress("scan", rows read so far)` and `progress("choose", rows chosen so far)`."""
 
 
 class Pool(Protocol):

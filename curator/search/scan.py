@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
-from curator.search.pool import Floats, Pool, Progress, check_finite, check_rows, first_id
+from curator.search.pool import Floats, Pool, check_finite, check_rows, first_id
 from curator.search.top_k import Cursors, TopK, TopKMerger, merge, top_k_of_pairs
+from curator.types import Progress
 
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
 
@@ -50,14 +51,12 @@ def best_rows(
     check_centroids(centroids)
     cursors = cursors or Cursors.start(len(centroids))
     best = TopKMerger(len(centroids), k)
-    seen = 0
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
         for first, block in blocks(part, rows, len(centroids), block_rows):
             best.add(scan_block(first, block, centroids, k, cursors, best.lower_bound))
-            seen += len(block)
             if progress:
-                progress("scan", seen)
+                progress({"rows": len(block)})
     return best.merged()
 
 
@@ -134,7 +133,7 @@ def ranked(
     cursors: Cursors,
     lower_bound: NDArray[np.float32],
 ) -> TopK:
-    """TopK of the scored pairs that lie after the cursors and not below the lower_bound.
+    """TopK of the scored pairs that lie after the cursors and not below the lower bound.
 
     Args:
         centroid_of: int64 (pairs,), ascending.
@@ -160,7 +159,7 @@ def shortlist(
     lower_bound: NDArray[np.float32],
     error: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which proposed scores may belong to the best `k` between a lower_bound and a upper_bound.
+    """Which proposed scores may belong to the best `k` between a lower bound and an upper bound.
 
     Args:
         proposed: float32 (K, n), each within `error` of the exact score.
@@ -170,7 +169,7 @@ def shortlist(
         error: see `margin`.
 
     Returns:
-        bool (K, n), True for rows that may be wanted; int64 (K,), rows that surely lie above the upper_bound.
+        bool (K, n), True for rows that may be wanted; int64 (K,), rows that surely lie above the upper bound.
     """
     lowest = lower_bound - np.float32(error)
     highest = upper_bound + np.float32(error)

@@ -34,12 +34,12 @@ class Rejection(NamedTuple):
 Filter: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Rejection] | None]
 """Asked with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. Answers with
 the place of the first that must be skipped, and why; None if there is none. The rows before that place, or
-all, are chosen then, and a row_filter may remember that; the rows behind it are asked about again. Only rows of the last
+all, are chosen then, and a filter may remember that; the rows behind it are asked about again. Only rows of the last
 round may in the end not be taken."""
 
 
 def deny(ids: Iterable[int], because: str = "") -> Filter:
-    """A row_filter that objects to listed rows.
+    """A filter that objects to listed rows.
 
     Args:
         ids: their ids.
@@ -62,9 +62,9 @@ def deny(ids: Iterable[int], because: str = "") -> Filter:
 
 
 def first_rejection(*filters: Filter) -> Filter:
-    """A row_filter that asks others in turn and gives the rejection that comes first in order of choice.
+    """A filter that asks others in turn and gives the rejection that comes first in order of choice.
 
-    Of several rejections to one row the earlier row_filter's counts. A row_filter that remembers what was chosen belongs
+    Of several rejections to one row the earlier filter's counts. A filter that remembers what was chosen belongs
     last: only then is what it lets pass the last word.
     """
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
-from curator.search.pool import Floats, Pool, Progress, check_finite, check_rows
+from curator.search.pool import Floats, Pool, check_finite, check_rows
 from curator.search.scan import BLOCK_ROWS, blocks, check_centroids, shortlist
 from curator.selection.filters import Filter
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
+from curator.types import Progress
 
 __all__ = ["select_knn"]
 
@@ -82,7 +83,7 @@ def _read(
             best.add(_page(scores, ids, original[target]))
             best.seen += len(block)
             if progress:
-                progress("scan", best.seen)
+                progress({"rows": len(block)})
 
 
 def _page(scores: NDArray[np.float32], ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Page:

@@ -8,14 +8,14 @@ that of a run of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
-from curator.search.pool import Floats, Pool, Progress
+from curator.search.pool import Floats, Pool
 from curator.search.scan import best_rows, check_centroids
 from curator.search.top_k import Cursors, TopK
 from curator.selection.filters import Filter
@@ -23,6 +23,7 @@ from curator.selection.frontier import Fetch, k_limit
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
 from curator.selection.simcore import with_objective
+from curator.types import Progress
 
 __all__ = ["Question", "select_each"]
 
@@ -148,7 +149,7 @@ class _SharedScans:
             self._live.discard(number)
             self._changed.notify_all()
 
-    def check(self, what: str = "", count: int = 0) -> None:
+    def check(self, increments: Mapping[str, int] | None = None) -> None:
         """Called by rounds as they go on: ends them if nobody wants their result any more."""
         if self._cancelled:
             raise InterruptedError("the selection was cancelled")

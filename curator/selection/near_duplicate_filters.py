@@ -36,7 +36,7 @@ ReadHashes: TypeAlias = Callable[[NDArray[np.int64]], Sequence[str | None]]
 
 
 def near_evaluation(read_rows: ReadRows, skipped: SimilarityJoin, ids: NDArray[np.int64], threshold: float) -> Filter:
-    """A row_filter that objects to rows near to any of an evaluation set.
+    """A filter that objects to rows near to any of an evaluation set.
 
     Args:
         read_rows: the pool's rows.
@@ -45,7 +45,7 @@ def near_evaluation(read_rows: ReadRows, skipped: SimilarityJoin, ids: NDArray[n
         threshold: the least similarity that is too near.
 
     Returns:
-        The row_filter. Its rejections name the nearest row of the set, of several the first. A row is compared once.
+        The filter. Its rejections name the nearest row of the set, of several the first. A row is compared once.
     """
     known: dict[int, Rejection | None] = {}
 
@@ -74,7 +74,7 @@ def _nearest(pairs: Pairs, query: int) -> tuple[int, float]:
 
 
 def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.float32], threshold: float) -> Filter:
-    """A row_filter that objects to rows that show what a chosen row shows: the first in order of choice stays.
+    """A filter that objects to rows that show what a chosen row shows: the first in order of choice stays.
 
     A row whose image has the hash of a chosen one is a `duplicate`, one at least `threshold` near to a chosen one a
     `near_duplicate`. The rejection names the chosen row: one of the same hash, else the nearest; of several the
@@ -87,7 +87,7 @@ def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.flo
         threshold: the least similarity that is too near, above 0 and at most 1.
 
     Returns:
-        The row_filter, which remembers all it lets pass: see `SimilarityJoin` for the memory.
+        The filter, which remembers all it lets pass: see `SimilarityJoin` for the memory.
     """
     return _NoDuplicates(read_rows, hashes, basis, threshold)
 

@@ -10,15 +10,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Progress
 from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
 from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings, check_budget
+from curator.types import Progress
 
 __all__ = ["Best", "Cursor", "Page", "choose_in_order"]
 
 FILTERED_ROWS = 256
-"""Rows that a row_filter is asked about at once."""
+"""Rows that a filter is asked about at once."""
 
 Cursor: TypeAlias = tuple[Any, int]
 """Key and id: rows strictly after it are wanted."""
@@ -101,7 +101,7 @@ Read: TypeAlias = Callable[[Cursor, Best], None]
 def choose_in_order(
     read: Read, start: Cursor, budget: int, row_filter: Filter | None, progress: Progress | None
 ) -> Selection:
-    """The first `budget` rows in order that the row_filter lets pass.
+    """The first `budget` rows in order that the filter lets pass.
 
     Args:
         read: reads the pool; called again where many rows were skipped.
@@ -127,7 +127,7 @@ def choose_in_order(
         chosen.append(_let_pass(page, row_filter, passed, budget - count))
         count += len(chosen[-1])
         if progress:
-            progress("choose", count)
+            progress({"chosen": len(chosen[-1])})
         if count == budget or read_rows == best.seen:
             return _selection(Page.concatenate(chosen), passed, budget, best.seen, passes, k)
         cursor = (page.keys[-1], int(page.ids[-1]))
@@ -135,13 +135,13 @@ def choose_in_order(
 
 
 def _let_pass(page: Page, row_filter: Filter | None, passed: list[SkippedRow], room: int) -> Page:
-    """The first `room` rows of a page that the row_filter lets pass; those it does not are added to `passed`."""
+    """The first `room` rows of a page that the filter lets pass; those it does not are added to `passed`."""
     if row_filter is None:
         return page.take(slice(room))
     chosen: list[NDArray[np.int64]] = []
     taken, at = 0, 0
     while taken < room and at < len(page):
-        # Never more than fit: a row_filter remembers what it lets pass.
+        # Never more than fit: a filter remembers what it lets pass.
         ids = page.ids[at : at + min(room - taken, FILTERED_ROWS)]
         found = row_filter(ids)
         place, rejection = found or (len(ids), None)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
-from curator.search.pool import Floats, Pool, Progress, check_finite, first_id
+from curator.search.pool import Floats, Pool, check_finite, first_id
 from curator.search.scan import BLOCK_ROWS, blocks
 from curator.search.similarity_join import SimilarityJoin, directions
 from curator.selection.near_duplicate_filters import ReadRows
+from curator.types import Progress
 
 __all__ = ["Repeats", "find_near_duplicates", "pool_clusters"]
 
@@ -82,7 +83,7 @@ def find_near_duplicates(
         centroids: from `pool_clusters`.
         threshold: the least similarity that is too near.
         removed: int64, ascending: rows known to go, such as copies. They are compared with nothing.
-        progress: told of the rows assigned (`scan`) and compared (`compare`).
+        progress: told of the `rows` assigned and of those `compared`.
 
     Returns:
         what to leave out. Memory: 24 bytes a row, and the rows that stay of the largest cluster.
@@ -96,7 +97,7 @@ def find_near_duplicates(
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         found += _in_cluster(read_rows, ids[start:end], basis, threshold)
         if progress:
-            progress("compare", end)
+            progress({"compared": end - start})
     found.sort()
     return Repeats(
         np.array([row for row, _, _ in found], np.int64),
@@ -109,16 +110,15 @@ def _assign(
     pool: Pool, centroids: NDArray[np.float32], removed: NDArray[np.int64], progress: Progress | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The rows that may stay, by id, and the nearest centroid of each, by exact score, then number."""
-    ids, labels, seen = [np.empty(0, np.int64)], [np.empty(0, np.int32)], 0
+    ids, labels = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     for part, rows in sorted(pool.parts(), key=lambda item: item[0]):
         for first, block in blocks(part, rows, len(centroids), BLOCK_ROWS):
             numbers = first + np.arange(len(block), dtype=np.int64)
             keep = ~np.isin(numbers, removed)
             ids.append(numbers[keep])
             labels.append(_nearest(first, block, centroids)[keep])
-            seen += len(block)
             if progress:
-                progress("scan", seen)
+                progress({"rows": len(block)})
     assert first_id(0) == 0
     return np.concatenate(ids), np.concatenate(labels)
 

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Pool, Progress, first_id
+from curator.search.pool import Pool, first_id
 from curator.selection.filters import Filter
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
+from curator.types import Progress
 
 __all__ = ["priorities", "select_random"]
 
@@ -55,7 +56,7 @@ def _read(pool: Pool, seed: int, progress: Progress | None, cursor: Cursor, best
         best.add(_page(keys[wanted], ids[wanted]))
         best.seen += len(rows)
         if progress:
-            progress("scan", best.seen)
+            progress({"rows": len(rows)})
 
 
 def _page(keys: NDArray[np.uint64], ids: NDArray[np.int64]) -> Page:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.search.pool import Progress
 from curator.selection.filters import Filter
 from curator.selection.frontier import Fetch, Frontier, Heads, first_k
 from curator.selection.result import (
@@ -27,6 +26,7 @@ from curator.selection.result import (
     check_budget,
     ratio_to,
 )
+from curator.types import Progress
 
 __all__ = ["DEFAULT_STOP", "run_rounds"]
 
@@ -78,7 +78,7 @@ def run_rounds(
             return log.selection(StopReason.STOP_RULE, front, budget)
         log.take(found, mean, None if budget is None else budget - log.chosen)
         if progress:
-            progress("choose", log.chosen)
+            progress({"chosen": log.counts[-1]})
         if log.chosen == budget:
             return log.selection(StopReason.BUDGET, front, budget)
         front.drop_all()

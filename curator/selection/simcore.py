@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Floats, Pool, Progress
+from curator.search.pool import Floats, Pool
 from curator.search.scan import BLOCK_ROWS, best_rows, check_centroids
 from curator.search.top_k import Cursors, TopK
 from curator.selection.filters import Filter
 from curator.selection.frontier import Fetch
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
+from curator.types import Progress
 
 __all__ = ["objective", "select_simcore", "with_objective"]
 

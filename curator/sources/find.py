@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 from curator.io.urls import expand, public_name
 from curator.sources.folder import folder_stat, list_images
+from curator.sources.source import Source
 from curator.sources.tar import begins_like_tar
 
-__all__ = ["Source", "find_sources"]
-
-Kind = Literal["tar", "folder", "embeddings", "part"]
+__all__ = ["find_sources"]
 
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -28,33 +25,6 @@ COMPRESSED = {
 # Shards whose first bytes are looked at before work starts: one small read each.
 MAX_HEADS = 4096
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One thing that becomes one part.
-
-    Attributes:
-        kind: `tar`; `folder` (of images); `embeddings` (another tool's: one array and its metadata);
-            `part` (of another run's pool).
-        url: where to read it. For ready embeddings the array.
-        name: what files call it: the URL without secrets; for a `part`, the shard it was made from.
-        stat: size and version, part of its identity.
-        metadata: for ready embeddings, the parquet file beside the array.
-        made_from: for a `part`, the kind that its run made it from.
-    """
-
-    kind: Kind
-    url: str
-    name: str
-    stat: Stat
-    metadata: str = ""
-    made_from: str = "tar"
-
-    @property
-    def stored_kind(self) -> str:
-        """The kind that `parts.parquet` records: a part of another run is what that run made it from."""
-        return self.made_from if self.kind == "part" else self.kind
 
 
 def find_sources(patterns: Sequence[str], flag: str, *, folders: bool) -> list[Source]:
@@ -179,7 +149,7 @@ def _embeddings(url: str) -> list[Source]:
 
 def _own_parts(url: str) -> list[Source]:
     """The finished parts of another run."""
-    table = schemas.read_table(storage.join(url, "parts.parquet"), schemas.PARTS)
+    table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS)
     done = {int(name.partition("-")[0]) for name in storage.list_names(storage.join(url, "done"))}
     missing = [row["url"] for row in table.to_pylist() if row["part"] not in done]
     if missing:

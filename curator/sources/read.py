@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from curator.errors import CuratorError
 from curator.io import storage
 from curator.io.urls import public_text
-from curator.sources.find import Source
 from curator.sources.folder import folder_stat, read_folder
+from curator.sources.source import Source
 from curator.sources.tar import read_samples
 from curator.types import LedgerLine, Member, RawSample
 

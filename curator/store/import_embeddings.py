@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import schemas, storage
-from curator.sources.find import Source
+from curator.io import npy, parquet, schemas, storage
+from curator.sources.source import Source
 from curator.store.part_store import DoneMark, PartStore
 from curator.types import LedgerLine
 
@@ -26,23 +26,18 @@ def ready_shape(source: Source) -> tuple[int, int]:
     Raises:
         InputError: it is not a two-dimensional fp16 or fp32 array.
     """
-    rows, dim, _ = _read_header(source)
-    return rows, dim
+    header = _read_header(source)
+    return header.shape[0], header.shape[1]
 
 
-def _read_header(source: Source) -> tuple[int, int, int]:
-    """Rows, columns and the bytes that the whole file must have."""
-    head = storage.read_range(source.url, 0, 4096)
+def _read_header(source: Source) -> npy.Header:
     try:
-        stream = io.BytesIO(head)
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        header = npy.read_header(source.url)
     except ValueError as error:
         raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
-    if len(shape) != 2 or fortran or dtype not in (np.float16, np.float32):
-        raise InputError(f"{source.url} holds {dtype} {shape}; needed are fp16 or fp32 rows (n, dim)")
-    return int(shape[0]), int(shape[1]), stream.tell() + dtype.itemsize * shape[0] * shape[1]
+    if len(header.shape) != 2 or header.fortran or header.dtype not in (np.float16, np.float32):
+        raise InputError(f"{source.url} holds {header.dtype} {header.shape}; needed are fp16 or fp32 rows (n, dim)")
+    return header
 
 
 def check_ready(source: Source) -> None:
@@ -54,10 +49,11 @@ def check_ready(source: Source) -> None:
     """
     if source.kind != "embeddings":
         return
-    rows, _, needed = _read_header(source)
+    header = _read_header(source)
+    rows = header.shape[0]
     # Not source.stat: of another run's part, that is the state of what it was made from.
-    if (size := storage.stat(source.url).size) < needed:
-        raise InputError(f"{source.url} is cut: it has {size} bytes of {needed}; write it anew")
+    if (size := storage.stat(source.url).size) < header.file_bytes:
+        raise InputError(f"{source.url} is cut: it has {size} bytes of {header.file_bytes}; write it anew")
     try:
         with storage.open_stream(source.metadata) as stream, pq.ParquetFile(stream) as file:
             names, described = file.schema_arrow.names, file.metadata.num_rows
@@ -87,7 +83,7 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         CuratorError: array and metadata do not fit together.
     """
     started = time.perf_counter()
-    vectors = _load(source.url)
+    vectors = npy.read_array(source.url)
     table = _metadata(source, part)
     if len(vectors) != table.num_rows:
         raise CuratorError(
@@ -102,24 +98,14 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
     table = table.filter(pa.array(good))
     table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(unit[good]), version=(1, 0))
-    storage.write_bytes(store.array_url(part), buffer.getvalue())
+    npy.write_array(store.array_url(part), unit[good])
     # By column, so that the file is the one that embedding the same samples would have written.
     columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
-    schemas.write_table(store.metadata_url(part), schemas.METADATA, columns)
+    parquet.write_table(store.metadata_url(part), schemas.METADATA, columns)
     seconds = {"total": time.perf_counter() - started}
     mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
     store.mark(part, identity, mark)
     return mark
-
-
-def _load(url: str) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(url)))
-    except (ValueError, EOFError) as error:
-        raise CuratorError(f"{url} is no whole npy array: {error}") from error
-    return array
 
 
 def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +117,7 @@ def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _metadata(source: Source, part: int) -> pa.Table:
     if source.kind == "part":
-        table = schemas.read_table(source.metadata, schemas.METADATA)
+        table = parquet.read_table(source.metadata, schemas.METADATA)
         number = pa.array(np.full(table.num_rows, part, np.int32))
         return table.set_column(2, table.schema.field("part"), number)
     foreign = pq.read_table(io.BytesIO(storage.read_bytes(source.metadata)))

@@ -9,22 +9,21 @@ SET/done/00000000-<identity hash>.json     written last: counts, timings and the
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator.errors import CuratorError, InputError, Reason
-from curator.io import schemas, storage
+from curator.errors import InputError, Reason
+from curator.io import npy, parquet, schemas, storage
 from curator.io.storage import Stat
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow
 
 __all__ = ["DoneMark", "Part", "PartStore", "identity_hash"]
@@ -117,7 +116,7 @@ class PartStore:
     def registered(self) -> list[Part]:
         """All parts, numbered from 0 in first-seen order; empty if there are none yet."""
         try:
-            table = schemas.read_table(storage.join(self.url, "parts.parquet"), schemas.PARTS)
+            table = parquet.read_table(storage.join(self.url, "parts.parquet"), schemas.PARTS)
         except FileNotFoundError:
             return []
         return [
@@ -155,7 +154,7 @@ class PartStore:
                 {"part": p.part, "url": p.url, "size": p.stat.size, "version": p.stat.version, "kind": p.kind}
                 for p in parts
             ]
-            schemas.write_table(storage.join(self.url, "parts.parquet"), schemas.PARTS, rows)
+            parquet.write_table(storage.join(self.url, "parts.parquet"), schemas.PARTS, rows)
         return parts
 
     def difference(self, sources: Sequence[Source]) -> str:
@@ -189,10 +188,8 @@ class PartStore:
 
     def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> None:
         """Store a finished part. The done-mark goes last: without it the part does not exist."""
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(block.vectors), version=(1, 0))
-        storage.write_bytes(self.array_url(part), buffer.getvalue())
-        schemas.write_table(self.metadata_url(part), schemas.METADATA, _columns(part, shard, block.rows))
+        npy.write_array(self.array_url(part), block.vectors)
+        parquet.write_table(self.metadata_url(part), schemas.METADATA, _columns(part, shard, block.rows))
         self.mark(part, identity, mark)
 
     def mark(self, part: int, identity: str, mark: DoneMark) -> None:
@@ -207,17 +204,11 @@ class PartStore:
     def vectors(self, part: int) -> np.ndarray:
         """The (n, dim) float16 array of a part; a memory map where it is local."""
         url = self.array_url(part)
-        if storage.is_local(url):
-            path = storage.local_path(url)
-            try:
-                return cast(np.ndarray, np.load(path, mmap_mode="r"))
-            except ValueError as error:
-                raise CuratorError(f"{url} is damaged: {error}; remove it and run again") from error
-        return cast(np.ndarray, np.load(io.BytesIO(storage.read_bytes(url))))
+        return npy.open_rows(url) if storage.is_local(url) else npy.read_array(url)
 
     def metadata(self, part: int, columns: list[str] | None = None) -> pa.Table:
         """The metadata of a part, row i describing vector i."""
-        return schemas.read_table(self.metadata_url(part), schemas.METADATA, columns)
+        return parquet.read_table(self.metadata_url(part), schemas.METADATA, columns)
 
     def parts(self) -> Iterator[tuple[int, np.ndarray]]:
         """Every finished part's number and vectors, by number: what the selection streams over."""

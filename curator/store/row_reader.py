@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from curator.io import storage
+from curator.io import npy, storage
 from curator.store.part_store import PartStore
 
 __all__ = ["RowReader"]
 
 OPEN_PARTS = 512
 HASHED_PARTS = 256
-HEADER_BYTES = 256
 MAX_GAP = 16 << 10
 """Bytes between two rows up to which one remote read takes both."""
 MAX_READ = 4 << 20
-
-
-class _Layout(NamedTuple):
-    """Where the rows of a remote array lie."""
-
-    start: int
-    dim: int
-    dtype: np.dtype[np.float16]
 
 
 class RowReader:
@@ -56,7 +45,7 @@ class RowReader:
         ids = np.asarray(ids, np.int64)
         parts = np.unique(ids >> 32).tolist() or [min(self._store.finished())]
         if not self._local:
-            return self._remote(ids, self._layout(parts[0]).dim)
+            return self._remote(ids, self._layout(parts[0]).shape[1])
         found = np.empty((len(ids), self._vectors(parts[0]).shape[1]), np.float16)
         for part in parts:
             mine = np.flatnonzero(ids >> 32 == part)
@@ -77,18 +66,14 @@ class RowReader:
         """Ascending ids of one part, by one request."""
         part, rows = int(ids[0]) >> 32, ids & 0xFFFFFFFF
         layout = self._layout(part)
-        size = layout.dim * layout.dtype.itemsize
         first, last = int(rows[0]), int(rows[-1])
         url, start = self._store.array_url(part), layout.start
-        data = storage.read_range(url, start + first * size, start + (last + 1) * size)
-        found: np.ndarray = np.frombuffer(data, layout.dtype).reshape(-1, layout.dim)[rows - first]
+        data = storage.read_range(url, start + first * layout.row_bytes, start + (last + 1) * layout.row_bytes)
+        found: np.ndarray = np.frombuffer(data, layout.dtype).reshape(-1, layout.shape[1])[rows - first]
         return found
 
-    def _read_layout(self, part: int) -> _Layout:
-        stream = io.BytesIO(storage.read_range(self._store.array_url(part), 0, HEADER_BYTES))
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        return _Layout(stream.tell(), shape[1], dtype)
+    def _read_layout(self, part: int) -> npy.Header:
+        return npy.read_header(self._store.array_url(part))
 
     def _read_hashes(self, part: int) -> pa.Array:
         return self._store.metadata(part, ["sha256"])["sha256"].combine_chunks()

@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from curator.errors import CuratorError
-from curator_pipelines.executors.protocol import Outcome, Progress, Stage, Task, WorkerContext, as_tasks, no_progress
+from curator.types import Progress
+from curator_pipelines.executors.protocol import Outcome, Stage, Task, WorkerContext, as_tasks, no_progress
 
 __all__ = ["InProcessExecutor"]
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from multiprocessing import connection
 from typing import Any, Generic, TypeVar
 
+from curator.types import Progress
 from curator_pipelines.executors.failures import dead_at_start, given_up
 from curator_pipelines.executors.messages import Kind, body_of, failure_in, kind_of, outcome_in
 from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
     Outcome,
-    Progress,
     Stage,
     Task,
     as_tasks,

@@ -5,16 +5,17 @@ looks into a payload or a value.
 """
 
 import reprlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
+
+from curator.types import Progress
 
 __all__ = [
     "MAX_ATTEMPTS",
     "MAX_DEATHS_AT_START",
     "Executor",
     "Outcome",
-    "Progress",
     "Stage",
     "Task",
     "WorkerContext",
@@ -33,9 +34,6 @@ R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
-
-Progress: TypeAlias = Callable[[dict[str, int]], None]
-"""Takes increments by name, such as `{"samples": 256}`."""
 
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 120
@@ -154,5 +152,5 @@ def as_tasks(items: Iterable[T | Task[T]]) -> Iterator[Task[T]]:
         yield cast("Task[T]", item) if isinstance(item, Task) else Task(number, item)
 
 
-def no_progress(increments: dict[str, int]) -> None:
+def no_progress(increments: Mapping[str, int]) -> None:
     """Take progress that nobody asked for."""

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import ray
 
 from curator.errors import CuratorError
+from curator.types import Progress
 from curator_pipelines.executors.failures import dead_at_start, given_up
 from curator_pipelines.executors.messages import Kind, failure_in, kind_of, outcome_in
 from curator_pipelines.executors.placement import Placement, plan_placement
@@ -25,7 +26,6 @@ from curator_pipelines.executors.protocol import (
     MAX_ATTEMPTS,
     MAX_DEATHS_AT_START,
     Outcome,
-    Progress,
     Stage,
     Task,
     as_tasks,

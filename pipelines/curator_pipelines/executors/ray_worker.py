@@ -6,7 +6,7 @@ import pickle
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -64,6 +64,6 @@ class RayWorker:
         with self._lock:
             return self._serial, dict(self._reported)
 
-    def _report(self, increments: dict[str, int]) -> None:
+    def _report(self, increments: Mapping[str, int]) -> None:
         with self._lock:
             self._reported.update(increments)

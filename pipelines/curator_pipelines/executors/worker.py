@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing import connection, parent_process
 from typing import Any
@@ -63,7 +63,7 @@ class _Link:
     def receive(self) -> bytes:
         return self._pipe.recv_bytes()
 
-    def report(self, increments: dict[str, int]) -> None:
+    def report(self, increments: Mapping[str, int]) -> None:
         with self._lock:
             self._unsent.update(increments)
             if time.monotonic() >= self._next_report:

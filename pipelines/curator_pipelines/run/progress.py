@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -27,12 +27,14 @@ class StageProgress:
         name: the stage's name.
         total: how much there is to do, in `unit`; None if unknown.
         unit: what is counted, for people: `samples`, `shards`.
+        show: called after each change.
 
     Attributes:
         note: what else to show.
     """
 
-    def __init__(self, name: str, total: float | None, unit: str) -> None:
+    def __init__(self, name: str, total: float | None, unit: str, show: Callable[[StageProgress], None]) -> None:
+        self._show = show
         self.name = name
         self.total = total
         self.unit = unit
@@ -42,10 +44,11 @@ class StageProgress:
         self.last_bad: deque[str] = deque(maxlen=LAST_BAD)
         self.started = time.monotonic()
 
-    def add(self, increments: dict[str, int]) -> None:
-        """Add increments; a worker that died takes its own back with negative ones."""
+    def __call__(self, increments: Mapping[str, int]) -> None:
+        """Add increments and show them: a `curator.types.Progress`."""
         self.done += increments.get(self.unit, 0)
         self.bad += increments.get("bad", 0)
+        self._show(self)
 
     def note_bad(self, lines: Iterable[LedgerLine]) -> None:
         """Remember the last ledger lines."""
@@ -117,8 +120,8 @@ class Reporter:
 
     @contextmanager
     def stage(self, name: str, total: float | None, unit: str) -> Iterator[StageProgress]:
-        """Show a stage while the block runs; call `show` after each change."""
-        progress = StageProgress(name, total, unit)
+        """Show a stage while the block runs."""
+        progress = StageProgress(name, total, unit, self._show)
         self._last_line = time.monotonic()
         self._tell(progress, at_once=True)
         if self.console.is_terminal:
@@ -137,7 +140,7 @@ class Reporter:
         self._tell(progress, at_once=True)
         self.say(f"{name}: {progress.line()}, {duration(time.monotonic() - progress.started)}")
 
-    def show(self, progress: StageProgress) -> None:
+    def _show(self, progress: StageProgress) -> None:
         """Redraw the bar, or say a line where the last one is ten seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:

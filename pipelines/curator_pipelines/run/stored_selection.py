@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import npy, parquet, schemas, storage
 from curator.selection import Selection, Skipped
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION
 from curator_pipelines.config.select import SelectConfig
@@ -54,13 +53,11 @@ def store_selection(
     if centroids is None:
         storage.remove(directory.path("selection", "centroids.npy"))
     else:
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, centroids.astype(np.float32), version=(1, 0))
-        storage.write_bytes(directory.path("selection", "centroids.npy"), buffer.getvalue())
+        npy.write_array(directory.path("selection", "centroids.npy"), centroids.astype(np.float32))
     columns = _row_columns(directory, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
-    schemas.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
+    parquet.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
     table = selection.table
-    schemas.write_table(
+    parquet.write_table(
         directory.path("selection", "rounds.parquet"),
         schemas.ROUNDS,
         {
@@ -73,7 +70,7 @@ def store_selection(
     skipped = selection.skipped
     columns = _row_columns(directory, config, skipped.ids, skipped.scores, skipped.centroids, skipped.rounds)
     columns |= _reason_columns(directory, skipped)
-    schemas.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
+    parquet.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
     record = _record(config, selection, identity)
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
@@ -158,7 +155,7 @@ def load_selection(directory: TargetDirectory) -> StoredSelection | None:
     """The stored selection; None if there is no finished one."""
     try:
         record = json.loads(storage.read_bytes(directory.path("selection", "selection.json")))
-        table = schemas.read_table(directory.path("selection", "selected.parquet"), schemas.SELECTED)
+        table = parquet.read_table(directory.path("selection", "selected.parquet"), schemas.SELECTED)
     except FileNotFoundError:
         return None
     if record.get("version") != schemas.FORMAT_VERSION:
@@ -181,7 +178,7 @@ def stands_for(directory: TargetDirectory, stored: StoredSelection) -> pa.ListAr
     """
     if stored.record.get("dedup") is None:
         return None
-    table = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
+    table = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
     table = table.filter(pc.is_in(table["reason"], pa.array([DUPLICATE, NEAR_DUPLICATE])))
     # Matches by their place in the order of stored; a stable sort keeps the order of those skipped.
     by_id = np.argsort(stored.ids, kind="stable")

@@ -13,7 +13,7 @@ import numpy as np
 from curator.io import storage
 from curator.packing.plan import SelectedRows, plan_shards
 from curator.packing.write import pack_shard
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage

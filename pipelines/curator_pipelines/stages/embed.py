@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator.store.part_store import DoneMark, PartStore
 from curator_pipelines.executors import Task, WorkerContext
 

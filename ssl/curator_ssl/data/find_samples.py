@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 from curator.io.urls import absolute, expand
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
 from curator.sources.folder import list_images
 from curator.sources.read import UnreadableShard, read_source
+from curator.sources.source import Source
 from curator.store.ledger import write_quarantine
 from curator.types import LedgerLine, RawSample
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
@@ -168,14 +169,14 @@ def _packed_tars(url: str, flag: str) -> list[str] | None:
 
 def _from_manifest(url: str, flag: str) -> _Found:
     try:
-        table = schemas.read_table(absolute(url), schemas.MANIFEST, ["shard", "key", "offset", "size"])
+        table = parquet.read_table(absolute(url), schemas.MANIFEST, ["shard", "key", "offset", "size"])
     except FileNotFoundError as error:
         raise InputError(f"{flag}: no such file: {url}") from error
     return _places(table.rename_columns(["shard", "key", "offset", "size"]), url, flag)
 
 
 def _from_part(source: Source, flag: str) -> _Found:
-    table = schemas.read_table(source.metadata, schemas.METADATA, ["shard", "image_path", "offset", "size"])
+    table = parquet.read_table(source.metadata, schemas.METADATA, ["shard", "image_path", "offset", "size"])
     return _places(table.rename_columns(["shard", "key", "offset", "size"]), source.metadata, flag)
 
 
@@ -243,7 +244,7 @@ def _state(stat: Stat) -> str:
 def stored_lines(out: str) -> list[LedgerLine]:
     """The lines of OUT/quarantine.parquet; none where it is not there."""
     try:
-        table = schemas.read_table(storage.join(out, "quarantine.parquet"), schemas.QUARANTINE)
+        table = parquet.read_table(storage.join(out, "quarantine.parquet"), schemas.QUARANTINE)
     except FileNotFoundError:
         return []
     return [LedgerLine(**row | {"reason": Reason(row["reason"])}) for row in table.to_pylist()]

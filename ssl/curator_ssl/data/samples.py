@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 
 __all__ = ["Place", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
@@ -144,7 +144,7 @@ def write_samples_file(url: str, samples: Samples) -> None:
     )
     schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources.find": described.encode()})
     columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}
-    schemas.write_table(url, schema, columns)
+    parquet.write_table(url, schema, columns)
 
 
 def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> Samples:
@@ -154,7 +154,7 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
         FileNotFoundError: it is not there.
         InputError: it is another kind of file, or of another version.
     """
-    table = schemas.read_table(url, schemas.SAMPLES)
+    table = parquet.read_table(url, schemas.SAMPLES)
     described = json.loads(table.schema.metadata[b"curator.sources.find"])
     columns = {name: table[name].to_numpy() for name in ("source", "offset", "size")}
     sources = [SampleSource(**source) for source in described["sources"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,9 @@ from curator.embedding.decode_batches import Decoder, fill_batches
 from curator.embedding.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.images.preprocess import Preprocess
-from curator.sources.find import Source
 from curator.sources.read import read_source
-from curator.types import RawSample
+from curator.sources.source import Source
+from curator.types import Progress, RawSample
 from curator_ssl.probe.labels import SampleName
 
 __all__ = ["Labelled", "embed_labelled", "pixel_batches"]
@@ -49,7 +49,7 @@ def embed_labelled(
     labels: Mapping[SampleName, str],
     *,
     threads: int = 1,
-    report: Callable[[dict[str, int]], None] = lambda counts: None,
+    report: Progress = lambda counts: None,
 ) -> Labelled:
     """Embed all samples of the sources and keep those that have a label; see `embed_source`.
 

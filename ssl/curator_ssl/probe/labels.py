@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from curator.errors import InputError
 from curator.io import storage
 from curator.io.urls import absolute
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
 from curator.sources.read import read_source
+from curator.sources.source import Source
 from curator.types import RawSample
 
 __all__ = ["LabelRule", "SampleName", "image_sources", "parse_label", "read_labels"]

@@ -12,7 +12,8 @@ from curator.embedding.embed_source import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
 from curator.errors import Reason
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
+from curator.sources.source import Source
 
 SAMPLES = 7 * 32 + 5
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 
 ALL = {
     "parts": schemas.PARTS,
@@ -30,12 +30,12 @@ SELECTED = {
 @pytest.mark.parametrize("name", ALL)
 def test_every_file_says_what_it_is(name, tmp_path):
     url = str(tmp_path / "file.parquet")
-    schemas.write_table(url, ALL[name], [])
+    parquet.write_table(url, ALL[name], [])
     found = pq.read_schema(url)
     assert found.equals(ALL[name])
     assert found.metadata[b"curator.format"] == name.encode()
     assert found.metadata[b"curator.version"] == b"2"
-    assert schemas.read_table(url, ALL[name]).num_rows == 0
+    assert parquet.read_table(url, ALL[name]).num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_columns_that_others_rely_on(schema, columns):
 def test_columns_and_rows_give_the_same_file(where, tmp_path, request):
     root = str(tmp_path) if where == "local" else request.getfixturevalue("s3_bucket")
     one, two = storage.join(root, "one.parquet"), storage.join(root, "two.parquet")
-    schemas.write_table(one, schemas.SELECTED, SELECTED)
-    rows = schemas.read_table(one, schemas.SELECTED).to_pylist()
+    parquet.write_table(one, schemas.SELECTED, SELECTED)
+    rows = parquet.read_table(one, schemas.SELECTED).to_pylist()
     assert rows[1] == {
         "id": 1 << 40,
         "shard": "é.tar",
@@ -66,42 +66,42 @@ def test_columns_and_rows_give_the_same_file(where, tmp_path, request):
         "centroid": 2,
         "round": 0,
     }
-    schemas.write_table(two, schemas.SELECTED, rows)
+    parquet.write_table(two, schemas.SELECTED, rows)
     assert storage.read_bytes(one) == storage.read_bytes(two)
 
 
 def test_some_columns_nested_ones_included(tmp_path):
     url = str(tmp_path / "m.parquet")
     members = [{"ext": "jpg", "offset": 512, "size": 3}]
-    schemas.write_table(
+    parquet.write_table(
         url, schemas.METADATA, [{"image_path": "a", "members": members}, {"image_path": "b", "members": []}]
     )
-    table = schemas.read_table(url, schemas.METADATA, ["members", "image_path"])
+    table = parquet.read_table(url, schemas.METADATA, ["members", "image_path"])
     assert table.column_names == ["image_path", "members"] or table.column_names == ["members", "image_path"]
     assert table["members"].to_pylist() == [members, []]
-    assert schemas.read_table(url, schemas.METADATA)["sha256"].to_pylist() == [None, None]
+    assert parquet.read_table(url, schemas.METADATA)["sha256"].to_pylist() == [None, None]
 
 
 def test_a_missing_column_is_no_silent_null(tmp_path):
     with pytest.raises(KeyError):
-        schemas.write_table(str(tmp_path / "x"), schemas.SELECTED, {"id": [1]})
+        parquet.write_table(str(tmp_path / "x"), schemas.SELECTED, {"id": [1]})
     assert storage.list_tree(str(tmp_path)) == []
 
 
 def test_values_of_another_type_are_refused(tmp_path):
     with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
-        schemas.write_table(str(tmp_path / "x"), schemas.SELECTED, SELECTED | {"centroid": ["one", "two"]})
+        parquet.write_table(str(tmp_path / "x"), schemas.SELECTED, SELECTED | {"centroid": ["one", "two"]})
     assert storage.list_tree(str(tmp_path)) == []
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
     url = str(tmp_path / "x.parquet")
-    schemas.write_table(url, schemas.SELECTED, SELECTED)
+    parquet.write_table(url, schemas.SELECTED, SELECTED)
     with pytest.raises(InputError, match="no 'parts' file"):
-        schemas.read_table(url, schemas.PARTS)
+        parquet.read_table(url, schemas.PARTS)
     pq.write_table(pa.table({"id": [1]}), url)
     with pytest.raises(InputError, match="no 'selected' file"):
-        schemas.read_table(url, schemas.SELECTED)
+        parquet.read_table(url, schemas.SELECTED)
 
 
 def test_an_unknown_version_is_refused(tmp_path):
@@ -109,7 +109,7 @@ def test_an_unknown_version_is_refused(tmp_path):
     labels = schemas.SELECTED.metadata | {b"curator.version": b"99"}
     pq.write_table(schemas.SELECTED.with_metadata(labels).empty_table(), url)
     with pytest.raises(InputError, match="format version 99, this curator reads 2"):
-        schemas.read_table(url, schemas.SELECTED)
+        parquet.read_table(url, schemas.SELECTED)
 
 
 @pytest.mark.parametrize("data", [b"", b"not parquet at all"])
@@ -117,11 +117,11 @@ def test_what_is_no_parquet_is_refused(data, tmp_path):
     url = str(tmp_path / "x.parquet")
     storage.write_bytes(url, data)
     with pytest.raises(InputError, match="not a parquet file"):
-        schemas.read_table(url, schemas.SELECTED)
+        parquet.read_table(url, schemas.SELECTED)
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_a_missing_file_is_a_missing_file(where, tmp_path, request):
     root = str(tmp_path) if where == "local" else request.getfixturevalue("s3_bucket")
     with pytest.raises(FileNotFoundError):
-        schemas.read_table(storage.join(root, "none.parquet"), schemas.SELECTED)
+        parquet.read_table(storage.join(root, "none.parquet"), schemas.SELECTED)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import CuratorError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges, write
 from curator.packing.finish import finish, is_current, prepare, read_sizes, write_manifest_only
@@ -51,7 +51,7 @@ def test_a_finished_packing(somewhere):
     assert storage.list_tree(storage.join(somewhere.out, "packing")) == []
     assert read_sizes(somewhere.out) == dict(zip(names, [8, 8, 4], strict=True))
     assert is_current(somewhere.out, plan)
-    table = schemas.read_table(shards_url(somewhere, "manifest.parquet"), schemas.MANIFEST)
+    table = parquet.read_table(shards_url(somewhere, "manifest.parquet"), schemas.MANIFEST)
     assert table["id"].to_pylist() == [i for unit in plan for i in unit.ids[unit.order()].tolist()]
     assert table.schema.remove_metadata() == schemas.MANIFEST.remove_metadata()
     assert table.schema.metadata[b"curator.plan"].decode() == plan_hash(plan)
@@ -211,7 +211,7 @@ def test_a_manifest_alone(somewhere, monkeypatch):
     chosen = somewhere.chosen(somewhere.ids[::2])
     write_manifest_only(somewhere.store, chosen, somewhere.out)
     assert storage.list_names(shards_url(somewhere)) == ["manifest.parquet"]
-    rows = schemas.read_table(shards_url(somewhere, "manifest.parquet"), schemas.MANIFEST).to_pylist()
+    rows = parquet.read_table(shards_url(somewhere, "manifest.parquet"), schemas.MANIFEST).to_pylist()
     assert [row["id"] for row in rows] == chosen.ids.tolist()
     assert {(row["out_shard"], row["out_key"]) for row in rows} == {(None, None)}
     assert [row["round"] for row in rows] == chosen.round.tolist()
@@ -223,12 +223,12 @@ def test_a_manifest_alone(somewhere, monkeypatch):
 
 def test_a_manifest_of_ready_embeddings_keeps_what_is_unknown_null(pool):
     url = pool.store.metadata_url(0)
-    rows = schemas.read_table(url, schemas.METADATA).to_pylist()
+    rows = parquet.read_table(url, schemas.METADATA).to_pylist()
     for row in rows:
         row |= {"shard": None, "offset": None, "size": None, "sha256": None, "members": None}
-    schemas.write_table(url, schemas.METADATA, rows)
+    parquet.write_table(url, schemas.METADATA, rows)
     write_manifest_only(pool.store, pool.chosen(pool.ids[:5]), pool.out)
-    found = schemas.read_table(shards_url(pool, "manifest.parquet"), schemas.MANIFEST).to_pylist()
+    found = parquet.read_table(shards_url(pool, "manifest.parquet"), schemas.MANIFEST).to_pylist()
     assert [(row["key"], row["shard"], row["members"]) for row in found] == [
         (rows[index]["image_path"], None, None) for index in range(5)
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_hash, plan_shards
 
 
@@ -76,9 +76,9 @@ def test_identity_of_a_unit_does_not_depend_on_the_rest_of_the_plan(pool):
 
 def test_identity_changes_with_the_source(pool):
     before = [shard.identity for shard in plan(pool, size=20)]
-    rows = schemas.read_table(storage.join(pool.store.url, "parts.parquet"), schemas.PARTS).to_pylist()
+    rows = parquet.read_table(storage.join(pool.store.url, "parts.parquet"), schemas.PARTS).to_pylist()
     rows[1]["version"] = "another"
-    schemas.write_table(storage.join(pool.store.url, "parts.parquet"), schemas.PARTS, rows)
+    parquet.write_table(storage.join(pool.store.url, "parts.parquet"), schemas.PARTS, rows)
     after = [shard.identity for shard in plan(pool, size=20)]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
 
@@ -109,9 +109,9 @@ def test_an_id_of_no_part_is_refused(pool):
 def test_only_tars_can_be_packed(pool):
     check_packable(pool.store)
     url = storage.join(pool.store.url, "parts.parquet")
-    rows = schemas.read_table(url, schemas.PARTS).to_pylist()
+    rows = parquet.read_table(url, schemas.PARTS).to_pylist()
     for kind, message in (("embeddings", "--manifest-only"), ("folder", "only tar shards")):
         rows[2]["kind"] = kind
-        schemas.write_table(url, schemas.PARTS, rows)
+        parquet.write_table(url, schemas.PARTS, rows)
         with pytest.raises(InputError, match=message):
             check_packable(pool.store)

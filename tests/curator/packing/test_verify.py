@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges
 from curator.packing.finish import finish, prepare, write_manifest_only
@@ -34,11 +34,11 @@ def shards(pool, *names):
 
 
 def rows_of(pool):
-    return schemas.read_table(shards(pool, "manifest.parquet"), schemas.MANIFEST).to_pylist()
+    return parquet.read_table(shards(pool, "manifest.parquet"), schemas.MANIFEST).to_pylist()
 
 
 def rewrite(pool, rows):
-    schemas.write_table(shards(pool, "manifest.parquet"), schemas.MANIFEST, rows)
+    parquet.write_table(shards(pool, "manifest.parquet"), schemas.MANIFEST, rows)
 
 
 def edit_tar(pool, name, change):
@@ -265,9 +265,9 @@ def test_a_manifest_alone_is_checked_block_by_block(pool, monkeypatch):
 
 def test_a_manifest_of_ready_embeddings_has_nothing_to_compare(pool):
     url = pool.store.metadata_url(0)
-    rows = schemas.read_table(url, schemas.METADATA).to_pylist()
+    rows = parquet.read_table(url, schemas.METADATA).to_pylist()
     for row in rows:
         row |= {"shard": None, "offset": None, "size": None, "sha256": None, "members": None}
-    schemas.write_table(url, schemas.METADATA, rows)
+    parquet.write_table(url, schemas.METADATA, rows)
     write_manifest_only(pool.store, pool.chosen(pool.ids[:5]), pool.out)
     assert verify(pool, pool.ids[:5]) == []

@@ -11,7 +11,7 @@ import pytest
 import webdataset as wds
 
 from curator.errors import CuratorError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.packing import ranges, write
 from curator.packing.names import extensions
 from curator.packing.plan import plan_shards
@@ -25,7 +25,7 @@ def pack(pool, ids=None, size=1000, seed=0):
 
 
 def manifest(pool, unit):
-    return schemas.read_table(unit.mark_url(pool.out), schemas.MANIFEST).to_pylist()
+    return parquet.read_table(unit.mark_url(pool.out), schemas.MANIFEST).to_pylist()
 
 
 def check_against_sources(pool, unit, found):

@@ -303,8 +303,8 @@ def test_bad_arguments(twin, wrong, message):
 def test_progress_tells_rows_read_and_chosen(twin):
     told = []
     pool = twin.ArrayPool([np.eye(2, dtype=np.float16), np.eye(2, dtype=np.float16)])
-    select_simcore(pool, AXES, budget=4, stop=None, progress=lambda stage, count: told.append((stage, count)))
-    assert told == [("scan", 2), ("scan", 4), ("choose", 2), ("choose", 4)]
+    select_simcore(pool, AXES, budget=4, stop=None, progress=told.append)
+    assert told == [{"rows": 2}, {"rows": 2}, {"chosen": 2}, {"chosen": 2}]
 
 
 def test_objective_of_any_rows(twin):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curator.errors import InputError, Reason
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.sources import tar
 from curator.sources.find import find_sources
 from curator.sources.folder import list_images, read_folder
@@ -235,6 +235,6 @@ def test_another_runs_parts_file_of_unknown_version_is_refused(root, shards):
     store = own_run(root, shards)
     url = storage.join(store.url, "parts.parquet")
     labels = schemas.PARTS.metadata | {b"curator.version": b"7"}
-    schemas.write_table(url, schemas.PARTS.with_metadata(labels), [])
+    parquet.write_table(url, schemas.PARTS.with_metadata(labels), [])
     with pytest.raises(InputError, match="version 7"):
         find(store.url)

@@ -10,7 +10,7 @@ import pytest
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import schemas, storage
 from curator.io.storage import Stat
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator.store.part_store import DoneMark, PartStore, identity_hash
 from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
 

@@ -8,7 +8,7 @@ import pytest
 from training_for_tests import picture, write_tar
 
 from curator.errors import InputError, Reason
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.sources.find import find_sources
 from curator.sources.read import read_source
 from curator.types import RawSample
@@ -40,7 +40,7 @@ def write_manifest(path: Path, shards: list[str], every: int = 3) -> list[tuple[
         }
         for sample in chosen if sample.image
     ]  # fmt: skip
-    schemas.write_table(str(path), schemas.MANIFEST, rows[::-1])
+    parquet.write_table(str(path), schemas.MANIFEST, rows[::-1])
     return [(sample.shard, sample.image.data or b"") for sample in chosen if sample.image]
 
 

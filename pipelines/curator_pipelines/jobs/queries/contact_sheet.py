@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from curator.errors import InputError, SampleError
 from curator.images.decode import decode_image
-from curator.io import storage
+from curator.io import npy, storage
 from curator.selection import exact_scores
 from curator.store.part_store import PartStore
 from curator_pipelines.run.run_directory import TargetDirectory
@@ -38,7 +37,7 @@ def write_contact_sheet(directory: TargetDirectory, url: str) -> None:
     stored = load_selection(directory)
     if stored is None or not storage.exists(directory.path("selection", "centroids.npy")):
         raise InputError(f"{directory.url} holds no finished selection with centroids")
-    centroids = np.load(io.BytesIO(storage.read_bytes(directory.path("selection", "centroids.npy"))))
+    centroids = npy.read_array(directory.path("selection", "centroids.npy"))
     counts = np.bincount(stored.centroids[stored.centroids >= 0], minlength=len(centroids))
     shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []

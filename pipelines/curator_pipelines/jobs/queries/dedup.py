@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curator.io import schemas
+from curator.io import parquet, schemas
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
 from curator.selection.pool_dedup import find_near_duplicates, pool_clusters
 from curator.store.part_store import PartStore
@@ -68,14 +68,8 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
     read_rows = RowReader(run.pool)
     copies, originals = find_copies(run.pool, rows)
     centroids = pool_clusters(run.pool, rows, clusters, config.seed)
-    with reporter.stage("dedup", rows, "rows") as progress:
-
-        def on_progress(what: str, count: int) -> None:
-            if what == "compare":
-                progress.done = count
-            reporter.show(progress)
-
-        near = find_near_duplicates(run.pool, read_rows.vectors, centroids, config.dedup, copies, on_progress)
+    with reporter.stage("dedup", rows, "compared") as progress:
+        near = find_near_duplicates(run.pool, read_rows.vectors, centroids, config.dedup, copies, progress)
         progress.done = rows
     ids = np.concatenate([copies, near.ids])
     order = np.argsort(ids, kind="stable")
@@ -84,7 +78,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
     reasons = np.array([DUPLICATE] * len(copies) + [NEAR_DUPLICATE] * len(near.ids), object)[order]
     similarity = np.concatenate([np.full(len(copies), np.nan, np.float32), near.similarities])[order]
     url = run.path("dedup", "deny.parquet")
-    schemas.write_table(
+    parquet.write_table(
         url,
         schemas.DUPLICATES,
         {

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curator.embedding.decode_batches import Decoder
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
 from curator.sources.read import UnreadableShard, read_source
+from curator.sources.source import Source
 from curator.store.import_embeddings import ready_shape
-from curator.types import LedgerLine
+from curator.types import LedgerLine, Progress
 from curator_pipelines.jobs.select.estimate import estimate_samples
-from curator_pipelines.run.progress import Reporter, StageProgress
+from curator_pipelines.run.progress import Reporter
 
 __all__ = ["InspectResult", "inspect_sources"]
 
@@ -87,11 +88,11 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
             if source.kind in ("embeddings", "part"):
                 findings.rows += ready_shape(source)[0]
             else:
-                _inspect(source, findings, progress, reporter)
+                _inspect(source, findings, progress)
     return findings
 
 
-def _inspect(source: Source, findings: InspectResult, progress: StageProgress, reporter: Reporter) -> None:
+def _inspect(source: Source, findings: InspectResult, progress: Progress) -> None:
     # Counts need no pixels: one is kept, so that nothing big waits in the queue.
     decoder = Decoder(lambda pixels: pixels[:, :1, :1], 0, len(os.sched_getaffinity(0)))
     try:
@@ -106,8 +107,7 @@ def _inspect(source: Source, findings: InspectResult, progress: StageProgress, r
                 findings.formats[image.ext.rpartition(".")[2].lower()] += 1
                 findings.members.update(m.ext for m in row.members if m is not image)
                 findings.sides[1 << (max(min(row.width, row.height), 1).bit_length() - 1)] += 1
-            progress.add({"samples": 1, "bad": isinstance(item, LedgerLine)})
-            reporter.show(progress)
+            progress({"samples": 1, "bad": isinstance(item, LedgerLine)})
     except UnreadableShard as error:
         findings.bad["unreadable_shard"] += 1
         findings.examples.append(str(error))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.io.run_lock import current_holder
 from curator.io.urls import absolute
 from curator_pipelines.run.progress import LAST_BAD, duration
@@ -147,7 +147,7 @@ def _result(name: str, record: dict[str, Any]) -> str:
 
 def _ledger(run: RunDirectory) -> tuple[dict[str, int], list[str]]:
     try:
-        table = schemas.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
+        table = parquet.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
     except FileNotFoundError:
         return {}, []
     rows = table.slice(max(0, table.num_rows - LAST_BAD)).to_pylist()

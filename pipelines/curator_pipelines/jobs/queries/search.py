@@ -78,12 +78,7 @@ def run_search(config: SearchConfig, reporter: Reporter) -> Found:
     wide = query.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)[None]
     with reporter.stage("search", run.pool.count(), "rows") as progress:
-
-        def on_progress(what: str, count: int) -> None:
-            progress.done = count
-            reporter.show(progress)
-
-        queues = best_rows(run.pool, unit, config.top, progress=on_progress)
+        queues = best_rows(run.pool, unit, config.top, progress=progress)
     ids, scores = queues.ids[0], queues.scores[0].tolist()
     rows = run.pool.rows(ids, ["shard", "image_path"])
     columns = (ids.tolist(), rows["shard"].to_pylist(), rows["image_path"].to_pylist(), scores)

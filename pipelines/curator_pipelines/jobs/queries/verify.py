@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.io import schemas
+from curator.io import parquet, schemas
 from curator.io.urls import absolute
 from curator.packing.verify import verify_shards
 from curator.store.part_store import PartStore
@@ -128,7 +128,7 @@ def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str
             for line in store.done_mark(part, identity).ledger:
                 expected[(line.shard, line.key, line.offset, str(line.reason))] += 1
     try:
-        table = schemas.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
+        table = parquet.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
     except FileNotFoundError:
         yield "quarantine.parquet is missing: run again"
         return
@@ -147,7 +147,7 @@ def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str
 def _selection(directory: TargetDirectory, stored: StoredSelection, checked: Counter[str]) -> Iterator[str]:
     record = stored.record
     checked["chosen"] += len(stored.ids)
-    excluded = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows
+    excluded = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows
     candidates = directory.pool.count()
     if record["count"] != len(stored.ids):
         yield f"selection.json says {record['count']} samples, selected.parquet has {len(stored.ids)}"
@@ -160,6 +160,6 @@ def _selection(directory: TargetDirectory, stored: StoredSelection, checked: Cou
         )
     if len(np.unique(stored.ids)) != len(stored.ids):
         yield "selected.parquet holds an id twice"
-    rounds = schemas.read_table(directory.path("selection", "rounds.parquet"), schemas.ROUNDS)
+    rounds = parquet.read_table(directory.path("selection", "rounds.parquet"), schemas.ROUNDS)
     if rounds.num_rows and sum(rounds["chosen"].to_pylist()) != len(stored.ids):
         yield "rounds.parquet and selected.parquet count differently"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from curator.errors import InputError
-from curator.io import schemas, storage
+from curator.io import npy, parquet, schemas, storage
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, Pool
 from curator.search.scan import BLOCK_ROWS, blocks
@@ -120,7 +119,7 @@ def explain(config: SearchConfig) -> Why:
     row = find_key(run.pool, config.why, config.shard)
     shard = run.pool.rows(np.array([row]), ["shard"])["shard"][0].as_py()
     position = np.flatnonzero(stored.ids == row)
-    table = schemas.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
+    table = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
     skipped: dict[str, Any] = next(iter(table.filter(pc.equal(table["id"], row)).to_pylist()), {})
     fate = "chosen" if len(position) else "skipped" if skipped else "not reached"
     chosen_round = int(stored.rounds[position[0]]) if len(position) else -1
@@ -153,7 +152,7 @@ def _places(directory: TargetDirectory, stored: StoredSelection, row: int) -> li
     url = directory.path("selection", "centroids.npy")
     if not storage.exists(url):
         return []  # chosen at random
-    centroids = np.load(io.BytesIO(storage.read_bytes(url)))
+    centroids = npy.read_array(url)
     vector = RowReader(directory.pool).vectors(np.array([row]))
     scores = exact_scores(np.broadcast_to(vector, centroids.shape), centroids)
     best = np.argsort(-scores, kind="stable")[:CENTROIDS]

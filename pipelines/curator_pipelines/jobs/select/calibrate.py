@@ -13,7 +13,7 @@ import numpy as np
 
 from curator.errors import CuratorError, InputError
 from curator.selection import find_centroids, select_simcore
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.jobs.select.prepare import Prepared
 from curator_pipelines.run.progress import Reporter, duration
@@ -141,12 +141,7 @@ def _measure(
     workers = prepared.executor.workers
     tasks = [(*sources[first:], *sources[:first]) for first in _starts(len(sources), workers)]
     with reporter.stage("calibrate", None, "samples") as progress:
-
-        def on_progress(increments: dict[str, int]) -> None:
-            progress.add(increments)
-            reporter.show(progress)
-
-        with closing(prepared.executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+        with closing(prepared.executor.map(stage, tasks, on_progress=progress)) as outcomes:
             work = [outcome.unwrap() for outcome in outcomes]
     if not sum(one.samples for one in work):
         raise CuratorError("--calibrate: not one sample was embedded: see curator inspect for what is in the pool")

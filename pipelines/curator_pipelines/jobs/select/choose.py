@@ -16,7 +16,6 @@ from curator.io import schemas, storage
 from curator.selection import (
     DistributedScan,
     Filter,
-    Progress,
     Question,
     ScanTask,
     Selection,
@@ -35,6 +34,7 @@ from curator.selection import (
 from curator.store.deny_list import DenyList
 from curator.store.part_store import PartStore
 from curator.store.row_reader import RowReader
+from curator.types import Progress
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_ivf import choose_ivf, index_identity
@@ -110,13 +110,7 @@ def _choose_anew(
     if unknown:
         reporter.warn(f"--deny {config.deny}: {unknown:,} of {len(denied or ()):,} entries match no sample")
     with reporter.stage("select", candidates, "rows") as progress:
-
-        def on_progress(what: str, count: int) -> None:
-            if what == "scan":
-                progress.done = count
-                reporter.show(progress)
-
-        made = _select(targets, config, limits, denied_ids, executor, on_progress)
+        made = _select(targets, config, limits, denied_ids, executor, progress)
         progress.done = candidates
     selections = {}
     for directory, (selection, centroids) in zip(targets, made, strict=True):
@@ -225,14 +219,7 @@ def _by_workers(pool: PartStore, executor: Executor, progress: Progress, centroi
     stage = SearchStage(pool.url, centroids)
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[TopK]:
-        seen = 0
-
-        def on_progress(increments: dict[str, int]) -> None:
-            nonlocal seen
-            seen += increments.get("rows", 0)
-            progress("scan", seen)
-
-        with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+        with closing(executor.map(stage, tasks, on_progress=progress)) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from curator.index import IndexStore, ListScan, Scan, select_ivf
 from curator.io.urls import public_name
-from curator.selection import Filter, Progress, Question, Selection, TopK
+from curator.selection import Filter, Question, Selection, TopK
 from curator.store.row_reader import RowReader
+from curator.types import Progress
 from curator_pipelines.executors import Executor
 from curator_pipelines.run.run_directory import TargetDirectory
 from curator_pipelines.stages.index import ListStage

@@ -9,8 +9,8 @@ from typing import Any
 
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import storage
-from curator.sources.find import Source
 from curator.sources.read import UnreadableShard
+from curator.sources.source import Source
 from curator.store.ledger import Account, Lines
 from curator.store.part_store import DoneMark, Part, PartStore, identity_hash
 from curator.types import LedgerLine
@@ -140,12 +140,7 @@ class EmbedJob:
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         total = self.estimate([task.source for task in tasks])
         with reporter.stage(self.name, total, "samples") as progress:
-
-            def on_progress(increments: dict[str, int]) -> None:
-                progress.add(increments)
-                reporter.show(progress)
-
-            with closing(executor.map(stage, tasks, on_progress=on_progress)) as outcomes:
+            with closing(executor.map(stage, tasks, on_progress=progress)) as outcomes:
                 for outcome in outcomes:
                     self.run.check_owner()
                     self._sort(outcome, unreadable, failures, reporter)

@@ -13,8 +13,8 @@ from typing import Any
 
 from curator.errors import InputError
 from curator.io import storage
-from curator.sources.find import Source
 from curator.sources.read import read_source
+from curator.sources.source import Source
 from curator.types import RawSample
 from curator_pipelines.config.select import EncodingConfig
 from curator_pipelines.run.progress import Reporter

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.sources.find import Source
 from curator.sources.folder import list_images
+from curator.sources.source import Source
 from curator.sources.tar import read_samples
 from curator.store.import_embeddings import ready_shape
 

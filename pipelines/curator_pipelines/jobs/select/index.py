@@ -13,7 +13,7 @@ from curator.index import Factory, IndexStore, parse_factory, sample_rows, train
 from curator.io import storage
 from curator.io.run_lock import owned
 from curator.io.urls import absolute
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator.store.part_store import PartStore
 from curator_pipelines.config.select import IndexConfig
 from curator_pipelines.executors import Executor
@@ -131,11 +131,7 @@ def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Exe
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
         progress.done = rows - sum(run.pool.done_mark(*part).embedded for plan in plans for part in plan.parts.items())
 
-        def on_progress(increments: dict[str, int]) -> None:
-            progress.add(increments)
-            reporter.show(progress)
-
-        with closing(executor.map(stage, plans, on_progress=on_progress)) as outcomes:
+        with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:
             errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if errors:
             raise CuratorError(f"index: {errors[0]}") from errors[0]

@@ -104,13 +104,8 @@ def _pack_all(
 ) -> None:
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
-
-        def on_progress(increments: dict[str, int]) -> None:
-            progress.add(increments)
-            reporter.show(progress)
-
         failures: list[Exception] = []
-        with closing(executor.map(stage, todo, on_progress=on_progress)) as outcomes:
+        with closing(executor.map(stage, todo, on_progress=progress)) as outcomes:
             for outcome in outcomes:
                 run.check_owner()
                 if outcome.error is not None:

@@ -11,7 +11,8 @@ from curator.errors import InputError
 from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.urls import absolute
-from curator.sources.find import Source, find_sources
+from curator.sources.find import find_sources
+from curator.sources.source import Source
 from curator.store.import_embeddings import check_ready, ready_shape
 from curator_pipelines.config.select import EncodingConfig
 from curator_pipelines.executors import Executor

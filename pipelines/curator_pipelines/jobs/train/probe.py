@@ -12,7 +12,7 @@ import torch
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_backbone, load_encoder
 from curator.errors import InputError, TooManyBad
-from curator.sources.find import Source
+from curator.sources.source import Source
 from curator_pipelines.config.train import ProbeConfig
 from curator_pipelines.jobs.select.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter
@@ -119,12 +119,7 @@ def _embed(
 ) -> Labelled:
     labels = read_labels(sources, rule)
     with reporter.stage(name, estimate_samples(sources), "samples") as progress:
-
-        def report(counts: dict[str, int]) -> None:
-            progress.add(counts)
-            reporter.show(progress)
-
-        labelled = embed_labelled(sources, encoder, labels, threads=_cores(), report=report)
+        labelled = embed_labelled(sources, encoder, labels, threads=_cores(), report=progress)
     if labelled.bad > config.max_bad * labelled.seen:
         raise TooManyBad(
             f"{labelled.bad} of {labelled.seen} samples of --{name} are bad ({_reasons(labelled)}), more than "

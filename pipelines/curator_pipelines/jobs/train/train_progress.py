@@ -26,8 +26,7 @@ class TrainProgress:
     def on_step(self, step: int, steps: int, loss: float) -> None:
         """`step` steps of `steps` are done."""
         self._progress.note = f"loss {loss:.4f}"
-        self._progress.add({"steps": step - self._progress.done})
-        self.reporter.show(self._progress)
+        self._progress({"steps": step - self._progress.done})
 
     def __enter__(self) -> TrainProgress:
         self._progress = self._stage.__enter__()

@@ -1,0 +1,119 @@
+"""Arrays in `.npy` files (numpy.lib.format, version 1.0): written whole, read whole, mapped, or by ranges of rows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import CuratorError
+from curator.io import storage
+
+__all__ = ["Header", "RemoteRows", "open_rows", "read_array", "read_header", "write_array"]
+
+# Bytes that hold the header of any array with few dimensions.
+HEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the head of a file says about its array.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its elements.
+        fortran: True where columns come first.
+        start: the byte at which the data begins.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    start: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the whole file must have."""
+        return self.start + prod(self.shape) * self.dtype.itemsize
+
+
+def write_array(url: str, array: NDArray[Any]) -> None:
+    """Write an array, whole: the same bytes for the same array."""
+    with storage.write_file(url) as path, open(path, "wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
+
+
+def read_array(url: str) -> NDArray[Any]:
+    """Read an array into memory.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        CuratorError: it is not a whole array.
+    """
+    data = storage.read_bytes(url)
+    try:
+        return cast("NDArray[Any]", np.load(io.BytesIO(data), allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise CuratorError(f"{url} is not a whole npy array: {error}", advice="remove it and run again") from error
+
+
+def read_header(url: str, state: storage.Stat | None = None) -> Header:
+    """Read what the head of a file says; one small read.
+
+    Raises:
+        ValueError: it is not an npy array.
+    """
+    stream = io.BytesIO(storage.read_range(url, 0, HEAD if state is None else min(HEAD, state.size), state))
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    return Header(tuple(map(int, shape)), dtype, fortran, stream.tell())
+
+
+class RemoteRows:
+    """A stored array of which slices of rows are read, each by one request.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its elements.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._state = storage.stat(url)
+        self._header = read_header(url, self._state)
+        self.shape, self.dtype = self._header.shape, self._header.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        first, last, step = rows.indices(len(self))
+        assert step == 1
+        start, end = (self._header.start + row * self._header.row_bytes for row in (first, max(first, last)))
+        data = storage.read_range(self._url, start, end, self._state) if end > start else b""
+        return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
+
+
+def open_rows(url: str) -> NDArray[Any]:
+    """An array whose rows are read when they are sliced: a memory map where it is local.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        CuratorError: it is a local file and not a whole array.
+    """
+    if not storage.is_local(url):
+        return cast("NDArray[Any]", RemoteRows(url))
+    try:
+        return cast("NDArray[Any]", np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False))
+    except ValueError as error:
+        raise CuratorError(f"{url} is damaged: {error}", advice="remove it and run again") from error
