@@ -14,7 +14,7 @@ from curator.sources.read import UnreadableShard, read_source
 from curator.sources.source import Source
 from curator.store.import_embeddings import ready_shape
 from curator.types import LedgerLine, Progress
-from curator_pipelines.jobs.select.estimate import estimate_samples
+from curator_pipelines.run.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter
 
 __all__ = ["InspectResult", "inspect_sources"]
