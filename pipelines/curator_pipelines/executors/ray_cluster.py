@@ -61,7 +61,7 @@ class Cluster:
         Raises:
             CuratorError: the node of this process has ended, so nothing can be started any more.
         """
-        records: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        records: list[dict[str, Any]] = ray.nodes()
         alive = sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
         if self.home and all(node.id != self.home for node in alive):
             raise CuratorError("Ray's own process on this machine (raylet) has ended", advice="run again to resume")
