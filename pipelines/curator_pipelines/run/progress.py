@@ -73,7 +73,7 @@ class StageProgress:
             return None
         return (self.total - self.done) / self.rate
 
-    def line(self) -> str:
+    def text(self) -> str:
         """The state in words: done, rate, time left, bad samples."""
         rate, eta = self.rate, self.eta
         words = [f"{self.done:,}" + (f" of {self._total()} {self.unit}" if self.total else f" {self.unit}")]
@@ -155,16 +155,16 @@ class Reporter:
         else:
             yield progress
         self._tell(progress, at_once=True)
-        self.say(f"{name}: {progress.line()}, {duration(time.monotonic() - progress.started)}")
+        self.say(f"{name}: {progress.text()}, {duration(time.monotonic() - progress.started)}")
 
     def _show(self, progress: StageProgress) -> None:
         """Redraw the bar; without a bar, print a line if the last one is `LINE_EVERY` seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:
-            self._bars.update(self._task, completed=progress.done, total=progress.total, line=progress.line())
+            self._bars.update(self._task, completed=progress.done, total=progress.total, line=progress.text())
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self.say(f"{progress.name}: {progress.line()}")
+            self.say(f"{progress.name}: {progress.text()}")
             sys.stderr.flush()
 
     def _tell(self, progress: StageProgress, at_once: bool) -> None:

@@ -55,9 +55,9 @@ def _record(progress: StageProgress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "per_second": round(progress.rate, 3),
         "eta": progress.eta,
-        "line": progress.line(),
+        "text": progress.text(),
         "ledger": list(progress.last_bad),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
