@@ -44,11 +44,9 @@ class DemoResult:
 
     def to_text(self) -> str:
         """For a person."""
-        return (
-            f"{self.summary.to_text()}\nsheet       {self.sheet}\n\n"
-            f"{self.chosen_solar} of the {self.chosen} chosen images ({self.chosen_solar / self.chosen:.1%}) show {SOLAR}, "
-            f"and {self.pool_solar} of the {self.pool} images of the pool ({self.pool_solar / self.pool:.1%})."
-        )
+        chosen = f"{self.chosen_solar} of the {self.chosen} chosen ({self.chosen_solar / self.chosen:.1%}) are {SOLAR}"
+        pool = f"of the pool {self.pool_solar} of {self.pool} ({self.pool_solar / self.pool:.1%}) are"
+        return f"{self.summary.to_text()}\nsheet       {self.sheet}\n\n{chosen}; {pool}."
 
 
 def run_demo(out: str, reporter: Reporter) -> DemoResult:
