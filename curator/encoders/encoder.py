@@ -75,7 +75,9 @@ class Encoder:
         model = backbone.model.float().eval().requires_grad_(False)
         self.tensors_hash = hash_tensors(model)
         model, self.dim = fold_batch_norms(model, self.preprocess.crop)
-        self._model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Not all versions of torch declare `memory_format`.
+        place: Callable[..., nn.Module] = model.to
+        self._model = place(device, memory_format=torch.channels_last)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

@@ -59,7 +59,7 @@ def timm_backbone(model: nn.Module, name: str, image_size: int | None = None) ->
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
 
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    config = resolve_model_data_config(model)
     architecture = name if name.startswith(_HUB) else name.partition(".")[0]
     preprocess, transform = timm_preprocess(config), create_transform(**config, is_training=False)
     if image_size is not None and preprocess.crop != (image_size, image_size):

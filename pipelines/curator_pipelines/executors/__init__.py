@@ -1,4 +1,8 @@
-"""Executors: where stages run. A stage knows no executor, an executor knows no images."""
+"""Executors: where stages run: in this process, in worker processes, or in actors of a Ray cluster.
+
+A stage knows no executor, an executor knows no images. One dispatcher hands tasks to workers of every kind; what a
+kind of worker does differently is in `local` and `ray`. Nothing that belongs to a job comes in here.
+"""
 
 from curator_pipelines.executors.failures import Failure, dead_at_start, given_up
 from curator_pipelines.executors.in_process import InProcessExecutor

@@ -1,7 +1,7 @@
-"""What the driver says about trouble in its workers, whatever kind of worker they are.
+"""How errors of workers reach the driver, and what the driver says about lost workers of any kind.
 
-Pickling an exception is not safe: many pickle without complaint and break when they are read back. So it
-travels as bytes beside what a person needs to know, and the driver makes the best of it.
+Pickling an exception is not safe: many pickle without complaint and fail when they are unpickled. So an exception
+travels as bytes, beside the text that a person needs, and the driver unpickles it if it can.
 """
 
 import pickle
@@ -18,8 +18,8 @@ __all__ = ["Failure", "dead_at_start", "given_up"]
 class Failure:
     """An exception that always pickles.
 
-    Args:
-        pickled: the exception itself; empty if it does not pickle.
+    Attributes:
+        pickled: the exception; empty if it does not pickle.
         summary: its type and message.
         trace: the worker's traceback, which pickling drops.
     """
@@ -30,7 +30,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """Wrap an exception just caught in a worker."""
+        """Wrap an exception that was just caught in a worker."""
         try:
             pickled = pickle.dumps(error)
         except Exception:
@@ -39,13 +39,13 @@ class Failure:
         return cls(pickled, summary, "".join(traceback.format_exception(error)))
 
     def revive(self) -> Exception:
-        """Return the exception, or a `CuratorError` that names it, with the worker's traceback as a note."""
+        """Return the exception, or else a `CuratorError` that names it, with the worker's traceback as a note."""
         error = self._unpickle()
         error.add_note(f"In the worker:\n{self.trace.rstrip()}")
         return error
 
     def _unpickle(self) -> Exception:
-        # SystemExit and its like end a task; raised on the driver they would end more than was meant.
+        # SystemExit and KeyboardInterrupt end only a task; raised on the driver they would end the run.
         try:
             error = pickle.loads(self.pickled)
         except Exception:
@@ -53,21 +53,11 @@ class Failure:
         return error if isinstance(error, Exception) else CuratorError(self.summary)
 
 
-def given_up(task: Task[object], cause: str, advice: str = "") -> CuratorError:
+def given_up(task: Task[object], cause: str, advice: str) -> CuratorError:
     """Return the error of a task that lost too many workers, the last one because of `cause`."""
-    return CuratorError(
-        f"{task}: given up after {task.attempt} workers died of it, the last by {cause}; {advice or _advice(cause)}"
-    )
+    return CuratorError(f"{task}: given up after {task.attempt} workers died of it, the last by {cause}", advice=advice)
 
 
-def dead_at_start(deaths: int, cause: str, advice: str = "") -> CuratorError:
+def dead_at_start(deaths: int, cause: str, advice: str) -> CuratorError:
     """Return the error of a run whose workers die before they can take a task."""
-    return CuratorError(
-        f"{deaths} workers in a row died while they started, the last by {cause}; {advice or _advice(cause)}"
-    )
-
-
-def _advice(cause: str) -> str:
-    if cause == "SIGKILL":
-        return "if the system ran out of memory, use fewer workers or smaller batches"
-    return "what they said themselves is above"
+    return CuratorError(f"{deaths} workers in a row died while they started, the last by {cause}", advice=advice)

@@ -17,8 +17,8 @@ class InProcessExecutor:
     """Runs stages in the calling process. A crash in native code ends that process.
 
     Args:
-        cpus: threads the stage may use.
-        device: where its models go.
+        cpus: the number of threads that the stage may use.
+        device: the device of its models.
     """
 
     workers = 1

@@ -4,49 +4,36 @@ Processes, so that a crash in native code costs a worker and not the run. Spawne
 that has used CUDA or threads is broken.
 """
 
-import logging
 import os
 import pickle
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from multiprocessing import connection
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from curator.types import Progress
-from curator_pipelines.executors.failures import dead_at_start, given_up
-from curator_pipelines.executors.messages import Kind, body_of, failure_in, kind_of, outcome_in
-from curator_pipelines.executors.protocol import (
-    MAX_ATTEMPTS,
-    MAX_DEATHS_AT_START,
-    Outcome,
-    Stage,
-    Task,
-    as_tasks,
-    no_progress,
-)
-from curator_pipelines.executors.worker_handle import WorkerHandle
+from curator_pipelines.executors.dispatcher import Loss, dispatch
+from curator_pipelines.executors.local_handle import ProcessHandle
+from curator_pipelines.executors.messages import Kind, kind_of
+from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
 
 __all__ = ["LocalExecutor", "usable_cpus"]
 
-LOOK_AGAIN_SECONDS = 1.0
-"""When nothing was heard for so long, the workers' processes are looked at themselves."""
+# A wait for messages ends after this many seconds, so that the processes themselves are looked at.
+LISTEN_SECONDS = 1.0
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_log = logging.getLogger(__name__)
 
 
 class LocalExecutor:
     """Runs stages in spawned processes of this machine.
 
-    A program that uses it guards its start with `if __name__ == "__main__"`: the workers import it again.
+    A program that uses it guards its start with `if __name__ == "__main__"`, because the workers import it again.
 
     Args:
         workers: number of processes; one per device unless given.
         devices: handed out to the workers in turn.
-        cpus: threads for all workers together; the cores this process may run on unless given.
+        cpus: threads for all workers together; as many as the cores this process may use unless given.
     """
 
     def __init__(self, workers: int | None = None, devices: Sequence[str] = ("cpu",), cpus: int | None = None) -> None:
@@ -63,150 +50,78 @@ class LocalExecutor:
         workers = "1 worker process" if self.workers == 1 else f"{self.workers} worker processes"
         threads = "1 thread" if self.cpus_per_worker == 1 else f"{self.cpus_per_worker} threads"
         each = "" if self.workers == 1 else " each"
-        on = "" if set(self.devices) == {"cpu"} else f", on {', '.join(self.devices)}"
-        return f"{workers}, {threads}{each}{on}"
+        devices = "" if set(self.devices) == {"cpu"} else f", on {', '.join(self.devices)}"
+        return f"{workers}, {threads}{each}{devices}"
 
     def map(
         self, stage: Stage[T, R], tasks: Iterable[T | Task[T]], *, on_progress: Progress | None = None
     ) -> Generator[Outcome[T, R], None, None]:
         """Run `stage` over `tasks`; see `Executor.map`."""
-        pickled_stage = pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL)
-        slots: list[WorkerHandle[T]] = [
-            WorkerHandle(pickled_stage, self.cpus_per_worker, self.devices[i % len(self.devices)])
-            for i in range(self.workers)
-        ]
-        try:
-            yield from _Run[T, R](slots, as_tasks(tasks), on_progress or no_progress).outcomes()
-            _dismiss(slots)
-        finally:
-            _kill(slots)
+        processes = _Processes(self, pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL))
+        yield from dispatch(processes, as_tasks(tasks), on_progress)
 
 
-class _Run(Generic[T, R]):
-    """One `map`: tasks go to free slots, messages of the workers become outcomes."""
+class _Processes:
+    """Worker processes that open one stage: the dispatcher's backend.
 
-    def __init__(self, slots: list[WorkerHandle[T]], tasks: Iterator[Task[T]], on_progress: Progress) -> None:
-        self._slots = slots
-        self._tasks = tasks
-        self._again: deque[Task[T]] = deque()
-        self._done: deque[Outcome[T, R]] = deque()
-        self._on_progress = on_progress
-        self._deaths_at_start = 0
+    Args:
+        executor: says how many workers there are, and on which devices.
+        pickled_stage: what every worker opens.
+    """
 
-    def outcomes(self) -> Generator[Outcome[T, R], None, None]:
-        self._hand_out()
-        while self._done or self._busy():
-            while self._done:
-                yield self._done.popleft()
-            for slot in self._speaking():
-                self._hear(slot)
-            # Before the outcomes are handed over: workers should not idle while the caller looks at them.
-            self._hand_out()
+    def __init__(self, executor: LocalExecutor, pickled_stage: bytes) -> None:
+        self._executor = executor
+        self._pickled_stage = pickled_stage
 
-    def _busy(self) -> list[WorkerHandle[T]]:
-        return [slot for slot in self._slots if slot.task is not None]
+    @property
+    def workers(self) -> int:
+        return self._executor.workers
 
-    def _hand_out(self) -> None:
-        free = [slot for slot in self._slots if slot.task is None]
-        # Open workers first: no new process is started while an old one could do it.
-        for slot in sorted(free, key=lambda slot: not slot.is_alive):
-            task = self._again.popleft() if self._again else next(self._tasks, None)
-            if task is None:
-                return
-            self._give(slot, task)
+    def start(self, workers: Sequence[ProcessHandle]) -> ProcessHandle:
+        numbers = {worker.number for worker in workers}
+        # The lowest free number, so that a new worker gets the device of the one that it replaces.
+        number = next(number for number in range(self.workers) if number not in numbers)
+        device = self._executor.devices[number % len(self._executor.devices)]
+        return ProcessHandle(number, self._pickled_stage, self._executor.cpus_per_worker, device)
 
-    def _give(self, slot: WorkerHandle[T], task: Task[T]) -> None:
-        try:
-            pickled_task = pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            error.add_note(f"{task} cannot be sent to a worker: it does not pickle")
-            self._done.append(Outcome(task, error=error))
-        else:
-            slot.give(task, pickled_task)
+    def listen(self, workers: Sequence[ProcessHandle]) -> Iterator[tuple[ProcessHandle, bytes | Loss]]:
+        owners: dict[Any, ProcessHandle] = {waitable: worker for worker in workers for waitable in worker.waitables}
+        ready = [owners[waitable] for waitable in connection.wait(owners, LISTEN_SECONDS)]
+        # A process that a worker forked holds all of its descriptors open, and so hides its death.
+        dead = [worker for worker in workers if not worker.is_alive]
+        # A worker owns two waitables and both may be ready: each worker is heard once, in order.
+        for worker in dict.fromkeys(ready + dead):
+            message = worker.receive()
+            if message is None:
+                cause = worker.wait_for_end()
+                yield worker, Loss(cause, _advice(cause))
+            elif kind_of(message) is Kind.STARTED:
+                worker.send_stage()
+            else:
+                yield worker, message
 
-    def _speaking(self) -> list[WorkerHandle[T]]:
-        owners: dict[Any, WorkerHandle[T]] = {waitable: slot for slot in self._busy() for waitable in slot.waitables}
-        if not owners:
-            return []
-        ready = connection.wait(owners, LOOK_AGAIN_SECONDS)
-        if not ready:
-            # A process that a worker forked holds all of its descriptors open, and so hides its death.
-            return [slot for slot in self._busy() if not slot.is_alive]
-        # A slot owns two waitables and both may be ready: each slot once, in order.
-        return list(dict.fromkeys(owners[waitable] for waitable in ready))
+    def dismiss(self, workers: Sequence[ProcessHandle]) -> None:
+        # All are told first, so that they end at the same time.
+        for worker in workers:
+            worker.hang_up()
+        for worker in workers:
+            worker.wait_for_end()
 
-    def _hear(self, slot: WorkerHandle[T]) -> None:
-        message = slot.receive()
-        if message is None:
-            self._lost(slot)
-            return
-        match kind_of(message):
-            case Kind.STARTED:
-                slot.send_stage()
-            case Kind.READY:
-                slot.opened()
-            case Kind.OPEN_FAILED:
-                raise failure_in(message).revive()
-            case Kind.PROGRESS:
-                increments = body_of(message)
-                slot.reported.update(increments)
-                self._on_progress(increments)
-            case Kind.VALUE | Kind.FAILURE:
-                self._finished(slot, message)
-
-    def _finished(self, slot: WorkerHandle[T], message: bytes) -> None:
-        assert slot.task is not None
-        self._done.append(outcome_in(slot.task, message))
-        self._deaths_at_start = 0
-        slot.task = None
-
-    def _lost(self, slot: WorkerHandle[T]) -> None:
-        task, was_open = slot.task, slot.is_open
-        assert task is not None
-        cause = slot.bury()
-        self._take_back(slot)
-        if was_open:
-            self._lost_with(replace(task, attempt=task.attempt + 1), cause)
-        else:
-            self._lost_at_start(cause)
-            self._again.append(task)
-
-    def _take_back(self, slot: WorkerHandle[T]) -> None:
-        if slot.reported:
-            self._on_progress({name: -count for name, count in slot.reported.items()})
-            slot.reported.clear()
-
-    def _lost_with(self, task: Task[T], cause: str) -> None:
-        _log.warning("a worker was lost (%s) in %s, loss %d of %d", cause, task, task.attempt, MAX_ATTEMPTS)
-        if task.attempt < MAX_ATTEMPTS:
-            self._again.append(task)
-        else:
-            self._done.append(Outcome(task, error=given_up(task, cause), lost=True))
-
-    def _lost_at_start(self, cause: str) -> None:
-        self._deaths_at_start += 1
-        _log.warning("a worker was lost (%s) while it started", cause)
-        if self._deaths_at_start >= MAX_DEATHS_AT_START:
-            raise dead_at_start(self._deaths_at_start, cause)
+    def kill(self, workers: Sequence[ProcessHandle]) -> None:
+        for worker in workers:
+            worker.send_kill()
+        for worker in workers:
+            worker.kill()
 
 
-def _dismiss(slots: list[WorkerHandle[T]]) -> None:
-    # All are told first: they end side by side.
-    for slot in slots:
-        slot.hang_up()
-    for slot in slots:
-        slot.leave()
-
-
-def _kill(slots: list[WorkerHandle[T]]) -> None:
-    for slot in slots:
-        slot.signal_kill()
-    for slot in slots:
-        slot.kill()
+def _advice(cause: str) -> str:
+    if cause == "SIGKILL":
+        return "if the system ran out of memory, use fewer workers or smaller batches"
+    return "the messages of the workers themselves are above"
 
 
 def usable_cpus() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Kind(IntEnum):
-    """What a worker says."""
+    """The kinds of messages that a worker sends."""
 
     STARTED = 0
     READY = 1
@@ -50,14 +50,14 @@ def body_of(message: bytes) -> Any:
 
 
 def failure_in(message: bytes) -> Failure:
-    """Return what went wrong, of an OPEN_FAILED or FAILURE."""
+    """Return the failure in an OPEN_FAILED or FAILURE message."""
     failure = body_of(message)
     assert isinstance(failure, Failure)
     return failure
 
 
 def outcome_in(task: Task[T], message: bytes) -> Outcome[T, R]:
-    """Return how a task ended, of a VALUE or FAILURE."""
+    """Return how a task ended, from a VALUE or FAILURE message."""
     if kind_of(message) is Kind.FAILURE:
         return Outcome(task, error=failure_in(message).revive())
     try:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Placement", "plan_placement"]
 
+# A bigger node without GPUs gets several workers: one process cannot keep more cores busy with decoding.
 CPUS_PER_WORKER = 8
-"""A bigger node without GPUs gets several workers: one process keeps no more cores busy with decoding."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Placement:
     """The workers of one node.
 
     Attributes:
-        node: where.
-        count: how many.
-        cpus: that each reserves; below 1 where there are more workers than cores.
-        gpus: that each reserves.
+        node: the node.
+        count: the number of workers on it.
+        cpus: the CPUs that each worker reserves; below 1 where there are more workers than cores.
+        gpus: the GPUs that each worker reserves.
     """
 
     node: Node
@@ -33,25 +33,25 @@ class Placement:
 
     @property
     def threads(self) -> int:
-        """Threads of each worker."""
+        """The number of threads of each worker."""
         return max(1, int(self.cpus))
 
 
 def plan_placement(
     nodes: Sequence[Node], workers: int | None, gpus_per_worker: float, *, on_gpus: bool
 ) -> list[Placement]:
-    """Placement on every node that has room.
+    """Return the placement on every node that has room.
 
     Args:
-        nodes: the living ones.
-        workers: how many in all, spread by what the nodes have; None for as many as there is room for.
-        gpus_per_worker: GPUs, or the share of one, that a worker gets.
-        on_gpus: the work is for GPUs; without, CPUs alone count.
+        nodes: the nodes that are alive.
+        workers: how many workers in all, spread by what the nodes have; None for as many as there is room for.
+        gpus_per_worker: the GPUs, or the share of one GPU, that a worker gets.
+        on_gpus: whether the work is for GPUs; if not, only CPUs count.
     """
     room = {node.id: _room(node, gpus_per_worker, on_gpus) for node in nodes}
     counts = dict(room) if workers is None else _spread(nodes, workers, room, on_gpus)
     return [
-        _seats(node, counts[node.id], room[node.id], gpus_per_worker if on_gpus else 0.0)
+        _place(node, counts[node.id], room[node.id], gpus_per_worker if on_gpus else 0.0)
         for node in nodes
         if counts[node.id]
     ]
@@ -76,7 +76,7 @@ def _spread(nodes: Sequence[Node], workers: int, room: dict[str, int], on_gpus: 
     return counts
 
 
-def _seats(node: Node, count: int, room: int, gpus: float) -> Placement:
+def _place(node: Node, count: int, room: int, gpus: float) -> Placement:
     share = node.cpus / (room if gpus else count)
     # Ray reserves whole cores, or any share of one.
     cpus = float(int(share)) if share >= 1 else int(share * 1000) / 1000

@@ -23,11 +23,11 @@ __all__ = [
     "no_progress",
 ]
 
+# A task that lost this many workers is given up: the next worker would most likely die of it too.
 MAX_ATTEMPTS = 3
-"""A task that lost this many workers is given up: the next one would most likely die of it too."""
 
+# A run ends when this many workers in a row died before they could take a task: the next ones would die too.
 MAX_DEATHS_AT_START = 3
-"""Workers that die this often in a row before a task is finished end the run: nothing will get better."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,9 +43,9 @@ _brief.maxstring = _brief.maxother = 120
 class Task(Generic[T_co]):
     """One piece of work.
 
-    Args:
+    Attributes:
         number: names the task, for messages and for putting outcomes back in order.
-        payload: what the stage works on; must pickle.
+        payload: what the stage works on; it must pickle.
         attempt: how often a worker was lost while it held this task; if it is not 0, a stage takes more care.
     """
 
@@ -61,9 +61,9 @@ class Task(Generic[T_co]):
 class WorkerContext:
     """What a worker may use.
 
-    Args:
-        cpus: threads this worker may use.
-        device: where its models go, such as `cpu` or `cuda:0`.
+    Attributes:
+        cpus: the number of threads this worker may use.
+        device: the device of its models, such as `cpu` or `cuda:0`.
         report: hands progress increments to the driver while a task runs; may be called from any thread.
     """
 
@@ -73,16 +73,16 @@ class WorkerContext:
 
 
 class Stage(Protocol[T_contra, R_co]):
-    """What is done with every task. Pickled to the workers, so it holds settings and no costly state."""
+    """What is done with every task. A stage is pickled to the workers, so it holds settings and no costly state."""
 
     def open(self, context: WorkerContext) -> Callable[[Task[T_contra]], R_co]:
         """Build the costly state, once per worker, and return the function that handles tasks with it.
 
-        A value should be small: it travels to the driver. Handling a task twice must do no harm, since a
-        worker may be lost after it finished the work and before it said so.
+        A value should be small, because it travels to the driver. Handling a task twice must do no harm, because a
+        worker may be lost after it finished the work and before the driver knew.
 
         Raises:
-            CuratorError: no worker can work like this. The executor raises it on the driver and stops.
+            CuratorError: no worker can work with these settings. The executor raises it on the driver and stops.
         """
         ...
 
@@ -91,11 +91,11 @@ class Stage(Protocol[T_contra, R_co]):
 class Outcome(Generic[T_co, R_co]):
     """How a task ended: with a value, or else with an error.
 
-    Args:
+    Attributes:
         task: the task, with the attempt that ended it.
         value: what the stage returned; None where there is an error.
-        error: what the stage raised, or why there is nothing to return.
-        lost: the error is that workers kept dying while they held the task.
+        error: what the stage raised, or why the stage returned no value.
+        lost: whether the error is that workers kept dying while they held the task.
     """
 
     task: Task[T_co]
@@ -115,7 +115,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many tasks are worked on at the same time."""
+        """The number of tasks that are worked on at the same time."""
         ...
 
     def map(
@@ -147,10 +147,10 @@ class Executor(Protocol):
 
 
 def as_tasks(items: Iterable[T | Task[T]]) -> Iterator[Task[T]]:
-    """Number bare payloads by their place in `items`; tasks pass as they are."""
+    """Number bare payloads by their position in `items`; tasks stay as they are."""
     for number, item in enumerate(items):
         yield cast("Task[T]", item) if isinstance(item, Task) else Task(number, item)
 
 
 def no_progress(increments: Mapping[str, int]) -> None:
-    """Take progress that nobody asked for."""
+    """Ignore progress that no caller wants."""

@@ -9,41 +9,33 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import ray
 
 from curator.errors import CuratorError
 from curator.types import Progress
-from curator_pipelines.executors.failures import dead_at_start, given_up
-from curator_pipelines.executors.messages import Kind, failure_in, kind_of, outcome_in
+from curator_pipelines.executors.dispatcher import Loss, dispatch
 from curator_pipelines.executors.placement import Placement, plan_placement
-from curator_pipelines.executors.protocol import (
-    MAX_ATTEMPTS,
-    MAX_DEATHS_AT_START,
-    Outcome,
-    Stage,
-    Task,
-    as_tasks,
-    no_progress,
-)
+from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
 from curator_pipelines.executors.ray_cluster import Cluster
 from curator_pipelines.executors.ray_handle import ActorHandle
 
 __all__ = ["RayExecutor"]
 
-WAIT_SECONDS = 0.25
+# A wait for messages ends after this many seconds, so that progress is asked for and nodes are counted.
+LISTEN_SECONDS = 0.25
 COUNT_NODES_EVERY = 2.0
+# Actors that were told to end may take this many seconds.
 LEAVE_SECONDS = 10.0
+# When no actor could start for this many seconds, the user is told what is missing.
 PATIENCE_SECONDS = 30.0
-"""When no actor could start for so long, the user is told what is missing."""
 ADVICE = (
-    "Ray's logs on that node hold what it said itself; if the node ran out of memory, use fewer workers or smaller "
-    "batches"
+    "Ray's logs on that node hold the worker's own messages; if the node ran out of memory, use fewer workers or "
+    "smaller batches"
 )
 
 T = TypeVar("T")
@@ -57,36 +49,34 @@ class RayExecutor:
 
     Args:
         cluster: from `connect`.
-        workers: number of actors; None for as many as the cluster has room for: one per GPU, or by CPUs.
-        gpus_per_worker: GPUs, or the share of one, that an actor gets.
-        on_gpus: the work is for GPUs.
+        workers: the number of actors; None for as many as the cluster has room for: one per GPU, or by CPUs.
+        gpus_per_worker: the GPUs, or the share of one GPU, that an actor gets.
+        on_gpus: whether the work is for GPUs.
+
+    Attributes:
+        placements: which actors go to which node.
     """
 
     def __init__(
         self, cluster: Cluster, workers: int | None = None, *, gpus_per_worker: float = 1.0, on_gpus: bool = False
     ) -> None:
         self.cluster = cluster
+        self.placements: list[Placement] = []
         self._workers = workers
         self._gpus_per_worker = gpus_per_worker
         self._on_gpus = on_gpus
-        self._seats: list[Placement] = []
         self._counted = 0.0
         self.count_nodes()
 
     @property
     def workers(self) -> int:
-        """How many tasks are worked on at the same time, on the nodes that there are now."""
-        return max(1, sum(placements.count for placements in self._seats))
-
-    @property
-    def placements(self) -> list[Placement]:
-        """Where the actors go."""
-        return self._seats
+        """The number of tasks that are worked on at the same time, on the nodes that there are now."""
+        return max(1, sum(placement.count for placement in self.placements))
 
     def count_nodes(self, every: float = 0.0) -> None:
         """Plan anew for the nodes that there are now, unless that was done in the last `every` seconds."""
         if time.monotonic() - self._counted >= every:
-            self._seats = plan_placement(
+            self.placements = plan_placement(
                 self.cluster.nodes(), self._workers, self._gpus_per_worker, on_gpus=self._on_gpus
             )
             self._counted = time.monotonic()
@@ -94,8 +84,8 @@ class RayExecutor:
     def describe(self) -> str:
         """Say for people where the work runs."""
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        nodes = f" on {len(self._seats)} nodes" if len(self._seats) > 1 else ""
-        threads = sorted({placements.threads for placements in self._seats}) or [1]
+        nodes = f" on {len(self.placements)} nodes" if len(self.placements) > 1 else ""
+        threads = sorted({placement.threads for placement in self.placements}) or [1]
         counts = str(threads[0]) if len(threads) == 1 else f"{threads[0]} to {threads[-1]}"
         each = " each" if self.workers > 1 else ""
         gpus = f", {self._gpus_per_worker:g} GPU{each}" if self._on_gpus else ""
@@ -109,187 +99,99 @@ class RayExecutor:
         self, stage: Stage[T, R], tasks: Iterable[T | Task[T]], *, on_progress: Progress | None = None
     ) -> Generator[Outcome[T, R], None, None]:
         """Run `stage` over `tasks`; see `Executor.map`."""
-        run = _Run[T, R](self, pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL), as_tasks(tasks), on_progress)
-        try:
-            yield from run.outcomes()
-            run.dismiss()
-        finally:
-            run.kill()
+        actors = _Actors(self, pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL))
+        yield from dispatch(actors, as_tasks(tasks), on_progress)
 
 
-class _Run(Generic[T, R]):
-    """One `map`: tasks go to actors that are open and idle, their answers become outcomes."""
+class _Actors:
+    """Actors that open one stage: the dispatcher's backend.
 
-    def __init__(
-        self, executor: RayExecutor, pickled_stage: bytes, tasks: Iterator[Task[T]], on_progress: Progress | None
-    ) -> None:
+    Args:
+        executor: says how many actors there are, and on which nodes.
+        pickled_stage: what every actor opens.
+    """
+
+    def __init__(self, executor: RayExecutor, pickled_stage: bytes) -> None:
         self._executor = executor
         self._pickled_stage = pickled_stage
-        self._tasks = tasks
-        self._on_progress = on_progress or no_progress
-        self._slots: list[ActorHandle[T]] = []
-        self._waiting: deque[Task[T]] = deque()
-        self._done: deque[Outcome[T, R]] = deque()
-        self._deaths_at_start = 0
         self._last_heard = time.monotonic()
 
-    def outcomes(self) -> Generator[Outcome[T, R], None, None]:
-        self._hand_out()
-        while self._done or self._waiting or self._busy():
-            while self._done:
-                yield self._done.popleft()
-            self._listen()
-            # Before the outcomes are handed over: actors should not idle while the caller looks at them.
-            self._hand_out()
-
-    def dismiss(self) -> None:
-        """Let the actors end in peace."""
-        if self._slots:
-            ends = [slot.finish() for slot in self._slots]
-            ray.wait(ends, num_returns=len(ends), timeout=LEAVE_SECONDS)
-
-    def kill(self) -> None:
-        """End all actors at once, and wait until they have."""
-        for slot in self._slots:
-            with suppress(Exception):
-                slot.kill()
-        answers = [slot.answer for slot in self._slots if slot.answer is not None]
-        if answers:
-            with suppress(Exception):
-                ray.wait(answers, num_returns=len(answers), timeout=LEAVE_SECONDS, fetch_local=False)
-        self._slots.clear()
-
-    def _busy(self) -> list[ActorHandle[T]]:
-        return [slot for slot in self._slots if slot.task is not None]
-
-    def _hand_out(self) -> None:
+    @property
+    def workers(self) -> int:
         self._executor.count_nodes(COUNT_NODES_EVERY)
-        # Tasks that wait for an actor to start count as taken, so the promise of laziness holds.
-        places = self._executor.workers - len(self._busy())
-        while len(self._waiting) < places and (task := next(self._tasks, None)) is not None:
-            self._waiting.append(task)
-        for slot in self._slots:
-            if slot.is_open and slot.task is None and self._waiting:
-                self._give(slot, self._waiting.popleft())
-        self._start_actors()
+        return self._executor.workers
 
-    def _start_actors(self) -> None:
-        opening = sum(not slot.is_open for slot in self._slots)
-        running = Counter(slot.node.id for slot in self._slots)
-        for placements in self._free_seats(running):
-            if opening >= len(self._waiting) or len(self._slots) >= self._executor.workers:
-                return
-            self._slots.append(ActorHandle(placements, self._pickled_stage))
-            opening += 1
+    def start(self, workers: Sequence[ActorHandle]) -> ActorHandle | None:
+        placement = self._free_placement(workers)
+        return None if placement is None else ActorHandle(placement, self._pickled_stage)
 
-    def _free_seats(self, running: Counter[str]) -> Iterator[Placement]:
-        """Placement without an actor, each node's first ones first, so that few actors spread over the nodes."""
-        placements = self._executor.placements
-        for place in range(max((some.count for some in placements), default=0)):
-            for some in placements:
-                if running[some.node.id] <= place < some.count:
-                    yield some
+    def _free_placement(self, workers: Sequence[ActorHandle]) -> Placement | None:
+        """A placement with room for an actor: that of the node with the fewest, so that few actors spread out."""
+        running = Counter(worker.node.id for worker in workers)
+        free = [placement for placement in self._executor.placements if running[placement.node.id] < placement.count]
+        return min(free, key=lambda placement: running[placement.node.id], default=None)
 
-    def _give(self, slot: ActorHandle[T], task: Task[T]) -> None:
-        try:
-            pickled_task = pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            error.add_note(f"{task} cannot be sent to a worker: it does not pickle")
-            self._done.append(Outcome(task, error=error))
-        else:
-            slot.give(task, pickled_task)
-
-    def _listen(self) -> None:
-        """Hear whoever has something to say; return after a while if nobody has."""
-        speakers: dict[Any, ActorHandle[T]] = {}
-        for slot in self._slots:
-            slot.ask_progress()
-            speakers |= {reference: slot for reference in (slot.answer, slot.progress) if reference is not None}
-        if not speakers:
-            time.sleep(WAIT_SECONDS)  # no node has room: one may join
-            self._complain()
-            return
-        references = list(speakers)
-        ray.wait(references, num_returns=1, timeout=WAIT_SECONDS, fetch_local=False)
-        ready, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+    def listen(self, workers: Sequence[ActorHandle]) -> Iterator[tuple[ActorHandle, bytes | Loss]]:
+        for worker in workers:
+            worker.ask_progress()
+        owners: dict[Any, ActorHandle] = {reference: worker for worker in workers for reference in worker.references}
+        ready = _wait_for_any(list(owners))
+        self._complain(workers, heard=bool(ready))
+        lost = set()
         for reference in ready:
-            slot = speakers[reference]
-            if slot not in self._slots:
-                continue  # lost, and both of its references say so
-            if reference == slot.progress:
-                self._tell(slot.hear_progress())
+            worker = owners[reference]
+            if worker in lost:
+                continue  # both of its references say so
+            try:
+                messages = worker.receive(reference)
+            except ray.exceptions.RayError as error:
+                lost.add(worker)
+                yield worker, self._loss(worker, error)
             else:
-                self._hear(slot)
-        if ready:
-            self._last_heard = time.monotonic()
-        else:
-            self._complain()
+                yield from ((worker, message) for message in messages)
 
-    def _complain(self) -> None:
-        if not self._busy() and time.monotonic() - self._last_heard > PATIENCE_SECONDS:
-            self._last_heard = time.monotonic()
-            if self._slots:
+    def _complain(self, workers: Sequence[ActorHandle], heard: bool) -> None:
+        now = time.monotonic()
+        if heard:
+            self._last_heard = now
+        elif all(worker.task is None for worker in workers) and now - self._last_heard > PATIENCE_SECONDS:
+            self._last_heard = now
+            if workers:
                 _log.warning("no worker could start yet: waiting for CPUs or GPUs of the cluster, which are in use")
             else:
                 _log.warning("the cluster has no node with room for a worker: waiting for one to join")
 
-    def _tell(self, increments: dict[str, int]) -> None:
-        if increments:
-            self._on_progress(increments)
-
-    def _hear(self, slot: ActorHandle[T]) -> None:
-        try:
-            answer = ray.get(slot.answer)
-        except ray.exceptions.RayError as error:
-            self._lost(slot, error)
-            return
-        slot.answer = None
-        if slot.task is None:
-            if kind_of(answer) is Kind.OPEN_FAILED:
-                raise failure_in(answer).revive()
-            slot.is_open = True
-            return
-        message, total = answer
-        self._tell(slot.news(total))
-        self._done.append(outcome_in(slot.task, message))
-        self._deaths_at_start = 0
-        slot.task = None
-
-    def _lost(self, slot: ActorHandle[T], error: Exception) -> None:
-        self._slots.remove(slot)
-        with suppress(Exception):
-            slot.kill()  # lost to us, it may still run
+    def _loss(self, worker: ActorHandle, error: Exception) -> Loss:
         if getattr(error, "actor_init_failed", False):
-            raise CuratorError(f"workers cannot start on {slot.node.machine}: {_last_line(error)}; {ADVICE}")
+            last_line = str(error).strip().splitlines()[-1].strip()
+            raise CuratorError(f"workers cannot start on {worker.node.machine}: {last_line}", advice=ADVICE)
         self._executor.count_nodes()
-        node_is_gone = all(placements.node.id != slot.node.id for placements in self._executor.placements)
-        cause = f"the loss of node {slot.node.machine}" if node_is_gone else _cause(slot, error)
-        if slot.task is None:
-            self._lost_at_start(cause, node_is_gone)
-        else:
-            self._tell({name: -count for name, count in slot.reported.items() if count})
-            self._lost_with(replace(slot.task, attempt=slot.task.attempt + 1), cause)
+        if all(placement.node.id != worker.node.id for placement in self._executor.placements):
+            # A node that leaves does not mean that workers cannot start.
+            return Loss(f"the loss of node {worker.node.machine}", ADVICE, is_start_failure=False)
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            return Loss(f"Ray's memory monitor on {worker.node.machine}", ADVICE)
+        return Loss(f"the end of its process on {worker.node.machine}", ADVICE)
 
-    def _lost_with(self, task: Task[T], cause: str) -> None:
-        _log.warning("a worker was lost (%s) in %s, loss %d of %d", cause, task, task.attempt, MAX_ATTEMPTS)
-        if task.attempt < MAX_ATTEMPTS:
-            self._waiting.appendleft(task)
-        else:
-            self._done.append(Outcome(task, error=given_up(task, cause, ADVICE), lost=True))
+    def dismiss(self, workers: Sequence[ActorHandle]) -> None:
+        if workers:
+            ends = [worker.finish() for worker in workers]
+            ray.wait(ends, num_returns=len(ends), timeout=LEAVE_SECONDS)
 
-    def _lost_at_start(self, cause: str, node_is_gone: bool) -> None:
-        # A node that leaves says nothing about whether workers can start.
-        self._deaths_at_start += not node_is_gone
-        _log.warning("a worker was lost (%s) while it started", cause)
-        if self._deaths_at_start >= MAX_DEATHS_AT_START:
-            raise dead_at_start(self._deaths_at_start, cause, ADVICE)
+    def kill(self, workers: Sequence[ActorHandle]) -> None:
+        for worker in workers:
+            worker.kill()
+        answers = [worker.answer for worker in workers if worker.answer is not None]
+        if answers:
+            with suppress(Exception):
+                ray.wait(answers, num_returns=len(answers), timeout=LEAVE_SECONDS, fetch_local=False)
 
 
-def _cause(slot: ActorHandle[Any], error: Exception) -> str:
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return f"Ray's memory monitor on {slot.node.machine}"
-    return f"the end of its process on {slot.node.machine}"
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
+def _wait_for_any(references: list[Any]) -> list[Any]:
+    """Wait until one is ready, for a while at most, and return all that are ready then."""
+    if not references:
+        time.sleep(LISTEN_SECONDS)  # no node has room: one may join
+        return []
+    ray.wait(references, num_returns=1, timeout=LISTEN_SECONDS, fetch_local=False)
+    ready, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+    return list(ready)

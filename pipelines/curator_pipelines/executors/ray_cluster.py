@@ -20,8 +20,8 @@ __all__ = ["Cluster", "Node", "connect"]
 
 _log = logging.getLogger(__name__)
 
-REACHED_WITHIN = 10.0
-"""Seconds for the head of a cluster to answer."""
+# The head of a cluster has this many seconds to answer.
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Node:
     """A living node.
 
     Attributes:
-        id: Ray's.
+        id: Ray's id of the node.
         machine: its network address; test clusters run several nodes on one machine.
-        cpus: that it offers to Ray.
-        gpus: that it offers to Ray.
+        cpus: the CPUs that it offers to Ray.
+        gpus: the GPUs that it offers to Ray.
     """
 
     id: str
@@ -46,9 +46,9 @@ class Cluster:
     """A cluster that this process is connected to.
 
     Attributes:
-        name: for people.
-        dashboard: its URL; empty where there is none.
-        home: id of the node through which this process is connected; empty for one that is not looked after.
+        name: says for people which cluster it is.
+        dashboard: the URL of its dashboard; empty where there is none.
+        home: the id of the node through which this process is connected; empty if that node is not watched.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Cluster:
         """The nodes that are alive now, as far as Ray knows.
 
         Raises:
-            CuratorError: the node of this process is not, so nothing can be started any more.
+            CuratorError: the node of this process has ended, so nothing can be started any more.
         """
-        records: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        records: list[dict[str, Any]] = ray.nodes()
         alive = sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
         if self.home and all(node.id != self.home for node in alive):
-            raise CuratorError("Ray's own process on this machine (raylet) has ended: run again to resume")
+            raise CuratorError("Ray's own process on this machine (raylet) has ended", advice="run again to resume")
         return alive
 
 
@@ -78,19 +78,24 @@ def _node(record: dict[str, Any]) -> Node:
 def connect(address: str) -> Cluster:
     """Join the cluster at `address`, or start one on this machine for `local`.
 
-    The connection lasts as long as the process; a second call returns the first's.
+    The connection lasts as long as the process; a second call returns the connection of the first.
 
     Raises:
         InputError: there is no cluster, or it cannot be joined.
     """
     if "://" in address:
         raise InputError(
-            f"--address {address}: give the address that 'ray start' printed (HOST:6379), from a machine of the "
-            "cluster; from elsewhere use 'curator submit'"
+            "a URL is not the address of a cluster's head",
+            field="address",
+            value=address,
+            advice=(
+                "on a machine of the cluster give the address that 'ray start' printed (HOST:6379)",
+                "from elsewhere use 'curator submit'",
+            ),
         )
     if not ray.is_initialized():
         _check_listens(address)
-        with _signals_and_output_ours():
+        with _own_signals_and_output():
             _init(address)
     where = "on this machine" if address == "local" else f"at {ray.get_runtime_context().gcs_address}"
     url = ray._private.worker.global_worker.node.webui_url if ray._private.worker.global_worker.node else ""
@@ -99,15 +104,18 @@ def connect(address: str) -> Cluster:
 
 
 def _check_listens(address: str) -> None:
-    """Ray itself tries for minutes before it says that nothing is there."""
+    """Refuse an address where nothing listens: Ray itself tries for minutes before it says so."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"--address {address}: no Ray there: {error}; give the address that 'ray start --head' printed"
+            f"there is no Ray: {error}",
+            field="address",
+            value=address,
+            advice="give the address that 'ray start' printed on the head",
         ) from error
 
 
@@ -120,7 +128,7 @@ def _init(address: str) -> None:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise InputError(f"--address {address}: cannot join Ray: {_one_line(error)}") from error
+        raise InputError(f"cannot join Ray: {_one_line(error)}", field="address", value=address) from error
 
 
 def _one_line(error: Exception) -> str:
@@ -129,7 +137,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _for_child_processes() -> Iterator[None]:
-    """What a cluster started here passes on to its workers."""
+    """Set what a cluster that is started here passes on to its workers."""
     # They must find the modules that this process finds, as spawned workers do.
     settings = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "RAY_USAGE_STATS_ENABLED": "0"}
     before = {name: os.environ.get(name) for name in settings}
@@ -142,16 +150,16 @@ def _for_child_processes() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_and_output_ours() -> Iterator[None]:
+def _own_signals_and_output() -> Iterator[None]:
     """Undo what `ray.init` does to the process around it."""
-    # It makes SIGTERM an exit of its own, and prints every lost worker to stdout, where --json goes.
-    ours = signal.getsignal(signal.SIGTERM)
+    # It sets its own handler of SIGTERM, and prints every lost worker to stdout, where --json goes.
+    handler = signal.getsignal(signal.SIGTERM)
     ray._private.worker.print_to_stdstream = _log_lines
     try:
         yield
     finally:
         with suppress(ValueError):  # not in the main thread, where ray.init changed nothing either
-            signal.signal(signal.SIGTERM, ours)
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _log_lines(data: dict[str, Any], *arguments: object, **settings: object) -> None:

@@ -3,89 +3,103 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from curator_pipelines.executors.dispatcher import WorkerHandle
+from curator_pipelines.executors.messages import Kind, encode
 from curator_pipelines.executors.placement import Placement
-from curator_pipelines.executors.protocol import Task
 from curator_pipelines.executors.ray_worker import RayWorker
 
 __all__ = ["ActorHandle"]
 
-LOOK_EVERY = 0.5
-"""Seconds between two questions for an actor's progress."""
-
-T = TypeVar("T")
+# Seconds between two questions for an actor's progress.
+ASK_EVERY = 0.5
 
 
-class ActorHandle(Generic[T]):
+class ActorHandle(WorkerHandle):
     """One actor, pinned to a node; it opens the stage as soon as it runs.
 
     Args:
-        placements: its node, and what it reserves.
+        placement: its node, and what it reserves.
         pickled_stage: what it opens.
+
+    Attributes:
+        answer: the reference of what the actor works on now; None where it works on nothing.
     """
 
-    def __init__(self, placements: Placement, pickled_stage: Any) -> None:
-        self.node = placements.node
-        self.task: Task[T] | None = None
-        self.is_open = False
-        self.reported: Counter[str] = Counter()
-        self.started = time.monotonic()
+    def __init__(self, placement: Placement, pickled_stage: bytes) -> None:
+        super().__init__()
+        self.node = placement.node
         # Never restarted by Ray: the executor decides what a loss means, and where the next one runs.
         options: dict[str, Any] = {
-            "num_cpus": placements.cpus,
-            "num_gpus": placements.gpus,
+            "num_cpus": placement.cpus,
+            "num_gpus": placement.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
             "concurrency_groups": {"progress": 1},
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(placements.node.id, soft=False),
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(placement.node.id, soft=False),
         }
         actor_class: Any = ray.remote(**options)(RayWorker)
         self._actor = actor_class.remote()
-        self.answer: Any = self._actor.open.remote(
-            pickled_stage, placements.threads, "cuda" if placements.gpus else "cpu"
-        )
-        self.progress: Any = None
-        self._next_look = 0.0
+        device = "cuda" if placement.gpus else "cpu"
+        self.answer: Any = self._actor.open.remote(pickled_stage, placement.threads, device)
+        self._question: Any = None
+        self._next_question = 0.0
         self._serial = 0
 
-    def give(self, task: Task[T], pickled_task: bytes) -> None:
-        """Hand a task to the actor, which holds none."""
-        self.task = task
+    @property
+    def references(self) -> list[Any]:
+        """What becomes ready when the actor says something or ends."""
+        return [reference for reference in (self.answer, self._question) if reference is not None]
+
+    def give(self, pickled_task: bytes) -> None:
+        """Send a task to the actor, which holds none."""
         self._serial += 1
-        self.reported.clear()
-        self._next_look = time.monotonic() + LOOK_EVERY
+        self._next_question = time.monotonic() + ASK_EVERY
         self.answer = self._actor.work.remote(self._serial, pickled_task)
 
     def ask_progress(self) -> None:
-        """Ask how far the task is, unless that was done just now."""
-        if self.task is not None and self.progress is None and time.monotonic() >= self._next_look:
-            self.progress = self._actor.progress.options(concurrency_group="progress").remote()
+        """Ask for the progress of the task, unless that was done just now."""
+        if self.task is not None and self._question is None and time.monotonic() >= self._next_question:
+            self._question = self._actor.progress.options(concurrency_group="progress").remote()
 
-    def hear_progress(self) -> dict[str, int]:
-        """What is new in the answer to the last question."""
-        question, self.progress = self.progress, None
-        self._next_look = time.monotonic() + LOOK_EVERY
+    def receive(self, reference: Any) -> list[bytes]:
+        """Return the messages behind one of `references` that is ready.
+
+        Raises:
+            RayError: the actor is lost.
+        """
+        if reference == self._question:
+            return self._receive_progress()
+        answer, self.answer = ray.get(self.answer), None
+        if self.task is None:
+            return [answer]  # of `open`
+        message, total = answer
+        return [*self._unreported(total), message]
+
+    def _receive_progress(self) -> list[bytes]:
+        question, self._question = self._question, None
+        self._next_question = time.monotonic() + ASK_EVERY
         try:
             serial, total = ray.get(question)
         except ray.exceptions.RayError:
-            return {}  # the task's own answer will say that the actor is lost
-        return self.news(total) if serial == self._serial and self.task is not None else {}
+            return []  # the reference of the task will say that the actor is lost
+        return self._unreported(total) if serial == self._serial and self.task is not None else []
 
-    def news(self, total: dict[str, int]) -> dict[str, int]:
-        """What of a task's progress was not known yet."""
+    def _unreported(self, total: dict[str, int]) -> list[bytes]:
+        """A message with what of a task's progress the driver does not know yet; none if it knows everything."""
         news = {name: count - self.reported[name] for name, count in total.items() if count != self.reported[name]}
-        self.reported = Counter(total)
-        return news
+        return [bytes(encode(Kind.PROGRESS, news))] if news else []
 
     def finish(self) -> Any:
         """Let the actor end by itself; the reference is ready when it has."""
         return self._actor.__ray_terminate__.remote()
 
     def kill(self) -> None:
-        """End the actor at once."""
-        ray.kill(self._actor, no_restart=True)
+        """End the actor at once. An actor that is lost to the driver may still run."""
+        with suppress(Exception):
+            ray.kill(self._actor, no_restart=True)

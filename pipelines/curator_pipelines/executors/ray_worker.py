@@ -22,8 +22,8 @@ __all__ = ["RayWorker"]
 class RayWorker:
     """Opens a stage once, then answers one task after another.
 
-    Progress is asked for by the driver, as the total since the task began: a question or an answer that gets
-    lost changes nothing.
+    The driver asks for progress and gets the total since the task began, so a question or an answer that is lost
+    changes nothing.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class RayWorker:
         self._serial = -1
 
     def open(self, pickled_stage: bytes, cpus: int, device: str) -> bytes:
-        """Build the stage's state; the message is READY or OPEN_FAILED."""
+        """Build the stage's state and return READY or OPEN_FAILED."""
         # The stage comes pickled: what it imports reads these variables on import.
         prepare_threads(cpus)
         try:
@@ -47,7 +47,7 @@ class RayWorker:
         return bytes(encode(Kind.READY))
 
     def work(self, serial: int, pickled_task: bytes) -> tuple[bytes, dict[str, int]]:
-        """Handle a task; the message is VALUE or FAILURE, with all the progress that the task made.
+        """Handle a task and return VALUE or FAILURE, with all the progress that the task made.
 
         Args:
             serial: the driver's number of this attempt.
@@ -60,7 +60,7 @@ class RayWorker:
         return message, self.progress()[1]
 
     def progress(self) -> tuple[int, dict[str, int]]:
-        """The serial of the attempt that goes on, and its progress so far."""
+        """The serial of the running attempt, and its progress so far."""
         with self._lock:
             return self._serial, dict(self._reported)
 

@@ -19,8 +19,8 @@ from curator_pipelines.executors.threads import prepare_threads
 
 __all__ = ["answer", "work"]
 
+# Seconds between progress messages: a stage may report every sample without keeping the driver busy.
 REPORT_EVERY = 0.1
-"""Seconds between progress messages: a stage may report every sample without keeping the driver busy."""
 
 
 def work(pipe: connection.Connection, cpus: int, device: str) -> None:
@@ -34,7 +34,7 @@ def work(pipe: connection.Connection, cpus: int, device: str) -> None:
 
 
 def _leave_interrupts_to_driver() -> None:
-    """A terminal sends Ctrl-C to the whole process group; only the driver knows what to do about it."""
+    """Ignore Ctrl-C: a terminal sends it to the whole process group, and only the driver knows what to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -96,7 +96,7 @@ def _serve(link: _Link, cpus: int, device: str) -> None:
 
 
 def answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes) -> memoryview:
-    """Handle a task; the message is its value or its failure, whatever it raised."""
+    """Handle a task and return the message to send: its value, or its failure, whatever the stage raised."""
     try:
         task = pickle.loads(pickled_task)
         value = handle(task)

@@ -14,9 +14,12 @@ from curator.errors import CuratorError, InputError
 
 __all__ = ["submit"]
 
+# The exit code of a job that was stopped or left running.
 INTERRUPTED = 130
+# A lost connection is tried again so often, after so many seconds.
 RECONNECT_SECONDS = 1.0
 RECONNECT_TIMES = 60
+# A head that has just started has no agent for jobs yet; it gets this many seconds.
 AGENT_SECONDS = 60.0
 TOKEN_ADVICE = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the cluster's token (on the cluster: "
@@ -37,16 +40,16 @@ def submit(
     """Submit `curator COMMAND` and follow it to its end.
 
     Args:
-        address: of the cluster's dashboard; None for what Ray's own environment variables say.
-        command: words after `curator`.
-        working_dir: folder that is sent along and in which the command runs; None for none.
-        wait: False returns as soon as the job is accepted.
+        address: the address of the cluster's dashboard; None for the one in Ray's own environment variables.
+        command: the words after `curator`.
+        working_dir: a folder that is sent along and in which the command runs; None for none.
+        wait: whether to follow the job to its end; if not, return as soon as it is accepted.
         say: prints a line for people.
-        show: prints a piece of the job's output as it is.
-        ask_to_stop: at Ctrl-C: True to stop the job, False to leave it running.
+        show: prints a piece of the job's output unchanged.
+        ask_to_stop: is called at Ctrl-C and says whether to stop the job or to leave it running.
 
     Returns:
-        the job's own exit code; 130 if it was stopped or left running, 1 if it ended without one.
+        the exit code of the job; 130 if it was stopped or left running, 1 if it ended without an exit code.
 
     Raises:
         InputError: the cluster cannot be reached or does not know the token.
@@ -75,8 +78,8 @@ def _client(address: str | None) -> Any:
     try:
         from ray.job_submission import JobSubmissionClient
     except ModuleNotFoundError as error:
-        raise InputError("submit: ray is not installed: pip install 'ray[default]'") from error
-    # It tells of every closed connection.
+        raise InputError("ray is not installed", advice="pip install 'ray[default]'") from error
+    # They report every closed connection.
     for name in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -84,9 +87,14 @@ def _client(address: str | None) -> Any:
     except Exception as error:
         text = _one_line(error)
         if any(word in str(error).lower() for word in ("401", "403", "token", "unauth", "forbidden")):
-            raise InputError(f"submit: {address} does not accept the token: {TOKEN_ADVICE} ({text})") from error
+            raise InputError(
+                f"the cluster does not accept the token ({text})", field="address", value=address, advice=TOKEN_ADVICE
+            ) from error
         raise InputError(
-            f"submit: no job server at {address}: give the dashboard's address, such as http://HEAD:8265 ({text})"
+            f"there is no job server ({text})",
+            field="address",
+            value=address,
+            advice="give the address of the dashboard, such as http://HEAD:8265",
         ) from error
 
 
@@ -97,15 +105,15 @@ def _submit_job(client: Any, entrypoint: str, runtime_env: dict[str, str] | None
             return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
         except (RuntimeError, ValueError, OSError) as error:
             problem = error
-            # A head that has just started; each attempt is a wait of its own there.
+            # A head that has just started. The server itself waits in each attempt.
             if "No available agent" not in str(error) or time.monotonic() > deadline:
                 break
         time.sleep(RECONNECT_SECONDS)
-    raise InputError(f"submit: {client.get_address()} refused the job: {_one_line(problem)}") from problem
+    raise InputError(f"{client.get_address()} refused the job: {_one_line(problem)}") from problem
 
 
 def _follow(client: Any, job: str, show: Callable[[str], None]) -> int:
-    """Print the job's output until it ends, over lost connections; returns its exit code."""
+    """Print the job's output until it ends, across lost connections, and return its exit code."""
     shown = 0
     failures = 0
     while True:
@@ -116,7 +124,7 @@ def _follow(client: Any, job: str, show: Callable[[str], None]) -> int:
         except (RuntimeError, OSError) as error:
             failures += 1
             if failures == RECONNECT_TIMES:
-                raise CuratorError(f"submit: lost the job server over job {job}: {_one_line(error)}") from error
+                raise CuratorError(f"lost the connection to the job server of job {job}: {_one_line(error)}") from error
             time.sleep(RECONNECT_SECONDS)
             continue
         if status.is_terminal():
@@ -125,7 +133,7 @@ def _follow(client: Any, job: str, show: Callable[[str], None]) -> int:
 
 
 async def _print_logs(client: Any, job: str, skip: int, show: Callable[[str], None]) -> int:
-    """Print what comes after the first `skip` characters; returns how many there are."""
+    """Print the job's output after the first `skip` characters, and return the number of characters so far."""
     seen = 0
     async for piece in client.tail_job_logs(job):
         if seen + len(piece) > skip:

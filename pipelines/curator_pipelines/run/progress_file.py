@@ -1,4 +1,4 @@
-"""OUT/progress.json: how far the stage that runs is, for whoever looks from another shell."""
+"""OUT/progress.json: how far the running stage is, for a person who looks from another shell."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from curator_pipelines.run.progress import Reporter, StageProgress
 __all__ = ["read_progress", "recorded"]
 
 NAME = "progress.json"
-# Seconds between two writes: what a local file and what an object costs.
+# Seconds between two writes. An object costs more to write than a local file.
 EVERY_LOCAL = 1.0
 EVERY_REMOTE = 10.0
 
 
 @contextlib.contextmanager
 def recorded(reporter: Reporter, out: str) -> Iterator[None]:
-    """While the block runs, keep OUT/progress.json at what the reporter shows; afterwards it is gone.
+    """While the block runs, keep OUT/progress.json at what the reporter shows; remove it at the end.
 
-    It is a courtesy: that it cannot be written ends no run. Only OUT's owner may.
+    A failed write ends no run. Only the owner of OUT may call this.
     """
     every = EVERY_LOCAL if storage.is_local(out) else EVERY_REMOTE
     url, written = storage.join(out, NAME), -every
@@ -55,14 +55,14 @@ def _record(progress: StageProgress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "per_second": round(progress.rate, 3),
         "eta": progress.eta,
-        "line": progress.line(),
+        "text": progress.text(),
         "ledger": list(progress.last_bad),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
 def read_progress(out: str) -> dict[str, Any] | None:
-    """What stands in OUT/progress.json; None if no stage is running, or one was killed before it said anything."""
+    """Return the content of OUT/progress.json; None if no stage runs, or if it was killed before its first write."""
     try:
         record = json.loads(storage.read_bytes(storage.join(out, NAME)))
     except (FileNotFoundError, ValueError):

@@ -16,8 +16,8 @@ from typing import Any
 
 from curator_pipelines.executors import Task, WorkerContext
 
+# A test waits at most so many seconds; nothing that works takes nearly that long.
 PATIENCE = 300.0
-"""Seconds after which a test calls something hung; nothing here takes nearly that long."""
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

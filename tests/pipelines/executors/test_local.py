@@ -19,8 +19,7 @@ from stages_for_tests import (
     until,
 )
 
-from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor
-from curator_pipelines.executors import worker_handle as slot_module
+from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor, local_handle
 
 
 class TestSettings:
@@ -64,7 +63,7 @@ class TestLostWorkers:
         assert cause in str(outcome.error)
 
     def test_a_worker_that_only_hangs_up_is_lost_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(slot_module, "LEAVE_SECONDS", 0.1)
+        monkeypatch.setattr(local_handle, "LEAVE_SECONDS", 0.1)
 
         (outcome,) = LocalExecutor().map(Calls(survive), [Deadly(1, "hang up")])
 

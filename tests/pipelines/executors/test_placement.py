@@ -12,7 +12,10 @@ def plan(
     *nodes: Node, workers: int | None = None, gpus: float = 1.0, on_gpus: bool = False
 ) -> list[tuple[object, ...]]:
     placements = plan_placement(nodes, workers, gpus, on_gpus=on_gpus)
-    return [(some.node.id, some.count, some.cpus, some.gpus, some.threads) for some in placements]
+    return [
+        (placement.node.id, placement.count, placement.cpus, placement.gpus, placement.threads)
+        for placement in placements
+    ]
 
 
 def test_without_gpus_a_worker_takes_a_whole_node() -> None:

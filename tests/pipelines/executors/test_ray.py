@@ -18,7 +18,7 @@ from curator_pipelines.executors.ray_cluster import Cluster, Node, connect
 MakeRay = Callable[..., RayExecutor]
 
 
-class Some(Cluster):
+class PartlyHidden(Cluster):
     """A cluster of which only some nodes are to be seen."""
 
     def nodes(self) -> list[Node]:
@@ -48,7 +48,7 @@ def test_one_worker_a_node_with_its_cpus(make_ray: MakeRay) -> None:
 
     assert executor.workers == 3
     assert executor.describe().endswith("3 workers on 3 nodes, 1 to 4 threads each")
-    assert sorted(placements.threads for placements in executor.placements) == [1, 2, 4]
+    assert sorted(placement.threads for placement in executor.placements) == [1, 2, 4]
 
 
 def test_work_spreads_and_threads_are_those_reserved(make_ray: MakeRay, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_removed_node_loses_nothing(
     other = next(n.id for n in make_ray(None).cluster.nodes() if n.cpus == 2)
     seen.clear()
     seen.add(node.node_id)
-    executor = RayExecutor(Some("test", ""))
+    executor = RayExecutor(PartlyHidden("test", ""))
 
     def remove() -> None:
         until(lambda: bool(list(tmp_path.glob("*.begun"))), "the task has begun on the node")
@@ -106,7 +106,7 @@ def test_a_node_that_joins_is_used(added: Callable[..., Any], make_ray: MakeRay,
     first = next(n.id for n in make_ray(None).cluster.nodes() if n.cpus == 1)
     seen.clear()
     seen.add(first)
-    executor = RayExecutor(Some("test", ""))
+    executor = RayExecutor(PartlyHidden("test", ""))
 
     # After the first, none of these ends before two nodes work.
     nodes = set()
@@ -139,7 +139,7 @@ def test_an_address_where_nothing_listens_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
-        with pytest.raises(InputError, match=r"no Ray there: .*refused"):
+        with pytest.raises(InputError, match=r"there is no Ray: .*refused"):
             connect(f"127.0.0.1:{taken.getsockname()[1]}")
 
 

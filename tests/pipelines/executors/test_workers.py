@@ -56,7 +56,7 @@ class TestWorkers:
 
         assert len(list(tmp_path.glob("*.lock"))) == 1
 
-    def test_work_is_not_done_here(self, make: Make) -> None:
+    def test_work_is_done_in_another_process(self, make: Make) -> None:
         (outcome,) = make(1).map(Calls(worker_pid), [None])
 
         assert outcome.unwrap() != os.getpid()

@@ -44,12 +44,12 @@ def node_lost(ray_cluster: Any, begun: Callable[[], bool], go_on: Callable[[], N
     doomed = ray_cluster.add_node(num_cpus=1)
     seen = {doomed.node_id}
 
-    class Some(Cluster):
+    class PartlyHidden(Cluster):
         def nodes(self) -> list[Node]:
             return [node for node in super().nodes() if node.id in seen]
 
     spare = next(node.id for node in Cluster("all", "").nodes() if node.cpus == 2)
-    executor = RayExecutor(Some("some", ""), 2)
+    executor = RayExecutor(PartlyHidden("some", ""), 2)
 
     def lose_it() -> None:
         until(begun, "the work has begun on the node")

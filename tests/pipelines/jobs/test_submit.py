@@ -145,7 +145,8 @@ def test_no_job_server() -> None:
     code, error = submit("http://127.0.0.1:9", "inspect", "/no/such.tar")
 
     assert code == 2
-    assert "no job server at http://127.0.0.1:9" in error
+    assert "there is no job server" in error
+    assert "http://127.0.0.1:9" in error
     assert len(error.splitlines()) == 1
 
 

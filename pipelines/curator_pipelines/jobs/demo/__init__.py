@@ -1,1 +1,1 @@
-"""TODO."""
+"""The demo: its images, and an ordinary selection from them."""

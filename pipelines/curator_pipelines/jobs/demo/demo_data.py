@@ -9,18 +9,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from curator.errors import InputError
+from curator.errors import Another, InputError
 from curator.types import IMAGE_EXTENSIONS
 
 __all__ = ["SOLAR", "DemoData", "build_demo_data"]
 
+# What the target images show.
 SOLAR = "solar cells"
 TARGET_IMAGES = 300
 SHARD_SAMPLES = 500
 SEED = 0
-# Written last, so that data half-built by an interrupted run is built again.
+# This file is written last, so that data which an interrupted run left half-built is built again.
 FINISHED = "finished.json"
-# Written first: what stands in a folder without it is not the demo's to build again.
+# This file is written first: the content of a folder without it is not the demo's and must stay.
 STARTED = "started.json"
 
 
@@ -29,9 +30,9 @@ class DemoData:
     """Where the demo's data is.
 
     Attributes:
-        target: folder of images.
-        pool: brace range of shards.
-        counts: pool samples by source.
+        target: the folder of target images.
+        pool: the pool's shards as a brace range.
+        counts: what the images show -> number of pool samples.
     """
 
     target: str
@@ -40,10 +41,10 @@ class DemoData:
 
 
 def build_demo_data(folder: Path) -> DemoData:
-    """Write the target folder and the pool's shards; the same bytes every time, once.
+    """Write the target folder and the pool's shards, unless that is done; the bytes are always the same.
 
     Raises:
-        InputError: the packages of the extra `demo` are not installed, or other data is in its place.
+        InputError: the packages of the extra `demo` are not installed, or the folder holds other data.
     """
     images = _find_images()
     shuffler = random.Random(SEED)
@@ -63,9 +64,9 @@ def build_demo_data(folder: Path) -> DemoData:
 
 
 def _claim(folder: Path) -> None:
-    for mine in (folder / "target", folder / "pool"):
-        if mine.exists() and not (folder / STARTED).exists():
-            raise InputError(f"{mine} exists and is not the demo's: give another --out")
+    for path in (folder / "target", folder / "pool"):
+        if path.exists() and not (folder / STARTED).exists():
+            raise InputError(f"{path} exists and is not the demo's", advice=Another("out"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STARTED).touch()
 
@@ -77,16 +78,16 @@ def _find_images() -> dict[str, list[Path]]:
         "scikit-image": _package_folder("skimage", "data"),
     }
     return {
-        name: sorted(p for p in folder.rglob("*") if p.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS)
+        name: sorted(path for path in folder.rglob("*") if path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS)
         for name, folder in folders.items()
     }
 
 
-def _package_folder(package: str, below: str) -> Path:
+def _package_folder(package: str, folder: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise InputError("the demo's images are not installed: pip install 'coreset-curator[demo]'")
-    return Path(spec.origin).parent / below
+        raise InputError("the demo's images are not installed", advice="pip install 'coreset-curator[demo]'")
+    return Path(spec.origin).parent / folder
 
 
 def _write_target(folder: Path, paths: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""`curator demo`: the ordinary select on real images, with an answer one can see."""
+"""`curator demo`: an ordinary selection from real images, with a result that can be seen."""
 
 from __future__ import annotations
 
@@ -18,12 +18,22 @@ from curator_pipelines.run.run_directory import RunDirectory
 
 __all__ = ["DemoResult", "run_demo"]
 
+# About the share of solar cells in the pool.
 BUDGET = "20%"
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The end of `curator demo`."""
+    """The result of `curator demo`.
+
+    Attributes:
+        summary: the summary of the selection.
+        chosen: the number of chosen images.
+        chosen_solar: the number of chosen images that show solar cells.
+        pool: the number of images in the pool.
+        pool_solar: the number of images in the pool that show solar cells.
+        sheet: the contact sheet.
+    """
 
     summary: SelectSummary
     chosen: int
@@ -34,19 +44,13 @@ class DemoResult:
 
     def to_text(self) -> str:
         """For a person."""
-        return "\n".join(
-            [
-                self.summary.to_text(),
-                f"sheet       {self.sheet}",
-                "",
-                f"{self.chosen_solar} of the {self.chosen} chosen ({self.chosen_solar / self.chosen:.1%}) are {SOLAR}; "
-                f"of the pool {self.pool_solar} of {self.pool} ({self.pool_solar / self.pool:.1%}) are.",
-            ]
-        )
+        chosen = f"{self.chosen_solar} of the {self.chosen} chosen ({self.chosen_solar / self.chosen:.1%}) are {SOLAR}"
+        pool = f"of the pool {self.pool_solar} of {self.pool} ({self.pool_solar / self.pool:.1%}) are"
+        return f"{self.summary.to_text()}\nsheet       {self.sheet}\n\n{chosen}; {pool}."
 
 
 def run_demo(out: str, reporter: Reporter) -> DemoResult:
-    """Build the data below `out`, select, count, and draw a contact sheet. A second run reuses the first's.
+    """Build the data below `out`, select, count, and draw a contact sheet. A second run uses the data of the first.
 
     Raises:
         InputError: the extra `demo` is not installed.
@@ -73,7 +77,7 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
 
 
 def _chosen_sources(run: RunDirectory) -> list[str]:
-    """The label that the demo's own data carries: for counting, never for selecting."""
+    """What each chosen image shows, by its label: for counting, never for selecting."""
     from curator_pipelines.run.stored_selection import load_selection
 
     stored = load_selection(run.target_directory())

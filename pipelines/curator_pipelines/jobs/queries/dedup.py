@@ -7,20 +7,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.io import parquet, schemas
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
-from curator.selection.pool_dedup import find_near_duplicates, pool_clusters
+from curator.selection.pool_dedup import Repeats, find_near_duplicates, pool_clusters
 from curator.store.part_store import PartStore
 from curator.store.row_reader import RowReader
+from curator.types import ids_at
 from curator_pipelines.config.queries import DedupConfig
 from curator_pipelines.jobs.queries.search import open_run
 from curator_pipelines.run.progress import Reporter
 
 __all__ = ["DedupResult", "find_copies", "run_dedup"]
 
+# So many first halves of hashes are held at a time; a larger pool's hashes are read several times.
 HASHES_AT_ONCE = 1 << 25
-"""First halves of hashes held at a time; a larger pool's hashes are read several times."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,11 @@ class DedupResult:
     """What `curator dedup` found.
 
     Attributes:
-        rows: samples of the pool.
-        copies: of them, those with the bytes of an earlier one.
-        near: those near to an earlier one.
-        clusters: in which they were compared.
-        deny: the list.
+        rows: the number of samples in the pool.
+        copies: the number of samples with the bytes of an earlier one.
+        near: the number of samples that are near an earlier one.
+        clusters: the number of clusters within which samples were compared.
+        deny: the URL of the list.
     """
 
     rows: int
@@ -49,12 +51,12 @@ class DedupResult:
         """For a person."""
         return (
             f"{self.rows:,} samples: {self.copies:,} copies, {self.near:,} near duplicates (compared in "
-            f"{self.clusters:,} clusters)\nlist        {self.deny}   (use as --deny {self.deny})"
+            f"{self.clusters:,} clusters)\ndeny list   {self.deny}   (a selection that denies it skips all of them)"
         )
 
 
 def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
-    """Write OUT/dedup/deny.parquet: every sample that an earlier one of the pool makes superfluous.
+    """Write OUT/dedup/deny.parquet: every sample that repeats an earlier one of the pool.
 
     Copies (by sha256) are found wherever they are, near duplicates within clusters. The first sample in the
     pool's order stays.
@@ -71,54 +73,63 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
     with reporter.stage("dedup", rows, "compared") as progress:
         near = find_near_duplicates(run.pool, read_rows.vectors, centroids, config.dedup, copies, progress)
         progress.done = rows
+    url = run.path("dedup", "deny.parquet")
+    _write_list(url, run.pool, copies, originals, near)
+    return DedupResult(rows, len(copies), len(near.ids), len(centroids), url)
+
+
+def _write_list(
+    url: str, store: PartStore, copies: NDArray[np.int64], originals: NDArray[np.int64], near: Repeats
+) -> None:
     ids = np.concatenate([copies, near.ids])
     order = np.argsort(ids, kind="stable")
     matches = np.concatenate([originals, near.matches])[order]
-    ours, theirs = (run.pool.rows(some, ["shard", "image_path"]) for some in (ids[order], matches))
+    names, match_names = (store.rows(rows, ["shard", "image_path"]) for rows in (ids[order], matches))
     reasons = np.array([DUPLICATE] * len(copies) + [NEAR_DUPLICATE] * len(near.ids), object)[order]
-    similarity = np.concatenate([np.full(len(copies), np.nan, np.float32), near.similarities])[order]
-    url = run.path("dedup", "deny.parquet")
+    similarities = np.concatenate([np.full(len(copies), np.nan, np.float32), near.similarities])[order]
     parquet.write_table(
         url,
         schemas.DUPLICATES,
         {
-            "shard": ours["shard"].combine_chunks(),
-            "key": ours["image_path"].combine_chunks(),
+            "shard": names["shard"].combine_chunks(),
+            "key": names["image_path"].combine_chunks(),
             "id": ids[order],
             "reason": reasons,
             "match": matches,
-            "match_shard": theirs["shard"].combine_chunks(),
-            "match_key": theirs["image_path"].combine_chunks(),
-            "similarity": [None if math.isnan(one) else one for one in similarity.tolist()],
+            "match_shard": match_names["shard"].combine_chunks(),
+            "match_key": match_names["image_path"].combine_chunks(),
+            "similarity": [None if math.isnan(similarity) else similarity for similarity in similarities.tolist()],
         },
     )
-    return DedupResult(rows, len(copies), len(near.ids), len(centroids), url)
 
 
-def find_copies(store: PartStore, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Samples whose image has the hash of an earlier one, and the first that has it; both int64, by id.
+def find_copies(store: PartStore, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the samples whose image has the hash of an earlier one.
 
     Memory: some 100 bytes for each of at most `HASHES_AT_ONCE` samples.
+
+    Returns:
+        the ids of these samples, ascending, and for each the id of the first sample with its hash.
     """
     shares = max(1, -(-rows // HASHES_AT_ONCE))
-    found = [_copies_of_share(store, share, shares) for share in range(shares)]
-    ids, firsts = (np.concatenate(column) for column in zip(*found, strict=True))
+    pairs = [_copies_of_share(store, share, shares) for share in range(shares)]
+    ids, originals = (np.concatenate(column) for column in zip(*pairs, strict=True))
     order = np.argsort(ids)
-    return ids[order], firsts[order]
+    return ids[order], originals[order]
 
 
-def _copies_of_share(store: PartStore, share: int, shares: int) -> tuple[np.ndarray, np.ndarray]:
-    hashes, ids = [np.empty(0, "S64")], [np.empty(0, np.int64)]
+def _copies_of_share(store: PartStore, share: int, shares: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    hash_blocks, id_blocks = [np.empty(0, "S64")], [np.empty(0, np.int64)]
     for part in sorted(store.finished()):
         column = store.metadata(part, ["sha256"])["sha256"].combine_chunks()
-        known = np.flatnonzero(np.asarray(column.is_valid()))
-        text = np.asarray(column.take(known).to_numpy(zero_copy_only=False), "S64")
-        mine = np.array([int(prefix, 16) % shares == share for prefix in text.astype("S8")], bool)
-        hashes.append(text[mine])
-        ids.append((np.int64(part) << 32) + known[mine])
-    everything, numbers = np.concatenate(hashes), np.concatenate(ids)
-    _, first, inverse = np.unique(everything, return_index=True, return_inverse=True)
-    # The first place of a hash is its lowest id: parts come in order.
-    originals = numbers[first][inverse] if len(numbers) else numbers
-    again = originals != numbers
-    return numbers[again], originals[again]
+        rows = np.flatnonzero(np.asarray(column.is_valid()))
+        text = np.asarray(column.take(rows).to_numpy(zero_copy_only=False), "S64")
+        in_share = np.array([int(prefix, 16) % shares == share for prefix in text.astype("S8")], bool)
+        hash_blocks.append(text[in_share])
+        id_blocks.append(ids_at(part, rows[in_share]))
+    ids = np.concatenate(id_blocks)
+    _, first, inverse = np.unique(np.concatenate(hash_blocks), return_index=True, return_inverse=True)
+    # The first row with a hash has the lowest id, because parts come in order.
+    originals = ids[first][inverse] if len(ids) else ids
+    is_copy = originals != ids
+    return ids[is_copy], originals[is_copy]

@@ -1,4 +1,4 @@
-"""`curator inspect`: what is in these shards."""
+"""`curator inspect SHARDS`: what is in these shards."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from curator.sources.find import find_sources
 from curator.sources.read import UnreadableShard, read_source
 from curator.sources.source import Source
 from curator.store.import_embeddings import ready_shape
-from curator.types import LedgerLine, Progress
-from curator_pipelines.jobs.select.estimate import estimate_samples
+from curator.types import LedgerLine, Progress, SampleRow
+from curator_pipelines.run.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter
 
 __all__ = ["InspectResult", "inspect_sources"]
 
+# So many bad samples are told one by one.
 EXAMPLES = 10
 
 
@@ -27,13 +28,13 @@ class InspectResult:
     """What `curator inspect` found.
 
     Attributes:
-        sources: shards, folders and arrays.
+        sources: the number of shards, folders and arrays.
         bytes: their size.
-        samples: good ones, with an image that decodes.
-        rows: of ready embeddings.
+        samples: the number of good samples, whose image decodes.
+        rows: the number of ready embeddings.
         formats: image extension -> count.
         members: extension of the other members -> count.
-        sides: shorter sides in pixels -> count, by powers of two: 128 stands for 128 to 255.
+        sides: shorter side in pixels -> count, by powers of two: 128 stands for 128 to 255.
         bad: ledger reason -> count.
         examples: the first bad samples.
     """
@@ -55,20 +56,20 @@ class InspectResult:
 
     def to_text(self) -> str:
         """For a person."""
-        lines = [f"sources     {self.sources:,}, {self.bytes / 1e6:,.1f} MB"]
+        text = [f"sources     {self.sources:,}, {self.bytes / 1e6:,.1f} MB"]
         if self.rows:
-            lines.append(f"embeddings  {self.rows:,}")
+            text.append(f"embeddings  {self.rows:,}")
         if self.samples:
             sides = sorted(self.sides.items())
-            lines += [
+            text += [
                 f"samples     {self.samples:,} good",
                 f"formats     {_counts(self.formats)}",
                 f"sides       {', '.join(f'{low}-{2 * low - 1} px: {count:,}' for low, count in sides)}",
             ]
         if self.members:
-            lines.append(f"beside      {_counts(self.members)}")
-        lines.append(f"bad         {_counts(self.bad) if self.bad else 'none'}")
-        return "\n".join(lines + [f"  {example}" for example in self.examples])
+            text.append(f"beside      {_counts(self.members)}")
+        text.append(f"bad         {_counts(self.bad) if self.bad else 'none'}")
+        return "\n".join(text + [f"  {example}" for example in self.examples])
 
 
 def _counts(counter: Counter[str]) -> str:
@@ -76,16 +77,16 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
-    """Read and decode everything, keep counts only.
+    """Read and decode all samples, and keep only counts.
 
     Raises:
-        InputError: nothing there, or something that is no source.
+        InputError: the URLs name nothing, or something that is no source.
     """
     sources = find_sources(urls, "URLS", folders=True)
     findings = InspectResult(len(sources), sum(source.stat.size for source in sources))
     with reporter.stage("inspect", estimate_samples(sources), "samples") as progress:
         for source in sources:
-            if source.kind in ("embeddings", "part"):
+            if source.is_ready:
                 findings.rows += ready_shape(source)[0]
             else:
                 _inspect(source, findings, progress)
@@ -93,27 +94,31 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
 
 
 def _inspect(source: Source, findings: InspectResult, progress: Progress) -> None:
-    # Counts need no pixels: one is kept, so that nothing big waits in the queue.
+    # Counts need no pixels: one pixel is kept, so that nothing big waits in the queue.
     decoder = Decoder(lambda pixels: pixels[:, :1, :1], 0, len(os.sched_getaffinity(0)))
     try:
         items = read_source(source, keep=lambda member: member.is_image)
         for item in decoder.decode_all(items):
             if isinstance(item, LedgerLine):
-                _note_bad(item, findings)
+                _count_bad(item, findings)
             else:
-                row = item[0]
-                findings.samples += 1
-                image = next(member for member in row.members if member.is_image)
-                findings.formats[image.ext.rpartition(".")[2].lower()] += 1
-                findings.members.update(m.ext for m in row.members if m is not image)
-                findings.sides[1 << (max(min(row.width, row.height), 1).bit_length() - 1)] += 1
+                _count_good(item[0], findings)
             progress({"samples": 1, "bad": isinstance(item, LedgerLine)})
     except UnreadableShard as error:
         findings.bad["unreadable_shard"] += 1
         findings.examples.append(str(error))
 
 
-def _note_bad(line: LedgerLine, findings: InspectResult) -> None:
+def _count_good(row: SampleRow, findings: InspectResult) -> None:
+    image = next(member for member in row.members if member.is_image)
+    findings.samples += 1
+    findings.formats[image.ext.rpartition(".")[2].lower()] += 1
+    findings.members.update(member.ext for member in row.members if member is not image)
+    shorter = max(min(row.width, row.height), 1)
+    findings.sides[2 ** (shorter.bit_length() - 1)] += 1
+
+
+def _count_bad(line: LedgerLine, findings: InspectResult) -> None:
     findings.bad[str(line.reason)] += 1
     if len(findings.examples) < EXAMPLES:
         findings.examples.append(f"{line.shard} {line.key or '?'} at {line.offset}: {line.reason}, {line.detail}")

@@ -1,4 +1,4 @@
-"""`curator inspect OUT`: how far a run is, from what stands in its directory. Takes no lock, writes nothing."""
+"""`curator inspect OUT`: how far a run is, from the files in its directory. It takes no lock and writes nothing."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ class StageState:
     Attributes:
         name: the stage.
         state: `waiting`, `running`, `done` or `stopped`.
-        parts: finished parts or output shards; None where that is not what it makes.
-        of: how many there will be; None if unknown.
-        seconds: it took, if it is done.
-        detail: in words.
+        parts: the number of finished parts; None for a stage that makes no parts.
+        total: the number of parts that there will be; None if that is unknown.
+        seconds: the time that the stage took; None if it is not done.
+        detail: the state in words.
     """
 
     name: str
     state: str
     parts: int | None = None
-    of: int | None = None
+    total: int | None = None
     seconds: float | None = None
     detail: str = ""
+
+    def to_text(self) -> str:
+        """For a person."""
+        parts = f", {self.parts:,} of {self.total:,} parts" if self.parts is not None and self.total else ""
+        took = f", {duration(self.seconds)}" if self.seconds is not None else ""
+        detail = f"; {self.detail}" if self.detail else ""
+        return f"{self.name:11} {self.state}{parts}{took}{detail}"
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,10 @@ class RunState:
 
     Attributes:
         out: the run directory.
-        holder: who works on it now; empty if nobody does.
-        stages: in their order.
-        progress: what the running stage last said: done, total, unit, bad, per_second, eta (seconds), at.
-        bad: ledger reason -> count, of what is committed; of a running stage, see `progress`.
+        holder: the process that works on it now; empty if none does.
+        stages: its stages in their order.
+        progress: what the running stage wrote last: done, total, unit, bad, per_second, eta (seconds), written.
+        bad: ledger reason -> count, of the committed parts; `progress` has those of a running stage.
         last: the last ledger lines.
     """
 
@@ -65,17 +72,16 @@ class RunState:
 
     def to_text(self) -> str:
         """For a person."""
-        lines = [f"{'run':11} {self.out}", f"{'held by':11} {self.holder or 'nobody'}"]
-        for stage in self.stages:
-            parts = f", {stage.parts:,} of {stage.of:,} parts" if stage.parts is not None and stage.of else ""
-            took = f", {duration(stage.seconds)}" if stage.seconds is not None else ""
-            detail = f"; {stage.detail}" if stage.detail else ""
-            lines.append(f"{stage.name:11} {stage.state}{parts}{took}{detail}")
         counts = ", ".join(f"{reason}: {count:,}" for reason, count in self.bad.items())
-        lines.append(f"{'bad':11} {counts or (self.progress or {}).get('bad') or 'none'}")
+        text = [
+            f"{'run':11} {self.out}",
+            f"{'held by':11} {self.holder or 'nobody'}",
+            *(stage.to_text() for stage in self.stages),
+            f"{'bad':11} {counts or (self.progress or {}).get('bad') or 'none'}",
+        ]
         if not self.holder and any(stage.state == "stopped" for stage in self.stages):
-            lines.append("stopped before its end: run the same command again to go on")
-        return "\n".join(lines + [f"  {line}" for line in self.last])
+            text.append("stopped before its end: run the same command again to go on")
+        return "\n".join(text + [f"  {line}" for line in self.last])
 
 
 def is_run(url: str) -> bool:
@@ -86,10 +92,10 @@ def is_run(url: str) -> bool:
 def inspect_run(url: str) -> RunState:
     """Look at a run directory.
 
-    Cost: two small files, and one listing a set; the ledger, where no stage is running.
+    Cost: it reads two small files and lists the parts of each set; where no stage runs, it reads the ledger.
 
     Raises:
-        InputError: it is none, or of another format version.
+        InputError: it is no run directory, or one of another format version.
     """
     run = RunDirectory(absolute(url))
     if not run.record:
@@ -101,9 +107,9 @@ def inspect_run(url: str) -> RunState:
     running = next((name for name in names if recorded.get(name, {}).get("state") == "running"), None)
     stages = []
     for name in names:
-        # Behind the stage that runs stands what an earlier run left.
-        behind = running is not None and names.index(name) > names.index(running)
-        stages.append(_stage(run, name, {} if behind else recorded.get(name, {}), holder is not None, progress))
+        # The records of stages after the running one are those of an earlier run.
+        is_old = running is not None and names.index(name) > names.index(running)
+        stages.append(_stage(run, name, {} if is_old else recorded.get(name, {}), holder is not None, progress))
     bad, last = _ledger(run) if progress is None else ({}, list(progress["ledger"]))
     return RunState(run.url, str(holder or ""), stages, progress, bad, last)
 
@@ -112,35 +118,35 @@ def _stage_names(run: RunDirectory) -> list[str]:
     """All stages of a run in their order, as run.json names them."""
     if "target" not in run.record.get("config", {}):
         return list(run.record.get("stages", {}))
-    packs = [f"{results.name}/pack" if results.name else "pack" for results in run.target_directories()]
+    packs = [f"{target.name}/pack" if target.name else "pack" for target in run.target_directories()]
     return [*run.stores(), "select", *packs]
 
 
 def _stage(
-    run: RunDirectory, name: str, record: dict[str, Any], held: bool, progress: dict[str, Any] | None
+    run: RunDirectory, name: str, record: dict[str, Any], is_held: bool, progress: dict[str, Any] | None
 ) -> StageState:
     state = record.get("state", "waiting")
-    if state == "running" and not held:
-        state = "stopped"  # killed: nobody was left to say so
+    if state == "running" and not is_held:
+        state = "stopped"  # a killed process could not record it
     detail = ""
     if state == "running" and progress is not None and progress["stage"] == name:
-        age = (datetime.now(UTC) - datetime.fromisoformat(progress["at"])).total_seconds()
-        detail = f"{progress['line']} (as of {duration(max(age, 0.0))} ago)"
+        age = (datetime.now(UTC) - datetime.fromisoformat(progress["written"])).total_seconds()
+        detail = f"{progress['text']} (as of {duration(max(age, 0.0))} ago)"
     elif state == "done":
         detail = _result(name, record)
-    parts = of = None
+    parts = total = None
     store = run.stores().get(name)
     if store is not None and state != "waiting":
-        parts, of = len(store.finished()), store.registered_count()
-    return StageState(name, state, parts, of, record.get("seconds") if state == "done" else None, detail)
+        parts, total = len(store.finished()), store.registered_count()
+    return StageState(name, state, parts, total, record.get("seconds") if state == "done" else None, detail)
 
 
 def _result(name: str, record: dict[str, Any]) -> str:
     if "embedded" in record:
         return f"{record.get('embedded', 0):,} samples embedded, {record.get('bad', 0):,} bad"
     if name == "select":
-        several = [told for told in record.values() if isinstance(told, dict)]
-        chosen = [(told.get("count", 0), told.get("stop_reason", "?")) for told in several or [record]]
+        by_target = [result for result in record.values() if isinstance(result, dict)]
+        chosen = [(result.get("count", 0), result.get("stop_reason", "?")) for result in by_target or [record]]
         return ", ".join(f"{count:,} samples chosen ({reason})" for count, reason in chosen)
     return f"{record.get('samples', 0):,} samples in {record.get('shards', 0):,} shards"
 

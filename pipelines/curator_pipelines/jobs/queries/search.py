@@ -1,4 +1,4 @@
-"""`curator search`: does my pool contain this image, this sample's like, or what these words say?"""
+"""`curator search`: the rows of the pool nearest to an image, to a sample of the pool, or to words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from curator.errors import InputError, SampleError
+from curator.errors import Another, InputError, SampleError, Use
 from curator.io import storage
 from curator.io.urls import absolute
 from curator.selection import best_rows
@@ -20,12 +21,19 @@ from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.run_directory import RunDirectory
 
-__all__ = ["Found", "Hit", "find_key", "open_run", "run_search"]
+__all__ = ["Hit", "SearchResult", "find_key", "open_run", "run_search"]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A sample of the pool."""
+    """A sample of the pool.
+
+    Attributes:
+        id: its id.
+        shard: the name of its shard.
+        key: its key.
+        score: its similarity to the question.
+    """
 
     id: int
     shard: str
@@ -34,13 +42,13 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found.
 
     Attributes:
-        query: what was asked.
-        rows: samples in the pool.
-        hits: the best, best first.
+        query: the question.
+        rows: the number of samples in the pool.
+        hits: the best samples, best first.
         sheet: the contact sheet; empty where there are no images to show.
     """
 
@@ -54,42 +62,35 @@ class Found:
         return asdict(self)
 
     def to_text(self) -> str:
-        """For a person: score, key, shard."""
-        lines = [f"{hit.score:.4f}  {hit.key}  {hit.shard}" for hit in self.hits]
+        """For a person: score, key and shard of each hit."""
+        hits = [f"{hit.score:.4f}  {hit.key}  {hit.shard}" for hit in self.hits]
         sheet = f"; {self.sheet}" if self.sheet else ""
-        return "\n".join([*lines, f"best {len(self.hits)} of {self.rows:,} for {self.query}{sheet}"])
+        return "\n".join([*hits, f"best {len(self.hits)} of {self.rows:,} for {self.query}{sheet}"])
 
 
-def run_search(config: SearchConfig, reporter: Reporter) -> Found:
+def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
     """Score every row of OUT/pool exactly, in one streaming pass, and keep the best.
 
     Raises:
         InputError: no such run or key, or the encoder is not the one that made the pool's embeddings.
     """
     run = open_run(config.run)
-    if config.key is not None:
-        query = RowReader(run.pool).vectors(np.array([find_key(run.pool, config.key, config.shard)]))[0]
-        asked = f"key {config.key}"
-    elif config.image is not None:
-        query, asked = _of_image(run, config, reporter), f"image {config.image}"
-    else:
-        assert config.text is not None
-        query, asked = _of_text(run, config), f"text {config.text!r}"
-    wide = query.astype(np.float64)
+    question, vector = _question(run, config)
+    wide = vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)[None]
     with reporter.stage("search", run.pool.count(), "rows") as progress:
-        queues = best_rows(run.pool, unit, config.top, progress=progress)
-    ids, scores = queues.ids[0], queues.scores[0].tolist()
+        best = best_rows(run.pool, unit, config.top, progress=progress)
+    ids, scores = best.ids[0], best.scores[0].tolist()
     rows = run.pool.rows(ids, ["shard", "image_path"])
     columns = (ids.tolist(), rows["shard"].to_pylist(), rows["image_path"].to_pylist(), scores)
     hits = [Hit(*fields) for fields in zip(*columns, strict=True)]
     sheet = absolute(config.sheet) if config.sheet else run.path("search.png")
-    shown = write_hits_sheet(run.pool, ids, scores, asked, sheet)
-    return Found(asked, queues.rows, hits, sheet if shown else "")
+    is_drawn = write_hits_sheet(run.pool, ids, scores, question, sheet)
+    return SearchResult(question, best.rows, hits, sheet if is_drawn else "")
 
 
 def open_run(url: str) -> RunDirectory:
-    """The run directory, also where its pool is named.
+    """Open a run directory by its URL or by the URL of its pool.
 
     Raises:
         InputError: it has no embedded pool.
@@ -99,41 +100,69 @@ def open_run(url: str) -> RunDirectory:
     if not run.record and url.endswith("/pool"):
         run = RunDirectory(url.removesuffix("/pool"))
     if not run.record or not run.pool.finished():
-        raise InputError(f"--run {url}: no embedded pool here; give the OUT of curator select or curator embed")
+        raise InputError(
+            "there is no embedded pool here",
+            field="run",
+            value=url,
+            advice="give the run directory of a selection or of an embedded pool",
+        )
     return run
 
 
-def find_key(store: PartStore, key: str, shard: str | None) -> int:
-    """The id of a sample, by its key, and by the end of its shard's name where the key occurs in several.
+def find_key(store: PartStore, key: str, shard: str | None, *, field: str = "key") -> int:
+    """Return the id of a sample.
+
+    Args:
+        store: the parts to look in.
+        key: the sample's key.
+        shard: the end of its shard's name; needed where the key is in several shards.
+        field: the setting that the key comes from.
 
     Raises:
         InputError: no such sample, or several.
     """
     ids, _ = DenyList(frozenset([key]), {}, "").find(store)
     shards = store.rows(ids, ["shard"])["shard"].to_pylist()
-    found = [(int(row), name) for row, name in zip(ids, shards, strict=True) if shard is None or name.endswith(shard)]
-    if not found:
+    matches = [(int(row), name) for row, name in zip(ids, shards, strict=True) if shard is None or name.endswith(shard)]
+    if not matches:
         where = f" in {shard}" if shard else ""
-        raise InputError(f"key {key}: no embedded sample of this name{where}; quarantine.parquet has those left out")
-    if len(found) > 1:
-        raise InputError(f"key {key} is in {len(found)} shards: add --shard, such as --shard {found[0][1]}")
-    return found[0][0]
+        raise InputError(
+            f"no embedded sample has this key{where}; quarantine.parquet has those that were left out",
+            field=field,
+            value=key,
+        )
+    if len(matches) > 1:
+        raise InputError(
+            f"this key is in {len(matches)} shards", field=field, value=key, advice=Use("shard", matches[0][1])
+        )
+    return matches[0][0]
+
+
+def _question(run: RunDirectory, config: SearchConfig) -> tuple[str, NDArray[Any]]:
+    """The question in words, and its vector (dim,)."""
+    if config.key is not None:
+        row = find_key(run.pool, config.key, config.shard)
+        return f"key {config.key}", RowReader(run.pool).vectors(np.array([row]))[0]
+    if config.image is not None:
+        return f"image {config.image}", _embed_image(run, config, config.image)
+    assert config.text is not None
+    return f"text {config.text!r}", _embed_text(run, config, config.text)
 
 
 def _encoder_settings(run: RunDirectory, config: SearchConfig) -> dict[str, Any]:
-    """The encoder that made the pool's embeddings, unless flags name where else to load it from."""
-    known = run.record.get("config", {})
-    spec = config.encoder or known.get("encoder")
-    weights = config.weights or (None if config.encoder else known.get("weights"))
+    """The encoder that made the pool's embeddings, unless the settings say where else to load it from."""
+    recorded = run.record.get("config", {})
+    spec = config.encoder or recorded.get("encoder")
+    weights = config.weights or (None if config.encoder else recorded.get("weights"))
     if spec == "warmup":
         # The weights of the run are those that the warm-up began with.
         spec, weights = f"checkpoint:{run.path('encoder.pt')}", None
     return {
         "spec": spec,
         "weights": weights,
-        "device": known.get("device", "auto"),
+        "device": recorded.get("device", "auto"),
         "precision": run.record["identities"]["pool"].get("precision", "auto"),
-        "batch_size": known.get("batch_size"),
+        "batch_size": recorded.get("batch_size"),
     }
 
 
@@ -141,36 +170,36 @@ def _check_same(run: RunDirectory, tensors: str, spec: str) -> None:
     identity = run.record["identities"]["pool"]
     if identity.get("tensors") != tensors:
         raise InputError(
-            f"--encoder {spec} is not what embedded {run.url}/pool ({json.dumps(identity)}): "
-            "give its --encoder and --weights, or search by --key"
+            f"this is not the encoder that embedded {run.url}/pool ({json.dumps(identity)})",
+            field="encoder",
+            value=spec,
+            advice=(Another("encoder"), Another("weights"), Use("key")),
         )
 
 
-def _of_image(run: RunDirectory, config: SearchConfig, reporter: Reporter) -> np.ndarray:
+def _embed_image(run: RunDirectory, config: SearchConfig, url: str) -> NDArray[Any]:
     import torch
 
     from curator.encoders.load import load_encoder
     from curator.images.decode import decode_image
 
-    assert config.image is not None
     try:
-        image = decode_image(storage.read_bytes(absolute(config.image)))
+        image = decode_image(storage.read_bytes(absolute(url)))
     except (OSError, SampleError) as error:
-        raise InputError(f"--image {config.image}: {error}") from error
+        raise InputError(str(error), field="image", value=url) from error
     settings = _encoder_settings(run, config)
     encoder = load_encoder(**settings)
     _check_same(run, encoder.tensors_hash, settings["spec"])
     pixels = torch.zeros(encoder.input_shape, dtype=torch.uint8)
     pixels[0] = encoder.preprocess.fit(image.pixels)
-    vector: np.ndarray = encoder.encode(pixels)[0]
+    vector: NDArray[Any] = encoder.encode(pixels)[0]
     return vector
 
 
-def _of_text(run: RunDirectory, config: SearchConfig) -> np.ndarray:
+def _embed_text(run: RunDirectory, config: SearchConfig, text: str) -> NDArray[Any]:
     from curator.encoders.open_clip_text import load_text_encoder
 
-    assert config.text is not None
     settings = _encoder_settings(run, config)
     encode, tensors = load_text_encoder(settings["spec"], settings["weights"])
     _check_same(run, tensors, settings["spec"])
-    return encode(config.text)
+    return encode(text)

@@ -1,4 +1,4 @@
-"""`curator verify`: a run directory against its own accounts and its sources."""
+"""`curator verify`: checks a run directory against its own accounts and its sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curator_pipelines.run.stored_selection import StoredSelection, load_selecti
 
 __all__ = ["VerifyResult", "verify"]
 
-# A unit row stored in float16: each of its numbers is off by at most 2^-11 of itself.
+# The length of a unit row that is stored in float16 may be off by this much: each number by at most 2^-11 of itself.
 UNIT_TOLERANCE = 2e-3
 
 
@@ -30,8 +30,8 @@ class VerifyResult:
 
     Attributes:
         out: the run directory.
-        checked: what was checked, with counts.
-        differences: one line each; empty where all is as it should be.
+        checked: what was checked -> count.
+        differences: one line of text each; empty for a sound run.
     """
 
     out: str
@@ -53,38 +53,38 @@ class VerifyResult:
 def verify(out: str, reporter: Reporter) -> VerifyResult:
     """Check parts, ledger, selection, manifest, sizes.json and tars.
 
-    Cost: reads every embedding once, and every chosen sample twice: from its source and from its tar.
+    Cost: it reads every embedding once, and every chosen sample twice: from its source and from its output shard.
 
     Raises:
-        InputError: OUT is no run directory.
+        InputError: `out` is no run directory.
     """
     run = RunDirectory(absolute(out))
     if not run.record:
         raise InputError(f"{run.url} is no run directory: it has no run.json")
     checked: Counter[str] = Counter()
     stores = run.stores()
-    differences = [line for name, store in stores.items() for line in _parts(name, store, checked)]
-    differences += _quarantine(run, list(stores.values()), checked)
+    differences = [text for name, store in stores.items() for text in _check_parts(name, store, checked)]
+    differences += _check_ledger(run, list(stores.values()), checked)
     reporter.say("verify: reading every chosen sample from its source and its shard")
     for directory in run.target_directories():
         prefix = f"{directory.name}: " if directory.name else ""
-        differences += [prefix + line for line in _results(directory, checked)]
+        differences += [prefix + text for text in _check_results(directory, checked)]
     return VerifyResult(run.url, dict(checked), differences)
 
 
-def _results(directory: TargetDirectory, checked: Counter[str]) -> Iterator[str]:
-    """What one target's selection and shards are off by."""
+def _check_results(directory: TargetDirectory, checked: Counter[str]) -> Iterator[str]:
+    """Yield the differences in one target's selection and output shards."""
     stored = load_selection(directory)
     if stored is None:
         yield "selection: there is no finished selection"
         return
-    yield from _selection(directory, stored, checked)
+    yield from _check_selection(directory, stored, checked)
     yield from verify_shards(
         directory.url, directory.pool, stored.ids, report=lambda name, count: checked.update({"output shards": 1})
     )
 
 
-def _parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
+def _check_parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
     finished = store.finished()
     for part in store.registered():
         if part.part not in finished:
@@ -92,12 +92,12 @@ def _parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
             continue
         checked["parts"] += 1
         try:
-            yield from _part(f"{name} part {part.part}", store, part.part, finished[part.part], checked)
+            yield from _check_part(f"{name} part {part.part}", store, part.part, finished[part.part], checked)
         except (CuratorError, OSError, ValueError) as error:
             yield f"{name} part {part.part} cannot be read: {error}"
 
 
-def _part(name: str, store: PartStore, part: int, identity: str, checked: Counter[str]) -> Iterator[str]:
+def _check_part(name: str, store: PartStore, part: int, identity: str, checked: Counter[str]) -> Iterator[str]:
     mark, vectors = store.done_mark(part, identity), store.vectors(part)
     table = store.metadata(part, ["image_path", "part", "index"])
     checked["embeddings"] += len(vectors)
@@ -112,16 +112,16 @@ def _part(name: str, store: PartStore, part: int, identity: str, checked: Counte
         yield f"{name}: the array is {vectors.dtype} {vectors.shape}, not float16 (n, {mark.dim})"
         return
     wide = vectors.astype(np.float32)
-    off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1) > UNIT_TOLERANCE
-    if off.any():
-        yield f"{name}: {int(off.sum())} rows are not of unit length, the first is row {int(np.argmax(off))}"
+    is_off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1) > UNIT_TOLERANCE
+    if is_off.any():
+        yield f"{name}: {int(is_off.sum())} rows are not of unit length, the first is row {int(np.argmax(is_off))}"
     index = np.arange(table.num_rows)
     if not (np.array_equal(table["index"], index) and np.all(np.asarray(table["part"]) == part)):
         yield f"{name}: its metadata is not numbered 0, 1, 2, ..."
 
 
-def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str]) -> Iterator[str]:
-    """quarantine.parquet must hold the ledger lines of all parts, and the unreadable shards'."""
+def _check_ledger(run: RunDirectory, stores: list[PartStore], checked: Counter[str]) -> Iterator[str]:
+    """quarantine.parquet must hold the ledger lines of all parts, and those of unreadable shards."""
     expected: Counter[tuple[Any, ...]] = Counter()
     for store in stores:
         for part, identity in store.finished().items():
@@ -132,19 +132,19 @@ def _quarantine(run: RunDirectory, stores: list[PartStore], checked: Counter[str
     except FileNotFoundError:
         yield "quarantine.parquet is missing: run again"
         return
-    found = Counter(
+    recorded = Counter(
         (row["shard"], row["key"], row["offset"], row["reason"])
         for row in table.to_pylist()
         if row["reason"] != "unreadable_shard"
     )
     checked["ledger lines"] += table.num_rows
-    for shard, key, _, reason in (expected - found).elements():
+    for shard, key, _, reason in (expected - recorded).elements():
         yield f"quarantine.parquet lacks {shard} {key} ({reason})"
-    for shard, key, _, reason in (found - expected).elements():
+    for shard, key, _, reason in (recorded - expected).elements():
         yield f"quarantine.parquet has {shard} {key} ({reason}), which no part's ledger has"
 
 
-def _selection(directory: TargetDirectory, stored: StoredSelection, checked: Counter[str]) -> Iterator[str]:
+def _check_selection(directory: TargetDirectory, stored: StoredSelection, checked: Counter[str]) -> Iterator[str]:
     record = stored.record
     checked["chosen"] += len(stored.ids)
     excluded = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows

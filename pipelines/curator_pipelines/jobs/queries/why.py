@@ -1,4 +1,4 @@
-"""`curator search --why`: what became of one sample of the pool, and because of what."""
+"""`curator search --why`: what the selection did with one sample of the pool, and because of what."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from curator.errors import InputError
+from curator.errors import Another, InputError, Use
 from curator.io import npy, parquet, schemas, storage
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, Pool
@@ -20,21 +21,22 @@ from curator_pipelines.jobs.queries.search import find_key, open_run
 from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
 from curator_pipelines.run.stored_selection import StoredSelection, load_selection
 
-__all__ = ["Why", "explain"]
+__all__ = ["CentroidView", "Explanation", "explain"]
 
+# The sample is shown as so many of its nearest centroids see it.
 CENTROIDS = 5
 
 
 @dataclass(frozen=True)
-class Place:
+class CentroidView:
     """A sample as one centroid sees it.
 
     Attributes:
-        centroid: its number.
-        score: of sample and centroid.
-        rank: among all rows of the pool, from 1.
-        last_score: of the last row credited to the centroid; None if none was.
-        last_round: in which that was.
+        centroid: the centroid's number.
+        score: the similarity of sample and centroid.
+        rank: the sample's rank by this score among all rows of the pool, from 1.
+        last_score: the score of the last row that the centroid chose; None if it chose none.
+        last_round: the round in which it chose that row.
     """
 
     centroid: int
@@ -43,24 +45,30 @@ class Place:
     last_score: float | None
     last_round: int | None
 
+    def to_text(self) -> str:
+        """For a person."""
+        last = "chose nothing" if self.last_score is None else f"last took {self.last_score:.4f}"
+        when = "" if self.last_round is None else f" in round {self.last_round}"
+        return f"centroid {self.centroid:4}  score {self.score:.4f}  rank {self.rank:,}  (it {last}{when})"
+
 
 @dataclass(frozen=True)
-class Why:
-    """What became of a sample.
+class Explanation:
+    """What the selection did with a sample.
 
     Attributes:
-        key: of the sample.
-        shard: of the sample.
-        id: of the sample.
+        key: the sample's key.
+        shard: the name of its shard.
+        id: its id.
         fate: `chosen`, `skipped` or `not reached`.
-        position: place in the order of stored, from 1; None where not chosen.
-        round: in which it was chosen or skipped.
-        reason: of a sample skipped.
-        because: of a sample skipped: the deny list, or what it was too near to.
-        similarity: to that.
-        last_score: score of the last chosen row of all.
+        position: its number in the order of choice, from 1; None where it was not chosen.
+        round: the round in which it was chosen or skipped.
+        reason: why it was skipped; None where it was not.
+        because: the deny list, or the image that it was too near to; None where it was not skipped.
+        similarity: its similarity to that image.
+        last_score: the score of the last chosen row.
         stop_reason: why the selection ended.
-        places: as its best centroids see it, best first.
+        centroids: the sample as its nearest centroids see it, nearest first.
     """
 
     key: str
@@ -74,7 +82,7 @@ class Why:
     similarity: float | None
     last_score: float | None
     stop_reason: str
-    places: list[Place]
+    centroids: list[CentroidView]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -82,92 +90,99 @@ class Why:
 
     def to_text(self) -> str:
         """For a person."""
-        lines = [f"{self.key}  {self.shard}", self._fate()]
-        for place in self.places:
-            last = "chose nothing" if place.last_score is None else f"last took {place.last_score:.4f}"
-            when = "" if place.last_round is None else f" in round {place.last_round}"
-            lines.append(
-                f"centroid {place.centroid:4}  score {place.score:.4f}  rank {place.rank:,}  (it {last}{when})"
-            )
-        return "\n".join(lines)
+        views = [view.to_text() for view in self.centroids]
+        return "\n".join([f"{self.key}  {self.shard}", self._fate_text(), *views])
 
-    def _fate(self) -> str:
+    def _fate_text(self) -> str:
         when = "" if self.round is None else f" in round {self.round}"
         if self.fate == "chosen":
             return f"chosen{when}, as number {self.position:,}"
         if self.fate == "skipped":
             near = "" if self.similarity is None else f", similarity {self.similarity:.4f}"
-            return f"skipped{when}: {self.reason} {(self.because or '').replace(chr(9), ' ')}{near}"
-        last = "" if self.last_score is None else f"; the last chosen has a score of {self.last_score:.4f}"
+            because = (self.because or "").replace("\t", " ")
+            return f"skipped{when}: {self.reason} {because}{near}"
+        last = "" if self.last_score is None else f"; the last chosen row has a score of {self.last_score:.4f}"
         return f"not reached: the selection ended before ({self.stop_reason}){last}"
 
 
-def explain(config: SearchConfig) -> Why:
+def explain(config: SearchConfig) -> Explanation:
     """Find a sample in a run's pool, and what the selection did with it.
 
-    Cost: one pass over the pool, to count who stands before it.
+    Cost: one pass over the pool, to count the rows with a better score.
 
     Raises:
         InputError: no such sample, or no finished selection.
     """
     assert config.why is not None
     run = open_run(config.run)
-    directory = _results(run, config.target)
+    directory = _target_directory(run, config.target)
     stored = load_selection(directory)
     if stored is None:
-        raise InputError(f"{directory.url} holds no finished selection: run curator select first")
-    row = find_key(run.pool, config.why, config.shard)
-    shard = run.pool.rows(np.array([row]), ["shard"])["shard"][0].as_py()
-    position = np.flatnonzero(stored.ids == row)
-    table = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
-    skipped: dict[str, Any] = next(iter(table.filter(pc.equal(table["id"], row)).to_pylist()), {})
-    fate = "chosen" if len(position) else "skipped" if skipped else "not reached"
-    chosen_round = int(stored.rounds[position[0]]) if len(position) else -1
-    return Why(
+        raise InputError(f"{directory.url} holds no finished selection", advice="finish the selection first")
+    row = find_key(run.pool, config.why, config.shard, field="why")
+    positions = np.flatnonzero(stored.ids == row)
+    position = int(positions[0]) if len(positions) else None
+    skipped = _skipped(directory, row)
+    chosen_round = -1 if position is None else int(stored.rounds[position])
+    return Explanation(
         key=config.why,
-        shard=shard,
+        shard=run.pool.rows(np.array([row]), ["shard"])["shard"][0].as_py(),
         id=row,
-        fate=fate,
-        position=int(position[0]) + 1 if len(position) else None,
+        fate="chosen" if position is not None else "skipped" if skipped else "not reached",
+        position=None if position is None else position + 1,
         round=chosen_round if chosen_round > 0 else skipped.get("round"),
         reason=skipped.get("reason"),
         because=skipped.get("because"),
         similarity=skipped.get("similarity"),
         last_score=float(stored.scores[-1]) if len(stored.scores) and np.isfinite(stored.scores[-1]) else None,
         stop_reason=stored.record["stop_reason"],
-        places=_places(directory, stored, row),
+        centroids=_centroid_views(directory, stored, row),
     )
 
 
-def _results(run: RunDirectory, target: str | None) -> TargetDirectory:
-    found = {directory.name: directory for directory in run.target_directories()}
-    if target is None and len(found) == 1:
-        return next(iter(found.values()))
-    if target not in found:
-        raise InputError(f"--target {target or 'is missing'}: this run has {', '.join(found)}")
-    return found[target]
+def _skipped(directory: TargetDirectory, row: int) -> dict[str, Any]:
+    """The sample's row in skipped.parquet; empty if it has none."""
+    table = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
+    return next(iter(table.filter(pc.equal(table["id"], row)).to_pylist()), {})
 
 
-def _places(directory: TargetDirectory, stored: StoredSelection, row: int) -> list[Place]:
+def _target_directory(run: RunDirectory, target: str | None) -> TargetDirectory:
+    directories = {directory.name: directory for directory in run.target_directories()}
+    if target is None and len(directories) == 1:
+        return next(iter(directories.values()))
+    if target not in directories:
+        names = ", ".join(directories)
+        advice = Use("target") if target is None else Another("target")
+        raise InputError(f"this run has the targets {names}", field="target", value=target, advice=advice)
+    return directories[target]
+
+
+def _centroid_views(directory: TargetDirectory, stored: StoredSelection, row: int) -> list[CentroidView]:
     url = directory.path("selection", "centroids.npy")
     if not storage.exists(url):
         return []  # chosen at random
     centroids = npy.read_array(url)
     vector = RowReader(directory.pool).vectors(np.array([row]))
     scores = exact_scores(np.broadcast_to(vector, centroids.shape), centroids)
-    best = np.argsort(-scores, kind="stable")[:CENTROIDS]
-    ranks = _ranks(directory.pool, centroids[best], scores[best], row)
-    places = []
-    for centroid, score, rank in zip(best.tolist(), scores[best].tolist(), ranks.tolist(), strict=True):
-        mine = np.flatnonzero(stored.centroids == centroid)
-        last = mine[-1] if len(mine) else None
-        number = None if last is None or stored.rounds[last] < 1 else int(stored.rounds[last])
-        places.append(Place(centroid, score, rank, None if last is None else float(stored.scores[last]), number))
-    return places
+    nearest = np.argsort(-scores, kind="stable")[:CENTROIDS]
+    ranks = _ranks(directory.pool, centroids[nearest], scores[nearest], row)
+    return [
+        CentroidView(centroid, score, rank, *_last_choice(stored, centroid))
+        for centroid, score, rank in zip(nearest.tolist(), scores[nearest].tolist(), ranks.tolist(), strict=True)
+    ]
 
 
-def _ranks(pool: Pool, centroids: Floats, scores: Floats, row: int) -> np.ndarray:
-    """The place of a row in the order of each centroid, from 1: only scores near its own are computed exactly."""
+def _last_choice(stored: StoredSelection, centroid: int) -> tuple[float | None, int | None]:
+    """The score and round of the last row that a centroid chose; the round is None where there are no rounds."""
+    positions = np.flatnonzero(stored.centroids == centroid)
+    if not len(positions):
+        return None, None
+    last = positions[-1]
+    return float(stored.scores[last]), int(stored.rounds[last]) if stored.rounds[last] >= 1 else None
+
+
+def _ranks(pool: Pool, centroids: Floats, scores: Floats, row: int) -> NDArray[np.int64]:
+    """The rank of a row in the order of each centroid, from 1: only scores near its own are computed exactly."""
     before = np.zeros(len(centroids), np.int64)
     error = np.float32(margin(centroids))
     for part, rows in pool.parts():

@@ -16,7 +16,7 @@ from curator.store.part_store import DoneMark, Part, PartStore, identity_hash
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.select.encoding import Encoding, provenance
-from curator_pipelines.jobs.select.estimate import estimate_samples
+from curator_pipelines.run.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.run_directory import RunDirectory
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from curator.errors import InputError
-from curator.io import storage
 from curator_pipelines.config.select import ExecutorConfig
 from curator_pipelines.executors import Executor, LocalExecutor
+from curator_pipelines.executors.shared_storage import check_shared
 
 if TYPE_CHECKING:
     from curator_pipelines.executors.ray import RayExecutor
@@ -109,16 +109,3 @@ def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayE
             "or a smaller --gpus-per-worker"
         )
     return executor
-
-
-def check_shared(out: str, machines: set[str]) -> None:
-    """Refuse a run directory that stands on one machine's disk while several would write to it.
-
-    Raises:
-        InputError: it does.
-    """
-    if len(machines) > 1 and storage.is_local(out):
-        raise InputError(
-            f"--out {out} is on this machine's disk, and the cluster has {len(machines)} machines: give a URL that "
-            "all of them reach, such as s3://BUCKET/RUN"
-        )

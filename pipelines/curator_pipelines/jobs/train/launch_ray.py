@@ -15,7 +15,7 @@ from typing import Any
 from curator.errors import CuratorError, InputError
 from curator.io import storage
 from curator_pipelines.executors.ray_cluster import Cluster, connect
-from curator_pipelines.jobs.select.executor import check_shared
+from curator_pipelines.executors.shared_storage import check_shared
 from curator_ssl.data.find_samples import FoundSamples, stored_lines
 from curator_ssl.data.samples import read_samples_file
 from curator_ssl.settings import TrainSettings

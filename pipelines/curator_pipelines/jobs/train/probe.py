@@ -14,7 +14,7 @@ from curator.encoders.load import load_backbone, load_encoder
 from curator.errors import InputError, TooManyBad
 from curator.sources.source import Source
 from curator_pipelines.config.train import ProbeConfig
-from curator_pipelines.jobs.select.estimate import estimate_samples
+from curator_pipelines.run.estimate import estimate_samples
 from curator_pipelines.run.progress import Reporter
 from curator_ssl.probe.accuracy import Accuracy
 from curator_ssl.probe.features import Labelled, embed_labelled, pixel_batches

@@ -7,6 +7,7 @@ import pytest
 from jobs_for_tests import copy_tree, table
 
 from curator.store.part_store import PartStore
+from curator.types import join_id
 from curator_pipelines.config.queries import DedupConfig
 from curator_pipelines.config.select import build
 from curator_pipelines.jobs.queries import dedup
@@ -19,16 +20,16 @@ def test_its_list_is_a_deny_list(
     out = str(tmp_path / "run")
     copy_tree(str(reference), out)
 
-    found = dedup.run_dedup(build(DedupConfig, {"run": out, "dedup": 0.9999, "clusters": 3}), Reporter())
+    result = dedup.run_dedup(build(DedupConfig, {"run": out, "dedup": 0.9999, "clusters": 3}), Reporter())
 
     rows = table(out, "dedup", "deny.parquet")
     copies = [row for row in rows if row["reason"] == "duplicate"]
     assert [(row["shard"][-10:], row["key"], row["match_shard"][-10:]) for row in copies] == [
         ("pool-3.tar", "0001", "pool-1.tar")
     ]
-    assert (found.rows, found.copies, found.near) == (59, 1, len(rows) - 1)
-    assert "use as --deny" in found.to_text()
-    run(**settings | {"out": out, "deny": found.deny, "budget": "1000"})
+    assert (result.rows, result.copies, result.near) == (59, 1, len(rows) - 1)
+    assert f"deny list   {result.deny}" in result.to_text()
+    run(**settings | {"out": out, "deny": result.deny, "budget": "1000"})
     skipped = table(out, "selection", "skipped.parquet")
     assert {row["id"] for row in skipped} == {row["id"] for row in rows}
     assert {row["reason"] for row in skipped} == {"denied"}
@@ -42,12 +43,12 @@ def test_copies_wherever_they_are(
     store = PartStore(str(reference / "pool"))
     ids, firsts = dedup.find_copies(store, 59)
     hashes: dict[str, int] = {}
-    wanted = []
+    expected = []
     for part in range(4):
         for index, sha in enumerate(store.metadata(part)["sha256"].to_pylist()):
-            row = part << 32 | index
+            row = join_id(part, index)
             if hashes.setdefault(sha, row) != row:
-                wanted.append((row, hashes[sha]))
-    assert list(zip(ids.tolist(), firsts.tolist(), strict=True)) == wanted
+                expected.append((row, hashes[sha]))
+    assert list(zip(ids.tolist(), firsts.tolist(), strict=True)) == expected
     assert ids.dtype == firsts.dtype == np.int64
-    assert len(wanted) == 1
+    assert len(expected) == 1

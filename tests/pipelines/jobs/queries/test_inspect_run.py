@@ -50,7 +50,7 @@ def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, mo
         + [["target done", "pool done", "select done", "pack running"]] * 4
     )
     pool = [seen.stages[1] for seen in watched.seen]
-    assert [(stage.parts, stage.of) for stage in pool[1:5]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [(stage.parts, stage.total) for stage in pool[1:5]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     progress = watched.seen[3].progress
     assert progress is not None
     assert (progress["stage"], progress["unit"]) == ("pool", "samples")
@@ -69,16 +69,16 @@ def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, mo
 def test_after_its_end(reference: Path) -> None:
     before = inodes(reference)
 
-    found = inspect_run(str(reference))
+    state = inspect_run(str(reference))
 
     assert inodes(reference) == before
-    assert found.holder == ""
-    assert states(found) == ["target done", "pool done", "select done", "pack done"]
-    assert found.progress is None
-    assert found.bad == {"decode_error": 1}
-    assert len(found.last) == 1
-    assert "21 samples chosen (budget)" in found.to_text()
-    assert json.loads(json.dumps(found.to_json()))["stages"][1]["parts"] == 4
+    assert state.holder == ""
+    assert states(state) == ["target done", "pool done", "select done", "pack done"]
+    assert state.progress is None
+    assert state.bad == {"decode_error": 1}
+    assert len(state.last) == 1
+    assert "21 samples chosen (budget)" in state.to_text()
+    assert json.loads(json.dumps(state.to_json()))["stages"][1]["parts"] == 4
 
 
 def test_after_it_was_killed(reference: Path, tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_after_it_was_killed(reference: Path, tmp_path: Path) -> None:
     (out / "progress.json").write_text('{"stage": "pool"}')
     next((out / "pool" / "done").glob("00000003-*")).unlink()
 
-    found = inspect_run(str(out))
+    state = inspect_run(str(out))
 
-    assert states(found) == ["target done", "pool stopped", "select waiting", "pack waiting"]
-    assert (found.stages[1].parts, found.stages[1].of) == (3, 4)
-    assert "run the same command again" in found.to_text()
+    assert states(state) == ["target done", "pool stopped", "select waiting", "pack waiting"]
+    assert (state.stages[1].parts, state.stages[1].total) == (3, 4)
+    assert "run the same command again" in state.to_text()
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -9,17 +9,18 @@ from PIL import Image
 from curator.errors import InputError
 from curator.selection import exact_scores
 from curator.store.part_store import PartStore
+from curator.types import part_ids
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.config.select import EmbedConfig, build
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs.queries.search import Found, run_search
+from curator_pipelines.jobs.queries.search import SearchResult, run_search
 from curator_pipelines.jobs.queries.why import explain
 from curator_pipelines.jobs.select import embed_pool, prepare
 from curator_pipelines.run.progress import Reporter
 
 
-def search(out: Path, tmp_path: Path, **asked: Any) -> Found:
-    config = {"run": str(out), "sheet": str(tmp_path / "sheet.png"), **asked}
+def search(out: Path, tmp_path: Path, **question: Any) -> SearchResult:
+    config = {"run": str(out), "sheet": str(tmp_path / "sheet.png"), **question}
     return run_search(build(SearchConfig, config), Reporter())
 
 
@@ -28,27 +29,27 @@ def why(out: Path, key: str, shard: str) -> Any:
 
 
 def test_an_image_finds_itself_and_its_copy(reference: Path, tmp_path: Path) -> None:
-    (tmp_path / "asked.png").write_bytes(picture(205, "PNG"))
-    found = search(reference, tmp_path, image=str(tmp_path / "asked.png"), top=3)
-    assert [(hit.shard[-10:], hit.key) for hit in found.hits[:2]] == [("pool-1.tar", "0001"), ("pool-3.tar", "0001")]
-    assert found.hits[1].score > 0.9999 > found.hits[2].score
-    assert found.rows == 59
-    with Image.open(found.sheet) as sheet:
+    (tmp_path / "question.png").write_bytes(picture(205, "PNG"))
+    result = search(reference, tmp_path, image=str(tmp_path / "question.png"), top=3)
+    assert [(hit.shard[-10:], hit.key) for hit in result.hits[:2]] == [("pool-1.tar", "0001"), ("pool-3.tar", "0001")]
+    assert result.hits[1].score > 0.9999 > result.hits[2].score
+    assert result.rows == 59
+    with Image.open(result.sheet) as sheet:
         assert sheet.width > 3 * 112
-    assert "best 3 of 59 for image" in found.to_text()
+    assert "best 3 of 59 for image" in result.to_text()
 
 
 def test_a_key_finds_what_a_full_scan_finds(reference: Path, tmp_path: Path) -> None:
-    found = search(reference / "pool", tmp_path, key="0004", shard="pool-2.tar", top=59)
+    result = search(reference / "pool", tmp_path, key="0004", shard="pool-2.tar", top=59)
     store = PartStore(str(reference / "pool"))
     rows = np.concatenate([vectors for _, vectors in store.parts()])
-    ids = np.concatenate([(part << 32) + np.arange(len(vectors)) for part, vectors in store.parts()])
+    ids = np.concatenate([part_ids(part, len(vectors)) for part, vectors in store.parts()])
     query = store.vectors(2)[4].astype(np.float64)
     scores = exact_scores(rows, np.broadcast_to((query / np.linalg.norm(query)).astype(np.float32), rows.shape))
     order = np.lexsort((ids, -scores))
-    assert [hit.id for hit in found.hits] == ids[order].tolist()
-    assert [hit.score for hit in found.hits] == scores[order].tolist()
-    assert found.hits[0].key == "0004"
+    assert [hit.id for hit in result.hits] == ids[order].tolist()
+    assert [hit.score for hit in result.hits] == scores[order].tolist()
+    assert result.hits[0].key == "0004"
 
 
 def test_words_find_by_the_text_tower(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ def test_words_find_by_the_text_tower(data: Path, tmp_path: Path, monkeypatch: p
     config = {"pool": [f"{data}/pool-2.tar"], "out": str(tmp_path / "clip"), **encoder}
     embed_pool.run_embed(build(EmbedConfig, config), Reporter())
 
-    found = search(tmp_path / "clip", tmp_path, text="a red bicycle", top=2)
+    result = search(tmp_path / "clip", tmp_path, text="a red bicycle", top=2)
 
     import open_clip
 
@@ -68,8 +69,8 @@ def test_words_find_by_the_text_tower(data: Path, tmp_path: Path, monkeypatch: p
     words = model.encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(["a red bicycle"]))[0].detach().numpy()
     rows = PartStore(str(tmp_path / "clip" / "pool")).vectors(0).astype(np.float32)
     scores = rows @ (words / np.linalg.norm(words))
-    assert [hit.score for hit in found.hits] == pytest.approx(np.sort(scores)[::-1][:2], abs=1e-5)
-    with pytest.raises(InputError, match="is not what embedded"):
+    assert [hit.score for hit in result.hits] == pytest.approx(np.sort(scores)[::-1][:2], abs=1e-5)
+    with pytest.raises(InputError, match="is not the encoder that embedded"):
         search(tmp_path / "clip", tmp_path, text="a", encoder="open_clip:ViT-S-32", weights="random")
 
 
@@ -77,10 +78,10 @@ def test_why(reference: Path) -> None:
     chosen = table(str(reference), "selection", "selected.parquet")
     third = why(reference, chosen[2]["key"], chosen[2]["shard"])
     assert (third.fate, third.position, third.round) == ("chosen", 3, chosen[2]["round"])
-    credited = {place.centroid: place for place in third.places}[chosen[2]["centroid"]]
+    credited = {view.centroid: view for view in third.centroids}[chosen[2]["centroid"]]
     assert credited.score == pytest.approx(chosen[2]["score"], abs=0)
     assert third.last_score == chosen[-1]["score"]
-    assert third.places[0].rank >= 1
+    assert third.centroids[0].rank >= 1
 
     denied = why(reference, "0005", "pool-1.tar")
     if denied.fate == "skipped":
@@ -97,22 +98,22 @@ def test_why(reference: Path) -> None:
     # The rank of the best row of a centroid is 1, of its worst the number of rows.
     rows = np.concatenate([vectors for _, vectors in store.parts()])
     centroids = np.load(reference / "selection" / "centroids.npy")
-    for place in missed.places:
-        scores = exact_scores(rows, np.broadcast_to(centroids[place.centroid], rows.shape))
-        assert place.rank == 1 + int((scores > np.float32(place.score)).sum())
+    for view in missed.centroids:
+        scores = exact_scores(rows, np.broadcast_to(centroids[view.centroid], rows.shape))
+        assert view.rank == 1 + int((scores > np.float32(view.score)).sum())
 
 
 def test_questions_that_cannot_be_answered(reference: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give one of --image, --key, --text and --why"):
         search(reference, tmp_path)
-    with pytest.raises(InputError, match="is in 4 shards: add --shard"):
+    with pytest.raises(InputError, match="key='0001': this key is in 4 shards: give shard="):
         search(reference, tmp_path, key="0001")
-    with pytest.raises(InputError, match="no embedded sample of this name"):
+    with pytest.raises(InputError, match="no embedded sample has this key"):
         search(reference, tmp_path, key="nobody")
     with pytest.raises(InputError, match="embedded by an open_clip encoder"):
         search(reference, tmp_path, text="words")
     with pytest.raises(InputError, match="no embedded pool here"):
         search(tmp_path, tmp_path, key="1")
     (tmp_path / "x.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match="--image"):
+    with pytest.raises(InputError, match=r"^image=.*x\.jpg"):
         search(reference, tmp_path, image=str(tmp_path / "x.jpg"))

@@ -126,8 +126,8 @@ def test_a_removed_ledger_line(out: Path) -> None:
 
 def test_an_invented_ledger_line(out: Path) -> None:
     path = out / "quarantine.parquet"
-    found = pq.read_table(path)
-    pq.write_table(pa.concat_tables([found, found]), path)
+    ledger = pq.read_table(path)
+    pq.write_table(pa.concat_tables([ledger, ledger]), path)
 
     (line,) = differences(out)
     assert line.startswith("quarantine.parquet has")
@@ -151,8 +151,8 @@ def test_a_source_that_is_not_what_it_was(
     how: str, run: Run, settings: dict[str, Any], own_data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "own"
-    mine = settings | {"pool": [str(own_data / f"pool-{number}.tar") for number in range(4)]}
-    run(out=str(out), **mine)
+    own = settings | {"pool": [str(own_data / f"pool-{number}.tar") for number in range(4)]}
+    run(out=str(out), **own)
     used = {row["shard"] for row in table(str(out), "selection", "selected.parquet")}
     victim = own_data / "pool-1.tar"
     assert str(victim) in used
@@ -163,10 +163,10 @@ def test_a_source_that_is_not_what_it_was(
         entries = [(name, bytes(reversed(data))) for name, data in entries_of(200, 36)]
         victim.write_bytes(tar_bytes(entries))
 
-    found = differences(out)
+    lines = differences(out)
 
-    assert found
-    assert all("pool-1.tar" in line for line in found)
+    assert lines
+    assert all("pool-1.tar" in line for line in lines)
 
 
 def test_no_run_directory(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from curator.errors import InputError
 from curator_pipelines.config.select import PackConfig, SelectConfig, build
 from curator_pipelines.executors import LocalExecutor
-from curator_pipelines.jobs.select.executor import check_shared, make_executor
+from curator_pipelines.executors.shared_storage import check_shared
+from curator_pipelines.jobs.select.executor import make_executor
 
 
 @pytest.fixture(autouse=True)

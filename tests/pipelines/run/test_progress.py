@@ -1,0 +1,58 @@
+"""What the reporter prints, and that a quiet one prints nothing."""
+
+import json
+
+import pytest
+
+from curator.io import storage
+from curator_pipelines.run.progress import Reporter, StageProgress
+from curator_pipelines.run.progress_file import read_progress, recorded
+
+
+def run_a_stage(reporter: Reporter) -> StageProgress:
+    with reporter, reporter.stage("pool", 10, "samples") as progress:
+        progress({"samples": 10, "bad": 1})
+        reporter.warn("shards are small")
+        reporter.warn("shards are small")
+        reporter.say("a line")
+    return progress
+
+
+def test_a_reporter_prints_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run_a_stage(Reporter())
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("warning: shards are small") == 1
+    assert "a line\n" in err
+    assert "pool: 10 of 10 samples" in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("colour", [None, "1"])
+def test_a_quiet_reporter_prints_nothing_and_keeps_the_warnings(
+    colour: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if colour:
+        monkeypatch.setenv("FORCE_COLOR", colour)  # makes rich believe in a terminal
+    reporter = Reporter(quiet=True)
+
+    progress = run_a_stage(reporter)
+
+    assert capfd.readouterr() == ("", "")
+    assert reporter.warnings == ["shards are small"]
+    assert (progress.done, progress.bad) == (10, 1)
+
+
+def test_a_quiet_reporter_still_tells_its_listener(tmp_path: object) -> None:
+    reporter = Reporter(quiet=True)
+    seen = []
+
+    with recorded(reporter, str(tmp_path)), reporter.stage("pool", 2, "samples") as progress:
+        progress({"samples": 1})
+        seen.append(read_progress(str(tmp_path)))
+
+    assert seen[0] is not None
+    assert (seen[0]["stage"], seen[0]["unit"], seen[0]["total"]) == ("pool", "samples", 2)
+    assert json.loads(json.dumps(seen)) == seen
+    assert not storage.exists(storage.join(str(tmp_path), "progress.json"))
