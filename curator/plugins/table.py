@@ -63,12 +63,14 @@ class Table:
         group: the entry points' group, such as `curator.selectors`.
         builtin: name -> `MODULE:NAME` of the built-in ones, imported only when they are asked for.
         takes_argument: whether something may follow behind the name and a colon, as in `timm:resnet50`.
+        forms: the built-in names as a user writes them, with what follows; empty where that is nothing.
     """
 
     kind: str
     group: str
     builtin: Mapping[str, str]
     takes_argument: bool = False
+    forms: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ class Table:
         near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         nearest = f" (near: {near[0]})" if near else ""
         return InputError(
-            f"there is no such {self.kind}{nearest}; it is {', '.join(self.names)}, "
+            f"there is no such {self.kind}{nearest}; it is {self.forms or ', '.join(self.names)}, "
             f"an entry point of the group {self.group}, or PACKAGE.MODULE:NAME of an installed package or of the "
             "working directory",
             field=self.kind,
