@@ -17,10 +17,11 @@ from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
+from curator.store.part_reader import PartReader
 from curator.store.part_store import PartStore
 from curator_pipelines.config.stages import REDONE, STAGES
 
-__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
+__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet")
@@ -43,6 +44,7 @@ class TargetDirectory:
     Attributes:
         name: of the target; empty where it is the only one.
         url: OUT or OUT/NAME.
+        target: the target's embeddings.
         pool: what is selected from, shared by all targets.
         exclude: the evaluation images, shared by all targets; maybe no parts.
         index: URL of the pool's index, whether it is there or not; it may be another run's.
@@ -50,14 +52,10 @@ class TargetDirectory:
 
     name: str
     url: str
-    pool: PartStore
-    exclude: PartStore
+    target: PartReader
+    pool: PartReader
+    exclude: PartReader
     index: str
-
-    @property
-    def target(self) -> PartStore:
-        """The target's embeddings."""
-        return PartStore(self.path("target"))
 
     def path(self, *names: str) -> str:
         """A URL below it."""
@@ -85,14 +83,14 @@ class RunDirectory:
 
     def target_directory(self, name: str = "") -> TargetDirectory:
         """What belongs to one target: the only one, or one of several, by its name."""
-        return TargetDirectory(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
+        url = self.path(name) if name else self.url
+        target = PartStore(storage.join(url, "target"))
+        return TargetDirectory(name, url, target, self.pool, self.exclude, self.path("index"))
 
     def stores(self) -> dict[str, PartStore]:
         """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""
-        targets = {
-            directory.path("target").removeprefix(self.url + "/"): directory.target
-            for directory in self.target_directories()
-        }
+        names = (target_set(directory.name) for directory in self.target_directories())
+        targets = {name: PartStore(self.path(name)) for name in names}
         skipped = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
         return targets | {"pool": self.pool} | skipped
 
@@ -208,6 +206,12 @@ class RunDirectory:
         text = json.dumps(_public(self.record), indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 
+    def finish(self, warnings: Sequence[str]) -> None:
+        """End the run: note its warnings, and remove the half files of workers that were killed and replaced."""
+        storage.remove_temporaries(self.url)
+        self.record["warnings"] = list(warnings)
+        self.save()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Record a stage's state and seconds in run.json; the block adds what else is worth knowing."""
@@ -217,8 +221,6 @@ class RunDirectory:
         started = time.monotonic()
         try:
             yield state
-            # A worker that was killed and replaced may have left half a file beside its place.
-            storage.remove_temporaries(self.url)
             state["state"] = "done"
         except BaseException:
             state["state"] = "stopped"
@@ -226,6 +228,11 @@ class RunDirectory:
         finally:
             state["seconds"] = round(time.monotonic() - started, 3)
             self.save()
+
+
+def target_set(name: str) -> str:
+    """Where the parts of a target go below OUT; the name of an only target is empty."""
+    return f"{name}/target" if name else "target"
 
 
 def _public(value: Any) -> Any:

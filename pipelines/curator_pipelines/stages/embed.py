@@ -92,7 +92,7 @@ class EmbedStage:
         self, task: Task[EmbedTask], store: PartStore, encoder: Encoder | None, context: WorkerContext
     ) -> DoneMark:
         work = task.payload
-        if work.source.kind in ("embeddings", "part"):
+        if work.source.is_ready:
             from curator.store.import_embeddings import import_part
 
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)

@@ -45,7 +45,7 @@ def image_sources(urls: Sequence[str], flag: str) -> list[Source]:
     Raises:
         InputError: nothing there, or embeddings.
     """
-    sources = find_sources(urls, flag, folders=True)
+    sources = find_sources(urls, flag.removeprefix("--").replace("-", "_"), folders=True)
     if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
         raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
     return sources

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from jobs_for_tests import HeldSearchStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
+from jobs_for_tests import HeldScanStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
 
 from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
@@ -102,7 +102,7 @@ def test_a_node_is_lost_in_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = without("selection", "shards")
-    monkeypatch.setattr(choose, "SearchStage", HeldSearchStage)
+    monkeypatch.setattr(choose, "ScanStage", HeldScanStage)
     begun, released = out.parent / "begun", out.parent / "released"
     with node_lost(ray_cluster, begun.exists, released.touch) as executor:
         run_on(executor, out=str(out), **served)

@@ -14,7 +14,7 @@ from faulty_proxy import FaultyProxy, once_each
 from jobs_for_tests import (
     DyingEmbedStage,
     DyingPackStage,
-    DyingSearchStage,
+    DyingScanStage,
     Interrupted,
     Reversed,
     assert_same_bytes,
@@ -52,7 +52,7 @@ def two_workers(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]
 
 def worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(embed, "EmbedStage", DyingEmbedStage)
-    patch.setattr(choose, "SearchStage", DyingSearchStage)
+    patch.setattr(choose, "ScanStage", DyingScanStage)
     patch.setattr(pack, "PackStage", DyingPackStage)
     run_on(None, **settings, workers=2)
 
@@ -83,7 +83,7 @@ def on_ray(workers: int | None) -> Variant:
 
 def ray_worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(embed, "EmbedStage", DyingEmbedStage)
-    patch.setattr(choose, "SearchStage", DyingSearchStage)
+    patch.setattr(choose, "ScanStage", DyingScanStage)
     patch.setattr(pack, "PackStage", DyingPackStage)
     run_on(make_ray(2), **settings)
 

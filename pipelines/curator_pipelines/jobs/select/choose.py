@@ -32,7 +32,7 @@ from curator.selection import (
     select_random,
 )
 from curator.store.deny_list import DenyList
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader
 from curator.types import Progress
 from curator_pipelines.config.identity import identity_settings
@@ -42,7 +42,7 @@ from curator_pipelines.jobs.select.choose_ivf import choose_ivf, index_identity
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.run_directory import TargetDirectory
 from curator_pipelines.run.stored_selection import StoredSelection, load_selection, store_selection
-from curator_pipelines.stages.search import SearchStage
+from curator_pipelines.stages.scan import ScanStage
 
 __all__ = ["choose", "is_current"]
 
@@ -206,7 +206,7 @@ def _filter_maker(
     return make
 
 
-def _hold(store: PartStore) -> tuple[SimilarityJoin, np.ndarray]:
+def _hold(store: PartReader) -> tuple[SimilarityJoin, np.ndarray]:
     """All rows of a store, to be compared with, and their ids."""
     vectors = _all_vectors(store)
     held = SimilarityJoin(directions(vectors))
@@ -215,9 +215,9 @@ def _hold(store: PartStore) -> tuple[SimilarityJoin, np.ndarray]:
     return held, np.concatenate(ids)
 
 
-def _by_workers(pool: PartStore, executor: Executor, progress: Progress, centroids: np.ndarray) -> DistributedScan:
+def _by_workers(pool: PartReader, executor: Executor, progress: Progress, centroids: np.ndarray) -> DistributedScan:
     """The search by all workers."""
-    stage = SearchStage(pool.url, centroids)
+    stage = ScanStage(pool.url, centroids)
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[TopK]:
         with closing(executor.map(stage, tasks, on_progress=progress)) as outcomes:
@@ -227,7 +227,7 @@ def _by_workers(pool: PartStore, executor: Executor, progress: Progress, centroi
     return DistributedScan(scan, pool.vectors, sorted(pool.finished()), pool.count(), centroids, executor.workers)
 
 
-def _all_vectors(store: PartStore) -> np.ndarray:
+def _all_vectors(store: PartReader) -> np.ndarray:
     vectors = np.concatenate([vectors for _, vectors in store.parts()])
     if not len(vectors):
         raise InputError(f"{store.url} has no usable image: see quarantine.parquet for why")
