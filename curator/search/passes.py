@@ -20,6 +20,11 @@ class PassProgress:
         self._progress = progress
         self._rows = 0
 
+    @classmethod
+    def of(cls, progress: Progress | None) -> PassProgress:
+        """The progress itself if it counts passes already: several callers then take back each other's rows."""
+        return progress if isinstance(progress, cls) else cls(progress)
+
     def begin(self) -> None:
         """A pass begins: the rows that the one before it told are taken back."""
         if self._progress and self._rows:

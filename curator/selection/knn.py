@@ -49,7 +49,7 @@ def select_knn(
         InputError: an argument is out of its range, or pool and targets do not fit each other.
     """
     unit, original = _distinct(targets)
-    read = partial(_read, pool, unit, original, block_rows, PassProgress(progress))
+    read = partial(_read, pool, unit, original, block_rows, PassProgress.of(progress))
     selection = choose_in_order(read, (np.float32(-math.inf), -1), rules, progress)
     return replace(selection, anchor_rows=targets.astype(np.float32))
 

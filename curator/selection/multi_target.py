@@ -60,7 +60,7 @@ def select_each(
     for each in centroids:
         check_centroids(each)
     scans = _SharedScans(len(centroids))
-    passes = PassProgress(progress)
+    passes = PassProgress.of(progress)
 
     def read_here(together: Floats) -> Fetch:
         return lambda cursors, k: best_rows(pool, together, k, cursors, progress=passes)

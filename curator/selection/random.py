@@ -34,7 +34,7 @@ def select_random(pool: Pool, rules: Rules, *, seed: int, progress: Progress | N
     Raises:
         InputError: there is no budget.
     """
-    read = partial(_read, pool, seed, PassProgress(progress))
+    read = partial(_read, pool, seed, PassProgress.of(progress))
     return choose_in_order(read, (np.uint64(0), -1), rules, progress)
 
 

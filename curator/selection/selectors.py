@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from curator.errors import InputError
 from curator.plugins.table import Table
+from curator.search.passes import PassProgress
 from curator.search.pool import Floats, Pool
 from curator.selection.centroids import find_centroids
 from curator.selection.knn import select_knn
@@ -23,7 +24,17 @@ from curator.selection.result import Selection
 from curator.selection.rules import Rules
 from curator.types import Progress
 
-__all__ = ["SELECTORS", "Knn", "RandomRows", "Request", "Search", "Selector", "SimCore", "find_selector"]
+__all__ = [
+    "SELECTORS",
+    "SELECTOR_SETTINGS",
+    "Knn",
+    "RandomRows",
+    "Request",
+    "Search",
+    "Selector",
+    "SimCore",
+    "find_selector",
+]
 
 SELECTORS = Table(
     kind="selector",
@@ -34,6 +45,9 @@ SELECTORS = Table(
         "random": "curator.selection.selectors:RandomRows",
     },
 )
+
+# The settings that a selector may declare to read. Budget and filters count for every selector.
+SELECTOR_SETTINGS = frozenset({"clusters", "seed", "stop", "reference_round", "search", "recall"})
 
 # Selects by each target's centroids, float32 (K, d), and rules: `select_each`, by many workers, or over an index.
 Search: TypeAlias = Callable[[Sequence[Floats], Sequence[Rules]], list[Selection]]
@@ -73,8 +87,8 @@ class Selector:
         has_rounds: whether a chosen row has a round.
         has_scores: whether a chosen row has a score.
         has_anchors: whether a chosen row has an anchor: see `Selection.anchors`.
-        reads: names of the settings that it reads, besides budget and filters, which count for every selector. One that
-            is given and not read is an error.
+        reads: names of the settings that it reads, some of `SELECTOR_SETTINGS`. One of these that is given and not read
+            is an error.
     """
 
     needs_budget: bool = True
@@ -96,9 +110,11 @@ class Selector:
 
     def select(self, requests: Sequence[Request]) -> list[Selection]:
         """Choose for every target; the selections are in the order of the requests."""
-        return [
-            choose_ranked(request.pool, self.rank(request), request.rules, request.progress) for request in requests
-        ]
+        selections = []
+        for request in requests:
+            PassProgress.of(request.progress).begin()
+            selections.append(choose_ranked(request.pool, self.rank(request), request.rules, request.progress))
+        return selections
 
 
 class SimCore(Selector):
@@ -107,7 +123,7 @@ class SimCore(Selector):
     needs_budget = False
     has_rounds = True
     has_anchors = True
-    reads = frozenset({"clusters", "seed", "stop", "reference_round", "search", "recall"})
+    reads = SELECTOR_SETTINGS
 
     def select(self, requests: Sequence[Request]) -> list[Selection]:
         """One pass over the pool serves all targets."""
@@ -160,6 +176,13 @@ def find_selector(spec: str) -> Selector:
     if not isinstance(selector, Selector):
         raise InputError(
             "this is no selector: it must be a subclass of curator.selection.Selector, or an object of one",
+            field="selector",
+            value=spec,
+        )
+    if unknown := selector.reads - SELECTOR_SETTINGS:
+        raise InputError(
+            f"it declares to read {', '.join(sorted(unknown))}; a selector may read "
+            f"{', '.join(sorted(SELECTOR_SETTINGS))}",
             field="selector",
             value=spec,
         )

@@ -48,7 +48,7 @@ def select_simcore(
         InputError: pool and centroids do not fit each other.
     """
     check_centroids(centroids)
-    passes = PassProgress(progress)
+    passes = PassProgress.of(progress)
 
     def read_here(cursors: Cursors, k: int) -> TopK:
         passes.begin()

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from curator.encoders.spec import FAMILIES
+from curator.encoders.spec import ENCODERS
 from curator_pipelines.config.build import Config
 from curator_pipelines.config.setting import Setting
 from curator_pipelines.config.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
 
 __all__ = ["EncodingConfig", "ExecutorConfig"]
 
-ENCODERS = dict.fromkeys(("warmup", *FAMILIES))
+ENCODER_CHOICES = dict.fromkeys(("warmup", *ENCODERS.names))
 
 
 class ExecutorConfig(Config):
@@ -53,7 +53,7 @@ class EncodingConfig(ExecutorConfig):
             metavar="SPEC",
             changes="target",
             by_content=True,
-            choices=ENCODERS,
+            choices=ENCODER_CHOICES,
         ),
     ] = "warmup"
     weights: Annotated[

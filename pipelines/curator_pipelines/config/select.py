@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
+from curator.selection.selectors import SELECTOR_SETTINGS, SELECTORS, find_selector
 from curator_pipelines.config.build import Config, build
 from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
 from curator_pipelines.config.setting import Setting, declared
@@ -28,7 +28,6 @@ from curator_pipelines.config.values import (
 )
 
 __all__ = [
-    "SELECTORS",
     "Budget",
     "Config",
     "EmbedConfig",
@@ -51,12 +50,6 @@ __all__ = [
 TARGET_NAME = re.compile(r"([A-Za-z0-9_-]+)=")
 # The share of the reference round's mean at which a selection stops by itself: the paper's.
 DEFAULT_STOP = 0.95
-# Selector -> the settings that it reads, among those that not every selector reads.
-SELECTORS: Mapping[str, tuple[str, ...]] = {
-    "simcore": ("clusters", "stop", "reference_round", "search", "recall", "seed"),
-    "knn": (),
-    "random": ("seed",),
-}
 
 
 class EmbedConfig(EncodingConfig):
@@ -146,7 +139,7 @@ class SelectConfig(EncodingConfig):
         ),
     ] = None
     reference_round: Annotated[Count, Setting("The round whose mean {stop} compares with.")] = 1
-    selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS)] = "simcore"
+    selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS.builtin)] = "simcore"
     dedup: Annotated[
         Similarity | None,
         Setting(
@@ -208,12 +201,10 @@ class SelectConfig(EncodingConfig):
 
     @model_validator(mode="after")
     def _check_together(self) -> SelectConfig:
-        if self.selector not in SELECTORS:
-            raise InputError(f"no such selector; one of {', '.join(SELECTORS)}", field="selector", value=self.selector)
         budget, stop = self.limits()
-        if budget is None and self.selector != "simcore":
+        if budget is None and find_selector(self.selector).needs_budget:
             raise InputError(
-                "only simcore stops by itself", field="selector", value=self.selector, advice=Use("budget")
+                "this selector does not stop by itself", field="selector", value=self.selector, advice=Use("budget")
             )
         if budget is None and stop is None:
             raise InputError("something must end the selection", field="stop", value="off", advice=Use("budget"))
@@ -250,12 +241,11 @@ class SelectConfig(EncodingConfig):
 
     def read_by(self, stage: str) -> frozenset[str]:
         """Names of the settings that a stage reads although they declare an earlier one."""
-        return frozenset(SELECTORS[self.selector] if stage == "select" else ())
+        return find_selector(self.selector).reads if stage == "select" else frozenset()
 
     def unread(self) -> frozenset[str]:
         """Names of the settings that only other selectors read."""
-        known = {name for names in SELECTORS.values() for name in names}
-        return frozenset(known.difference(SELECTORS[self.selector]))
+        return SELECTOR_SETTINGS - find_selector(self.selector).reads
 
     def targets(self) -> dict[str, list[str]]:
         """Name -> URLS of each target, in the order in which they were given; the name of an only target is empty.

@@ -3,7 +3,8 @@ import re
 import pytest
 
 from curator.errors import InputError
-from curator_pipelines.config.select import SELECTORS, Budget, SelectConfig, build, parse_budget, parse_stop
+from curator.selection import SELECTORS
+from curator_pipelines.config.select import Budget, SelectConfig, build, parse_budget, parse_stop
 
 BASE = {"target": ["t"], "pool": ["p"], "out": "o"}
 
@@ -65,8 +66,8 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
     ("flags", "message"),
     [
         ({"stop": "off"}, "stop='off': something must end the selection: give budget"),
-        ({"selector": "random"}, "selector='random': only simcore stops by itself: give budget"),
-        ({"selector": "knn"}, "selector='knn': only simcore stops by itself: give budget"),
+        ({"selector": "random"}, "selector='random': this selector does not stop by itself: give budget"),
+        ({"selector": "knn"}, "selector='knn': this selector does not stop by itself: give budget"),
         ({"selector": "best"}, "selector='best': no such selector; one of simcore, knn, random"),
         ({"clusters": "0"}, "clusters='0': should be greater than or equal to 1"),
         ({"clusters": "many"}, "clusters='many': should be a valid integer"),
@@ -99,7 +100,7 @@ def test_a_setting_that_the_selector_does_not_read_is_refused(selector: str, nam
 
 
 def test_a_seed_has_its_use_with_every_selector() -> None:
-    for selector in SELECTORS:
+    for selector in SELECTORS.names:
         assert build(SelectConfig, BASE | {"selector": selector, "budget": "3", "seed": 1}).seed == 1
 
 

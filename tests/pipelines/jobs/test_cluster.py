@@ -13,7 +13,7 @@ from jobs_for_tests import HeldScanStage, ShardServer, assert_same_bytes, copy_t
 
 from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select import choose
+from curator_pipelines.jobs.select import choose_search
 
 Run = Callable[..., Any]
 Copy = Callable[..., Path]
@@ -102,7 +102,7 @@ def test_a_node_is_lost_in_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = without("selection", "shards")
-    monkeypatch.setattr(choose, "ScanStage", HeldScanStage)
+    monkeypatch.setattr(choose_search, "ScanStage", HeldScanStage)
     begun, released = out.parent / "begun", out.parent / "released"
     with node_lost(ray_cluster, begun.exists, released.touch) as executor:
         run_on(executor, out=str(out), **served)

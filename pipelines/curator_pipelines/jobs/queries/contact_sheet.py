@@ -38,11 +38,11 @@ def write_contact_sheet(directory: TargetDirectory, url: str) -> None:
     if stored is None or not storage.exists(directory.path("selection", "centroids.npy")):
         raise InputError(f"{directory.url} holds no finished selection with centroids")
     centroids = npy.read_array(directory.path("selection", "centroids.npy"))
-    counts = np.bincount(stored.centroids[stored.centroids >= 0], minlength=len(centroids))
+    counts = np.bincount(stored.anchors[stored.anchors >= 0], minlength=len(centroids))
     shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []
     for centroid in shown[counts[shown] > 0]:
-        mine = stored.ids[stored.centroids == centroid][:CHOSEN]
+        mine = stored.ids[stored.anchors == centroid][:CHOSEN]
         nearest = _nearest(directory.target, centroids[centroid])
         rows.append((_images(directory.target, nearest), _images(directory.pool, mine)))
     with storage.write_file(url) as path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.selection import find_centroids, select_simcore
+from curator.selection import Rules, find_centroids, select_simcore
 from curator.sources.source import Source
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.jobs.select.prepare import Prepared
@@ -208,7 +208,7 @@ def _select(candidates: float | None, target: int, dim: int, clusters: int, shar
     centroids = pool.rows[:clusters].astype(np.float32)
     centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     started = time.monotonic()
-    select_simcore(pool, centroids, budget=max(1, round(share * rows)), stop=None)
+    select_simcore(pool, centroids, Rules(budget=max(1, round(share * rows))))
     rate = rows / (time.monotonic() - started)
     started, few = time.monotonic(), min(target, KMEANS_ROWS, rows)
     find_centroids(pool.rows[:few], clusters, 0)

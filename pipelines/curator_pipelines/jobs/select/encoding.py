@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from curator.encoders.spec import parse_spec
+from curator.encoders.spec import ENCODERS, parse_spec
 from curator.errors import Another, InputError, Use
 from curator.io import storage
+from curator.plugins import plugin_folder
 from curator.sources.read import read_source
 from curator.sources.source import Source
 from curator.store.import_embeddings import check_ready
@@ -27,7 +28,7 @@ __all__ = ["Encoding", "Encodings", "choose_encodings", "provenance"]
 
 # How many target images the check of the preprocessing looks at.
 AGREEMENT_IMAGES = 8
-# Embeddings can be compared if these are the same.
+# Embeddings can be compared if these are the same; an encoder of one's own adds `plugin`.
 IDENTITY = ("architecture", "tensors", "preprocessing", "precision")
 
 
@@ -155,15 +156,22 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
             value=config.encoder,
             advice=Another("encoder"),
         )
+    plugin = ENCODERS.identity(config.encoder)
     settings = EncoderSettings(
-        config.encoder, config.weights, encoder.precision, encoder.batch_size, encoder.tensors_hash
+        config.encoder,
+        config.weights,
+        encoder.precision,
+        encoder.batch_size,
+        encoder.tensors_hash,
+        plugin,
+        plugin_folder() if plugin else None,
     )
     identity = {
         "architecture": encoder.architecture,
         "tensors": encoder.tensors_hash,
         "preprocessing": encoder.preprocess.identity,
         "precision": encoder.precision,
-    }
+    } | ({"plugin": plugin} if plugin else {})
     device_name = _device_name(str(encoder.device))
     described = (
         f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, "
@@ -228,6 +236,7 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
             raise InputError(f"{run}/pool is no run's pool: {run}/run.json cannot be read; embed it again") from error
         recorded = identities.get("pool") or identities.get("target") or {}
         identity = {name: recorded.get(name) for name in IDENTITY}
+        identity |= {"plugin": recorded["plugin"]} if "plugin" in recorded else {}
         if known is not None and known != identity:
             raise InputError(f"{run}/pool was embedded by another encoder than the other runs given")
         known = identity

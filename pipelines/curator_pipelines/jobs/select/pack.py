@@ -101,7 +101,7 @@ def pack_selection(
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = SelectedRows.of(stored.ids, stored.scores, stored.centroids, stored.rounds, stands_for(directory, stored))
+    chosen = SelectedRows.of(stored.ids, stored.scores, stored.anchors, stored.rounds, stands_for(directory, stored))
     manifest = directory.path("shards", "manifest.parquet")
     if settings.manifest_only:
         write_manifest_only(directory.pool, chosen, directory.url)
