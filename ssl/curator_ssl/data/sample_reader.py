@@ -70,7 +70,7 @@ def _by_range(location: ImageLocation) -> bytes:
     return storage.read_range(location.url, location.offset, location.offset + location.size, location.state)
 
 
-def _read(place: ImageLocation, read: Callable[[ImageLocation], bytes]) -> bytes | SampleError:
+def _read(location: ImageLocation, read: Callable[[ImageLocation], bytes]) -> bytes | SampleError:
     try:
         return read(location)
     except storage.ChangedError as error:

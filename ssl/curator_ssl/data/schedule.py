@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator_ssl.config import TrainConfig
+from curator_ssl.data.samples import Samples
 
-__all__ = ["BLOCK", "BUFFER", "Order", "Schedule"]
+__all__ = ["BLOCK", "BUFFER", "Order", "Schedule", "make_schedule"]
 
 # Samples that stay together on disk and are permuted as one; samples that are shuffled among each other.
 BLOCK = 64
@@ -149,6 +151,17 @@ class Schedule:
             passes.append(np.full(len(piece), number))
             position += len(piece)
         return np.concatenate(taken), np.concatenate(passes)
+
+
+def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
+    """Which samples each step of a run takes.
+
+    Raises:
+        InputError: as `Schedule`.
+    """
+    return Schedule(
+        len(samples), samples.targets, config.batch_size, config.seed, config.target_share, config.steps_per_epoch
+    )
 
 
 @lru_cache(maxsize=8)
