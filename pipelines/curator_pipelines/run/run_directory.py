@@ -18,21 +18,10 @@ from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
 from curator.store.part_store import PartStore
+from curator_pipelines.config.stages import REDONE, STAGES
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
 
-# In the order they run; redoing one redoes those behind it.
-STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
-# What `--redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
-REDONE = {
-    "warmup": STAGES,
-    "embed": STAGES[1:],
-    "target": ("target", "select", "pack"),
-    "pool": ("pool", "index", "select", "pack"),
-    "exclude": ("exclude", "select", "pack"),
-    "select": ("select", "pack"),
-    "pack": ("pack",),
-}
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet")
 VERSIONS_OF = (
