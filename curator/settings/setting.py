@@ -69,8 +69,13 @@ class Declared:
 
     @property
     def is_list(self) -> bool:
-        """Whether it may be given several times."""
+        """Whether it is a list, of which each value may be given by itself."""
         return get_origin(self.type) is list
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it is a mapping, of which each NAME=VALUE may be given by itself."""
+        return get_origin(self.type) is dict
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ class Declared:
     @property
     def default_text(self) -> str:
         """The default for a person; empty where there is nothing to say."""
-        if self.setting.default_text or self.default is None or self.default is False or self.default == []:
+        if self.setting.default_text or self.default is None or self.default is False or self.default in ([], {}):
             return self.setting.default_text
         if isinstance(self.default, float):
             return f"{100 * self.default:g}%" if self.metavar.endswith("%") else f"{self.default:g}"

@@ -28,7 +28,7 @@ def command(**flags: Any) -> int:
         --pool 's3://b/web/{00000..00041}.tar' --out s3://b/run --encoder lite0
     """
     from curator_pipelines.cli.main import COMMANDS
-    from curator_pipelines.config.build import build
+    from curator.settings.build import build
     from curator_pipelines.jobs.submit import submit
 
     config = build(SubmitConfig, flags)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator_pipelines.config.build import Config, build
+from curator.settings.build import Config, build
 from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
-from curator_pipelines.config.setting import Setting, declared
-from curator_pipelines.config.stages import REDONE
-from curator_pipelines.config.values import (
+from curator.settings.setting import Setting, declared
+from curator.settings.stages import REDONE
+from curator.settings.values import (
     Budget,
     Count,
     EncoderName,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from curator.errors import InputError, Leave
+from curator.errors import InputError, Leave, Use
 from curator.settings.build import Config
 from curator.settings.setting import Setting
 from curator.settings.values import Count, Device, EncoderName, Precision, Seed, Share, Urls, Weights
@@ -76,9 +76,10 @@ class LaunchedTrainConfig(TrainConfig, LaunchConfig):
                 field="steps_per_epoch",
                 advice=Leave("steps_per_epoch"),
             )
-        probe = {name: bool(getattr(self, name)) for name in sorted(TrainConfig.model_fields) if name[:6] == "probe_"}
-        if any(probe.values()) and not all(probe.values()):
-            raise InputError("a probe needs when, what and labels", advice=...)
+        given = {name: bool(getattr(self, name)) for name in ("probe_every", "probe_train", "probe_test", "probe_label")}
+        if any(given.values()) and not all(given.values()):
+            missing = next(name for name, is_given in given.items() if not is_given)
+            raise InputError("all settings of a probe go together", advice=Use(missing))
         if self.batch_size is not None and self.batch_size % self.nproc:
             raise InputError(
                 f"it cannot be cut equally over {self.nproc} processes", field="batch_size", value=self.batch_size

@@ -18,7 +18,7 @@ from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
 from curator.store.part_store import PartStore
-from curator_pipelines.config.stages import REDONE, STAGES
+from curator.settings.stages import REDONE, STAGES
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
 
