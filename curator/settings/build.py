@@ -32,6 +32,10 @@ class Config(BaseModel):
         """Name -> the value in force, where a default depends on other settings."""
         return self.model_dump()
 
+    def read_by(self, stage: str) -> frozenset[str]:
+        """Names of the settings that a stage reads although they declare an earlier one."""
+        return frozenset()
+
     def unread(self) -> frozenset[str]:
         """Names of the settings that change nothing beside the others that are given."""
         return frozenset()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from curator_pipelines.config.stages import STAGES
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -103,7 +105,7 @@ def declared(model: type[BaseModel]) -> dict[str, Declared]:
     """Name -> setting of every field of a model: its own in their order, then those of its bases.
 
     Raises:
-        TypeError: a field without a `Setting`.
+        TypeError: a field without a `Setting`, or one that names no stage.
     """
     classes = [base for base in model.__mro__ if base is not object]
     names = dict.fromkeys(name for base in classes for name in inspect.get_annotations(base))
@@ -119,6 +121,8 @@ def _declaration(model: type[BaseModel], name: str, field: FieldInfo) -> Declare
     setting = setting_of(field)
     if setting is None:
         raise TypeError(f"{model.__name__}.{name} has no Setting in its Annotated type")
+    if setting.changes is not None and setting.changes not in STAGES:
+        raise TypeError(f"{model.__name__}.{name} changes {setting.changes}, which is no stage")
     kind = field.annotation
     optional = get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
     if optional:

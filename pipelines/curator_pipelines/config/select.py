@@ -28,6 +28,7 @@ from curator.settings.values import (
 )
 
 __all__ = [
+    "SELECTORS",
     "Budget",
     "Config",
     "EmbedConfig",
@@ -246,6 +247,10 @@ class SelectConfig(EncodingConfig):
                 field="warmup_epochs",
                 advice=(Use("encoder", "warmup"), Leave("warmup_epochs")),
             )
+
+    def read_by(self, stage: str) -> frozenset[str]:
+        """Names of the settings that a stage reads although they declare an earlier one."""
+        return frozenset(SELECTORS[self.selector] if stage == "select" else ())
 
     def unread(self) -> frozenset[str]:
         """Names of the settings that only other selectors read."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import curator
-from curator.errors import InputError
+from curator.errors import Another, InputError, Redo
 from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
@@ -34,7 +34,6 @@ VERSIONS_OF = (
     "scikit-learn",
     "pillow",
 )
-ADVICE = "give another --out, or --redo {stage} to start that stage anew"
 
 
 @dataclass(frozen=True)
@@ -107,15 +106,16 @@ class RunDirectory:
         except FileNotFoundError:
             return {}
         except NotADirectoryError as error:
-            raise InputError(f"{self.url} is a file, not a directory: give another --out") from error
+            raise InputError(f"{self.url} is a file, not a directory", advice=Another("out")) from error
         except ValueError as error:
-            raise InputError(f"{self.path('run.json')} is damaged ({error}): give another --out") from error
+            raise InputError(f"{self.path('run.json')} is damaged ({error})", advice=Another("out")) from error
         if not isinstance(record, dict):
-            raise InputError(f"{self.path('run.json')} is not curator's: give another --out")
+            raise InputError(f"{self.path('run.json')} is not curator's", advice=Another("out"))
         if record.get("version") != FORMAT_VERSION:
             raise InputError(
                 f"{self.url} was written by another format version ({record.get('version')}; this curator "
-                f"knows {FORMAT_VERSION}): give another --out"
+                f"knows {FORMAT_VERSION})",
+                advice=Another("out"),
             )
         return record
 
@@ -124,17 +124,19 @@ class RunDirectory:
         if not self.record:
             for name in OWN_NAMES:
                 if storage.exists(self.path(name)):
-                    raise InputError(f"{self.url} holds '{name}' but no run.json: give another --out")
+                    raise InputError(f"{self.url} holds '{name}' but no run.json", advice=Another("out"))
 
     def check_targets(self, names: Sequence[str]) -> None:
         """Refuse names that would collide with OUT's own files, and a mix of one target and several."""
         for name in names:
             if name in RESERVED:
-                raise InputError(f"--target {name}=...: OUT/{name} has another use; give another name")
+                raise InputError(
+                    f"OUT/{name} has another use", field="target", value=f"{name}=...", advice="give another name"
+                )
         known = self.record.get("targets", [])
         if known and ("" in known) != ("" in names):
             before = "one target without a name" if "" in known else f"named targets ({', '.join(known)})"
-            raise InputError(f"{self.url} is a run of {before}: give another --out")
+            raise InputError(f"{self.url} is a run of {before}", advice=Another("out"))
 
     def check_identity(self, stage: str, encoding: dict[str, Any], redo: str | None) -> None:
         """Refuse to go on with another encoder, preprocessing, precision or filter than the stored parts'.
@@ -151,12 +153,14 @@ class RunDirectory:
             for name in names
             if known.get(name) != encoding.get(name)
         ]
-        advice = ADVICE.format(stage=stage if stage in ("pool", "exclude") else "embed")
-        raise InputError(f"{self.url} is a different run: {'; '.join(changes)} ({stage}): {advice}")
+        raise InputError(
+            f"{self.url} is a different run: {'; '.join(changes)} ({stage})",
+            advice=(Another("out"), Redo(stage if stage in ("pool", "exclude") else "embed")),
+        )
 
     @staticmethod
     def redoes(stage: str, redo: str | None) -> bool:
-        """True if `--redo REDO` throws away what this stage made."""
+        """True if `redo` throws away what this stage made."""
         return redo is not None and stage.rpartition("/")[2] in REDONE[redo]
 
     def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
@@ -175,7 +179,7 @@ class RunDirectory:
         self.save()
 
     def throw_away(self, redo: str | None) -> None:
-        """Remove what `--redo REDO` starts anew; what run.json says of it goes when that is written next."""
+        """Remove what `redo` starts anew; what run.json says of it goes when that is written next."""
         for stage in STAGES:
             if self.redoes(stage, redo):
                 self._remove(stage)

@@ -35,6 +35,7 @@ from curator.store.deny_list import DenyList
 from curator.store.part_store import PartStore
 from curator.store.row_reader import RowReader
 from curator.types import Progress
+from curator_pipelines.config.identity import identity_settings
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_ivf import choose_ivf, index_identity
@@ -235,18 +236,13 @@ def _all_vectors(store: PartStore) -> np.ndarray:
 
 def _identity(directory: TargetDirectory, config: SelectConfig, denied: DenyList | None) -> str:
     """A hash of all that a selection is a function of."""
-    wanted: dict[str, Any] = {
-        name: getattr(config, name) for name in ("selector", "clusters", "reference_round", "seed")
-    }
-    wanted |= {
-        "limits": [str(limit) for limit in config.limits()],
+    wanted: dict[str, Any] = identity_settings(config, "select") | {
         "deny": denied.digest if denied else None,
-        "dedup": config.dedup,
-        "exclude": [config.exclude_above, sorted(directory.exclude.finished().items())] if config.exclude else None,
+        "exclude": sorted(directory.exclude.finished().items()) if config.exclude else None,
         "target": sorted(directory.target.finished().items()),
         "pool": sorted(directory.pool.finished().items()),
         "version": schemas.FORMAT_VERSION,
     }
     if config.search == "ivf":
-        wanted["index"] = [config.recall, index_identity(directory.index)]
+        wanted["index"] = index_identity(directory.index)
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
