@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from curator_pipelines.config.stages import STAGES
+from curator.settings.stages import STAGES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

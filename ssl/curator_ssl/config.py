@@ -60,22 +60,25 @@ def _by_optimizer(attribute: str) -> str:
 class TrainConfig(Config):
     """A training run: as it is asked for, and, with nothing unset, as `curator_ssl.resolve` gives it to the loop."""
 
-    target: Annotated[Urls, Setting("The domain's images: shards or a folder.", by_content=True)] = []
+    target: Annotated[
+        Urls, Setting("The domain's images: shards or a folder.", by_content=True), Field(default_factory=list)
+    ]
     shards: Annotated[
         Urls,
         Setting(
             "What else to train on: OUT/shards of a selection, its manifest.parquet, a pool, or a folder.",
             by_content=True,
         ),
-    ] = []
+        Field(default_factory=list),
+    ]
     out: Annotated[
         str,
-        Setting("Run directory; the result is OUT/encoder.pt.", metavar="URL", changes=None, is_path=True),
+        Setting("The run directory; the result is OUT/encoder.pt.", metavar="URL", changes=None, is_path=True),
     ] = "trained"
     method: Annotated[
         str,
         Setting(
-            "Method of self-supervised learning; anyone's own is PACKAGE.MODULE:NAME.",
+            "The method of self-supervised learning; anyone's own is PACKAGE.MODULE:NAME.",
             choices=METHODS.builtin,
             by_content=True,
         ),
@@ -84,38 +87,37 @@ class TrainConfig(Config):
         dict[str, Any],
         BeforeValidator(_parse_options),
         Setting(f"A setting of the method, given as often as needed: {describe_options()}.", metavar="NAME=VALUE"),
-    ] = {}
-    arch: Annotated[str, Setting("Any timm or torchvision image model.", metavar="MODEL")] = "resnet50"
+        Field(default_factory=dict),
+    ]
+    arch: Annotated[str, Setting("The network: any timm or torchvision image model.", metavar="MODEL")] = "resnet50"
     weights: Annotated[
         Weights,
-        Setting(
-            "Weights file to begin with, or 'random'.", metavar="PATH", by_content=True, is_path=True
-        ),
+        Setting("A file of weights to begin with, or 'random'.", metavar="PATH", by_content=True, is_path=True),
     ] = "random"
     image_size: Annotated[
-        int, Field(ge=16), Setting("Side of a view in pixels.", default_text=_by_device(IMAGE_SIZES))
+        int, Field(ge=16), Setting("The side of a view in pixels.", default_text=_by_device(IMAGE_SIZES))
     ] = UNSET
     epochs: Annotated[
         Annotated[float, Field(gt=0)] | Literal["auto"],
         BeforeValidator(_parse_epochs),
         Setting(
-            "auto: as many as see 100 x 1,281,167 samples, at most 5,000.",
+            "The number of epochs; auto takes as many as see 100 x 1,281,167 samples, at most 5,000.",
             metavar="N|auto",
             default_text=f"auto; on a CPU as many as see {CPU_SAMPLES_SEEN:,}",
             # The number of steps says it.
             changes=None,
         ),
     ] = UNSET
-    steps: Annotated[Count, Setting("Optimizer steps, in place of {epochs}.")] = UNSET
+    steps: Annotated[Count, Setting("The number of optimizer steps, in place of {epochs}.")] = UNSET
     batch_size: Annotated[
-        int, Field(ge=2), Setting("Images a step, over all processes.", default_text=_by_device(BATCH_SIZES))
+        int, Field(ge=2), Setting("The number of images a step, over all processes.", default_text=_by_device(BATCH_SIZES))
     ] = UNSET
-    optimizer: Annotated[str, Setting("How a step follows from the gradients.", choices=tuple(OPTIMIZERS))] = "sgd"
+    optimizer: Annotated[str, Setting("The optimizer.", choices=tuple(OPTIMIZERS))] = "sgd"
     lr: Annotated[
         float,
         Field(gt=0),
         Setting(
-            "Learning rate at 256 images a step; it is multiplied by batch size / 256.",
+            "The learning rate at 256 images a step; it is multiplied by batch size / 256.",
             metavar="RATE",
             default_text=_by_optimizer("lr"),
         ),
@@ -123,7 +125,7 @@ class TrainConfig(Config):
     weight_decay: Annotated[
         float,
         Field(ge=0),
-        Setting("Of weights; norms and biases do not decay.", default_text=_by_optimizer("weight_decay")),
+        Setting("The decay of weights; norms and biases do not decay.", default_text=_by_optimizer("weight_decay")),
     ] = UNSET
     lr_ramp: Annotated[
         int,
@@ -133,28 +135,27 @@ class TrainConfig(Config):
     clip: Annotated[
         float,
         Field(ge=0),
-        Setting("Largest norm of the gradient; 0 for no limit.", metavar="NORM"),
+        Setting("The largest norm of the gradient; 0 for no limit.", metavar="NORM"),
     ] = 0.0
     target_share: Annotated[
         Share,
         Setting(
-            "Share of every batch that comes from {target}.",
+            "The share of every batch that comes from {target}; 0% makes target and shards one set.",
             metavar="P%",
-            default_text="0%, target and shards are one set",
         ),
     ] = 0.0
     steps_per_epoch: Annotated[
         Count,
-        Setting("Length of an epoch with {target_share}.", default_text="as many as one pass takes"),
+        Setting("The steps of an epoch with {target_share}.", default_text="as many as one pass takes"),
     ] = UNSET
-    seed: Annotated[Seed, Setting("Of weights, order and views.")] = 0
+    seed: Annotated[Seed, Setting("The seed of weights, order and views.")] = 0
     device: Annotated[
-        Device, Setting("What to compute on.", default_text="auto: the GPU if there is one", changes=None)
+        Device, Setting("The device that trains the network.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     precision: Annotated[
         Precision,
         Setting(
-            "Of the forward pass.",
+            "The number format of the forward pass.",
             default_text="auto: bf16 where the hardware has it",
             changes=None,
         ),
@@ -166,27 +167,26 @@ class TrainConfig(Config):
     ] = UNSET
     sync_bn: Annotated[
         bool | None,
-        Setting("Batch norms over all processes.", default_text="with several processes on GPUs", changes=None),
+        Setting("Batch norms take their statistics over all processes.", default_text="with several processes on GPUs", changes=None),
     ] = None
     compile: Annotated[bool, Setting("Compile the model first (torch.compile).", changes=None)] = False
-    save_every: Annotated[
-        Count, Setting("Steps between checkpoints.", default_text="once an epoch", changes=None)
-    ] = UNSET
-    max_bad: Annotated[
-        Share, Setting("Bad samples to put up with before exit 3.", metavar="P%", changes=None)
-    ] = 0.01
+    save_every: Annotated[Count, Setting("Steps between checkpoints.", default_text="once an epoch", changes=None)] = (
+        UNSET
+    )
+    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01
     tensorboard: Annotated[bool, Setting("Also write event files to OUT/tensorboard.", changes=None)] = False
     probe_every: Annotated[
         int,
         Field(ge=0),
         Setting(
-            "Steps between nearest-neighbour probes of the network, for metrics.jsonl.",
-            default_text="0, no probes",
+            "Steps between nearest-neighbour probes of the network, for metrics.jsonl; 0 for no probes.",
             changes=None,
         ),
     ] = 0
-    probe_train: Annotated[Urls, Setting("Labelled images to classify with.", changes=None)] = []
-    probe_test: Annotated[Urls, Setting("Labelled images to classify.", changes=None)] = []
+    probe_train: Annotated[
+        Urls, Setting("Labelled images to classify with.", changes=None), Field(default_factory=list)
+    ]
+    probe_test: Annotated[Urls, Setting("Labelled images to classify.", changes=None), Field(default_factory=list)]
     probe_label: Annotated[
         str,
         Setting("cls, json:FIELD, csv:FILE or folder; see curator probe.", metavar="RULE", changes=None),

@@ -69,9 +69,7 @@ def resolve_length(config: TrainConfig, samples: Samples) -> TrainConfig:
     steps = _given(config.steps, max(1, round(_epochs(config, len(samples)) * epoch)))
     ramp = min(_given(config.lr_ramp, steps // 20), steps - 1)
     save_every = _given(config.save_every, epoch)
-    return _with(
-        config, steps=steps, epochs=steps / epoch, steps_per_epoch=epoch, lr_ramp=ramp, save_every=save_every
-    )
+    return _with(config, steps=steps, epochs=steps / epoch, steps_per_epoch=epoch, lr_ramp=ramp, save_every=save_every)
 
 
 def _epochs(config: TrainConfig, samples: int) -> float:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from curator.errors import InputError
-from curator_pipelines.cli.spelling import spelled
 from curator.settings.setting import Declared, declared, did_you_mean
+from curator_pipelines.cli.spelling import spelled
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -10,7 +10,6 @@ from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.settings.build import Config, build
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
 from curator.settings.setting import Setting, declared
 from curator.settings.stages import REDONE
 from curator.settings.values import (
@@ -26,6 +25,7 @@ from curator.settings.values import (
     parse_budget,
     parse_stop,
 )
+from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
 
 __all__ = [
     "SELECTORS",

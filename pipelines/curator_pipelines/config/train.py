@@ -20,43 +20,37 @@ class ProbeConfig(Config):
 
     encoder: Annotated[
         EncoderName,
-        Setting("What to test, as in `curator select`, such as checkpoint:run/encoder.pt.", metavar="SPEC"),
+        Setting("The encoder to test, as in `curator select`, such as checkpoint:run/encoder.pt.", metavar="SPEC"),
     ]
     train: Annotated[Urls, Setting("Labelled shards or folders to learn from.", by_content=True)]
     test: Annotated[Urls, Setting("Labelled shards or folders to be tested on.", by_content=True)]
     label: Annotated[str, Setting("Where the labels are.", metavar="cls|json:FIELD|csv:FILE|folder")]
-    protocol: Annotated[Literal["grid", "paper"], Setting("Of the linear probe.")] = "grid"
-    finetune: Annotated[
-        bool, Setting("Also fine-tune all of it with a tenth of the labels; takes minutes.")
-    ] = False
-    seeds: Annotated[Count, Setting("How many seeds.")] = 3
+    protocol: Annotated[Literal["grid", "paper"], Setting("The protocol of the linear probe.")] = "grid"
+    finetune: Annotated[bool, Setting("Also fine-tune all of it with a tenth of the labels; takes minutes.")] = False
+    seeds: Annotated[Count, Setting("The number of seeds.")] = 3
     weights: Annotated[
         Weights | None,
-        Setting("Local weights file, or 'random' to compare with.", metavar="PATH", by_content=True, is_path=True),
+        Setting("A local file of weights, or 'random' to compare with.", metavar="PATH", by_content=True, is_path=True),
     ] = None
-    batch_size: Annotated[
-        Count | None, Setting("Images a forward pass.", default_text="by device", changes=None)
-    ] = None
+    batch_size: Annotated[Count | None, Setting("The number of images in a forward pass.", default_text="by device", changes=None)] = (
+        None
+    )
     precision: Annotated[
-        Precision, Setting("Of the frozen features.", default_text="auto: bf16 where the hardware has it")
+        Precision, Setting("The number format of the frozen features.", default_text="auto: bf16 where the hardware has it")
     ] = "auto"
     device: Annotated[
-        Device, Setting("What to compute on.", default_text="auto: the GPU if there is one", changes=None)
+        Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[
-        Share, Setting("Bad samples to put up with before exit 3.", metavar="P%", changes=None)
-    ] = 0.01
+    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01
 
 
 class LaunchConfig(Config):
     """How a training is launched."""
 
-    nproc: Annotated[Count, Setting("Processes that train together.", changes=None)] = 1
+    nproc: Annotated[Count, Setting("The number of processes that train together.", changes=None)] = 1
     address: Annotated[
         str | None,
-        Setting(
-            "A Ray cluster for them.", metavar="HOST:PORT|local", default_text="this machine", changes=None
-        ),
+        Setting("A Ray cluster for them.", metavar="HOST:PORT|local", default_text="this machine", changes=None),
     ] = None
     resume: Annotated[bool, Setting("Go on from OUT's checkpoint.", changes=None)] = False
 
@@ -67,16 +61,16 @@ class LaunchedTrainConfig(TrainConfig, LaunchConfig):
     @model_validator(mode="after")
     def _check_together(self) -> LaunchedTrainConfig:
         if self.epochs is not None and self.steps is not None:
-            raise InputError(
-                "epochs and steps both say how long to train", advice=(Leave("epochs"), Leave("steps"))
-            )
+            raise InputError("epochs and steps both say how long to train", advice=(Leave("epochs"), Leave("steps")))
         if self.steps_per_epoch is not None and not self.target_share:
             raise InputError(
                 "without a target share an epoch is one pass over everything",
                 field="steps_per_epoch",
                 advice=Leave("steps_per_epoch"),
             )
-        given = {name: bool(getattr(self, name)) for name in ("probe_every", "probe_train", "probe_test", "probe_label")}
+        given = {
+            name: bool(getattr(self, name)) for name in ("probe_every", "probe_train", "probe_test", "probe_label")
+        }
         if any(given.values()) and not all(given.values()):
             missing = next(name for name, is_given in given.items() if not is_given)
             raise InputError("all settings of a probe go together", advice=Use(missing))
@@ -92,12 +86,12 @@ class WarmupConfig(Config):
 
     target: Annotated[Urls, Setting("The domain's images: shards or a folder.", changes="warmup", by_content=True)]
     out: Annotated[
-        str, Setting("Run directory; the encoder is OUT/encoder.pt.", metavar="URL", changes=None, is_path=True)
+        str, Setting("The run directory; the encoder is OUT/encoder.pt.", metavar="URL", changes=None, is_path=True)
     ]
     weights: Annotated[
         Weights,
         Setting(
-            "ResNet-18 weights to begin with, or 'random'.",
+            "A file of ResNet-18 weights to begin with, or 'random'.",
             metavar="PATH",
             changes="warmup",
             by_content=True,
@@ -106,12 +100,10 @@ class WarmupConfig(Config):
     ] = "random"
     warmup_epochs: Annotated[
         Count | None,
-        Setting("How long.", default_text="150 steps on a CPU, 1,000 on a GPU", changes="warmup"),
+        Setting("The number of epochs.", default_text="150 steps on a CPU, 1,000 on a GPU", changes="warmup"),
     ] = None
-    seed: Annotated[Seed, Setting("Of weights, order and views.", changes="warmup")] = 0
+    seed: Annotated[Seed, Setting("The seed of weights, order and views.", changes="warmup")] = 0
     device: Annotated[
-        Device, Setting("What to compute on.", default_text="auto: the GPU if there is one", changes=None)
+        Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[
-        Share, Setting("Bad samples to put up with before exit 3.", metavar="P%", changes=None)
-    ] = 0.01
+    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01

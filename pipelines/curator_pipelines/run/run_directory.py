@@ -17,8 +17,8 @@ from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
-from curator.store.part_store import PartStore
 from curator.settings.stages import REDONE, STAGES
+from curator.store.part_store import PartStore
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
 

@@ -42,7 +42,11 @@ class FoundSamples:
 
 
 def find_samples(
-    target: Sequence[str], shards: Sequence[str], out: str, say: Callable[[str], None] = lambda text: None
+    target: Sequence[str],
+    shards: Sequence[str],
+    out: str,
+    say: Callable[[str], None] = lambda text: None,
+    target_sources: Sequence[Source] = (),
 ) -> FoundSamples:
     """Find every sample of a run, and store the result as `OUT/samples.parquet`.
 
@@ -53,6 +57,7 @@ def find_samples(
         shards: URLs of packed shards, a `manifest.parquet`, another run's pool or folders; may be empty.
         out: the run directory.
         say: is told what takes time.
+        target_sources: what the URLs of the target stand for, where that was found out before.
 
     Raises:
         InputError: nothing there, or nothing to train on.
@@ -60,7 +65,8 @@ def find_samples(
     """
     if not target and not shards:
         raise InputError("target and shards are both missing: there is nothing to train on", advice=Use("target"))
-    groups = [_find_sources(target, "target"), _find_sources(shards, "shards")]
+    of_target = _from_sources(target_sources, "target") if target_sources else _find_sources(target, "target")
+    groups = [of_target, _find_sources(shards, "shards")]
     url = storage.join(out, "samples.parquet")
     sources = [source for group in groups for source_set in group for source in source_set.sources]
     addresses = {source.name: source.url for source in sources if source.url != source.name}
@@ -137,7 +143,12 @@ def _find_sources(patterns: Sequence[str], field: str) -> list[_SourceSet]:
             sets.append(_from_manifest(manifest, field))
         else:
             plain.append(url)
-    for source in find_sources(plain, field, folders=True) if plain else []:
+    return sets + _from_sources(find_sources(plain, field, folders=True) if plain else [], field)
+
+
+def _from_sources(sources: Sequence[Source], field: str) -> list[_SourceSet]:
+    sets: list[_SourceSet] = []
+    for source in sources:
         if source.kind == "embeddings":
             raise InputError(
                 "these are embeddings without images",
@@ -191,7 +202,9 @@ def _from_locations(table: pa.Table, url: str, field: str) -> _SourceSet:
     """Samples that a table locates in the shards they came from."""
     if table["offset"].null_count:
         raise InputError(
-            "it does not say where in the shards its samples are: it was made from ready embeddings", field=field, value=url
+            "it does not say where in the shards its samples are: it was made from ready embeddings",
+            field=field,
+            value=url,
         )
     names = sorted(set(table["shard"].to_pylist()))
     states = storage.stat_many(names)
@@ -239,7 +252,9 @@ def _scan(source: Source) -> FoundSamples:
         raise CuratorError(f"cannot read {error}", advice="make it readable and run again") from error
     offset, size = np.array(locations, np.int64).reshape(-1, 2).T
     keys = pa.array(keys_seen, pa.string())
-    return FoundSamples(Samples(_sample_sources([source]), np.zeros(len(locations), np.int32), keys, offset, size), lines)
+    return FoundSamples(
+        Samples(_sample_sources([source]), np.zeros(len(locations), np.int32), keys, offset, size), lines
+    )
 
 
 def _sample_sources(sources: Sequence[Source]) -> list[SampleSource]:

@@ -141,7 +141,11 @@ class Samples:
 def write_samples_file(url: str, samples: Samples) -> None:
     """Write `samples.parquet`, whole."""
     described = json.dumps(
-        {"sources": [asdict(s) for s in samples.sources], "targets": samples.targets, "sources_hash": samples.sources_hash}
+        {
+            "sources": [asdict(s) for s in samples.sources],
+            "targets": samples.targets,
+            "sources_hash": samples.sources_hash,
+        }
     )
     schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
     columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from curator_ssl.data.samples import Samples
 
 __all__ = ["BLOCK", "BUFFER", "Order", "Schedule", "make_schedule"]
 
+Numbers: TypeAlias = NDArray[np.int64]
 # Samples that stay together on disk and are permuted as one; samples that are shuffled among each other.
 BLOCK = 64
 BUFFER = 16_384
@@ -40,7 +42,7 @@ class Order:
         starts = np.concatenate([[0], np.cumsum(sizes)])
         self.starts = np.append(starts[: -1 : self.group], n)
 
-    def take(self, start: int, stop: int) -> NDArray[np.int64]:
+    def take(self, start: int, stop: int) -> Numbers:
         """The samples at positions [start, stop) of the pass, int64."""
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         pieces = []
@@ -50,7 +52,7 @@ class Order:
         return np.concatenate([np.empty(0, np.int64), *pieces])
 
     @lru_cache(maxsize=2)  # noqa: B019 - an order lives as long as its pass
-    def _window(self, number: int) -> NDArray[np.int64]:
+    def _window(self, number: int) -> Numbers:
         blocks = self.blocks[number * self.group : (number + 1) * self.group]
         samples = (blocks[:, None] * self.block + np.arange(self.block)).ravel()
         samples = samples[samples < self.n]
@@ -123,7 +125,7 @@ class Schedule:
         """The epoch a step belongs to."""
         return step // self.steps_per_epoch
 
-    def batch(self, step: int, rank: int = 0, ranks: int = 1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def batch(self, step: int, rank: int = 0, ranks: int = 1) -> tuple[Numbers, Numbers]:
         """What a rank takes in a step: sample numbers, and which pass over its set each belongs to.
 
         Over all ranks the step's samples do not depend on the number of ranks.
@@ -139,7 +141,7 @@ class Schedule:
             taken, passes = (np.concatenate(pair) for pair in zip(target, others, strict=True))
         return taken[rank::ranks], passes[rank::ranks]
 
-    def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[Numbers, Numbers]:
         """The step's `count` samples of the endless stream of passes over [first, last)."""
         n = last - first
         position, end = step * count, (step + 1) * count

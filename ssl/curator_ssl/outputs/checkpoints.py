@@ -74,9 +74,7 @@ def save_training(
         torch.save(content, path)
 
 
-def load_training(
-    out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer
-) -> int:
+def load_training(out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer) -> int:
     """Take up the state of a checkpoint; returns how many steps are done, 0 without a checkpoint.
 
     Raises:
@@ -92,7 +90,9 @@ def load_training(
         raise InputError(f"{url} is no checkpoint that this version of curator reads", advice=Another("out"))
     before = content["identity"]
     changes = [
-        f"{name} was {before.get(name)}, now {identity[name]}" for name in identity if before.get(name) != identity[name]
+        f"{name} was {before.get(name)}, now {identity[name]}"
+        for name in identity
+        if before.get(name) != identity[name]
     ]
     if changes:
         raise InputError(f"{out} is a different run: {'; '.join(changes)}", advice=Another("out"))

@@ -76,7 +76,5 @@ def _event_writer(out: str) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError(
-            "this needs a package", field="tensorboard", advice="pip install tensorboard"
-        ) from error
+        raise InputError("this needs a package", field="tensorboard", advice="pip install tensorboard") from error
     return SummaryWriter(storage.join(out, "tensorboard"))

@@ -83,7 +83,9 @@ def _read_table(url: str) -> dict[SampleName, str]:
     columns = rows.fieldnames or []
     if not {"key", "label"} <= set(columns):
         raise InputError(
-            f"it needs the columns key and label (and may have shard); it has {columns}", field="label", value=f"csv:{url}"
+            f"it needs the columns key and label (and may have shard); it has {columns}",
+            field="label",
+            value=f"csv:{url}",
         )
     table: dict[SampleName, str] = {}
     for row in rows:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace

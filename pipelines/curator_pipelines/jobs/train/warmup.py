@@ -112,13 +112,16 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
 
     The target is left out: the images themselves are compared, in whatever way they are named.
     """
+    from curator.encoders.encoder import hash_named_tensors
+    from curator.encoders.weights import RANDOM, read_weights
+
     values = {
         name: getattr(config, name)
         for name, each in declared(WarmupConfig).items()
         if each.setting.changes is not None and name != "target"
     }
-    if config.weights != "random":
-        values["weights"] = _hash_weights(config.weights)
+    if config.weights != RANDOM:
+        values["weights"] = hash_named_tensors(read_weights(config.weights))
     url = run.path("warmup", "settings.json")
     try:
         before = json.loads(storage.read_bytes(url))
@@ -133,12 +136,6 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
             f"{run.url} has a warm-up encoder of other settings: {'; '.join(changes)}",
             advice=(Another("out"), Redo("warmup")),
         )
-
-
-def _hash_weights(url: str) -> str:
-    from curator.encoders.weights import read_weights
-
-    ...
 
 
 def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
@@ -186,20 +183,9 @@ def with_warmup(config: SelectConfig, reporter: Reporter, owner: Owner) -> tuple
         if run.record:
             run.save()
         redo = None
-    told = _warm_up(
-        run,
-        WarmupConfig(
-            out=run.url,
-            target=_target_urls(config),
-            weights=config.weights,
-            warmup_epochs=config.warmup_epochs,
-            seed=config.seed,
-            device=config.device,
-            max_bad=config.max_bad,
-        ),
-        reporter,
-    )
-    reporter.say(told)
+    shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
+    warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
+    reporter.say(_warm_up(run, warmup, reporter).text)
     ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
     return config.model_copy(update=ready), time.monotonic() - started
 
@@ -219,8 +205,9 @@ def plan_warmup(config: SelectConfig, reporter: Reporter, calibrated: bool) -> S
         return config.model_copy(update={"encoder": f"checkpoint:{encoder}", "weights": None})
     if calibrated:
         raise InputError(
-            "--calibrate measures with the encoder of the run, which is to be trained first: run `curator warmup` "
-            "with the same --target and --out, or name an --encoder"
+            "this measures with the encoder of the run, which is to be trained first",
+            field="calibrate",
+            advice=("warm up with the same target and the same run directory first", Use("encoder")),
         )
     reporter.say(f"first a warm-up encoder ({ARCHITECTURE}) would be trained on the target, to {encoder}")
     redo = "embed" if config.redo == "warmup" else config.redo
@@ -231,8 +218,8 @@ def _check_begun(config: SelectConfig, run: RunDirectory) -> None:
     run.check_ours()
     if config.redo != "warmup" and run.record.get("identities") and not storage.exists(run.path("encoder.pt")):
         raise InputError(
-            f"{run.url} was begun with another encoder than a warm-up: give the same --encoder, another --out, "
-            "or --redo warmup"
+            f"{run.url} was begun with another encoder than a warm-up",
+            advice=("give the same encoder", Another("out"), Redo("warmup")),
         )
 
 
@@ -252,7 +239,8 @@ def _needs_warmup(config: SelectConfig) -> bool:
         return True
     if any(source.kind in HOLD_IMAGES for source in sources):
         raise InputError(
-            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up "
-            "would be another; name that one by --encoder"
+            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up would be "
+            "another one",
+            advice=Use("encoder"),
         )
     return False
