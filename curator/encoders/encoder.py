@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,12 +115,17 @@ class Encoder:
 
 
 def hash_tensors(model: nn.Module) -> str:
-    """Hex sha256 over the state dict's tensors sorted by name: name, dtype, shape and bytes of each.
+    """Hex sha256 over the state dict of a model; see `hash_named_tensors`."""
+    return hash_named_tensors(model.state_dict())
+
+
+def hash_named_tensors(tensors: Mapping[str, Any]) -> str:
+    """Hex sha256 over tensors sorted by name: name, dtype, shape and bytes of each.
 
     A file's own hash would not do: the same tensors saved twice under two names are different files.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

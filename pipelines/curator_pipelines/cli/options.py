@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from curator.errors import InputError
+from curator.settings.setting import Declared, declared, did_you_mean
 from curator_pipelines.cli.spelling import spelled
-from curator_pipelines.config.setting import Declared, declared, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -108,7 +108,7 @@ def _decorator(setting: Declared) -> Callable[[F], F]:
         flag,
         setting.name,
         default=None,
-        multiple=setting.is_list,
+        multiple=setting.is_list or setting.is_mapping,
         metavar=setting.metavar,
         type=_type(setting),
         help=_help(setting),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from curator_pipelines.config.build import Config
-from curator_pipelines.config.setting import declared
+from curator.settings.build import Config
+from curator.settings.setting import declared
 
 __all__ = ["identity_settings"]
 

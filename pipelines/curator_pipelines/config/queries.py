@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from curator.errors import InputError, Use
-from curator_pipelines.config.build import Config
-from curator_pipelines.config.setting import Setting
-from curator_pipelines.config.values import Count, EncoderName, Seed, Similarity, Urls, Weights
+from curator.settings.build import Config
+from curator.settings.setting import Setting
+from curator.settings.values import Count, EncoderName, Seed, Similarity, Urls, Weights
 
 __all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
 

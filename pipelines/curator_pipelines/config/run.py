@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from curator.encoders.spec import ENCODERS
-from curator_pipelines.config.build import Config
-from curator_pipelines.config.setting import Setting
-from curator_pipelines.config.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
+from curator.settings.build import Config
+from curator.settings.setting import Setting
+from curator.settings.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
 
 __all__ = ["EncodingConfig", "ExecutorConfig"]
 

@@ -9,11 +9,10 @@ from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection.selectors import SELECTOR_SETTINGS, SELECTORS, find_selector
-from curator_pipelines.config.build import Config, build
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
-from curator_pipelines.config.setting import Setting, declared
-from curator_pipelines.config.stages import REDONE
-from curator_pipelines.config.values import (
+from curator.settings.build import Config, build
+from curator.settings.setting import Setting, declared
+from curator.settings.stages import REDONE
+from curator.settings.values import (
     Budget,
     Count,
     EncoderName,
@@ -26,6 +25,7 @@ from curator_pipelines.config.values import (
     parse_budget,
     parse_stop,
 )
+from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
 
 __all__ = [
     "Budget",

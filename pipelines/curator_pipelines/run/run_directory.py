@@ -17,9 +17,9 @@ from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
+from curator.settings.stages import REDONE, STAGES
 from curator.store.part_reader import PartReader
 from curator.store.part_store import PartStore
-from curator_pipelines.config.stages import REDONE, STAGES
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from curator_pipelines.config.stages import STAGES
+from curator.settings.stages import STAGES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -71,8 +71,13 @@ class Declared:
 
     @property
     def is_list(self) -> bool:
-        """Whether it may be given several times."""
+        """Whether it is a list, of which each value may be given by itself."""
         return get_origin(self.type) is list
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it is a mapping, of which each NAME=VALUE may be given by itself."""
+        return get_origin(self.type) is dict
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ class Declared:
     @property
     def default_text(self) -> str:
         """The default for a person; empty where there is nothing to say."""
-        if self.setting.default_text or self.default is None or self.default is False or self.default == []:
+        if self.setting.default_text or self.default is None or self.default is False or self.default in ([], {}):
             return self.setting.default_text
         if isinstance(self.default, float):
             return f"{100 * self.default:g}%" if self.metavar.endswith("%") else f"{self.default:g}"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from curator.errors import InputError
-from curator_pipelines.config.setting import declared, did_you_mean, setting_of
+from curator.settings.setting import declared, did_you_mean, setting_of
 
 __all__ = ["Config", "build"]
 
