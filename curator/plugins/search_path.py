@@ -21,7 +21,7 @@ def add_plugin_folder(folder: str | None = None) -> None:
     folder than the driver, or on another machine.
 
     Args:
-        folder: the driver's `plugin_folder()`, in a worker; a folder that is not on this machine is passed over, since
+        folder: the driver's `plugin_folder()`, in a worker; a folder that is not on this machine is left out, since
             the plug-in may be installed here. This process' own working directory is added in any case: the working
             directory of a Ray job is one.
     """

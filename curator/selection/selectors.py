@@ -54,7 +54,7 @@ Search: TypeAlias = Callable[[Sequence[Floats], Sequence[Rules]], list[Selection
 
 
 def _ignore(increments: Mapping[str, int]) -> None:
-    """Take progress that nobody asked for."""
+    """Take progress that nobody is told of."""
 
 
 @dataclass(frozen=True)

@@ -111,13 +111,13 @@ def _scan_lists_by_workers(pool: PartReader, url: str, executor: Executor, centr
 def recall_line(detail: dict[str, Any]) -> str:
     """What was measured, for a person."""
     if detail["proven"]:
-        found = "nothing missed, proven by the lists' bounds"
+        words = "nothing missed, proven by the lists' bounds"
     elif detail["estimate"] is None:
-        found = "recall unknown: no row put aside reaches a lower bound"
+        words = "recall unknown: no row put aside reaches a lower bound"
     else:
-        found = (
+        words = (
             f"recall {detail['estimate']:.3f} measured on {detail['wanted']:,} rows "
             f"({detail['level']:.0%} interval {detail['low']:.3f} to {detail['high']:.3f})"
         )
     deepened = f", deepened {detail['deepened']} times" if detail["deepened"] else ""
-    return f"{found}; {detail['scanned']:.1%} of the vectors scanned{deepened}"
+    return f"{words}; {detail['scanned']:.1%} of the vectors scanned{deepened}"
