@@ -29,15 +29,15 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
+from curator_ssl.settings import TrainSettings
 
 from benchmarks.data import describe_machine, pool_sources
 from curator.encoders.device import resolve_device, resolve_precision
 from curator_ssl import train_loop
 from curator_ssl.backbones import feature_dim, make_backbone
-from curator_ssl.data.find_samples import index_samples
+from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.samples import Samples
-from curator_ssl.settings import TrainSettings
 
 BATCH = 128
 WARM = 10
@@ -90,7 +90,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         shards = [source.url for source in pool_sources()[:2]]
-        samples = index_samples([], shards, folder).samples
+        samples = find_samples([], shards, folder).samples
         images = _folder_of_images(shards, Path(folder, "images"))
         has_peer = find_spec("lightly") is not None
         rates: dict[str, list[float]] = {"fixed": [], "load": [], "ours": [], "lightly": []}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from curator.encoders.fold_batch_norm import fold_batch_norms
 from curator.images.preprocess import Preprocess
+from curator.types import unit_rows
 
 __all__ = ["MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]
 
@@ -109,27 +111,23 @@ class Encoder:
                     torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
                 )
             features = self._model(batch).float().cpu().numpy()
-        return _unit_rows(features)
+        unit, has_direction = unit_rows(features)
+        unit[~has_direction] = np.nan
+        return unit.astype(np.float32)
 
 
 def hash_tensors(model: nn.Module) -> str:
-    """Hex sha256 over the state dict's tensors sorted by name: name, dtype, shape and bytes of each.
+    """Hex sha256 over the state dict of a model; see `hash_named_tensors`."""
+    return hash_named_tensors(model.state_dict())
+
+
+def hash_named_tensors(tensors: Mapping[str, Any]) -> str:
+    """Hex sha256 over tensors sorted by name: name, dtype, shape and bytes of each.
 
     A file's own hash would not do: the same tensors saved twice under two names are different files.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _unit_rows(features: np.ndarray) -> np.ndarray:
-    wide = features.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    bad = ~np.isfinite(norms) | (norms == 0)
-    with np.errstate(invalid="ignore"):
-        unit: np.ndarray = wide / np.where(bad, 1.0, norms)[:, None]
-    unit[bad] = np.nan
-    return unit.astype(np.float32)

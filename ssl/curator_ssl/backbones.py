@@ -7,8 +7,8 @@ import torch
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import Backbone
 from curator.encoders.match_state_dict import fit_weights
-from curator.encoders.weights import read_weights
-from curator.errors import InputError
+from curator.encoders.weights import RANDOM, read_weights
+from curator.errors import Another, InputError
 from curator.io import storage
 from curator.io.urls import absolute
 
@@ -16,7 +16,7 @@ __all__ = ["check_backbone", "feature_dim", "full_name", "make_backbone"]
 
 
 def full_name(arch: str) -> str:
-    """`--arch` as `timm:NAME` or `torchvision:NAME`; a bare name is timm's where timm knows it.
+    """An architecture as `timm:NAME` or `torchvision:NAME`; a bare name is timm's where timm knows it.
 
     >>> full_name("resnet18"), full_name("torchvision:resnet18")
     ('timm:resnet18', 'torchvision:resnet18')
@@ -28,7 +28,7 @@ def full_name(arch: str) -> str:
     return f"timm:{arch}" if timm.is_model(arch.partition(".")[0]) else f"torchvision:{arch}"
 
 
-def check_backbone(architecture: str, image_size: int, weights: str | None = None) -> None:
+def check_backbone(architecture: str, image_size: int, weights: str = RANDOM) -> None:
     """Find before any image is read, and without memory for a model, what `make_backbone` would refuse at once.
 
     Raises:
@@ -38,25 +38,25 @@ def check_backbone(architecture: str, image_size: int, weights: str | None = Non
         with torch.device("meta"):
             build_backbone(architecture, image_size)
     except InputError as error:
-        raise InputError(str(error).replace("--encoder", "--arch")) from error
-    if weights is not None and not storage.exists(absolute(weights)):
-        raise InputError(f"--weights {weights}: no such file")
+        raise error.about("arch") from error
+    if weights != RANDOM and not storage.exists(absolute(weights)):
+        raise InputError("no such file", field="weights", value=weights)
 
 
-def make_backbone(architecture: str, image_size: int, seed: int, weights: str | None = None) -> Backbone:
+def make_backbone(architecture: str, image_size: int, seed: int, weights: str = RANDOM) -> Backbone:
     """A model for training.
 
     Args:
         architecture: `timm:NAME` or `torchvision:NAME`.
         image_size: side of its input.
         seed: of its random weights.
-        weights: a file to load instead; see `curator.encoders.weights.read_weights`.
+        weights: a file to load, see `curator.encoders.weights.read_weights`, or `random`.
 
     Raises:
         InputError: no such model, or weights that do not fit.
     """
     backbone = build_backbone(architecture, image_size, seed)
-    if weights is not None:
+    if weights != RANDOM:
         fit_weights(backbone.model, read_weights(weights), source=f"--weights {weights}", ignore=backbone.heads)
     return backbone
 
@@ -71,5 +71,10 @@ def feature_dim(backbone: Backbone) -> int:
     model = backbone.model.eval()
     features = model(torch.zeros(2, 3, *backbone.preprocess.crop))
     if features.ndim != 2:
-        raise InputError(f"--arch {backbone.architecture} does not give one row of features an image; choose another")
+        raise InputError(
+            "it does not give one row of features for each image",
+            field="arch",
+            value=backbone.architecture,
+            advice=Another("arch"),
+        )
     return int(features.shape[1])

@@ -1,90 +1,81 @@
-"""Optimisers and the learning rate."""
+"""Optimizers and the learning rate. Cheap to import: torch comes with the optimizer that is made."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-from curator_ssl.settings import TrainSettings
+    from curator_ssl.config import TrainConfig
 
-__all__ = ["LARS", "learning_rate", "make_optimiser"]
+__all__ = ["OPTIMIZERS", "OptimizerKind", "learning_rate", "make_optimizer"]
 
 MOMENTUM = 0.9
+Groups: TypeAlias = list[dict[str, Any]]
 
 
-def make_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser of a run, over the parameters that are trained; norms and biases do not decay."""
+@dataclass(frozen=True)
+class OptimizerKind:
+    """An optimizer to choose by name.
+
+    Attributes:
+        make: groups of parameters and a learning rate to the optimizer.
+        lr: the default learning rate at 256 images a step.
+        weight_decay: the default weight decay.
+    """
+
+    make: Callable[[Groups, float], torch.optim.Optimizer]
+    lr: float
+    weight_decay: float
+
+
+def _sgd(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from torch.optim import SGD
+
+    return SGD(groups, lr=lr, momentum=MOMENTUM)
+
+
+def _adamw(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from torch.optim import AdamW
+
+    return AdamW(groups, lr=lr)
+
+
+def _lars(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from curator_ssl.lars import LARS
+
+    return LARS(groups, lr=lr, momentum=MOMENTUM)
+
+
+OPTIMIZERS = {
+    "sgd": OptimizerKind(_sgd, lr=0.1, weight_decay=1e-4),
+    "adamw": OptimizerKind(_adamw, lr=5e-4, weight_decay=0.05),
+    "lars": OptimizerKind(_lars, lr=0.3, weight_decay=1e-6),
+}
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of a run, over the parameters that are trained; norms and biases do not decay."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+    groups: Groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "scaled": False},
     ]
-    rate = settings.learning_rate
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=rate)
-    if settings.optimiser == "lars":
-        return LARS(groups, lr=rate, momentum=MOMENTUM)
-    return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM)
+    return OPTIMIZERS[config.optimizer].make(groups, config.peak_learning_rate)
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The rate of a step: a linear rise over the warm-up, then half a cosine down to 0.
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """The learning rate of a step: a linear rise over the ramp, then half a cosine down to 0.
 
-    The peak is `TrainSettings.learning_rate`, which grows with the batch.
+    The peak is `TrainConfig.peak_learning_rate`, which grows with the batch.
     """
-    peak, rise = settings.learning_rate, settings.rate_warmup
-    if step < rise:
-        return peak * (step + 1) / rise
-    done = (step - rise) / max(settings.steps - rise, 1)
+    peak, ramp = config.peak_learning_rate, config.lr_ramp
+    if step < ramp:
+        return peak * (step + 1) / ramp
+    done = (step - ramp) / max(config.steps - ramp, 1)
     return peak * 0.5 * (1 + math.cos(math.pi * done))
-
-
-class LARS(torch.optim.Optimizer):
-    """SGD with momentum whose step is scaled, tensor by tensor, to the size of the weights.
-
-    Args:
-        params: parameters or groups of them; groups with `scaled` False (norms and biases, as in SimCLR and BYOL)
-            get plain SGD.
-        lr: learning rate.
-        momentum: of the update.
-        trust: the share of a weight's norm that a step of rate 1 may change.
-
-    Source: You et al., "Large Batch Training of Convolutional Networks", 2017.
-    """
-
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.9, trust: float = 0.001) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "scaled": True})
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update from the gradients."""
-        loss = None if closure is None else closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, group)
-        return loss
-
-    def _update(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
-        assert weight.grad is not None
-        update = weight.grad + group["weight_decay"] * weight
-        if group["scaled"]:
-            size, change = weight.norm(), update.norm()
-            scaled = group["trust"] * size / change
-            # Weights or gradients of zeros: no ratio to scale by.
-            update = update * torch.where((size > 0) & (change > 0), scaled, torch.ones_like(scaled))
-        state = self.state[weight]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(weight)
-        state["momentum"].mul_(group["momentum"]).add_(update)
-        weight.sub_(state["momentum"], alpha=group["lr"])

@@ -8,7 +8,7 @@ import pytest
 # Pytest's import mode hides files beside a conftest from it.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from training_for_tests import Listener, picture, write_tar
+from training_for_tests import KeptReports, picture, write_tar
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +22,5 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def listener() -> Listener:
-    return Listener()
+def reports() -> KeptReports:
+    return KeptReports()

@@ -57,8 +57,8 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines]
 
 
-class Listener:
-    """Keeps what it is told."""
+class KeptReports:
+    """A reporter that keeps everything."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -71,5 +71,5 @@ class Listener:
     def warn(self, text: str) -> None:
         self.warnings.append(text)
 
-    def on_step(self, step: int, steps: int, loss: float) -> None:
+    def report_step(self, step: int, steps: int, loss: float) -> None:
         self.steps.append(step)

@@ -1,1 +1,4 @@
-"""From URLs to batches: index once, then every batch is arithmetic on (seed, step)."""
+"""From URLs to batches: every sample is found once, then every batch is arithmetic on (seed, step).
+
+URLs and settings of the order come in, batches of augmented views go out; no network and no method comes in here.
+"""

@@ -1,17 +1,17 @@
-"""Index every source first: from a manifest, from another run's metadata, or by one scan."""
+"""Every sample of a run, found once: from a manifest, from another run's metadata, or by reading each source once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from curator.errors import CuratorError, InputError, Reason
+from curator.errors import Another, CuratorError, InputError, Reason, Use
 from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 from curator.io.urls import absolute, expand
@@ -23,26 +23,30 @@ from curator.store.ledger import write_quarantine
 from curator.types import LedgerLine, RawSample
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
 
-__all__ = ["FoundSamples", "index_samples", "stored_lines"]
+__all__ = ["FoundSamples", "find_samples", "stored_lines"]
 
 SCAN_THREADS = 8
 
 
 @dataclass(frozen=True)
 class FoundSamples:
-    """What indexing found.
+    """The samples of a run.
 
     Attributes:
-        samples: the sound ones.
-        lines: the others.
+        samples: the samples to train on.
+        lines: ledger lines of the samples that cannot be used.
     """
 
     samples: Samples
     lines: list[LedgerLine]
 
 
-def index_samples(
-    target: Sequence[str], shards: Sequence[str], out: str, say: Callable[[str], None] = lambda text: None
+def find_samples(
+    target: Sequence[str],
+    shards: Sequence[str],
+    out: str,
+    say: Callable[[str], None] = lambda text: None,
+    target_sources: Sequence[Source] = (),
 ) -> FoundSamples:
     """Find every sample of a run, and store the result as `OUT/samples.parquet`.
 
@@ -53,95 +57,107 @@ def index_samples(
         shards: URLs of packed shards, a `manifest.parquet`, another run's pool or folders; may be empty.
         out: the run directory.
         say: is told what takes time.
+        target_sources: what the URLs of the target stand for, where that was found out before.
 
     Raises:
         InputError: nothing there, or nothing to train on.
         CuratorError: a shard cannot be read.
     """
     if not target and not shards:
-        raise InputError("--target and --shards are missing; give what to train on")
-    groups = [_find(target, "--target"), _find(shards, "--shards")]
+        raise InputError("target and shards are both missing: there is nothing to train on", advice=Use("target"))
+    of_target = _from_sources(target_sources, "target") if target_sources else _find_sources(target, "target")
+    groups = [of_target, _find_sources(shards, "shards")]
     url = storage.join(out, "samples.parquet")
-    sources = [source for group in groups for found in group for source in found.sources]
+    sources = [source for group in groups for source_set in group for source in source_set.sources]
     addresses = {source.name: source.url for source in sources if source.url != source.name}
     try:
-        known = read_samples_file(url, addresses)
+        stored = read_samples_file(url, addresses)
     except FileNotFoundError:
-        known = None
-    asked = _hash(groups)
-    if known is not None and known.asked == asked:
-        return FoundSamples(known, stored_lines(out))
-    indexed = _index(groups, addresses, asked, say)
-    differs = known is not None and known.identity() != indexed.samples.identity()
+        stored = None
+    sources_hash = _hash(groups)
+    if stored is not None and stored.sources_hash == sources_hash:
+        return FoundSamples(stored, stored_lines(out))
+    result = _read_groups(groups, addresses, sources_hash, say)
+    differs = stored is not None and stored.identity() != result.samples.identity()
     if differs and storage.exists(storage.join(out, "checkpoint.pt")):
-        raise InputError(f"{out} was trained on other samples, or they changed since: give another --out")
-    write_quarantine(out, indexed.lines)
-    write_samples_file(url, indexed.samples)
-    return indexed
+        raise InputError(f"{out} was trained on other samples, or they changed since", advice=Another("out"))
+    write_quarantine(out, result.lines)
+    write_samples_file(url, result.samples)
+    return result
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Sources that are indexed together: by scanning each, or by one table that names places in all of them."""
+class _SourceSet:
+    """Sources whose samples are found together: by reading each, or from one table that locates them in all sources.
+
+    Attributes:
+        sources: the sources.
+        table: shard, key, offset and size of the samples; None where the sources are to be read.
+        table_state: what tells one state of the table from another.
+    """
 
     sources: list[Source]
     table: pa.Table | None = None
     table_state: str = ""
 
 
-def _hash(groups: list[list[_Found]]) -> str:
+def _hash(groups: list[list[_SourceSet]]) -> str:
     """Of all that decides which samples there are: the sources, the tables, and which of them are the target's."""
     described = [
-        [[found.table_state, [asdict(source) for source in _sources(found.sources)]] for found in group]
+        [[each.table_state, [asdict(source) for source in _sample_sources(each.sources)]] for each in group]
         for group in groups
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _index(
-    groups: list[list[_Found]], addresses: dict[str, str], asked: str, say: Callable[[str], None]
+def _read_groups(
+    groups: list[list[_SourceSet]], addresses: dict[str, str], sources_hash: str, say: Callable[[str], None]
 ) -> FoundSamples:
-    lines: list[LedgerLine] = []
-    parts: list[list[Samples]] = []
-    count = sum(len(found.sources) for group in groups for found in group if found.table is None)
+    count = sum(len(each.sources) for group in groups for each in group if each.table is None)
     if count:
-        say(f"indexing {count} {'source' if count == 1 else 'sources'}")
+        say(f"finding the samples of {count} {'source' if count == 1 else 'sources'}")
     with ThreadPoolExecutor(SCAN_THREADS) as threads:
-        for group in groups:
-            indexed = [
-                piece
-                for found in group
-                for piece in (
-                    threads.map(_scan, found.sources)
-                    if found.table is None
-                    else [FoundSamples(_from_table(found.sources, found.table), [])]
-                )
-            ]
-            parts.append([piece.samples for piece in indexed])
-            lines += [line for piece in indexed for line in piece.lines]
-    samples = Samples.concatenate([piece for group in parts for piece in group])
-    samples = replace(samples, targets=sum(map(len, parts[0])), addresses=addresses, asked=asked)
+        pieces = [[piece for each in group for piece in _read_set(each, threads)] for group in groups]
+    samples = Samples.concatenate([piece.samples for group in pieces for piece in group])
+    targets = sum(len(piece.samples) for piece in pieces[0])
     if not len(samples):
         raise InputError("no image in any of the sources given")
-    return FoundSamples(samples, lines)
+    lines = [line for group in pieces for piece in group for line in piece.lines]
+    return FoundSamples(replace(samples, targets=targets, addresses=addresses, sources_hash=sources_hash), lines)
 
 
-def _find(patterns: Sequence[str], flag: str) -> list[_Found]:
-    found: list[_Found] = []
+def _read_set(source_set: _SourceSet, threads: ThreadPoolExecutor) -> Iterable[FoundSamples]:
+    if source_set.table is None:
+        return threads.map(_scan, source_set.sources)
+    return [FoundSamples(_from_table(source_set.sources, source_set.table), [])]
+
+
+def _find_sources(patterns: Sequence[str], field: str) -> list[_SourceSet]:
+    sets: list[_SourceSet] = []
     plain: list[str] = []
     for url in expand(patterns):
-        manifest, tars = _manifest_of(url), _packed_tars(url, flag)
+        manifest, tars = _manifest_of(url), _packed_tars(url, field)
         if tars is not None:
             plain += tars
         elif manifest is not None:
-            found.append(_from_manifest(manifest, flag))
+            sets.append(_from_manifest(manifest, field))
         else:
             plain.append(url)
-    for source in find_sources(plain, flag, folders=True) if plain else []:
+    return sets + _from_sources(find_sources(plain, field, folders=True) if plain else [], field)
+
+
+def _from_sources(sources: Sequence[Source], field: str) -> list[_SourceSet]:
+    sets: list[_SourceSet] = []
+    for source in sources:
         if source.kind == "embeddings":
-            raise InputError(f"{flag} {source.name} is embeddings without images: give the shards they were made from")
-        found.append(_from_part(source, flag) if source.kind == "part" else _Found([source]))
-    return found
+            raise InputError(
+                "these are embeddings without images",
+                field=field,
+                value=source.name,
+                advice="give the shards they were made from",
+            )
+        sets.append(_from_part(source, field) if source.kind == "part" else _SourceSet([source]))
+    return sets
 
 
 def _manifest_of(url: str) -> str | None:
@@ -151,7 +167,7 @@ def _manifest_of(url: str) -> str | None:
     return manifest if not url.endswith(".tar") and storage.exists(manifest) else None
 
 
-def _packed_tars(url: str, flag: str) -> list[str] | None:
+def _packed_tars(url: str, field: str) -> list[str] | None:
     """The tars of a packed run, as its sizes.json lists them; None if this is no such folder."""
     if url.endswith((".tar", ".parquet")) or not storage.is_directory(url):
         return None
@@ -160,43 +176,49 @@ def _packed_tars(url: str, flag: str) -> list[str] | None:
     except FileNotFoundError:
         names = storage.list_names(url)
         if "manifest.parquet" in names and any(name.endswith(".tar") for name in names):
-            raise InputError(f"{flag} {url} is not packed to its end (no sizes.json): run its select again") from None
+            raise InputError(
+                "this is not packed to its end (no sizes.json)", field=field, value=url, advice="run its select again"
+            ) from None
         return None
     except ValueError as error:
-        raise InputError(f"{flag} {url}/sizes.json is damaged: pack it again") from error
+        raise InputError("its sizes.json is damaged", field=field, value=url, advice="pack it again") from error
     return [storage.join(url, name) for name in sizes]
 
 
-def _from_manifest(url: str, flag: str) -> _Found:
+def _from_manifest(url: str, field: str) -> _SourceSet:
     try:
         table = parquet.read_table(absolute(url), schemas.MANIFEST, ["shard", "key", "offset", "size"])
     except FileNotFoundError as error:
-        raise InputError(f"{flag}: no such file: {url}") from error
-    return _places(table.rename_columns(["shard", "key", "offset", "size"]), url, flag)
+        raise InputError("no such file", field=field, value=url) from error
+    return _from_locations(table, url, field)
 
 
-def _from_part(source: Source, flag: str) -> _Found:
+def _from_part(source: Source, field: str) -> _SourceSet:
     table = parquet.read_table(source.metadata, schemas.METADATA, ["shard", "image_path", "offset", "size"])
-    return _places(table.rename_columns(["shard", "key", "offset", "size"]), source.metadata, flag)
+    return _from_locations(table.rename_columns(["shard", "key", "offset", "size"]), source.metadata, field)
 
 
-def _places(table: pa.Table, url: str, flag: str) -> _Found:
-    """Samples that a table places in the shards they came from."""
+def _from_locations(table: pa.Table, url: str, field: str) -> _SourceSet:
+    """Samples that a table locates in the shards they came from."""
     if table["offset"].null_count:
-        raise InputError(f"{flag} {url} names no places in shards: it was made from ready embeddings")
+        raise InputError(
+            "it does not say where in the shards its samples are: it was made from ready embeddings",
+            field=field,
+            value=url,
+        )
     names = sorted(set(table["shard"].to_pylist()))
     states = storage.stat_many(names)
     for name in names:
         if name not in states and not (storage.is_local(name) and storage.is_directory(name)):
-            raise InputError(f"{flag} {url}: its source {name} is gone")
+            raise InputError(f"its source {name} is gone", field=field, value=url)
     sources = [
         Source("tar", name, name, states[name]) if not storage.is_directory(name) else _folder(name) for name in names
     ]
-    return _Found(sources, table, _state(storage.stat(absolute(url))))
+    return _SourceSet(sources, table, _state(storage.stat(absolute(url))))
 
 
 def _folder(url: str) -> Source:
-    return find_sources([url], "--shards", folders=True)[0]
+    return find_sources([url], "shards", folders=True)[0]
 
 
 def _from_table(sources: list[Source], table: pa.Table) -> Samples:
@@ -206,7 +228,7 @@ def _from_table(sources: list[Source], table: pa.Table) -> Samples:
     # Neighbours on disk are neighbours in blocks.
     order = np.lexsort((offset, source))
     key = table["key"].combine_chunks().take(pa.array(order))
-    return Samples(_sources(sources), source[order], key, offset[order], size[order])
+    return Samples(_sample_sources(sources), source[order], key, offset[order], size[order])
 
 
 def _scan(source: Source) -> FoundSamples:
@@ -215,25 +237,27 @@ def _scan(source: Source) -> FoundSamples:
         sizes = np.array([state.size for _, state in images], np.int64)
         keys = pa.array([path for path, _ in images], pa.string())
         return FoundSamples(
-            Samples(_sources([source]), np.zeros(len(images), np.int32), keys, np.zeros_like(sizes), sizes), []
+            Samples(_sample_sources([source]), np.zeros(len(images), np.int32), keys, np.zeros_like(sizes), sizes), []
         )
-    keys_seen, places, lines = [], [], []
+    keys_seen, locations, lines = [], [], []
     try:
         for item in read_source(source, keep=lambda member: False):
             if isinstance(item, RawSample):
                 assert item.image is not None
                 keys_seen.append(item.key)
-                places.append((item.image.offset, item.image.size))
+                locations.append((item.image.offset, item.image.size))
             else:
                 lines.append(item)
     except UnreadableShard as error:
-        raise CuratorError(f"cannot read {error}: make it readable and run again") from error
-    offset, size = np.array(places, np.int64).reshape(-1, 2).T
+        raise CuratorError(f"cannot read {error}", advice="make it readable and run again") from error
+    offset, size = np.array(locations, np.int64).reshape(-1, 2).T
     keys = pa.array(keys_seen, pa.string())
-    return FoundSamples(Samples(_sources([source]), np.zeros(len(places), np.int32), keys, offset, size), lines)
+    return FoundSamples(
+        Samples(_sample_sources([source]), np.zeros(len(locations), np.int32), keys, offset, size), lines
+    )
 
 
-def _sources(sources: Sequence[Source]) -> list[SampleSource]:
+def _sample_sources(sources: Sequence[Source]) -> list[SampleSource]:
     return [SampleSource(source.name, source.kind, _state(source.stat)) for source in sources]
 
 

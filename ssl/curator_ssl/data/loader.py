@@ -115,8 +115,9 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
         if "exited unexpectedly" not in str(error):
             raise
         raise CuratorError(
-            f"a loader process died ({' '.join(str(error).split())[:120]}); an image may crash the decoder, or memory "
-            "is short: `curator inspect` finds such images; run again to go on"
+            f"a loader process died ({' '.join(str(error).split())[:120]}); an image may crash the decoder, which "
+            "inspecting the sources would show, or memory is short",
+            advice="run again to go on",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The bytes of samples, by their places: packed tars, a manifest's source shards, and folders alike."""
+"""The bytes of images, by their locations: packed tars, a manifest's source shards, and folders alike."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
-from curator.errors import CuratorError, Reason, SampleError
+from curator.errors import Another, CuratorError, Reason, SampleError
 from curator.io import storage
-from curator_ssl.data.samples import Place, Samples
+from curator_ssl.data.samples import ImageLocation, Samples
 
 __all__ = ["SampleReader"]
 
@@ -31,33 +32,33 @@ class SampleReader:
         self._files: OrderedDict[str, int] = OrderedDict()
         self._threads: ThreadPoolExecutor | None = None
 
-    def read(self, numbers: np.ndarray) -> list[bytes | SampleError]:
+    def read(self, numbers: NDArray[np.int64]) -> list[bytes | SampleError]:
         """The images' bytes, in the order asked for; fewer than they should be where a shard ends too soon.
 
         An image of a folder that cannot be read is one bad sample; a shard that cannot be read ends the run.
 
         Raises:
-            CuratorError: the storage does not answer, or a shard is gone or not what was indexed.
+            CuratorError: the storage does not answer, or a shard is gone or not what was found before.
         """
-        places = [self.samples.place(int(number)) for number in numbers]
-        if all(storage.is_local(place.url) for place in places):
+        locations = [self.samples.location(int(number)) for number in numbers]
+        if all(storage.is_local(location.url) for location in locations):
             # In the order of the disk.
-            order = sorted(range(len(places)), key=lambda index: (places[index].url, places[index].offset))
-            found = {index: _readable(places[index], self._local) for index in order}
-            return [found[index] for index in range(len(places))]
+            order = sorted(range(len(locations)), key=lambda index: (locations[index].url, locations[index].offset))
+            data = {index: _read(locations[index], self._local) for index in order}
+            return [data[index] for index in range(len(locations))]
         self._threads = self._threads or ThreadPoolExecutor(REMOTE_READS)
-        return list(self._threads.map(lambda place: _readable(place, _by_range), places))
+        return list(self._threads.map(lambda location: _read(location, _by_range), locations))
 
-    def _local(self, place: Place) -> bytes:
-        file = self._files.pop(place.url, None)
+    def _local(self, location: ImageLocation) -> bytes:
+        file = self._files.pop(location.url, None)
         if file is None:
-            file = os.open(storage.local_path(place.url), os.O_RDONLY)
+            file = os.open(storage.local_path(location.url), os.O_RDONLY)
             if len(self._files) >= OPEN_FILES:
                 os.close(self._files.popitem(last=False)[1])
-        self._files[place.url] = file
-        if place.state is not None:
-            storage.check_unchanged(place.url, place.state, storage.local_stat(file))
-        return os.pread(file, place.size, place.offset)
+        self._files[location.url] = file
+        if location.state is not None:
+            storage.check_unchanged(location.url, location.state, storage.local_stat(file))
+        return os.pread(file, location.size, location.offset)
 
     def close(self) -> None:
         """Close the files."""
@@ -65,19 +66,22 @@ class SampleReader:
             os.close(self._files.popitem()[1])
 
 
-def _by_range(place: Place) -> bytes:
-    return storage.read_range(place.url, place.offset, place.offset + place.size, place.state)
+def _by_range(location: ImageLocation) -> bytes:
+    return storage.read_range(location.url, location.offset, location.offset + location.size, location.state)
 
 
-def _readable(place: Place, read: Callable[[Place], bytes]) -> bytes | SampleError:
+def _read(location: ImageLocation, read: Callable[[ImageLocation], bytes]) -> bytes | SampleError:
     try:
-        return read(place)
+        return read(location)
     except storage.ChangedError as error:
         raise CuratorError(
-            f"{place.name} changed since it was indexed: let it be as it was and run again, or give another --out"
+            f"{location.name} changed since its samples were found",
+            advice=("let it be as it was and run again", Another("out")),
         ) from error
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())[:200].replace(place.url, "it")
-        if place.is_image:
+        reason = error.strerror or " ".join(str(error).split())[:200].replace(location.url, "it")
+        if location.is_image:
             return SampleError(Reason.TRUNCATED, f"cannot be read: {reason}")
-        raise CuratorError(f"{place.name} cannot be read: {reason}; make it readable and run again") from error
+        raise CuratorError(
+            f"{location.name} cannot be read: {reason}", advice="make it readable and run again"
+        ) from error

@@ -10,11 +10,12 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 
-__all__ = ["Place", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
+__all__ = ["ImageLocation", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class SampleSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageLocation:
     """Where an image's bytes are.
 
     Attributes:
@@ -61,7 +62,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples by number: sorted by set (target first), source and place.
+    """Samples by number: sorted by set (target first), source and offset.
 
     Attributes:
         sources: what they are read from.
@@ -69,19 +70,19 @@ class Samples:
         key: (n,) their keys; of a folder, the path inside it.
         offset: (n,) int64, where the image begins in its shard.
         size: (n,) int64, bytes of the image.
-        targets: how many of them, the first, are the target's.
+        targets: how many samples, the first ones, are the target's.
         addresses: source name -> URL to read it from, where that is not its name.
-        asked: hash of what was asked for when they were indexed.
+        sources_hash: hash of the sources and tables they were found in.
     """
 
     sources: list[SampleSource]
-    source: np.ndarray
+    source: NDArray[np.int32]
     key: pa.Array
-    offset: np.ndarray
-    size: np.ndarray
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
     targets: int = 0
     addresses: Mapping[str, str] | None = None
-    asked: str = ""
+    sources_hash: str = ""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -96,14 +97,14 @@ class Samples:
     def _states(self) -> list[Stat | None]:
         return [None if source.kind == "folder" else source.stat for source in self.sources]
 
-    def place(self, number: int) -> Place:
+    def location(self, number: int) -> ImageLocation:
         """Where a sample's image is."""
         index = int(self.source[number])
         source, url, state = self.sources[index], self.urls[index], self._states[index]
         is_image = source.kind == "folder"
         if is_image:
             url = storage.join(url, self.key[number].as_py())
-        return Place(url, int(self.offset[number]), int(self.size[number]), source.name, is_image, state)
+        return ImageLocation(url, int(self.offset[number]), int(self.size[number]), source.name, is_image, state)
 
     def describe(self, number: int) -> tuple[str, str, int]:
         """Shard, key and offset of a sample, as the ledger names it."""
@@ -120,7 +121,7 @@ class Samples:
     def concatenate(parts: Sequence[Samples]) -> Samples:
         """All samples of several collections, in their order; `targets` is 0."""
         sources: list[SampleSource] = []
-        numbers: list[np.ndarray] = [np.empty(0, np.int32)]
+        numbers: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
         addresses: dict[str, str] = {}
         for part in parts:
             numbers.append((part.source + len(sources)).astype(np.int32))
@@ -140,9 +141,13 @@ class Samples:
 def write_samples_file(url: str, samples: Samples) -> None:
     """Write `samples.parquet`, whole."""
     described = json.dumps(
-        {"sources": [asdict(s) for s in samples.sources], "targets": samples.targets, "asked": samples.asked}
+        {
+            "sources": [asdict(s) for s in samples.sources],
+            "targets": samples.targets,
+            "sources_hash": samples.sources_hash,
+        }
     )
-    schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources.find": described.encode()})
+    schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
     columns = {"source": samples.source, "key": samples.key, "offset": samples.offset, "size": samples.size}
     parquet.write_table(url, schema, columns)
 
@@ -155,21 +160,20 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
         InputError: it is another kind of file, or of another version.
     """
     table = parquet.read_table(url, schemas.SAMPLES)
-    described = json.loads(table.schema.metadata[b"curator.sources.find"])
+    described = json.loads(table.schema.metadata[b"curator.sources"])
     columns = {name: table[name].to_numpy() for name in ("source", "offset", "size")}
     sources = [SampleSource(**source) for source in described["sources"]]
     return Samples(
         sources,
-        key=_flat(table["key"]),
+        key=_one_array(table["key"]),
         targets=described["targets"],
         addresses=addresses,
-        # Files of before it was kept are made anew.
-        asked=described.get("asked", ""),
+        sources_hash=described["sources_hash"],
         **columns,
     )
 
 
-def _flat(key: pa.ChunkedArray) -> pa.Array:
+def _one_array(key: pa.ChunkedArray) -> pa.Array:
     combined = key.combine_chunks()
     # Of no rows, pyarrow makes a chunked array again.
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) and combined.chunks else combined

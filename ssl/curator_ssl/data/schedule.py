@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator_ssl.config import TrainConfig
+from curator_ssl.data.samples import Samples
 
-__all__ = ["BLOCK", "BUFFER", "Order", "Schedule"]
+__all__ = ["BLOCK", "BUFFER", "Order", "Schedule", "make_schedule"]
 
+Numbers: TypeAlias = NDArray[np.int64]
 # Samples that stay together on disk and are permuted as one; samples that are shuffled among each other.
 BLOCK = 64
 BUFFER = 16_384
 
 
 class Order:
-    """One skip n samples: a permutation of blocks, with a shuffle buffer over them.
+    """One pass over n samples: a permutation of blocks, with a shuffle buffer over them.
 
     A function of (n, seed, number, block, buffer). Memory: a number a block and one buffer; positions are
     computed where they are asked for.
@@ -37,7 +42,7 @@ class Order:
         starts = np.concatenate([[0], np.cumsum(sizes)])
         self.starts = np.append(starts[: -1 : self.group], n)
 
-    def take(self, start: int, stop: int) -> np.ndarray:
+    def take(self, start: int, stop: int) -> Numbers:
         """The samples at positions [start, stop) of the pass, int64."""
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         pieces = []
@@ -47,7 +52,7 @@ class Order:
         return np.concatenate([np.empty(0, np.int64), *pieces])
 
     @lru_cache(maxsize=2)  # noqa: B019 - an order lives as long as its pass
-    def _window(self, number: int) -> np.ndarray:
+    def _window(self, number: int) -> Numbers:
         blocks = self.blocks[number * self.group : (number + 1) * self.group]
         samples = (blocks[:, None] * self.block + np.arange(self.block)).ravel()
         samples = samples[samples < self.n]
@@ -58,13 +63,13 @@ class Order:
 class Schedule:
     """Steps of a run and the samples of each.
 
-    Without `target_share` all samples are one set and an epoch is one pass over it, without what the last
-    step cannot hold. With it, every batch takes that share from the first `targets` samples and the rest
-    from the others; each of the two is skipped again and again, and an epoch is `steps_per_epoch`.
+    With a `target_share` of 0 all samples are one set and an epoch is one pass over it, without what the last
+    step cannot hold. With a share, every batch takes that share from the first `targets` samples and the rest
+    from the others; each of the two is passed over again and again, and an epoch is `steps_per_epoch`.
 
     Attributes:
         samples: how many there are; the target's first.
-        targets: how many of them are the target's.
+        targets: how many samples are the target's.
         batch_size: images a step, over all ranks.
         seed: of the run.
         target_share: see above.
@@ -78,73 +83,87 @@ class Schedule:
     targets: int
     batch_size: int
     seed: int
-    target_share: float | None = None
+    target_share: float = 0.0
     given_steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
-            raise InputError(f"--batch-size {self.batch_size}: needed are at least 2 images a step")
-        if self.target_share is None:
+            raise InputError("a step needs at least 2 images", field="batch_size", value=self.batch_size)
+        if not self.target_share:
             if self.samples < self.batch_size:
                 raise InputError(
-                    f"{self.samples} samples are fewer than one step takes: "
-                    f"give a --batch-size of at most {self.samples}"
+                    f"{self.samples} samples are fewer than one step takes",
+                    field="batch_size",
+                    value=self.batch_size,
+                    advice=f"a step can take at most {self.samples}",
                 )
         elif not (0 < self.from_target < self.batch_size and 0 < self.targets < self.samples):
             raise InputError(
-                f"--target-share {self.target_share:.0%} of --batch-size {self.batch_size} leaves target or shards "
-                "without images; it needs both --target and --shards"
+                f"{self.target_share:.0%} of {self.batch_size} images a step leaves the target or the shards without "
+                "images; both must have some",
+                field="target_share",
             )
 
     @property
     def from_target(self) -> int:
         """Images a step from the target, where it has a share of its own."""
-        assert self.target_share is not None
         return round(self.target_share * self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch, the same on every rank."""
-        if self.target_share is None:
+        if not self.target_share:
             return self.samples // self.batch_size
         return self.given_steps or -(-self.samples // self.batch_size)
 
     @property
     def left_over(self) -> int:
         """Samples of an epoch that its last step cannot hold; others in every epoch."""
-        return self.samples % self.batch_size if self.target_share is None else 0
+        return self.samples % self.batch_size if not self.target_share else 0
 
     def epoch(self, step: int) -> int:
         """The epoch a step belongs to."""
         return step // self.steps_per_epoch
 
-    def batch(self, step: int, rank: int = 0, ranks: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """What a rank takes in a step: sample numbers, and which skip its set each belongs to.
+    def batch(self, step: int, rank: int = 0, ranks: int = 1) -> tuple[Numbers, Numbers]:
+        """What a rank takes in a step: sample numbers, and which pass over its set each belongs to.
 
         Over all ranks the step's samples do not depend on the number of ranks.
         """
-        if self.target_share is None:
-            epoch, at = divmod(step, self.steps_per_epoch)
-            taken = _order(self.samples, self.seed, epoch, 0).take(at * self.batch_size, (at + 1) * self.batch_size)
+        if not self.target_share:
+            epoch, turn = divmod(step, self.steps_per_epoch)
+            first = turn * self.batch_size
+            taken = _order(self.samples, self.seed, epoch, 0).take(first, first + self.batch_size)
             passes = np.full(len(taken), epoch)
         else:
-            ours = self._stream(step, self.from_target, 0, self.targets, 1)
-            theirs = self._stream(step, self.batch_size - self.from_target, self.targets, self.samples, 2)
-            taken, passes = (np.concatenate(pair) for pair in zip(ours, theirs, strict=True))
+            target = self._stream(step, self.from_target, 0, self.targets, 1)
+            others = self._stream(step, self.batch_size - self.from_target, self.targets, self.samples, 2)
+            taken, passes = (np.concatenate(pair) for pair in zip(target, others, strict=True))
         return taken[rank::ranks], passes[rank::ranks]
 
-    def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[np.ndarray, np.ndarray]:
-        """The step's `count` samples of the endless stream of skips [first, last)."""
+    def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[Numbers, Numbers]:
+        """The step's `count` samples of the endless stream of passes over [first, last)."""
         n = last - first
         position, end = step * count, (step + 1) * count
         taken, passes = [], []
         while position < end:
-            number, at = divmod(position, n)
-            piece = _order(n, self.seed, number, salt).take(at, min(n, at + end - position))
+            number, start = divmod(position, n)
+            piece = _order(n, self.seed, number, salt).take(start, min(n, start + end - position))
             taken.append(piece + first)
             passes.append(np.full(len(piece), number))
             position += len(piece)
         return np.concatenate(taken), np.concatenate(passes)
+
+
+def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
+    """Which samples each step of a run takes.
+
+    Raises:
+        InputError: as `Schedule`.
+    """
+    return Schedule(
+        len(samples), samples.targets, config.batch_size, config.seed, config.target_share, config.steps_per_epoch
+    )
 
 
 @lru_cache(maxsize=8)

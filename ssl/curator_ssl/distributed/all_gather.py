@@ -1,4 +1,4 @@
-"""Tensors of all ranks, with the right gradients; without a process group, just one's own."""
+"""Tensors of all ranks, with the right gradients; a process that is alone has its own only."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["all_gather", "all_gather_plain", "rank", "sum_over_ranks", "world_size"]
+from curator_ssl.distributed.ranks import rank, world_size
 
-
-def world_size() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this is."""
-    return dist.get_rank() if dist.is_initialized() else 0
+__all__ = ["all_gather", "all_gather_plain", "sum_over_ranks"]
 
 
 def all_gather(rows: torch.Tensor) -> torch.Tensor:
     """(B, D) on every rank -> (B x ranks, D), by rank. Gradients of all ranks flow back to the rows' own."""
     if world_size() == 1:
         return rows
-    gathered: torch.Tensor = _AllGather.apply(rows)  # type: ignore[no-untyped-call]
+    apply: Any = _AllGather.apply
+    gathered: torch.Tensor = apply(rows)
     return gathered
 
 
 def all_gather_plain(values: torch.Tensor) -> torch.Tensor:
     """As `all_gather`, for what has no gradient, such as numbers of images."""
-    return values if world_size() == 1 else torch.cat(_all(values.contiguous()))
+    return values if world_size() == 1 else torch.cat(_of_all_ranks(values.contiguous()))
 
 
 def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
@@ -41,7 +34,7 @@ def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def _all(tensor: torch.Tensor) -> list[torch.Tensor]:
+def _of_all_ranks(tensor: torch.Tensor) -> list[torch.Tensor]:
     received = [torch.empty_like(tensor) for _ in range(world_size())]
     dist.all_gather(received, tensor)
     return received
@@ -56,7 +49,7 @@ class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
         ctx.rows = len(rows)
-        return torch.cat(_all(rows.contiguous()))
+        return torch.cat(_of_all_ranks(rows.contiguous()))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or what `torchrun` or Ray Train started."""
+"""The processes of a run: one, or what `torchrun` or Ray Train started. Nothing else asks for a rank."""
 
 from __future__ import annotations
 
@@ -12,71 +12,84 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["Ranks", "join", "synchronise_norms"]
+__all__ = ["PATIENCE", "RankGroup", "is_first", "is_launched", "join", "rank", "synchronise_norms", "world_size"]
 
 # A rank may wait this long for the others: for the first batch, a checkpoint, a slow store.
 PATIENCE = timedelta(minutes=30)
 
 
+def rank() -> int:
+    """The number of this process among those that train together; what started it says so before they are a group."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return rank() == 0
+
+
+def is_launched() -> bool:
+    """Whether `torchrun` or Ray Train started this process as one of several."""
+    return "RANK" in os.environ
+
+
 @dataclass(frozen=True)
-class Ranks:
-    """This process among those that train together.
+class RankGroup:
+    """What a process needs to train together with others.
 
     Attributes:
-        rank: its number.
-        count: how many there are.
-        device: what it computes on.
-        control: a group on the CPU for small agreements; None if it is alone.
+        device: what this process computes on.
+        control: a group on the CPU for small agreements; None if the process is alone.
     """
 
-    rank: int
-    count: int
     device: torch.device
     control: Any = None
 
-    @property
-    def is_first(self) -> bool:
-        """The one that writes."""
-        return self.rank == 0
-
     def any(self, flag: bool) -> bool:
-        """True on all ranks if it is on one."""
+        """True on all ranks if it is true on one of them."""
         if self.control is None:
             return flag
         value = torch.tensor([int(flag)])
         dist.all_reduce(value, dist.ReduceOp.MAX, group=self.control)
         return bool(value.item())
 
-    def gather(self, value: Any) -> list[Any]:
-        """Every rank's value, on all ranks."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every rank's value, by rank, on all ranks."""
         if self.control is None:
             return [value]
-        values: list[Any] = [None] * self.count
+        values: list[Any] = [None] * world_size()
         dist.all_gather_object(values, value, group=self.control)
         return values
 
 
 @contextmanager
-def join(device: str) -> Iterator[Ranks]:
-    """Take part in the group that `torchrun` or Ray Train started, if one did: nccl on GPUs, gloo on CPUs."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    on = torch.device(f"cuda:{local}" if device == "cuda" else "cpu")
-    if on.type == "cuda":
-        torch.cuda.set_device(on)
-    if count == 1:
-        yield Ranks(0, 1, on)
+def join(device: str) -> Iterator[RankGroup]:
+    """Take part in the group that `torchrun` or Ray Train started, if one did: nccl on GPUs, gloo on CPUs.
+
+    Args:
+        device: `cpu` or `cuda`.
+    """
+    own_device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else "cpu")
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
+    if world_size() == 1:
+        yield RankGroup(own_device)
         return
-    backend = "nccl" if on.type == "cuda" else "gloo"
+    backend = "nccl" if own_device.type == "cuda" else "gloo"
     # Ray Train makes the group, and ends it.
-    given = dist.is_initialized()
-    if not given:
+    is_given = dist.is_initialized()
+    if not is_given:
         dist.init_process_group(backend, timeout=PATIENCE)
     try:
         control = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
-        yield Ranks(dist.get_rank(), count, on, control)
+        yield RankGroup(own_device, control)
     finally:
-        if not given:
+        if not is_given:
             dist.destroy_process_group()
 
 
@@ -87,5 +100,6 @@ def synchronise_norms(model: torch.nn.Module) -> torch.nn.Module:
     """
     from timm.layers.norm_act import convert_sync_batchnorm
 
-    converted: torch.nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    converter: Any = convert_sync_batchnorm
+    converted: torch.nn.Module = converter(model)
     return converted

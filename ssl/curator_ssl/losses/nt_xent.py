@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from curator_ssl.distributed.all_gather import all_gather, all_gather_plain, rank, world_size
+from curator_ssl.distributed.all_gather import all_gather, all_gather_plain
+from curator_ssl.distributed.ranks import rank, world_size
 
 __all__ = ["nt_xent"]
 
@@ -36,16 +37,16 @@ def nt_xent(
     with torch.autocast(first.device.type, enabled=False):
         own = functional.normalize(torch.cat([first, second]).float(), dim=1)
         rows = len(first)
-        at = rank() * rows + torch.arange(rows, device=own.device)
-        images = at if images is None else images
+        positions = rank() * rows + torch.arange(rows, device=own.device)
+        images = positions if images is None else images
         candidates = torch.cat([all_gather(own[:rows]), all_gather(own[rows:])])
-        everywhere = all_gather_plain(images)
-        positive = torch.cat([at + len(everywhere), at])
+        all_images = all_gather_plain(images)
+        positive = torch.cat([positions + len(all_images), positions])
         logits = own @ candidates.T / temperature
-        repels = (everywhere >= 0)[None, :] & (everywhere[None, :] != images[:, None])
+        repels = (all_images >= 0)[None, :] & (all_images[None, :] != images[:, None])
         # An anchor that does not count keeps its finite positive: its loss is weighted with nothing, not NaN.
         keep = repels.repeat(2, 2) | functional.one_hot(positive, len(candidates)).bool()
         logits = logits.masked_fill(~keep, -torch.inf)
         losses = functional.cross_entropy(logits, positive, reduction="none")
         weight = (images >= 0).repeat(2).float()
-        return (losses * weight).sum() * world_size() / (2 * (everywhere >= 0).sum()).clamp(min=1)
+        return (losses * weight).sum() * world_size() / (2 * (all_images >= 0).sum()).clamp(min=1)

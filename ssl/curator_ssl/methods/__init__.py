@@ -1,32 +1,10 @@
-"""Methods of self-supervised learning: each owns its heads, loss and momentum copies."""
+"""Methods of self-supervised learning: each owns its heads, loss and momentum copies; the loop owns the step.
 
-from __future__ import annotations
+A backbone and the method's own options come in, a module with a loss comes out. `METHODS` names the built-in ones, and
+finds anyone's own. Cheap to import: no torch here.
+"""
 
-from typing import Any
+from curator_ssl.methods.options import describe_options
+from curator_ssl.methods.table import METHODS, make_method, method_options
 
-from curator.errors import InputError
-from curator_ssl.methods.base import Method
-
-__all__ = ["Method", "make_method"]
-
-
-def make_method(name: str, backbone: Any, dim: int) -> Method:
-    """Build a method around a backbone.
-
-    Args:
-        name: `simclr` or `byol`.
-        backbone: (B, 3, h, w) -> (B, dim).
-        dim: columns of its features.
-
-    Raises:
-        InputError: no such method, or its library is not installed.
-    """
-    if name == "simclr":
-        from curator_ssl.methods.simclr import SimCLR
-
-        return SimCLR(backbone, dim)
-    if name == "byol":
-        from curator_ssl.methods.byol import BYOL
-
-        return BYOL(backbone, dim)
-    raise InputError(f"--method {name}: unknown; it is simclr or byol")
+__all__ = ["METHODS", "describe_options", "make_method", "method_options"]

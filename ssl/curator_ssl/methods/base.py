@@ -1,12 +1,15 @@
-"""What the loop knows of a method."""
+"""What the loop knows of a method, and what anyone who writes one subclasses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from curator_ssl.methods.options import NoOptions
 
 __all__ = ["Method", "spread"]
 
@@ -14,11 +17,23 @@ __all__ = ["Method", "spread"]
 class Method(nn.Module, ABC):
     """A method of self-supervised learning, as one module that the loop may wrap and save as a whole.
 
+    Args:
+        backbone: (B, 3, h, w) -> (B, dim).
+        dim: columns of its features.
+        options: an instance of `Options`.
+
     Attributes:
+        Options: a dataclass of the method's own options, each with a type and a default: what a user may give as
+            `method_option`.
         backbone: what is trained, and all that is kept in the end: features before any head.
     """
 
+    Options: ClassVar[type[Any]] = NoOptions
     backbone: nn.Module
+
+    def __init__(self, backbone: nn.Module, dim: int, options: Any) -> None:
+        super().__init__()
+        self.backbone = backbone
 
     @abstractmethod
     def forward(

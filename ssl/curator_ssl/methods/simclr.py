@@ -10,11 +10,9 @@ from torch import nn
 
 from curator_ssl.losses.nt_xent import nt_xent
 from curator_ssl.methods.base import Method, spread
+from curator_ssl.methods.options import SimCLROptions
 
 __all__ = ["SimCLR"]
-
-PROJECTION = 128
-TEMPERATURE = 0.1
 
 
 class SimCLR(Method):
@@ -23,12 +21,15 @@ class SimCLR(Method):
     Args:
         backbone: (B, 3, h, w) -> (B, dim).
         dim: columns of its features.
+        options: temperature and size of the projection.
     """
 
-    def __init__(self, backbone: nn.Module, dim: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, PROJECTION))
+    Options = SimCLROptions
+
+    def __init__(self, backbone: nn.Module, dim: int, options: SimCLROptions) -> None:
+        super().__init__(backbone, dim, options)
+        self.temperature = options.temperature
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, options.projection))
 
     def forward(
         self, first: torch.Tensor, second: torch.Tensor, images: torch.Tensor
@@ -36,5 +37,6 @@ class SimCLR(Method):
         """See `Method.forward`."""
         # Both views in one pass: batch norms see all of them, and the kernels twice the work.
         projected = self.head(self.backbone(torch.cat([first, second])))
-        one, other = projected.chunk(2)
-        return nt_xent(one, other, TEMPERATURE, images), spread(one.detach())
+        first_projected, second_projected = projected.chunk(2)
+        loss = nt_xent(first_projected, second_projected, self.temperature, images)
+        return loss, spread(first_projected.detach())

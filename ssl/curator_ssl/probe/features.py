@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from curator.embedding.decode_batches import Decoder, fill_batches
 from curator.embedding.embed_source import embed_source
@@ -35,7 +36,7 @@ class Labelled:
     """
 
     names: list[SampleName]
-    features: np.ndarray
+    features: NDArray[np.float32]
     labels: list[str]
     seen: int
     bad: int
@@ -66,16 +67,16 @@ def embed_labelled(
     seen = unlabelled = 0
     for source in sources:
         block, mark = embed_source(source, encoder, threads=threads, report=report)
-        here = [(source.name, row.key) for row in block.rows]
-        kept = [number for number, name in enumerate(here) if name in labels]
-        names += [here[number] for number in kept]
+        source_names = [(source.name, row.key) for row in block.rows]
+        kept = [number for number, name in enumerate(source_names) if name in labels]
+        names += [source_names[number] for number in kept]
         blocks.append(block.vectors[kept].astype(np.float32))
         seen += mark.seen
-        unlabelled += len(here) - len(kept)
+        unlabelled += len(source_names) - len(kept)
         for line in mark.ledger:
             reasons[str(line.reason)] = reasons.get(str(line.reason), 0) + 1
-    found = [labels[name] for name in names]
-    return Labelled(names, np.concatenate(blocks), found, seen, sum(reasons.values()), unlabelled, reasons)
+    known_labels = [labels[name] for name in names]
+    return Labelled(names, np.concatenate(blocks), known_labels, seen, sum(reasons.values()), unlabelled, reasons)
 
 
 def pixel_batches(
@@ -105,5 +106,5 @@ def pixel_batches(
         # Samples that do not decode were counted when they were embedded.
         batches = fill_batches(decoder.decode_all(items), batch_size, preprocess.crop, lambda line: None)
         for batch in batches:
-            found = [classes[source.name, row.key] for row in batch.rows]
-            yield batch.pixels[: len(found)], torch.tensor(found)
+            batch_classes = [classes[source.name, row.key] for row in batch.rows]
+            yield batch.pixels[: len(batch_classes)], torch.tensor(batch_classes)

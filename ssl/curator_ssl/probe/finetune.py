@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torchvision.transforms import v2
 
@@ -17,7 +18,7 @@ __all__ = ["fine_tune", "label_subset"]
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
-def label_subset(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def label_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
     """Indices of a share of the samples, at least one of each class, sorted.
 
     >>> label_subset(np.array([0] * 20 + [1] * 5), 0.1, seed=0).shape
@@ -55,7 +56,7 @@ def fine_tune(
         labels: int64 (n,).
         test: gives the test set, uint8 (b, 3, h, w) and int64 (b,), once more with each call.
         seed: of the new layer, the order and the crops.
-        epochs: skips the training images.
+        epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: at the start.
         device: where to train.
@@ -96,9 +97,9 @@ def _train(
     augment = v2.Compose(
         [v2.RandomResizedCrop(pixels.shape[-2:], scale=(0.2, 1.0), antialias=True), v2.RandomHorizontalFlip()]
     )
-    optimiser = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
     batches = math.ceil(len(pixels) / batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     model.train()
     for _ in range(epochs):
         # Equal pieces: a last batch of one image has no batch statistics.
@@ -107,8 +108,8 @@ def _train(
             loss = nn.functional.cross_entropy(
                 model(backbone.preprocess.normalise(images.to(device))), labels[rows].to(device)
             )
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
             schedule.step()
     return model.eval()

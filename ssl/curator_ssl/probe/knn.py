@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["knn_accuracy"]
 
@@ -12,10 +13,10 @@ BLOCK = 1024
 
 
 def knn_accuracy(
-    train: np.ndarray,
-    train_labels: np.ndarray,
-    test: np.ndarray,
-    test_labels: np.ndarray,
+    train: NDArray[np.float32],
+    train_labels: NDArray[np.int64],
+    test: NDArray[np.float32],
+    test_labels: NDArray[np.int64],
     ks: Sequence[int] = (1, 20, 200),
     temperature: float = 0.07,
 ) -> dict[int, float]:

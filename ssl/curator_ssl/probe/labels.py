@@ -39,20 +39,22 @@ class LabelRule:
     table: Mapping[SampleName, str] = field(default_factory=dict)
 
 
-def image_sources(urls: Sequence[str], flag: str) -> list[Source]:
-    """Shards and folders of images; `flag` is where they were given, for messages.
+def image_sources(urls: Sequence[str], field: str) -> list[Source]:
+    """Shards and folders of images; `field` is the setting that names them, for messages.
 
     Raises:
         InputError: nothing there, or embeddings.
     """
-    sources = find_sources(urls, flag, folders=True)
-    if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
-        raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
+    sources = find_sources(urls, field, folders=True)
+    if ready := [source.name for source in sources if source.is_ready]:
+        raise InputError(
+            "these are ready embeddings; a probe needs images: shards or a folder", field=field, value=ready[0]
+        )
     return sources
 
 
 def parse_label(text: str) -> LabelRule:
-    """Read `--label`; a table is loaded at once.
+    """Read a rule for labels; a table is loaded at once.
 
     Raises:
         InputError: another form, or a table without the columns `key` and `label`.
@@ -67,23 +69,31 @@ def parse_label(text: str) -> LabelRule:
         return LabelRule(kind, rest)
     if kind == "csv" and rest:
         return LabelRule(kind, table=_read_table(rest))
-    raise InputError(f"--label {text}: it is {_FORMS}")
+    raise InputError(f"it is {_FORMS}", field="label", value=text)
 
 
 def _read_table(url: str) -> dict[SampleName, str]:
     try:
         text = storage.read_bytes(absolute(url)).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--label csv:{url}: cannot be read ({' '.join(str(error).split())})") from error
+        raise InputError(
+            f"cannot be read ({' '.join(str(error).split())})", field="label", value=f"csv:{url}"
+        ) from error
     rows = csv.DictReader(io.StringIO(text))
     columns = rows.fieldnames or []
     if not {"key", "label"} <= set(columns):
-        raise InputError(f"--label csv:{url}: needs the columns key and label (and may have shard); it has {columns}")
+        raise InputError(
+            f"it needs the columns key and label (and may have shard); it has {columns}",
+            field="label",
+            value=f"csv:{url}",
+        )
     table: dict[SampleName, str] = {}
     for row in rows:
         name = (row.get("shard") or "", row["key"])
         if table.setdefault(name, row["label"]) != row["label"]:
-            raise InputError(f"--label csv:{url}: {name[1]} has two labels, {table[name]} and {row['label']}")
+            raise InputError(
+                f"{name[1]} has two labels, {table[name]} and {row['label']}", field="label", value=f"csv:{url}"
+            )
     return {name: label for name, label in table.items() if label}
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 __all__ = ["Linear", "Protocol", "linear_probe"]
 
-Protocol = Literal["grid", "paper"]
+Protocol: TypeAlias = Literal["grid", "paper"]
+Features: TypeAlias = NDArray[np.float32]
+Classes: TypeAlias = NDArray[np.int64]
 # Inverse strengths of the L2 penalty, for rows of unit length.
 GRID = (0.1, 1.0, 10.0, 100.0, 1000.0)
 HELD_OUT = 0.2
@@ -21,7 +24,7 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Linear:
-    """What `linear_probe` found.
+    """The accuracies of linear classifiers.
 
     Attributes:
         seeds: the test accuracy with each seed.
@@ -33,10 +36,10 @@ class Linear:
 
 
 def linear_probe(
-    train: np.ndarray,
-    train_labels: np.ndarray,
-    test: np.ndarray,
-    test_labels: np.ndarray,
+    train: Features,
+    train_labels: Classes,
+    test: Features,
+    test_labels: Classes,
     *,
     seeds: Sequence[int] = (0, 1, 2),
     protocol: Protocol = "grid",
@@ -68,7 +71,7 @@ def linear_probe(
     return Linear([by_strength[c] for c in chosen], chosen)
 
 
-def _choose(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
+def _choose(features: Features, labels: Classes, seed: int) -> float:
     """The best of `GRID` on held-out samples; of equals the strongest regularisation."""
     from sklearn.model_selection import train_test_split
 
@@ -84,7 +87,7 @@ def _choose(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
     return GRID[int(np.argmax(accuracies))]
 
 
-def _logistic(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray, c: float) -> float:
+def _logistic(train: Features, labels: Classes, test: Features, truth: Classes, c: float) -> float:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -96,20 +99,20 @@ def _logistic(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np
     return float((model.predict(test) == truth).mean())
 
 
-def _sgd(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray, seed: int) -> float:
+def _sgd(train: Features, labels: Classes, test: Features, truth: Classes, seed: int) -> float:
     classes, targets = np.unique(labels, return_inverse=True)
     generator = torch.Generator().manual_seed(seed)
-    rows, wanted = torch.from_numpy(train), torch.from_numpy(targets)
+    rows, classes_of_rows = torch.from_numpy(train), torch.from_numpy(targets)
     model = nn.Linear(train.shape[1], len(classes))
     nn.init.normal_(model.weight, std=0.01, generator=generator)
     nn.init.zeros_(model.bias)
-    optimiser = torch.optim.SGD(model.parameters(), lr=10, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [60, 80])
+    optimizer = torch.optim.SGD(model.parameters(), lr=10, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [60, 80])
     for _ in range(100):
-        for batch in torch.randperm(len(rows), generator=generator).split(256):  # type: ignore[no-untyped-call]
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(rows[batch]), wanted[batch]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+        for batch in torch.randperm(len(rows), generator=generator).split(256):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(rows[batch]), classes_of_rows[batch]).backward()
+            optimizer.step()
         schedule.step()
     with torch.inference_mode():
         predicted = model(torch.from_numpy(test)).argmax(1).numpy()

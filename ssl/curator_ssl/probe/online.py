@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import MIN_BATCH_SIZE, Backbone, Encoder
 from curator.errors import InputError
+from curator_ssl.config import TrainConfig
 from curator_ssl.probe.features import Labelled, embed_labelled
 from curator_ssl.probe.knn import knn_accuracy
 from curator_ssl.probe.labels import image_sources, parse_label, read_labels
 
-__all__ = ["TrainingProbe"]
+__all__ = ["TrainingProbe", "make_training_probe"]
 
 KS = (1, 20)
 
@@ -36,11 +38,11 @@ class TrainingProbe:
     def __init__(self, train: Sequence[str], test: Sequence[str], label: str) -> None:
         rule = parse_label(label)
         self._sides = []
-        for urls, flag in ((train, "--probe-train"), (test, "--probe-test")):
-            sources = image_sources(urls, flag)
+        for urls, field in ((train, "probe_train"), (test, "probe_test")):
+            sources = image_sources(urls, field)
             labels = read_labels(sources, rule)
             if not labels:
-                raise InputError(f"{flag}: no sample has a label by --probe-label {label}")
+                raise InputError(f"no sample has a label by the rule {label}", field=field)
             self._sides.append((sources, labels))
 
     def accuracies(self, backbone: Backbone, device: torch.device) -> dict[str, float]:
@@ -51,9 +53,16 @@ class TrainingProbe:
         threads = torch.get_num_threads()
         train, test = (embed_labelled(sources, encoder, labels, threads=threads) for sources, labels in self._sides)
         names = {label: number for number, label in enumerate(sorted({*train.labels, *test.labels}))}
-        found = knn_accuracy(train.features, _numbers(train, names), test.features, _numbers(test, names), KS)
-        return {f"knn {k}": share for k, share in found.items()}
+        accuracies = knn_accuracy(train.features, _numbers(train, names), test.features, _numbers(test, names), KS)
+        return {f"knn {k}": share for k, share in accuracies.items()}
 
 
-def _numbers(side: Labelled, names: dict[str, int]) -> np.ndarray:
+def make_training_probe(config: TrainConfig) -> TrainingProbe | None:
+    """The probe that a config asks for; None if it asks for none."""
+    if not config.probe_every:
+        return None
+    return TrainingProbe(config.probe_train, config.probe_test, config.probe_label)
+
+
+def _numbers(side: Labelled, names: dict[str, int]) -> NDArray[np.int64]:
     return np.array([names[label] for label in side.labels], np.int64)

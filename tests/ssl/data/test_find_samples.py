@@ -12,7 +12,7 @@ from curator.io import parquet, schemas, storage
 from curator.sources.find import find_sources
 from curator.sources.read import read_source
 from curator.types import RawSample
-from curator_ssl.data.find_samples import index_samples
+from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
 
@@ -25,7 +25,7 @@ def images_of(samples: Samples) -> list[bytes]:
 
 
 def raw(url: str) -> list[RawSample]:
-    (source,) = find_sources([url], "--shards", folders=False)
+    (source,) = find_sources([url], "shards", folders=False)
     return [item for item in read_source(source) if isinstance(item, RawSample)]
 
 
@@ -46,7 +46,7 @@ def write_manifest(path: Path, shards: list[str], every: int = 3) -> list[tuple[
 
 class TestWhatIsFound:
     def test_tars(self, shards: list[str], tmp_path: Path) -> None:
-        indexed = index_samples(shards[:1], shards[1:], str(tmp_path))
+        indexed = find_samples(shards[:1], shards[1:], str(tmp_path))
 
         assert len(indexed.samples) == 37 and indexed.samples.targets == 20 and indexed.lines == []
         assert images_of(indexed.samples) == [picture(index) for index in range(20)] + [
@@ -58,7 +58,7 @@ class TestWhatIsFound:
         for index, name in enumerate(("b.png", "deep/a.png", "c.png")):
             (tmp_path / "photos" / name).write_bytes(picture(index))
 
-        samples = index_samples([str(tmp_path / "photos")], [], str(tmp_path / "out")).samples
+        samples = find_samples([str(tmp_path / "photos")], [], str(tmp_path / "out")).samples
 
         assert images_of(samples) == [picture(0), picture(2), picture(1)]
         assert samples.describe(2) == (str(tmp_path / "photos"), "deep/a.png", 0)
@@ -68,7 +68,7 @@ class TestWhatIsFound:
         chosen = write_manifest(tmp_path / "manifest.parquet", shards)
         given = str(tmp_path) if as_folder else str(tmp_path / "manifest.parquet")
 
-        samples = index_samples([], [given], str(tmp_path / "out")).samples
+        samples = find_samples([], [given], str(tmp_path / "out")).samples
 
         # In the order of the disk, whatever the order of the manifest.
         assert images_of(samples) == [data for _, data in chosen]
@@ -79,17 +79,17 @@ class TestWhatIsFound:
             (tmp_path / name).write_bytes(Path(shards[number]).read_bytes())
         write_manifest(tmp_path / "manifest.parquet", shards)
         with pytest.raises(InputError, match="not packed to its end"):
-            index_samples([], [str(tmp_path)], str(tmp_path / "out"))
+            find_samples([], [str(tmp_path)], str(tmp_path / "out"))
 
         (tmp_path / "sizes.json").write_text(json.dumps({"curated-000000.tar": 20}))
-        assert len(index_samples([], [str(tmp_path)], str(tmp_path / "out")).samples) == 20
+        assert len(find_samples([], [str(tmp_path)], str(tmp_path / "out")).samples) == 20
 
     def test_damage_is_in_the_ledger(self, shards: list[str], tmp_path: Path) -> None:
         cut = tmp_path / "cut.tar"
         data = Path(shards[0]).read_bytes()
         cut.write_bytes(data[: len(data) // 2])
 
-        indexed = index_samples([str(cut)], [], str(tmp_path / "out"))
+        indexed = find_samples([str(cut)], [], str(tmp_path / "out"))
 
         assert [line.reason for line in indexed.lines] == [Reason.TRUNCATED]
         assert 5 < len(indexed.samples) < 20
@@ -97,7 +97,7 @@ class TestWhatIsFound:
     def test_objects_of_a_store(self, shards: list[str], s3_bucket: str, tmp_path: Path) -> None:
         storage.write_bytes(f"{s3_bucket}/a.tar", Path(shards[0]).read_bytes())
 
-        samples = index_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path)).samples
+        samples = find_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path)).samples
 
         assert images_of(samples) == [picture(index) for index in range(20)]
 
@@ -106,52 +106,52 @@ class TestOnce:
     def test_a_second_run_reads_no_source(
         self, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        first = index_samples(shards, [], str(tmp_path)).samples
+        first = find_samples(shards, [], str(tmp_path)).samples
         monkeypatch.setattr("curator_ssl.data.find_samples.read_source", lambda *a, **k: pytest.fail("scanned again"))
 
-        again = index_samples(shards, [], str(tmp_path)).samples
+        again = find_samples(shards, [], str(tmp_path)).samples
 
         assert again.identity() == first.identity()
         assert images_of(again) == images_of(first)
 
     def test_a_changed_source_of_a_run_under_way(self, tmp_path: Path) -> None:
         write_tar(tmp_path / "a.tar", {"a.png": picture(0)})
-        index_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out"))
+        find_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out"))
         (tmp_path / "out" / "checkpoint.pt").write_bytes(b"")
         write_tar(tmp_path / "a.tar", {"a.png": picture(0), "b.png": picture(1)})
 
         with pytest.raises(InputError, match="other samples"):
-            index_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out"))
+            find_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out"))
 
     def test_another_manifest_of_the_same_shards(self, shards: list[str], tmp_path: Path) -> None:
         manifest = tmp_path / "manifest.parquet"
         for every in (3, 2):
             chosen = write_manifest(manifest, shards, every)
-            samples = index_samples([], [str(manifest)], str(tmp_path / "out")).samples
+            samples = find_samples([], [str(manifest)], str(tmp_path / "out")).samples
             assert images_of(samples) == [data for _, data in chosen]
 
     def test_the_same_shards_in_another_part(self, shards: list[str], tmp_path: Path) -> None:
         for target, count in ((1, 20), (2, 37)):
-            samples = index_samples(shards[:target], shards[target:], str(tmp_path)).samples
+            samples = find_samples(shards[:target], shards[target:], str(tmp_path)).samples
             assert samples.targets == count
 
     def test_a_manifest_that_was_written_anew(self, shards: list[str], tmp_path: Path) -> None:
         manifest, out = tmp_path / "manifest.parquet", tmp_path / "out"
         write_manifest(manifest, shards)
-        index_samples([], [str(manifest)], str(out))
+        find_samples([], [str(manifest)], str(out))
         (out / "checkpoint.pt").write_bytes(b"")
         kept = (out / "samples.parquet").read_bytes()
 
         # The same choice is the same run; another is another.
         write_manifest(manifest, shards)
-        index_samples([], [str(manifest)], str(out))
+        find_samples([], [str(manifest)], str(out))
         write_manifest(manifest, shards, every=2)
         with pytest.raises(InputError, match="other samples"):
-            index_samples([], [str(manifest)], str(out))
+            find_samples([], [str(manifest)], str(out))
         assert len((out / "samples.parquet").read_bytes()) == len(kept)
 
 
 @pytest.mark.parametrize(("target", "message"), [([], "missing"), (["nothing.tar"], "no such file")])
 def test_bad_input(target: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        index_samples(target, [], str(tmp_path))
+        find_samples(target, [], str(tmp_path))

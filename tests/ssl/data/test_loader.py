@@ -11,7 +11,7 @@ from training_for_tests import picture, write_tar
 
 from curator.errors import CuratorError, Reason
 from curator.io import storage
-from curator_ssl.data.find_samples import index_samples
+from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
@@ -20,7 +20,7 @@ from curator_ssl.data.schedule import Schedule
 
 @pytest.fixture(scope="module")
 def samples(shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return index_samples(shards, [], str(tmp_path_factory.mktemp("index"))).samples
+    return find_samples(shards, [], str(tmp_path_factory.mktemp("index"))).samples
 
 
 def batches(samples: Samples, steps: range, workers: int = 0, rank: int = 0, ranks: int = 1) -> list[Batch]:
@@ -62,7 +62,7 @@ def test_bad_samples_are_lines_and_do_not_count(tmp_path: Path) -> None:
     images["03.png"] = b"\x89PNG\r\n\x1a\n and nothing more"
     images["05.png"] = b""
     write_tar(tmp_path / "a.tar", images)
-    samples = index_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out")).samples
+    samples = find_samples([str(tmp_path / "a.tar")], [], str(tmp_path / "out")).samples
 
     (batch,) = batches(samples, range(1))
 
@@ -89,7 +89,7 @@ def test_a_photo_that_is_gone_is_one_bad_sample(tmp_path: Path) -> None:
     photos.mkdir()
     for index in range(8):
         (photos / f"{index}.png").write_bytes(picture(index))
-    samples = index_samples([str(photos)], [], str(tmp_path / "out")).samples
+    samples = find_samples([str(photos)], [], str(tmp_path / "out")).samples
     (photos / "3.png").unlink()
 
     (batch,) = batches(samples, range(1))
@@ -103,7 +103,7 @@ def test_a_photo_that_is_gone_is_one_bad_sample(tmp_path: Path) -> None:
 def test_a_shard_that_was_replaced_is_not_read(opened: bool, tmp_path: Path) -> None:
     shard = tmp_path / "a.tar"
     write_tar(shard, {f"{index:02d}.png": picture(index) for index in range(8)})
-    samples = index_samples([str(shard)], [], str(tmp_path / "out")).samples
+    samples = find_samples([str(shard)], [], str(tmp_path / "out")).samples
     reader = SampleReader(samples)
     if opened:
         reader.read(np.arange(2))
@@ -118,7 +118,7 @@ def test_an_object_that_was_replaced_is_not_read(s3_bucket: str, tmp_path: Path)
         write_tar(tmp_path / "a.tar", {f"{index:02d}.png": picture(index + first) for index in range(8)})
         storage.write_bytes(f"{s3_bucket}/a.tar", (tmp_path / "a.tar").read_bytes())
         if first == 0:
-            samples = index_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path / "out")).samples
+            samples = find_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path / "out")).samples
 
     with pytest.raises(CuratorError, match=r"a.tar changed since it was indexed"):
         SampleReader(samples).read(np.arange(2))
@@ -127,7 +127,7 @@ def test_an_object_that_was_replaced_is_not_read(s3_bucket: str, tmp_path: Path)
 def test_a_shard_that_is_gone_ends_the_run(tmp_path: Path) -> None:
     shard = tmp_path / "a.tar"
     write_tar(shard, {f"{index:02d}.png": picture(index) for index in range(8)})
-    samples = index_samples([str(shard)], [], str(tmp_path / "out")).samples
+    samples = find_samples([str(shard)], [], str(tmp_path / "out")).samples
     shard.unlink()
 
     with pytest.raises(CuratorError, match=r"a.tar cannot be read: No such file"):

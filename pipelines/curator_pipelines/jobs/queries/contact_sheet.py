@@ -13,7 +13,7 @@ from curator.errors import InputError, SampleError
 from curator.images.decode import decode_image
 from curator.io import npy, storage
 from curator.selection import exact_scores
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.types import part_ids
 from curator_pipelines.run.run_directory import TargetDirectory
 from curator_pipelines.run.stored_selection import load_selection
@@ -46,18 +46,18 @@ def write_contact_sheet(directory: TargetDirectory, url: str) -> None:
     if stored is None or not storage.exists(directory.path("selection", "centroids.npy")):
         raise InputError(f"{directory.url} holds no finished selection with centroids")
     centroids = npy.read_array(directory.path("selection", "centroids.npy"))
-    counts = np.bincount(stored.centroids[stored.centroids >= 0], minlength=len(centroids))
+    counts = np.bincount(stored.anchors[stored.anchors >= 0], minlength=len(centroids))
     most = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []
     for centroid in most[counts[most] > 0]:
         targets = _nearest(directory.target, centroids[centroid])
-        chosen = stored.ids[stored.centroids == centroid][:CHOSEN]
+        chosen = stored.ids[stored.anchors == centroid][:CHOSEN]
         rows.append((_read_tiles(directory.target, targets), _read_tiles(directory.pool, chosen)))
     with storage.write_file(url) as path:
         _draw_selection(rows).save(path, format="PNG")
 
 
-def write_hits_sheet(store: PartStore, ids: np.ndarray, scores: Sequence[float], title: str, url: str) -> bool:
+def write_hits_sheet(store: PartReader, ids: np.ndarray, scores: Sequence[float], title: str, url: str) -> bool:
     """Draw samples in the order given, each with its score.
 
     Returns:
@@ -71,7 +71,7 @@ def write_hits_sheet(store: PartStore, ids: np.ndarray, scores: Sequence[float],
     return True
 
 
-def _nearest(store: PartStore, centroid: NDArray[np.float32]) -> NDArray[np.int64]:
+def _nearest(store: PartReader, centroid: NDArray[np.float32]) -> NDArray[np.int64]:
     """The ids of the rows nearest to a centroid, best first."""
     ids, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for part, vectors in store.parts():
@@ -81,7 +81,7 @@ def _nearest(store: PartStore, centroid: NDArray[np.float32]) -> NDArray[np.int6
     return np.concatenate(ids)[order]
 
 
-def _read_tiles(store: PartStore, ids: NDArray[np.int64]) -> Tiles:
+def _read_tiles(store: PartReader, ids: NDArray[np.int64]) -> Tiles:
     kinds = {part.url: part.kind for part in store.registered()}
     rows = store.rows(ids, ["shard", "image_path", "offset", "size"])
     return [_read_tile(row, kinds.get(row["shard"], "tar")) for row in rows.to_pylist()]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curator.io import parquet, schemas
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
 from curator.selection.pool_dedup import Repeats, find_near_duplicates, pool_clusters
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader
 from curator.types import ids_at
 from curator_pipelines.config.queries import DedupConfig
@@ -79,7 +79,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
 
 
 def _write_list(
-    url: str, store: PartStore, copies: NDArray[np.int64], originals: NDArray[np.int64], near: Repeats
+    url: str, store: PartReader, copies: NDArray[np.int64], originals: NDArray[np.int64], near: Repeats
 ) -> None:
     ids = np.concatenate([copies, near.ids])
     order = np.argsort(ids, kind="stable")
@@ -103,7 +103,7 @@ def _write_list(
     )
 
 
-def find_copies(store: PartStore, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def find_copies(store: PartReader, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find the samples whose image has the hash of an earlier one.
 
     Memory: some 100 bytes for each of at most `HASHES_AT_ONCE` samples.
@@ -118,7 +118,7 @@ def find_copies(store: PartStore, rows: int) -> tuple[NDArray[np.int64], NDArray
     return ids[order], originals[order]
 
 
-def _copies_of_share(store: PartStore, share: int, shares: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _copies_of_share(store: PartReader, share: int, shares: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     hash_blocks, id_blocks = [np.empty(0, "S64")], [np.empty(0, np.int64)]
     for part in sorted(store.finished()):
         column = store.metadata(part, ["sha256"])["sha256"].combine_chunks()

@@ -14,7 +14,7 @@ from curator.io import storage
 from curator.io.urls import absolute
 from curator.selection import best_rows
 from curator.store.deny_list import DenyList
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
@@ -109,7 +109,7 @@ def open_run(url: str) -> RunDirectory:
     return run
 
 
-def find_key(store: PartStore, key: str, shard: str | None, *, field: str = "key") -> int:
+def find_key(store: PartReader, key: str, shard: str | None, *, field: str = "key") -> int:
     """Return the id of a sample.
 
     Args:

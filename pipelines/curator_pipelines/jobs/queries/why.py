@@ -174,7 +174,7 @@ def _centroid_views(directory: TargetDirectory, stored: StoredSelection, row: in
 
 def _last_choice(stored: StoredSelection, centroid: int) -> tuple[float | None, int | None]:
     """The score and round of the last row that a centroid chose; the round is None where there are no rounds."""
-    positions = np.flatnonzero(stored.centroids == centroid)
+    positions = np.flatnonzero(stored.anchors == centroid)
     if not len(positions):
         return None, None
     last = positions[-1]

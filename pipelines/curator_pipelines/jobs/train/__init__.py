@@ -1,1 +1,4 @@
-"""TODO."""
+"""Training as jobs: a warm-up, a run of `curator train`, a probe. Here, or in processes of their own.
+
+Settings come in, summaries go out; the loop itself lives in `curator_ssl`.
+"""

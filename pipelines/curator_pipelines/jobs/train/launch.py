@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import signal
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curator.errors import CuratorError, InputError, TooManyBad
-from curator_ssl.data.find_samples import FoundSamples
-from curator_ssl.settings import TrainSettings
-from curator_ssl.train_loop import Interrupted, Trained
+from curator.errors import CuratorError, Use
+from curator_pipelines.jobs.train.request import TrainRequest
+from curator_pipelines.jobs.train.train_rank import error_file, request_file, result_file
+from curator_ssl.train_loop import Interrupted, TrainResult
 
 __all__ = ["launch_ranks"]
 
-ERRORS = {error.exit_code: error for error in (CuratorError, InputError, TooManyBad, Interrupted)}
 
-
-def launch_ranks(settings: TrainSettings, indexed: FoundSamples, count: int) -> Trained:
+def launch_ranks(request: TrainRequest, count: int) -> TrainResult:
     """Train in `count` processes on this machine.
 
     Args:
-        settings: of the run; OUT/samples.parquet holds its samples.
-        indexed: what is in that file, and where the sources are.
+        request: the run; OUT/samples.parquet holds its samples.
         count: how many processes.
 
     Raises:
-        CuratorError: a process died or failed; the others are stopped. What the first one that failed said.
-        Interrupted: by a signal; what the first process said.
+        CuratorError: a process died or failed, the others are stopped; the error of the first one that failed.
+        Interrupted: stopped by a signal; the error of the first process.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="curator-train-") as folder:
-        request = Path(folder) / "request.json"
-        # Addresses may carry secrets: this file is the owner's alone, and gone in the end.
-        content = {"settings": asdict(settings), "addresses": dict(indexed.samples.addresses or {})}
-        request.write_text(json.dumps(content))
+    with tempfile.TemporaryDirectory(prefix="curator-train-") as name:
+        folder = Path(name)
+        # Addresses may carry secrets: this folder is the owner's alone, and gone in the end.
+        request_file(folder).write_text(json.dumps(request.to_json()))
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -53,34 +49,35 @@ def launch_ranks(settings: TrainSettings, indexed: FoundSamples, count: int) -> 
             monitor_interval=0.2,
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "curator_pipelines.jobs.train.train_rank", str(request))
+            elastic_launch(config, sys.executable)("-m", "curator_pipelines.jobs.train.train_rank", name)
         except SignalException as error:
             # The launcher has passed the signal on and waited; what became of the step is the first rank's to say.
-            told = _told(Path(folder), 0)
-            raise told or Interrupted("interrupted before the step at hand was saved") from error
+            first = _error_of(folder, 0)
+            raise first or Interrupted("interrupted before the step at hand was saved") from error
         except ChildFailedError as error:
-            raise _readable(error, Path(folder)) from error
-        return Trained(**json.loads((Path(folder) / "result.json").read_text()))
+            raise _first_error(error, folder) from error
+        return TrainResult(**json.loads(result_file(folder).read_text()))
 
 
-def _readable(error: Any, folder: Path) -> CuratorError:
+def _first_error(error: Any, folder: Path) -> CuratorError:
+    """The error of the first process that failed, or how it ended."""
     rank, failure = error.get_first_failure()
     if failure.exitcode < 0:
         name = signal.Signals(-failure.exitcode).name
         return CuratorError(
-            f"process {rank} of the training died of {name} (out of memory, perhaps); the others were stopped: "
-            "run again with --resume to go on from the last checkpoint"
+            f"process {rank} of the training died of {name} (out of memory, perhaps); the others were stopped",
+            advice=Use("resume", True),
         )
     for number in (rank, *range(len(error.failures) + rank + 1)):
-        if told := _told(folder, number):
-            return told
+        if known := _error_of(folder, number):
+            return known
     return CuratorError(f"process {rank} of the training ended with exit code {failure.exitcode}; see above")
 
 
-def _told(folder: Path, rank: int) -> CuratorError | None:
-    """What a process said when it ended; None where it said nothing."""
+def _error_of(folder: Path, number: int) -> CuratorError | None:
+    """The error that a process wrote when it ended; None where it wrote none."""
     try:
-        told = json.loads((folder / f"error-{rank}.json").read_text())
+        error: CuratorError = pickle.loads(error_file(folder, number).read_bytes())
     except FileNotFoundError:
         return None
-    return ERRORS.get(told["exit_code"], CuratorError)(told["message"])
+    return error

@@ -11,7 +11,7 @@ import torch
 
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_backbone, load_encoder
-from curator.errors import InputError, TooManyBad
+from curator.errors import Another, Change, InputError, TooManyBad
 from curator.sources.source import Source
 from curator_pipelines.config.train import ProbeConfig
 from curator_pipelines.run.estimate import estimate_samples
@@ -31,10 +31,10 @@ LABEL_SHARE = 0.1
 
 @dataclass
 class ProbeResult:
-    """What `curator probe` found.
+    """The end of `curator probe`.
 
     Attributes:
-        encoder: its name.
+        encoder: the encoder's name.
         classes: how many the training set has.
         counts: of `train` and `test`: samples seen, used, bad, without a label.
         new_classes: test samples of classes that the training set does not have; they count as wrong.
@@ -79,7 +79,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         TooManyBad: more bad samples than `max_bad` allows.
     """
     rule = parse_label(config.label)
-    sets = {"train": image_sources(config.train, "--train"), "test": image_sources(config.test, "--test")}
+    sets = {"train": image_sources(config.train, "train"), "test": image_sources(config.test, "test")}
     torch.set_num_threads(_cores())
     encoder = load_encoder(
         config.encoder,
@@ -91,7 +91,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
     train, test = (_embed(name, sources, encoder, rule, config, reporter) for name, sources in sets.items())
     names = {label: number for number, label in enumerate(sorted(set(train.labels)))}
     if len(names) < 2:
-        raise InputError(f"--train has {len(names)} class; a probe needs two: see --label {config.label}")
+        raise InputError(f"it has {len(names)} class by the labels {config.label}; a probe needs two", field="train")
     # Classes that training does not have get numbers behind all others.
     known = len(names)
     for label in sorted(set(test.labels)):
@@ -118,19 +118,23 @@ def _embed(
     name: str, sources: list[Source], encoder: Encoder, rule: LabelRule, config: ProbeConfig, reporter: Reporter
 ) -> Labelled:
     labels = read_labels(sources, rule)
-    with reporter.stage(name, estimate_samples(sources), "samples") as progress:
+    with reporter.stage(name, estimate_samples(sources, {}), "samples") as progress:
         labelled = embed_labelled(sources, encoder, labels, threads=_cores(), report=progress)
     if labelled.bad > config.max_bad * labelled.seen:
         raise TooManyBad(
-            f"{labelled.bad} of {labelled.seen} samples of --{name} are bad ({_reasons(labelled)}), more than "
-            f"--max-bad {config.max_bad:.2%}: see curator inspect, or allow more"
+            f"{labelled.bad} of {labelled.seen} samples are bad ({_reasons(labelled)}), more than the "
+            f"{config.max_bad:.2%} allowed",
+            field=name,
+            advice=("inspect the sources", Change("max_bad", "higher")),
         )
     if not labelled.labels:
-        raise InputError(f"--{name}: no sample of {labelled.seen} has a label by --label {config.label}")
+        raise InputError(
+            f"no sample of {labelled.seen} has a label by the rule {config.label}", field=name, advice=Another("label")
+        )
     if labelled.bad:
-        reporter.warn(f"--{name}: {labelled.bad} bad samples left out ({_reasons(labelled)})")
+        reporter.warn(f"{name}: {labelled.bad} bad samples left out ({_reasons(labelled)})")
     if labelled.unlabelled:
-        reporter.warn(f"--{name}: {labelled.unlabelled} samples without a label left out")
+        reporter.warn(f"{name}: {labelled.unlabelled} samples without a label left out")
     return labelled
 
 

@@ -11,19 +11,18 @@ __all__ = ["TrainProgress"]
 
 
 class TrainProgress:
-    """A stage of steps, with the loss beside it. Use as a context manager.
+    """A stage of steps, with the loss beside it: a `curator_ssl.reporter.TrainReporter`. Use as a context manager.
 
     Args:
-        reporter: shows it.
-        steps: of the whole run.
+        reporter: shows the stage.
+        steps: the steps of the whole run.
     """
 
     def __init__(self, reporter: Reporter, steps: int) -> None:
-        self.reporter = reporter
         self._stage: AbstractContextManager[StageProgress] = reporter.stage("train", steps, "steps")
         self.say, self.warn = reporter.say, reporter.warn
 
-    def on_step(self, step: int, steps: int, loss: float) -> None:
+    def report_step(self, step: int, steps: int, loss: float) -> None:
         """`step` steps of `steps` are done."""
         self._progress.note = f"loss {loss:.4f}"
         self._progress({"steps": step - self._progress.done})

@@ -1,54 +1,63 @@
-"""One process of a training run that `curator train --nproc` started: `python -m ... REQUEST.json`."""
+"""One process of a training run on this machine: `python -m curator_pipelines.jobs.train.train_rank FOLDER`."""
 
 from __future__ import annotations
 
 import json
-import os
+import pickle
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from curator.errors import CuratorError
-from curator.io import storage
+from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
 from curator_pipelines.run.progress import Reporter
-from curator_ssl.data.find_samples import stored_lines
-from curator_ssl.data.samples import read_samples_file
-from curator_ssl.settings import TrainSettings
-from curator_ssl.train_loop import Trained, train
+from curator_ssl.distributed.ranks import is_first, rank
+from curator_ssl.train_loop import TrainResult
+
+__all__ = ["error_file", "request_file", "result_file"]
+
+
+def request_file(folder: Path) -> Path:
+    """Where the launcher puts the request."""
+    return folder / "request.json"
+
+
+def result_file(folder: Path) -> Path:
+    """Where the first process puts the result."""
+    return folder / "result.json"
+
+
+def error_file(folder: Path, number: int) -> Path:
+    """Where a process puts the error that ended it. Only processes of one user read and write the folder."""
+    return folder / f"error-{number}.pickle"
 
 
 def main() -> int:
-    """Train as one rank; the first writes the result, whoever fails writes why."""
-    request = Path(sys.argv[1])
-    rank = int(os.environ["RANK"])
+    """Train as one rank; the first writes the result, a rank that fails writes the error."""
+    folder = Path(sys.argv[1])
+    # While it trains together with others, a rank is what the group says; afterwards there is no group.
+    own_rank = rank()
     try:
-        trained = _train(json.loads(request.read_text()))
+        result = _train(folder)
     except CuratorError as error:
-        _tell(request.parent / f"error-{rank}.json", {"message": str(error), "exit_code": error.exit_code})
+        error_file(folder, own_rank).write_bytes(pickle.dumps(error))
         return error.exit_code
     except RuntimeError as error:
         # A rank whose partner died fails in the middle of a collective: the partner's death is the news.
         first = " ".join(str(error).split())[:300]
-        _tell(request.parent / f"error-{rank}.json", {"message": f"process {rank}: {first}", "exit_code": 1})
+        error_file(folder, own_rank).write_bytes(pickle.dumps(CuratorError(f"process {own_rank}: {first}")))
         return 1
-    if rank == 0:
-        _tell(request.parent / "result.json", asdict(trained))
+    if own_rank == 0:
+        result_file(folder).write_text(json.dumps(asdict(result)))
     return 0
 
 
-def _train(request: dict[str, Any]) -> Trained:
-    settings = TrainSettings(**request["settings"])
-    samples = read_samples_file(storage.join(settings.out, "samples.parquet"), request["addresses"])
-    with Reporter() as reporter, TrainProgress(reporter, settings.steps) as listener:
-        if os.environ["RANK"] != "0":
-            reporter.console.quiet = True
-        return train(settings, samples, stored_lines(settings.out), listener)
-
-
-def _tell(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content))
+def _train(folder: Path) -> TrainResult:
+    request = TrainRequest.from_json(json.loads(request_file(folder).read_text()))
+    with Reporter() as reporter, TrainProgress(reporter, request.config.steps) as progress:
+        reporter.console.quiet = reporter.console.quiet or not is_first()
+        return request.train(progress)
 
 
 if __name__ == "__main__":

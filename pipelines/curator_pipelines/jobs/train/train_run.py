@@ -1,36 +1,33 @@
-"""The train job: settings from flags, samples indexed, then training here or in processes of its own."""
+"""The train job: settings resolved, samples found, then training here or in processes of its own."""
 
 from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from curator.encoders.device import resolve_device, resolve_precision
-from curator.errors import InputError
+from curator.errors import Another, InputError, Use
 from curator.io import storage
 from curator.io.run_lock import owned
 from curator.io.urls import absolute
-from curator_pipelines.config.train import TrainConfig
+from curator_pipelines.config.train import LaunchedTrainConfig
 from curator_pipelines.jobs.train.launch import launch_ranks
+from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
 from curator_pipelines.run.progress import Reporter, duration
-from curator_ssl.backbones import check_backbone, full_name
-from curator_ssl.data.find_samples import FoundSamples, index_samples
-from curator_ssl.settings import TrainSettings, auto_epochs, base_rate
-from curator_ssl.train_loop import Interrupted, Trained, has_checkpoint, make_schedule, train
+from curator_ssl.backbones import check_backbone
+from curator_ssl.config import CPU_SAMPLES_SEEN, TrainConfig
+from curator_ssl.data.find_samples import FoundSamples, find_samples
+from curator_ssl.data.schedule import make_schedule
+from curator_ssl.distributed.ranks import is_first, is_launched, world_size
+from curator_ssl.outputs.checkpoints import has_checkpoint
+from curator_ssl.resolve import resolve_length, resolve_machine
+from curator_ssl.train_loop import Interrupted, TrainResult, train
 
-__all__ = ["TrainSummary", "resolve_settings", "run_settings", "run_train"]
-
-MAX_LOADERS = 8
-IMAGE_SIZES = {"cpu": 64, "cuda": 224}
-# As few images as a CPU sees in a run teach more in twice the steps (benchmarks/RESULTS.md).
-BATCH_SIZES = {"cpu": 128, "cuda": 256}
-# What a person can wait for: with a ResNet-18, some fifteen minutes of two idle cores.
-CPU_SAMPLES_SEEN = 115_200
+__all__ = ["TrainSummary", "run_train", "train_on_samples"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +35,15 @@ class TrainSummary:
     """The end of `curator train`.
 
     Attributes:
-        trained: what the loop left.
-        samples: trained on.
-        epochs: how many times each was seen.
+        trained: what the loop gave back.
+        samples: how many samples there are to train on.
+        epochs: how many times each of them was seen.
         samples_seen: images over all steps.
         out: the run directory.
         warnings: what the user should know.
     """
 
-    trained: Trained
+    trained: TrainResult
     samples: int
     epochs: float
     samples_seen: int
@@ -79,125 +76,85 @@ class TrainSummary:
         return "\n".join(lines)
 
 
-def run_train(config: TrainConfig, reporter: Reporter) -> TrainSummary:
-    """Train on the sources that the flags name.
+def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
+    """Train on the sources that the config names.
 
     Raises:
         InputError: found before any step; another run trains into OUT.
         Interrupted: stopped by a signal, state saved.
         TooManyBad: at the end of an epoch, state saved.
-        CuratorError: the run failed; `--resume` goes on.
+        CuratorError: the run failed, and can be resumed.
     """
     out = absolute(config.out)
     if storage.exists(storage.join(out, "run.json")):
-        raise InputError(f"{out} is the run directory of a selection: give another --out")
+        raise InputError(f"{out} is the run directory of a selection", advice=Another("out"))
     if has_checkpoint(out) and not config.resume:
-        raise InputError(f"{out} holds a training run: add --resume to go on with it, or give another --out")
-    settings = resolve_settings(config, out)
-    check_backbone(settings.architecture, settings.image_size, settings.weights)
+        raise InputError(f"{out} holds a training run", advice=(Use("resume", True), Another("out")))
+    cores = cores_of_each(config.nproc)
+    training = resolve_machine(config, max(config.nproc, world_size()), cores)
+    if training.device == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
+        raise InputError(f"torch sees {torch.cuda.device_count()} GPUs", field="nproc", value=config.nproc)
+    check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
-    with owned(out) if os.environ.get("RANK", "0") == "0" else nullcontext():
-        indexed = index_samples(config.target, config.shards, out, reporter.say)
+    with owned(out) if is_first() else nullcontext():
+        samples = find_samples(config.target, config.shards, out, reporter.say)
+        if config.epochs is None and config.steps is None and training.device == "cpu":
+            reporter.say(
+                f"on a CPU, as many epochs as see {CPU_SAMPLES_SEEN:,} samples; other epochs can be asked for, and "
+                "`auto` is as many as the paper's"
+            )
+        training = resolve_length(training, samples.samples)
         try:
-            return run_settings(settings, config, indexed, reporter)
+            return train_on_samples(training, samples, reporter, config.nproc, config.address)
         except Interrupted as error:
-            raise Interrupted(f"{error}; run again with --resume to go on") from error
+            raise Interrupted(error.message, advice=Use("resume", True)) from error
 
 
-def run_settings(
-    settings: TrainSettings, config: TrainConfig, indexed: FoundSamples, reporter: Reporter
+def train_on_samples(
+    config: TrainConfig, samples: FoundSamples, reporter: Reporter, nproc: int = 1, address: str | None = None
 ) -> TrainSummary:
-    """Train with samples that are indexed already: how long, then where."""
-    settings = _with_length(settings, config, indexed, reporter)
-    if config.address:
-        from curator_pipelines.jobs.train.launch_ray import launch_on_ray
+    """Train on samples that are found already: here, in processes of this machine, or on a cluster.
 
-        with TrainProgress(reporter, settings.steps) as listener:
-            trained = launch_on_ray(settings, indexed, config.address, config.nproc, listener)
-    elif config.nproc > 1 and "RANK" not in os.environ:
-        trained = launch_ranks(settings, indexed, config.nproc)
-    else:
-        with TrainProgress(reporter, settings.steps) as listener:
-            trained = train(settings, indexed.samples, indexed.lines, listener)
-    seen = trained.steps * settings.batch_size
-    count = len(indexed.samples)
-    return TrainSummary(trained, count, seen / count, seen, settings.out, reporter.warnings)
-
-
-def resolve_settings(config: TrainConfig, out: str) -> TrainSettings:
-    """Everything that does not depend on the samples.
+    Args:
+        config: a resolved config.
+        samples: what OUT/samples.parquet holds.
+        reporter: shows how the run goes.
+        nproc: how many processes train together.
+        address: of a Ray cluster, or `local`; None for this machine.
 
     Raises:
-        InputError: a device, precision or model that is not there.
+        CuratorError: as `run_train`.
     """
-    device = resolve_device(config.device)
-    if device.type == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
-        raise InputError(f"--nproc {config.nproc}: torch sees {torch.cuda.device_count()} GPUs")
-    if config.sync_bn and device.type != "cuda":
-        raise InputError("--sync-bn needs GPUs: torch has no synchronised batch norm on CPUs; leave it out")
-    ranks = max(config.nproc, int(os.environ.get("WORLD_SIZE", "1")))
-    cores = max(1, len(os.sched_getaffinity(0)) // config.nproc)
-    rate, decay = base_rate(config.optimizer)
-    return TrainSettings(
-        out=out,
-        method=config.method,
-        architecture=full_name(config.arch),
-        image_size=config.image_size or IMAGE_SIZES[device.type],
-        batch_size=config.batch_size or BATCH_SIZES[device.type],
-        steps=config.steps or 0,
-        optimiser=config.optimizer,
-        rate=rate if config.lr is None else config.lr,
-        weight_decay=decay if config.weight_decay is None else config.weight_decay,
-        clip=config.clip,
-        seed=config.seed,
-        target_share=config.target_share,
-        steps_per_epoch=config.steps_per_epoch,
-        weights=config.weights,
-        device=device.type,
-        precision=resolve_precision(config.precision, device),
-        loader_workers=min(MAX_LOADERS, cores) if config.loader_workers is None else config.loader_workers,
-        threads=cores,
-        sync_norms=ranks > 1 and device.type == "cuda" and config.sync_bn is not False,
-        compiled=config.compile,
-        save_every=config.save_every,
-        max_bad=config.max_bad,
-        tensorboard=config.tensorboard,
-        probe_every=config.probe_every,
-        probe_train=tuple(config.probe_train),
-        probe_test=tuple(config.probe_test),
-        probe_label=config.probe_label or "",
-        resume=config.resume,
-    )
-
-
-def _with_length(
-    settings: TrainSettings, config: TrainConfig, indexed: FoundSamples, reporter: Reporter
-) -> TrainSettings:
-    """The same settings with the number of steps, which may depend on the number of samples."""
-    count = len(indexed.samples)
-    schedule = make_schedule(settings, indexed.samples)
-    if config.steps is not None:
-        steps = config.steps
+    _say_what(config, samples, reporter)
+    threads = cores_of_each(nproc)
+    if address is None and nproc > 1 and not is_launched():
+        result = launch_ranks(TrainRequest.of_samples(config, samples, threads), nproc)
     else:
-        steps = _epochs(settings, config, count, reporter) * schedule.steps_per_epoch
-    rise = steps // 20 if config.lr_warmup is None else config.lr_warmup
-    seen = steps * settings.batch_size
-    sets = f"{indexed.samples.targets:,} of the target and {count - indexed.samples.targets:,} of shards"
+        with TrainProgress(reporter, config.steps) as progress:
+            if address is not None:
+                from curator_pipelines.jobs.train.launch_ray import launch_on_ray
+
+                request = TrainRequest.of_samples(config, samples, threads)
+                result = launch_on_ray(request, address, nproc, progress)
+            else:
+                result = train(config, samples.samples, samples.lines, progress, threads)
+    seen = result.steps * config.batch_size
+    count = len(samples.samples)
+    return TrainSummary(result, count, seen / count, seen, config.out, reporter.warnings)
+
+
+def cores_of_each(nproc: int) -> int:
+    """The CPU cores of this machine for each of several processes."""
+    return max(1, len(os.sched_getaffinity(0)) // nproc)
+
+
+def _say_what(config: TrainConfig, samples: FoundSamples, reporter: Reporter) -> None:
+    count, targets = len(samples.samples), samples.samples.targets
+    left_over = make_schedule(config, samples.samples).left_over
+    seen = config.steps * config.batch_size
     reporter.say(
-        f"training {settings.method} {settings.architecture} at {settings.image_size} px "
-        f"on {count:,} samples ({sets}): "
-        f"{steps:,} steps of {settings.batch_size}, {seen:,} samples seen, {seen / count:,.1f} epochs of "
-        f"{schedule.steps_per_epoch:,} steps ({schedule.left_over} samples left over in each); "
-        f"{settings.precision} on {settings.device}"
+        f"training {config.method} {config.arch} at {config.image_size} px on {count:,} samples ({targets:,} of the "
+        f"target and {count - targets:,} of shards): {config.steps:,} steps of {config.batch_size}, {seen:,} samples "
+        f"seen, {seen / count:,.1f} epochs of {config.steps_per_epoch:,} steps ({left_over} samples left over in "
+        f"each); {config.precision} on {config.device}"
     )
-    return replace(settings, steps=steps, rate_warmup=min(rise, steps - 1))
-
-
-def _epochs(settings: TrainSettings, config: TrainConfig, samples: int, reporter: Reporter) -> int:
-    if config.epochs is None and settings.device == "cpu":
-        reporter.say(
-            f"on a CPU, as many epochs as see {CPU_SAMPLES_SEEN:,} samples: --epochs N asks for more, or less, "
-            "--epochs auto for as many as the paper's"
-        )
-        return auto_epochs(samples, CPU_SAMPLES_SEEN)
-    return auto_epochs(samples) if config.epochs in (None, "auto") else int(str(config.epochs))

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from curator.errors import InputError
+from curator.errors import Another, InputError, Redo, Use
 from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.urls import absolute
-from curator.sources.find import find_sources
-from curator_pipelines.config.select import SelectConfig, build
-from curator_pipelines.config.train import TrainConfig, WarmupConfig
-from curator_pipelines.jobs.select.prepare import HOLD_IMAGES
+from curator.settings.build import build
+from curator.settings.setting import declared
+from curator.sources.source import Source
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.config.train import WarmupConfig
+from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.progress_file import recorded
 from curator_pipelines.run.run_directory import RunDirectory
+from curator_ssl.config import TrainConfig
 
-__all__ = ["plan_warmup", "run_warmup", "with_warmup"]
+__all__ = ["WarmupResult", "plan_warmup", "run_warmup", "with_warmup"]
 
 ARCHITECTURE = "timm:resnet18"
 # Images are embedded at so many times the side of a view. A view of 64 px leaves the last stage of a ResNet four
-# places, which see more padding than image: of what it chose at that size, 74% was like the target, and at twice the
-# size 95% (benchmarks/RESULTS.md).
+# positions, which see more padding than image: of what it chose at that size, 74% was like the target, and at twice
+# the size 95% (benchmarks/RESULTS.md).
 ENLARGED = 2
-# What a user may ask of a warm-up; another encoder comes of another answer.
-ASKED = ("weights", "warmup_epochs", "seed")
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,31 @@ class Effort:
 EFFORTS = {"cpu": Effort(64, 64, 150), "cuda": Effort(96, 128, 1000)}
 
 
-def run_warmup(config: WarmupConfig, reporter: Reporter) -> str:
+@dataclass(frozen=True)
+class WarmupResult:
+    """The end of a warm-up.
+
+    Attributes:
+        encoder: URL of the encoder.
+        text: what was done, in words.
+    """
+
+    encoder: str
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"encoder": self.encoder}
+
+    def to_text(self) -> str:
+        """For a person."""
+        return self.text
+
+
+def run_warmup(config: WarmupConfig, reporter: Reporter) -> WarmupResult:
     """Train the encoder of a run unless it is there already; what an earlier call began is gone on with.
 
     Works in OUT/warmup; the encoder appears as OUT/encoder.pt when it is finished.
-
-    Returns:
-        What was done, in words.
 
     Raises:
         InputError: no target images, or OUT holds a warm-up on others or with other settings.
@@ -65,81 +86,103 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> str:
         return _warm_up(RunDirectory(out, owner), config, reporter)
 
 
-def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter) -> str:
+def _warm_up(
+    run: RunDirectory, config: WarmupConfig, reporter: Reporter, target_sources: Sequence[Source] = ()
+) -> WarmupResult:
     from curator.encoders.checkpoint import copy_at_size
-    from curator.encoders.device import resolve_device
-    from curator_pipelines.jobs.train.train_run import resolve_settings, run_settings
-    from curator_ssl.data.find_samples import index_samples
+    from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
+    from curator_ssl.data.find_samples import find_samples
+    from curator_ssl.resolve import resolve_length, resolve_machine
 
     run.check_ours()
     work, encoder = run.path("warmup"), run.path("encoder.pt")
-    trained = storage.exists(encoder)
-    if trained and not storage.exists(work):
-        return f"encoder     {encoder} was there before"
-    _check_asked(run, config)
-    indexed = index_samples(config.target, [], work, reporter.say)
-    if trained:
-        return f"encoder     {encoder} was trained before"
-    effort = EFFORTS[resolve_device(config.device).type]
-    training = _training(config, effort, work, len(indexed.samples))
-    reporter.say(
-        "warm-up: an encoder is trained on the target first "
-        "(--warmup-epochs says how long, --encoder names one that is ready)"
-    )
-    summary = run_settings(resolve_settings(training, work), training, indexed, reporter)
-    copy_at_size(summary.trained.encoder, encoder, ENLARGED * effort.image_size)
-    return summary.to_text().replace(summary.trained.encoder, encoder)
+    is_trained = storage.exists(encoder)
+    if is_trained and not storage.exists(work):
+        return WarmupResult(encoder, f"encoder     {encoder} was there before")
+    _check_settings(run, config)
+    samples = find_samples(config.target, [], work, reporter.say, target_sources)
+    if is_trained:
+        return WarmupResult(encoder, f"encoder     {encoder} was trained before")
+    training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
+    reporter.say("warm-up: an encoder is trained on the target first, since no encoder is named that is ready")
+    summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter)
+    copy_at_size(summary.trained.encoder, encoder, ENLARGED * training.image_size)
+    return WarmupResult(encoder, summary.to_text().replace(summary.trained.encoder, encoder))
 
 
-def _check_asked(run: RunDirectory, config: WarmupConfig) -> None:
-    """Refuse to pass off an encoder that was trained in another way as the one that is asked for."""
-    asked = {name: getattr(config, name) for name in ASKED}
-    url = run.path("warmup", "asked.json")
+def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
+    """Refuse to pass off an encoder that was trained in another way as the one that is asked for.
+
+    The target is left out: the images themselves are compared, in whatever way they are named.
+    """
+    from curator.encoders.encoder import hash_named_tensors
+    from curator.encoders.weights import RANDOM, read_weights
+
+    values = {
+        name: getattr(config, name)
+        for name, each in declared(WarmupConfig).items()
+        if each.setting.changes is not None and name != "target"
+    }
+    if config.weights != RANDOM:
+        values["weights"] = hash_named_tensors(read_weights(config.weights))
+    url = run.path("warmup", "settings.json")
     try:
         before = json.loads(storage.read_bytes(url))
     except FileNotFoundError:
-        storage.write_bytes(url, json.dumps(asked, indent=2).encode())
+        storage.write_bytes(url, json.dumps(values, indent=2).encode())
         return
-    if changes := [f"{name} was {before[name]}, now {asked[name]}" for name in ASKED if before[name] != asked[name]]:
+    changes = [
+        f"{name} was {before.get(name)}, now {value}" for name, value in values.items() if before.get(name) != value
+    ]
+    if changes:
         raise InputError(
-            f"{run.url} has a warm-up encoder of other settings: {'; '.join(changes)}: give another --out, "
-            "or `curator select --redo warmup`"
+            f"{run.url} has a warm-up encoder of other settings: {'; '.join(changes)}",
+            advice=(Another("out"), Redo("warmup")),
         )
 
 
-def _training(config: WarmupConfig, effort: Effort, work: str, images: int) -> TrainConfig:
+def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
+    from curator.encoders.device import resolve_device
+
+    effort = EFFORTS[resolve_device(config.device).type]
     batch = min(effort.batch_size, images)
     if batch < 2:
-        raise InputError(f"--target has {batch} image: a warm-up tells images apart; name another --encoder")
-    flags = {
+        raise InputError(
+            f"it has {batch} image: a warm-up tells images apart",
+            field="target",
+            advice=Use("encoder"),
+        )
+    length = {"steps": effort.steps} if config.warmup_epochs is None else {"epochs": config.warmup_epochs}
+    own = {
         "out": work,
-        "target": config.target,
         "arch": ARCHITECTURE,
         "image_size": effort.image_size,
         "batch_size": batch,
-        "weights": config.weights,
-        "seed": config.seed,
-        "device": config.device,
-        "max_bad": config.max_bad,
         "save_every": 10,
-        "resume": True,
-        "epochs": None if config.warmup_epochs is None else str(config.warmup_epochs),
-        "steps": effort.steps if config.warmup_epochs is None else None,
     }
-    return build(TrainConfig, flags)
+    shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}
+    return build(TrainConfig, shared | own | length)
 
 
-def with_warmup(config: SelectConfig, reporter: Reporter, owner: Owner) -> tuple[SelectConfig, float | None]:
+def with_warmup(
+    config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
+) -> tuple[SelectConfig, float | None]:
     """A selection's config with its warm-up done and `checkpoint:OUT/encoder.pt` in its place.
+
+    Args:
+        config: of the selection.
+        sources: what its target, pool and evaluation set stand for.
+        reporter: is told of the training.
+        owner: this process as OUT's owner.
 
     Returns:
         the config, unchanged where another encoder is named or nothing is left to encode; and the seconds that
         the warm-up took, None without one.
 
     Raises:
-        InputError: what can be found before training: no sources, another encoder in OUT.
+        InputError: what can be found before training: embeddings beside images, another encoder in OUT.
     """
-    if not _needs_warmup(config):
+    if not _needs_warmup(config, sources):
         return config, None
     started = time.monotonic()
     run = RunDirectory(absolute(config.out), owner)
@@ -151,31 +194,20 @@ def with_warmup(config: SelectConfig, reporter: Reporter, owner: Owner) -> tuple
         if run.record:
             run.save()
         redo = None
-    told = _warm_up(
-        run,
-        WarmupConfig(
-            out=run.url,
-            target=_target_urls(config),
-            weights=config.weights,
-            warmup_epochs=config.warmup_epochs,
-            seed=config.seed,
-            device=config.device,
-            max_bad=config.max_bad,
-        ),
-        reporter,
-    )
-    reporter.say(told)
+    shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
+    warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
+    reporter.say(_warm_up(run, warmup, reporter, sources.of_targets).text)
     ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
     return config.model_copy(update=ready), time.monotonic() - started
 
 
-def plan_warmup(config: SelectConfig, reporter: Reporter, calibrated: bool) -> SelectConfig:
+def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
     """As `with_warmup`, for who only asks: says that a warm-up comes first, and stands in an untrained encoder.
 
     Raises:
         InputError: also if what follows is to be measured, and the encoder that takes the time is not there.
     """
-    if not _needs_warmup(config):
+    if not _needs_warmup(config, sources):
         return config
     run = RunDirectory(absolute(config.out))
     _check_begun(config, run)
@@ -184,8 +216,9 @@ def plan_warmup(config: SelectConfig, reporter: Reporter, calibrated: bool) -> S
         return config.model_copy(update={"encoder": f"checkpoint:{encoder}", "weights": None})
     if calibrated:
         raise InputError(
-            "--calibrate measures with the encoder of the run, which is to be trained first: run `curator warmup` "
-            "with the same --target and --out, or name an --encoder"
+            "this measures with the encoder of the run, which is to be trained first",
+            field="calibrate",
+            advice=("warm up with the same target and the same run directory first", Use("encoder")),
         )
     reporter.say(f"first a warm-up encoder ({ARCHITECTURE}) would be trained on the target, to {encoder}")
     redo = "embed" if config.redo == "warmup" else config.redo
@@ -196,8 +229,8 @@ def _check_begun(config: SelectConfig, run: RunDirectory) -> None:
     run.check_ours()
     if config.redo != "warmup" and run.record.get("identities") and not storage.exists(run.path("encoder.pt")):
         raise InputError(
-            f"{run.url} was begun with another encoder than a warm-up: give the same --encoder, another --out, "
-            "or --redo warmup"
+            f"{run.url} was begun with another encoder than a warm-up",
+            advice=("give the same encoder", Another("out"), Redo("warmup")),
         )
 
 
@@ -205,19 +238,16 @@ def _target_urls(config: SelectConfig) -> list[str]:
     return [url for urls in config.targets().values() for url in urls]
 
 
-def _needs_warmup(config: SelectConfig) -> bool:
+def _needs_warmup(config: SelectConfig, sources: RunSources) -> bool:
     if config.encoder != "warmup":
         return False
-    # Whatever is wrong with the pool is better known before the training than after it.
-    sources = find_sources(_target_urls(config), "--target", folders=True)
-    sources += find_sources(config.pool, "--pool", folders=False)
-    sources += find_sources(config.exclude, "--exclude", folders=True) if config.exclude else []
-    ready = next((source for source in sources if source.kind not in HOLD_IMAGES), None)
+    ready = next((source for source in sources.everything if source.is_ready), None)
     if ready is None:
         return True
-    if any(source.kind in HOLD_IMAGES for source in sources):
+    if any(source.holds_images for source in sources.everything):
         raise InputError(
-            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up "
-            "would be another; name that one by --encoder"
+            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up would be "
+            "another one",
+            advice=Use("encoder"),
         )
     return False

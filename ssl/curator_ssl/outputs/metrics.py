@@ -1,10 +1,9 @@
-"""What a run says about itself: `OUT/metrics.jsonl`, a line a step, and event files for TensorBoard."""
+"""The numbers of a run: `OUT/metrics.jsonl`, a line a step, and event files for TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,10 +11,7 @@ from typing import Any
 from curator.errors import InputError
 from curator.io import storage
 
-__all__ = ["COLLAPSED", "Metrics", "watch_spread"]
-
-# Below this spread of normalised embeddings (1 is uniform) a run is told to have collapsed.
-COLLAPSED = 0.05
+__all__ = ["Metrics"]
 
 
 class Metrics:
@@ -67,37 +63,12 @@ class Metrics:
             self._folder.cleanup()
 
 
-def watch_spread(warn: Callable[[str], None], steps: int) -> Callable[[int, float], None]:
-    """A function to call with (step, spread) that warns once when embeddings have collapsed.
-
-    That is, when their spread was small at each step of a quarter of the run, or of 200 steps: random networks begin
-    with a small spread, and take a while to leave it.
-
-    Args:
-        warn: is told.
-        steps: of the whole run.
-    """
-    patience = max(20, min(200, steps // 4))
-    small = 0
-
-    def look(step: int, value: float) -> None:
-        nonlocal small
-        small = small + 1 if value < COLLAPSED else 0
-        if small == patience:
-            warn(
-                f"step {step}: the embeddings have collapsed (spread {value:.3f} and as small for {patience} steps, "
-                "1 is uniform): all images look alike to this encoder; lower --lr or take a larger --batch-size"
-            )
-
-    return look
-
-
 def _lines(url: str) -> list[str]:
     try:
         text = storage.read_bytes(url).decode()
     except FileNotFoundError:
         return []
-    # What a kill cut is no line.
+    # What a kill cut off is no line.
     return [line for line in text.split("\n")[:-1] if line]
 
 
@@ -105,5 +76,5 @@ def _event_writer(out: str) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("--tensorboard needs the package: pip install tensorboard") from error
+        raise InputError("this needs a package", field="tensorboard", advice="pip install tensorboard") from error
     return SummaryWriter(storage.join(out, "tensorboard"))

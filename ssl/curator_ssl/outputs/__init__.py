@@ -1,0 +1,4 @@
+"""What a training run writes into its run directory: checkpoint, encoder, metrics, and the samples left out.
+
+The loop's values come in; nothing here decides what the next step does. Only the first rank writes.
+"""

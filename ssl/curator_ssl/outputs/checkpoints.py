@@ -1,0 +1,112 @@
+"""A run's state, `OUT/checkpoint.pt`, and its result, `OUT/encoder.pt`; each is replaced as a whole."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+
+from curator.encoders.checkpoint import save_checkpoint
+from curator.encoders.encoder import Backbone, hash_tensors
+from curator.encoders.weights import RANDOM
+from curator.errors import Another, InputError
+from curator.io import storage
+from curator.settings.setting import declared
+from curator_ssl.config import TrainConfig
+from curator_ssl.data.samples import Samples
+from curator_ssl.methods import METHODS
+from curator_ssl.methods.base import Method
+
+__all__ = ["has_checkpoint", "load_training", "run_identity", "save_encoder", "save_training"]
+
+FORMAT, VERSION = "curator.training", 2
+
+
+def has_checkpoint(out: str) -> bool:
+    """Whether OUT holds a run that can go on."""
+    return storage.exists(_checkpoint_url(out))
+
+
+def _checkpoint_url(out: str) -> str:
+    return storage.join(out, "checkpoint.pt")
+
+
+def run_identity(config: TrainConfig, samples: Samples, backbone: Backbone) -> dict[str, Any]:
+    """What makes two runs the same run: every setting that changes the encoder, and what names stand for.
+
+    Args:
+        config: a resolved config.
+        samples: what is trained on.
+        backbone: the network before the first step.
+    """
+    settings = declared(type(config)).values()
+    values = {
+        each.name: getattr(config, each.name)
+        for each in settings
+        if each.setting.changes is not None and not each.setting.by_content
+    }
+    return values | {
+        "samples": samples.identity(),
+        "method": config.method,
+        "plugin": METHODS.identity(config.method) or {},
+        "weights": RANDOM if config.weights == RANDOM else hash_tensors(backbone.model),
+    }
+
+
+def save_training(
+    out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    """Write the state after `step` steps.
+
+    The schedule, the position in the data and the random numbers of every later step follow from the
+    config and the step, so they are saved with these.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "identity": identity,
+        "step": step,
+        "method": method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with storage.write_file(_checkpoint_url(out)) as path:
+        torch.save(content, path)
+
+
+def load_training(out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer) -> int:
+    """Take up the state of a checkpoint; returns how many steps are done, 0 without a checkpoint.
+
+    Raises:
+        InputError: it is of another run, or another version.
+    """
+    url = _checkpoint_url(out)
+    try:
+        data = storage.read_bytes(url)
+    except FileNotFoundError:
+        return 0
+    content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise InputError(f"{url} is no checkpoint that this version of curator reads", advice=Another("out"))
+    before = content["identity"]
+    changes = [
+        f"{name} was {before.get(name)}, now {identity[name]}"
+        for name in identity
+        if before.get(name) != identity[name]
+    ]
+    if changes:
+        raise InputError(f"{out} is a different run: {'; '.join(changes)}", advice=Another("out"))
+    method.load_state_dict(content["method"])
+    optimizer.load_state_dict(content["optimizer"])
+    return int(content["step"])
+
+
+def save_encoder(out: str, backbone: Backbone, identity: dict[str, Any], step: int) -> None:
+    """Write OUT/encoder.pt: the backbone's tensors, without any head."""
+    save_checkpoint(
+        storage.join(out, "encoder.pt"),
+        architecture=backbone.architecture,
+        preprocess=backbone.preprocess,
+        state_dict=backbone.model.state_dict(),
+        meta=identity | {"step": step},
+    )
