@@ -110,7 +110,9 @@ class TrainConfig(Config):
     ] = UNSET
     steps: Annotated[Count, Setting("The number of optimizer steps, in place of {epochs}.")] = UNSET
     batch_size: Annotated[
-        int, Field(ge=2), Setting("The number of images a step, over all processes.", default_text=_by_device(BATCH_SIZES))
+        int,
+        Field(ge=2),
+        Setting("The number of images a step, over all processes.", default_text=_by_device(BATCH_SIZES)),
     ] = UNSET
     optimizer: Annotated[str, Setting("The optimizer.", choices=tuple(OPTIMIZERS))] = "sgd"
     lr: Annotated[
@@ -150,7 +152,8 @@ class TrainConfig(Config):
     ] = UNSET
     seed: Annotated[Seed, Setting("The seed of weights, order and views.")] = 0
     device: Annotated[
-        Device, Setting("The device that trains the network.", default_text="auto: the GPU if there is one", changes=None)
+        Device,
+        Setting("The device that trains the network.", default_text="auto: the GPU if there is one", changes=None),
     ] = "auto"
     precision: Annotated[
         Precision,
@@ -167,13 +170,20 @@ class TrainConfig(Config):
     ] = UNSET
     sync_bn: Annotated[
         bool | None,
-        Setting("Batch norms take their statistics over all processes.", default_text="with several processes on GPUs", changes=None),
+        Setting(
+            "Batch norms take their statistics over all processes.",
+            default_text="with several processes on GPUs",
+            changes=None,
+        ),
     ] = None
     compile: Annotated[bool, Setting("Compile the model first (torch.compile).", changes=None)] = False
     save_every: Annotated[Count, Setting("Steps between checkpoints.", default_text="once an epoch", changes=None)] = (
         UNSET
     )
-    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01
+    max_bad: Annotated[
+        Share,
+        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
+    ] = 0.01
     tensorboard: Annotated[bool, Setting("Also write event files to OUT/tensorboard.", changes=None)] = False
     probe_every: Annotated[
         int,

@@ -32,16 +32,20 @@ class ProbeConfig(Config):
         Weights | None,
         Setting("A local file of weights, or 'random' to compare with.", metavar="PATH", by_content=True, is_path=True),
     ] = None
-    batch_size: Annotated[Count | None, Setting("The number of images in a forward pass.", default_text="by device", changes=None)] = (
-        None
-    )
+    batch_size: Annotated[
+        Count | None, Setting("The number of images in a forward pass.", default_text="by device", changes=None)
+    ] = None
     precision: Annotated[
-        Precision, Setting("The number format of the frozen features.", default_text="auto: bf16 where the hardware has it")
+        Precision,
+        Setting("The number format of the frozen features.", default_text="auto: bf16 where the hardware has it"),
     ] = "auto"
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01
+    max_bad: Annotated[
+        Share,
+        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
+    ] = 0.01
 
 
 class LaunchConfig(Config):
@@ -106,4 +110,7 @@ class WarmupConfig(Config):
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[Share, Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None)] = 0.01
+    max_bad: Annotated[
+        Share,
+        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
+    ] = 0.01
