@@ -89,3 +89,11 @@ def test_what_does_not_fit(values: dict[str, Any], message: str) -> None:
 def test_it_is_declared_without_torch() -> None:
     check = "import sys, curator_ssl.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def test_the_rate_rises_and_falls_and_grows_with_the_batch() -> None:
+    config = TrainConfig(batch_size=512, steps=100, lr=0.1, lr_ramp=10)
+    rates = [config.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.02) and max(rates) == rates[9] == rates[10] == pytest.approx(0.2)
+    assert rates[10:] == sorted(rates[10:], reverse=True) and 0 < rates[-1] < 0.001
+    assert rates[55] == pytest.approx(0.1)
