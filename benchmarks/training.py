@@ -23,25 +23,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 
 import torch
-from curator_ssl.settings import TrainSettings
 
 from benchmarks.data import describe_machine, pool_sources
-from curator.encoders.device import resolve_device, resolve_precision
 from curator_ssl import train_loop
 from curator_ssl.backbones import feature_dim, make_backbone
+from curator_ssl.config import TrainConfig
 from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
 from curator_ssl.data.samples import Samples
+from curator_ssl.data.schedule import make_schedule
+from curator_ssl.resolve import resolve_length, resolve_machine
 
 BATCH = 128
+# Steps before the clock starts: the loop tells of its progress after every tenth.
 WARM = 10
-"""Steps before the clock starts: the loop tells of its progress after every tenth."""
+THREADS = len(os.sched_getaffinity(0))
 
 
 class Clock:
@@ -56,7 +57,7 @@ class Clock:
     def warn(self, text: str) -> None:
         """Nothing."""
 
-    def on_step(self, step: int, steps: int, loss: float) -> None:
+    def report_step(self, step: int, steps: int, loss: float) -> None:
         """Note the time."""
         self.times.append((step, time.perf_counter()))
 
@@ -75,38 +76,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     flags = parser.parse_args()
-    device = resolve_device("auto")
-    settings = TrainSettings(
-        out="",
-        method="simclr",
-        architecture=f"timm:{flags.arch}",
+    request = TrainConfig(
+        arch=f"timm:{flags.arch}",
         image_size=flags.image_size,
         batch_size=BATCH,
         steps=WARM + flags.steps,
-        device=device.type,
-        precision=resolve_precision("auto", device),
         loader_workers=flags.workers,
-        threads=len(os.sched_getaffinity(0)),
     )
     with tempfile.TemporaryDirectory() as folder:
         shards = [source.url for source in pool_sources()[:2]]
         samples = find_samples([], shards, folder).samples
+        config = resolve_length(resolve_machine(request), samples)
         images = _folder_of_images(shards, Path(folder, "images"))
         has_peer = find_spec("lightly") is not None
         rates: dict[str, list[float]] = {"fixed": [], "load": [], "ours": [], "lightly": []}
         for number in range(flags.rounds):
-            run = replace(settings, out=f"{folder}/{number}")
+            run = config.model_copy(update={"out": f"{folder}/{number}"})
             rates["fixed"].append(_on_one_batch(run, samples))
             rates["load"].append(_load_rate(run, samples))
             rates["ours"].append(_on_shards(run, samples))
             if has_peer:
                 rates["lightly"].append(_lightly_rate(run, images))
     ideal = [
-        1 / (1 / step + 1 / load) if device.type == "cpu" else min(step, load)
+        1 / (1 / step + 1 / load) if config.device == "cpu" else min(step, load)
         for step, load in zip(rates["fixed"], rates["load"], strict=True)
     ]
     print(
-        f"training {flags.arch} at {flags.image_size} px, {settings.precision}, batch {BATCH}, {flags.workers} loader "
+        f"training {flags.arch} at {flags.image_size} px, {config.precision}, batch {BATCH}, {flags.workers} loader "
         f"workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
     )
     print("| | images/s | ours against it |\n|---|---|---|")
@@ -123,14 +119,14 @@ def main() -> None:
         print(f"| {name} | {statistics.median(values):,.0f} | {ratio:.2f} |")
 
 
-def _on_shards(settings: TrainSettings, samples: Samples) -> float:
+def _on_shards(config: TrainConfig, samples: Samples) -> float:
     clock = Clock()
-    train_loop.train(settings, samples, [], clock)
+    train_loop.train(config, samples, [], clock, THREADS)
     return clock.rate()
 
 
-def _on_one_batch(settings: TrainSettings, samples: Samples) -> float:
-    batch = StepDataset(samples, train_loop.make_schedule(settings, samples), settings.image_size)[0]
+def _on_one_batch(config: TrainConfig, samples: Samples) -> float:
+    batch = StepDataset(samples, make_schedule(config, samples), config.image_size)[0]
     real = train_loop.load_steps
 
     def the_same(dataset: StepDataset, start: int, stop: int, *_: object) -> Iterator[Batch]:
@@ -138,14 +134,14 @@ def _on_one_batch(settings: TrainSettings, samples: Samples) -> float:
 
     train_loop.load_steps = the_same
     try:
-        return _on_shards(replace(settings, out=f"{settings.out}-fixed"), samples)
+        return _on_shards(config.model_copy(update={"out": f"{config.out}-fixed"}), samples)
     finally:
         train_loop.load_steps = real
 
 
-def _load_rate(settings: TrainSettings, samples: Samples) -> float:
-    dataset = StepDataset(samples, train_loop.make_schedule(settings, samples), settings.image_size)
-    batches = load_steps(dataset, 0, settings.steps, settings.loader_workers)
+def _load_rate(config: TrainConfig, samples: Samples) -> float:
+    dataset = StepDataset(samples, make_schedule(config, samples), config.image_size)
+    batches = load_steps(dataset, 0, config.steps, config.loader_workers)
     for _ in range(WARM):
         next(batches)
     start = time.perf_counter()
@@ -165,31 +161,31 @@ def _folder_of_images(shards: list[str], folder: Path) -> Path:
     return folder
 
 
-def _lightly_rate(settings: TrainSettings, images: Path) -> float:
+def _lightly_rate(config: TrainConfig, images: Path) -> float:
     from lightly.data import LightlyDataset
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
 
-    device = torch.device(settings.device)
-    torch.set_num_threads(settings.threads)
-    transform = SimCLRTransform(input_size=settings.image_size, min_scale=0.2, cj_strength=1.0, gaussian_blur=0.0)
+    device = torch.device(config.device)
+    torch.set_num_threads(THREADS)
+    transform = SimCLRTransform(input_size=config.image_size, min_scale=0.2, cj_strength=1.0, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
         LightlyDataset(str(images), transform=transform),
         BATCH,
         shuffle=True,
         drop_last=True,
-        num_workers=settings.loader_workers,
+        num_workers=config.loader_workers,
     )
-    backbone = make_backbone(settings.architecture, settings.image_size, 0, None)
+    backbone = make_backbone(config.arch, config.image_size, 0)
     width = feature_dim(backbone)
     model = torch.nn.Sequential(backbone.model, SimCLRProjectionHead(width, width, 128))
     model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     loss_of = NTXentLoss(temperature=0.5)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    mixed = settings.precision == "bf16"
+    mixed = config.precision == "bf16"
     done, start = 0, 0.0
-    while done < settings.steps:
+    while done < config.steps:
         for (first, second), *_ in loader:
             views = [view.to(device, memory_format=torch.channels_last) for view in (first, second)]
             with torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext():
@@ -200,10 +196,10 @@ def _lightly_rate(settings: TrainSettings, images: Path) -> float:
             done += 1
             if done == WARM:
                 start = time.perf_counter()
-            if done == settings.steps:
+            if done == config.steps:
                 break
     loss.item()
-    return (settings.steps - WARM) * BATCH / (time.perf_counter() - start)
+    return (config.steps - WARM) * BATCH / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

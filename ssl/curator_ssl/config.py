@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -206,3 +207,11 @@ class TrainConfig(Config):
     def peak_learning_rate(self) -> float:
         """The linear scaling rule: the rate at 256 images a step, times images a step / 256."""
         return self.lr * self.batch_size / 256
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step: a linear rise over the ramp to the peak, then half a cosine down to 0."""
+        peak, ramp = self.peak_learning_rate, self.lr_ramp
+        if step < ramp:
+            return peak * (step + 1) / ramp
+        done = (step - ramp) / max(self.steps - ramp, 1)
+        return peak * 0.5 * (1 + math.cos(math.pi * done))

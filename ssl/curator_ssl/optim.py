@@ -1,8 +1,7 @@
-"""Optimizers and the learning rate. Cheap to import: torch comes with the optimizer that is made."""
+"""Optimizers by name. Cheap to import: torch comes with the optimizer that is made."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,9 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from curator_ssl.config import TrainConfig
-
-__all__ = ["OPTIMIZERS", "OptimizerKind", "learning_rate", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "OptimizerKind", "make_optimizer"]
 
 MOMENTUM = 0.9
 Groups: TypeAlias = list[dict[str, Any]]
@@ -59,23 +56,18 @@ OPTIMIZERS = {
 }
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run, over the parameters that are trained; norms and biases do not decay."""
+def make_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """An optimizer over the parameters that are trained; norms and biases do not decay.
+
+    Args:
+        model: the network with its heads.
+        name: one of `OPTIMIZERS`.
+        lr: the learning rate, which the loop sets anew in every step.
+        weight_decay: the decay of weights.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: Groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "scaled": False},
     ]
-    return OPTIMIZERS[config.optimizer].make(groups, config.peak_learning_rate)
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step: a linear rise over the ramp, then half a cosine down to 0.
-
-    The peak is `TrainConfig.peak_learning_rate`, which grows with the batch.
-    """
-    peak, ramp = config.peak_learning_rate, config.lr_ramp
-    if step < ramp:
-        return peak * (step + 1) / ramp
-    done = (step - ramp) / max(config.steps - ramp, 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * done))
+    return OPTIMIZERS[name].make(groups, lr)

@@ -105,7 +105,7 @@ def _train(
 ) -> TrainResult:
     schedule = make_schedule(config, samples)
     backbone, method = build_method(config, group.device)
-    optimizer = make_optimizer(method, config)
+    optimizer = make_optimizer(method, config.optimizer, config.peak_learning_rate, config.weight_decay)
     identity = run_identity(config, samples, backbone)
     step = start = load_training(config.out, identity, method, optimizer)
     train_step = TrainStep(config, backbone, method, optimizer, group)

@@ -17,7 +17,6 @@ from curator_ssl.data.loader import Batch
 from curator_ssl.distributed.ranks import RankGroup, rank, synchronise_norms, world_size
 from curator_ssl.methods import make_method
 from curator_ssl.methods.base import Method
-from curator_ssl.optim import learning_rate
 
 __all__ = ["TrainStep", "build_method"]
 
@@ -76,7 +75,7 @@ class TrainStep:
         if self._config.clip:
             nn.utils.clip_grad_norm_(self._method.parameters(), self._config.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(batch.step, self._config)
+            group["lr"] = self._config.learning_rate(batch.step)
         self._optimizer.step()
         return loss.detach(), spread.detach()
 

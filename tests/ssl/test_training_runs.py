@@ -150,7 +150,7 @@ def test_too_many_bad_samples_end_the_run_again(tmp_path: Path) -> None:
 
 
 def test_another_run_in_the_same_place(alone: Path, shards: list[str]) -> None:
-    with pytest.raises(InputError, match=r"rate was 0.5, now 0.1"):
+    with pytest.raises(InputError, match=r"lr was 0.5, now 0.1"):
         cli.main(train_command(alone, shards, *STEPS, "--resume", "--lr", "0.1")[3:], standalone_mode=False)
 
 

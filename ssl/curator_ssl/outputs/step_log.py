@@ -13,7 +13,6 @@ from curator.errors import Change, CuratorError, Use
 from curator_ssl.config import TrainConfig
 from curator_ssl.data.schedule import Schedule
 from curator_ssl.distributed.ranks import RankGroup, is_first
-from curator_ssl.optim import learning_rate
 from curator_ssl.outputs.collapse import CollapseDetector
 from curator_ssl.outputs.metrics import Metrics
 from curator_ssl.reporter import TrainReporter
@@ -97,7 +96,7 @@ class StepLog:
                 "epoch": self._schedule.epoch(step),
                 "loss": loss,
                 "spread": spread,
-                "lr": learning_rate(step, self._config),
+                "lr": self._config.learning_rate(step),
                 "samples": (step + 1) * self._config.batch_size,
                 "images_per_second": self.images_per_second(self._pending[-1][0] + 1),
             }

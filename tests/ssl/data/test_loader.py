@@ -109,7 +109,7 @@ def test_a_shard_that_was_replaced_is_not_read(opened: bool, tmp_path: Path) -> 
         reader.read(np.arange(2))
     write_tar(shard, {f"{index:02d}.png": picture(index + 50) for index in range(8)})
 
-    with pytest.raises(CuratorError, match=r"a.tar changed since it was indexed"):
+    with pytest.raises(CuratorError, match=r"a.tar changed since its samples were found"):
         reader.read(np.arange(2))
 
 
@@ -120,7 +120,7 @@ def test_an_object_that_was_replaced_is_not_read(s3_bucket: str, tmp_path: Path)
         if first == 0:
             samples = find_samples([f"{s3_bucket}/a.tar"], [], str(tmp_path / "out")).samples
 
-    with pytest.raises(CuratorError, match=r"a.tar changed since it was indexed"):
+    with pytest.raises(CuratorError, match=r"a.tar changed since its samples were found"):
         SampleReader(samples).read(np.arange(2))
 
 

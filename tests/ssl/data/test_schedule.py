@@ -64,7 +64,7 @@ class TestEpochs:
         assert len(set(left)) == 3
 
     def test_too_few_samples(self) -> None:
-        with pytest.raises(InputError, match="--batch-size of at most 5"):
+        with pytest.raises(InputError, match="a step can take at most 5"):
             Schedule(5, 5, 8, seed=0)
 
 
@@ -88,5 +88,5 @@ class TestShares:
         assert Schedule(50, 7, 8, 2, 0.25, given_steps=3).steps_per_epoch == 3
 
     def test_a_share_needs_both_sets(self) -> None:
-        with pytest.raises(InputError, match="both --target and --shards"):
+        with pytest.raises(InputError, match="the target or the shards without images; both must have some"):
             Schedule(50, 50, 8, seed=0, target_share=0.5)

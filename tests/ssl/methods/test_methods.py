@@ -1,15 +1,40 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from curator.errors import InputError
 from curator_ssl.losses.nt_xent import nt_xent
-from curator_ssl.methods import Method, make_method
-from curator_ssl.methods.base import spread
-from curator_ssl.methods.simclr import TEMPERATURE
+from curator_ssl.methods import make_method, method_options
+from curator_ssl.methods.base import Method, spread
+from curator_ssl.methods.options import describe_options
 
+OWN = """
+from dataclasses import dataclass
+
+from curator_ssl.methods.base import Method, spread
+
+
+@dataclass
+class Options:
+    scale: float = 1.0
+
+
+class Twins(Method):
+    Options = Options
+
+    def __init__(self, backbone, dim, options):
+        super().__init__(backbone, dim, options)
+        self.scale = options.scale
+
+    def forward(self, first, second, images):
+        one, other = self.backbone(first), self.backbone(second)
+        return self.scale * (one - other).square().mean(), spread(one)
+"""
 ROWS, DIM = 6, 10
 IMAGES = torch.arange(ROWS)
 
@@ -20,10 +45,10 @@ def views(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return first, second
 
 
-def method(name: str) -> Method:
+def method(name: str, **options: Any) -> Method:
     """Around a backbone whose rows do not depend on each other."""
     torch.manual_seed(1)
-    made = make_method(name, nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, DIM), nn.LayerNorm(DIM)), DIM)
+    made = make_method(name, nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, DIM), nn.LayerNorm(DIM)), DIM, options)
     return made.eval()  # the heads' batch norms, too
 
 
@@ -32,7 +57,7 @@ class TestSimCLR:
         made, (first, second) = method("simclr"), views()
         one, other = (made.head(made.backbone(view)) for view in (first, second))
         loss, wide = made(first, second, IMAGES)
-        torch.testing.assert_close(loss, nt_xent(one, other, TEMPERATURE))
+        torch.testing.assert_close(loss, nt_xent(one, other, 0.1))
         torch.testing.assert_close(wide, spread(one))
 
 
@@ -98,6 +123,60 @@ def test_spread() -> None:
     assert spread(torch.ones(50, 32) * torch.rand(50, 1, generator=generator)) == pytest.approx(0, abs=1e-6)
 
 
+class TestOptions:
+    def test_they_reach_the_loss(self) -> None:
+        first, second = views()
+        cold, warm = (method("simclr", temperature=temperature)(first, second, IMAGES)[0] for temperature in (0.1, 1))
+        assert float(cold.detach()) != pytest.approx(float(warm.detach()), rel=0.1)
+        assert method("simclr", projection=7).head[-1].out_features == 7
+
+    def test_the_momentum_of_byol(self) -> None:
+        pytest.importorskip("lightly")
+        made = method("byol", momentum=0.5, hidden=8, projection=4)
+        slow, fast = made.target[0][1].weight, made.backbone[1].weight
+        with torch.no_grad():
+            fast.add_(1)
+        before = slow.clone()
+        made.after_step(0.0)
+        torch.testing.assert_close(slow, before + 0.5)
+
+    def test_all_of_them_have_values_in_the_end(self) -> None:
+        assert method_options("simclr", {"temperature": "0.2"}) == {"temperature": 0.2, "projection": 128}
+        assert "temperature (0.1)" in describe_options() and "momentum (0.99)" in describe_options()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"temprature": 1}, r"method_option='temprature': simclr has no such option; did you mean 'temperature'"),
+            ({"temperature": "warm"}, r"temperature=warm': should be a valid number"),
+            ({"temperature": -1}, r"temperature=-1': should be greater than 0"),
+            ({"projection": 1.5}, r"projection=1.5': should be a valid integer"),
+        ],
+    )
+    def test_those_that_do_not_fit(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            method_options("simclr", options)
+
+
 def test_no_such_method() -> None:
-    with pytest.raises(InputError, match="--method dino: unknown"):
-        make_method("dino", nn.Identity(), 3)
+    with pytest.raises(InputError, match="method='dino': there is no such method"):
+        make_method("dino", nn.Identity(), 3, {})
+
+
+class TestAnyonesOwn:
+    @pytest.fixture(autouse=True)
+    def _module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "own_method_for_tests.py").write_text(OWN)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    def test_it_is_made_with_its_options(self) -> None:
+        made = method("own_method_for_tests:Twins", scale="3")
+        loss, _ = made(*views(), IMAGES)
+        plain, _ = method("own_method_for_tests:Twins")(*views(), IMAGES)
+        torch.testing.assert_close(loss, 3 * plain)
+        with pytest.raises(InputError, match="own_method_for_tests:Twins has no such option; did you mean 'scale'"):
+            method("own_method_for_tests:Twins", scales="3")
+
+    def test_what_is_no_method(self) -> None:
+        with pytest.raises(InputError, match="no subclass of curator_ssl"):
+            method("own_method_for_tests:Options")

@@ -38,7 +38,7 @@ def probe(photos: Path, *more: str) -> int:
     return run(["probe", *words, *sets, *more])
 
 
-def test_colours_are_told_apart_and_every_sample_is_accounted_for(
+def test_colours_are_message_apart_and_every_sample_is_accounted_for(
     photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One pass: how well it learns is another test's business.
@@ -59,19 +59,19 @@ def test_colours_are_told_apart_and_every_sample_is_accounted_for(
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "told"),
+    ("more", "code", "message"),
     [
-        ((), 3, "1 of 22 samples of --test are bad (decode_error: 1)"),
-        (("--label", "cls"), 2, "--train: no sample of 41 has a label by --label cls"),
+        ((), 3, "--test: 1 of 22 samples are bad (decode_error: 1)"),
+        (("--label", "cls"), 2, "--train: no sample of 41 has a label by the rule cls"),
         (("--label", "name"), 2, "it is cls, json:FIELD, csv:FILE or folder"),
         (("--protocol", "other"), 2, "--protocol other"),
     ],
 )
 def test_what_is_wrong_is_one_line(
-    photos: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], code: int, told: str
+    photos: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], code: int, message: str
 ) -> None:
     assert probe(photos, *more) == code
-    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_training_is_probed_as_its_encoder_is(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +85,8 @@ def test_training_is_probed_as_its_encoder_is(photos: Path, tmp_path: Path, caps
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "knn 1" in line] == [1, 2]
     assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2]
-    told = capsys.readouterr().err
-    assert "probe at step 2: knn 1 " in told
+    message = capsys.readouterr().err
+    assert "probe at step 2: knn 1 " in message
     words = ["--encoder", f"checkpoint:{tmp_path}/encoder.pt", "--precision", "fp32", "--device", "cpu"]
     sides = ["--train", str(photos / "train"), "--test", str(photos / "test"), "--label", "folder"]
     assert run(["probe", *words, *sides, "--max-bad", "10%", "--json"]) == 0

@@ -8,7 +8,8 @@ import pytest
 
 from curator.encoders.load import load_encoder
 from curator.errors import CuratorError, InputError
-from curator_pipelines.config.select import SelectConfig, build
+from curator.settings.build import build
+from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.config.train import WarmupConfig
 from curator_pipelines.jobs.select.select_run import plan_select
 from curator_pipelines.jobs.train import warmup
@@ -25,7 +26,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def mine(settings: dict[str, Any]) -> dict[str, Any]:
+def default_run(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run with the default encoder."""
     return settings | {"encoder": "warmup", "weights": None}
 
@@ -33,21 +34,21 @@ def mine(settings: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "curator_pipelines.jobs.train.train_run.run_settings", lambda *a, **k: pytest.fail("trained again")
+        "curator_pipelines.jobs.train.train_run.train_on_samples", lambda *a, **k: pytest.fail("trained again")
     )
 
 
 def test_select_trains_once_and_uses_what_is_there(
-    run: Run, mine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    first = run(out=str(out), **mine)
+    first = run(out=str(out), **default_run)
     encoder = (out / "encoder.pt").read_bytes()
     monkeypatch.setattr(
-        "curator_pipelines.jobs.train.train_run.run_settings", lambda *a, **k: pytest.fail("trained again")
+        "curator_pipelines.jobs.train.train_run.train_on_samples", lambda *a, **k: pytest.fail("trained again")
     )
 
-    again = run(out=str(out), **mine)
+    again = run(out=str(out), **default_run)
 
     assert (out / "encoder.pt").read_bytes() == encoder
     assert again.results[""].selection == first.results[""].selection and again.results[""].packed.reused
@@ -55,91 +56,97 @@ def test_select_trains_once_and_uses_what_is_there(
     other = tmp_path / "other"
     other.mkdir()
     (other / "encoder.pt").write_bytes(encoder)
-    assert run(out=str(other), **mine).results[""].selection == first.results[""].selection
+    assert run(out=str(other), **default_run).results[""].selection == first.results[""].selection
 
 
-def test_images_are_embedded_larger_than_they_are_trained_on(mine: dict[str, Any], tmp_path: Path) -> None:
-    run_warmup(build(WarmupConfig, {"out": str(tmp_path), "target": mine["target"], "device": "cpu"}), Reporter())
+def test_images_are_embedded_larger_than_they_are_trained_on(default_run: dict[str, Any], tmp_path: Path) -> None:
+    run_warmup(
+        build(WarmupConfig, {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}),
+        Reporter(),
+    )
 
     trained, kept = (load_encoder(f"checkpoint:{tmp_path}/{name}") for name in ("warmup/encoder.pt", "encoder.pt"))
     assert (trained.preprocess.crop, kept.preprocess.crop) == ((32, 32), (64, 64))
     assert kept.tensors_hash == trained.tensors_hash
 
 
-def test_a_stopped_warmup_goes_on(mine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_warmup_goes_on(default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **named: object) -> None:
         raise CuratorError("stopped")
 
-    config = build(WarmupConfig, {"out": str(tmp_path), "target": mine["target"], "device": "cpu"})
+    config = build(WarmupConfig, {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"})
     with monkeypatch.context() as patch:
         patch.setattr("curator_ssl.train_loop.save_encoder", fail)
         with pytest.raises(CuratorError, match="stopped"):
             run_warmup(config, Reporter())
     assert not (tmp_path / "encoder.pt").exists()
 
-    assert "all 4 steps were done before" in run_warmup(config, Reporter())
+    assert "all 4 steps were done before" in run_warmup(config, Reporter()).text
     assert (tmp_path / "encoder.pt").exists()
-    assert "trained before" in run_warmup(config, Reporter())
+    assert "trained before" in run_warmup(config, Reporter()).text
 
 
-def test_redo_trains_anew(run: Run, mine: dict[str, Any], tmp_path: Path) -> None:
+def test_redo_trains_anew(run: Run, default_run: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(out=str(out), **mine)
+    run(out=str(out), **default_run)
     before = (out / "encoder.pt").read_bytes()
 
-    run(out=str(out), **mine | {"redo": "warmup", "seed": 4})
+    run(out=str(out), **default_run | {"redo": "warmup", "seed": 4})
 
     assert (out / "encoder.pt").read_bytes() != before
 
 
 def test_a_run_with_another_encoder_is_refused_before_training(
-    run: Run, mine: dict[str, Any], reference: Path, no_training: None
+    run: Run, default_run: dict[str, Any], reference: Path, no_training: None
 ) -> None:
     with pytest.raises(InputError, match="begun with another encoder"):
-        run(out=str(reference), **mine)
+        run(out=str(reference), **default_run)
 
 
 def test_a_dry_run_says_so_and_touches_nothing(
-    mine: dict[str, Any], tmp_path: Path, no_training: None, capsys: pytest.CaptureFixture[str]
+    default_run: dict[str, Any], tmp_path: Path, no_training: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan_select(build(SelectConfig, mine | {"out": str(tmp_path / "run")}), Reporter())
+    plan_select(build(SelectConfig, default_run | {"out": str(tmp_path / "run")}), Reporter())
 
     assert "would be trained" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_other_settings_are_refused(mine: dict[str, Any], tmp_path: Path) -> None:
-    flags = {"out": str(tmp_path), "target": mine["target"], "device": "cpu"}
+def test_other_settings_are_refused(default_run: dict[str, Any], tmp_path: Path) -> None:
+    flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}
     run_warmup(build(WarmupConfig, flags), Reporter())
 
-    with pytest.raises(InputError, match=r"warmup_epochs was None, now 3.*--redo warmup"):
+    with pytest.raises(InputError, match=r"warmup_epochs was None, now 3.*redo='warmup'"):
         run_warmup(build(WarmupConfig, flags | {"warmup_epochs": "3"}), Reporter())
 
 
 def test_a_stopped_redo_goes_on_without_the_flag(
-    run: Run, mine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    run(out=str(out), **mine)
+    run(out=str(out), **default_run)
     with monkeypatch.context() as patch:
-        patch.setattr("curator_pipelines.jobs.train.train_run.run_settings", lambda *a, **k: 1 / 0)
+        patch.setattr("curator_pipelines.jobs.train.train_run.train_on_samples", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(out=str(out), **mine | {"redo": "warmup", "seed": 4})
+            run(out=str(out), **default_run | {"redo": "warmup", "seed": 4})
 
-    run(out=str(out), **mine | {"seed": 4})
+    run(out=str(out), **default_run | {"seed": 4})
 
     fresh = tmp_path / "fresh"
-    run(out=str(fresh), **mine | {"seed": 4})
+    run(out=str(fresh), **default_run | {"seed": 4})
     selected = [(folder / "selection/selected.parquet").read_bytes() for folder in (out, fresh)]
     assert selected[0] == selected[1]
 
 
 def test_all_targets_are_trained_on(
-    run: Run, mine: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, default_run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (target,) = mine["target"]
+    (target,) = default_run["target"]
 
-    run(out=str(tmp_path), **mine | {"target": [f"one={target}", f"two={mine['pool'][0]}"], "max_bad": 0.1})
+    run(
+        out=str(tmp_path),
+        **default_run | {"target": [f"one={target}", f"two={default_run['pool'][0]}"], "max_bad": 0.1},
+    )
 
     assert (tmp_path / "encoder.pt").exists()
     assert (tmp_path / "two/selection/selected.parquet").exists()
@@ -147,14 +154,14 @@ def test_all_targets_are_trained_on(
 
 
 def test_a_ready_pool_wants_its_own_encoder(
-    mine: dict[str, Any], reference: Path, tmp_path: Path, no_training: None
+    default_run: dict[str, Any], reference: Path, tmp_path: Path, no_training: None
 ) -> None:
-    config = build(SelectConfig, mine | {"out": str(tmp_path), "pool": [f"{reference}/pool"]})
+    config = build(SelectConfig, default_run | {"out": str(tmp_path), "pool": [f"{reference}/pool"]})
 
     with pytest.raises(InputError, match="must come from the same encoder"):
         plan_select(config, Reporter())
 
 
-def test_nothing_is_measured_with_a_stand_in(mine: dict[str, Any], tmp_path: Path, no_training: None) -> None:
-    with pytest.raises(InputError, match="run `curator warmup`"):
-        plan_select(build(SelectConfig, mine | {"out": str(tmp_path)}), Reporter(), calibrated=True)
+def test_nothing_is_measured_with_a_stand_in(default_run: dict[str, Any], tmp_path: Path, no_training: None) -> None:
+    with pytest.raises(InputError, match="is to be trained first"):
+        plan_select(build(SelectConfig, default_run | {"out": str(tmp_path)}), Reporter(), calibrated=True)
