@@ -160,7 +160,7 @@ def _selection(chosen: Page, passed: list[SkippedRow], budget: int, candidates: 
         scores=chosen.scores,
         centroids=chosen.centroids,
         rounds=np.full(len(chosen), -1, np.int32),
-        table=Rounds.build([], [], []),
+        rounds_table=Rounds.build([], [], []),
         skipped=Skipped.build(passed),
         stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
         stopped_at=None,

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class LocalExecutor:
     """Runs stages in spawned processes of this machine.
 
-    A program that uses it guards its start with `if __name__ == "__main__"`: the workers import it again.
+    A program needs no guard, unless the stage is a class of its main module: only then do workers import it again.
 
     Args:
         workers: number of processes; one per device unless given.

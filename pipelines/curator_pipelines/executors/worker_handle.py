@@ -5,12 +5,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar
 
+from curator.io.main_module import main_module_hidden
 from curator_pipelines.executors.protocol import Task
 from curator_pipelines.executors.worker import work
 
@@ -131,7 +132,8 @@ class WorkerHandle(Generic[T]):
             target=work, args=(workers_end, self._cpus, self._device), name="curator-worker", daemon=True
         )
         try:
-            with _interrupts_held():
+            # Only a stage of the main module itself needs that module in the worker.
+            with _interrupts_held(), nullcontext() if b"__main__" in self._pickled_stage else main_module_hidden():
                 process.start()
         finally:
             # Held open here, it would hide the worker's death.

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere. All on stderr."""
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from curator.types import LedgerLine
 
 __all__ = ["Reporter", "StageProgress"]
 
+# Seconds between two lines where there is no bar.
 LINE_EVERY = 10.0
+# This many of the newest ledger lines are kept for `curator inspect`.
 LAST_BAD = 5
 
 
 class StageProgress:
-    """Progress of one stage.
+    """The progress of one stage.
 
     Args:
         name: the stage's name.
-        total: how much there is to do, in `unit`; None if unknown.
-        unit: what is counted, for people: `samples`, `shards`.
-        show: called after each change.
+        total: how much there is to do, in `unit`; None if that is unknown, a float if it is an estimate.
+        unit: what is counted, in a word for people: `samples`, `shards`.
+        show: is called after each change.
 
     Attributes:
-        note: what else to show.
+        note: text that is shown behind the counts.
     """
 
     def __init__(self, name: str, total: float | None, unit: str, show: Callable[[StageProgress], None]) -> None:
@@ -56,17 +58,17 @@ class StageProgress:
 
     @property
     def seconds(self) -> float:
-        """Since the stage began."""
+        """The seconds since the stage began."""
         return max(time.monotonic() - self.started, 1e-9)
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """The units done per second."""
         return self.done / self.seconds
 
     @property
     def eta(self) -> float | None:
-        """Seconds left, if that can be said."""
+        """The seconds that are left; None while they cannot be estimated."""
         if not (self.total and self.total > self.done and self.rate > 0):
             return None
         return (self.total - self.done) / self.rate
@@ -90,10 +92,25 @@ class StageProgress:
 
 
 class Reporter:
-    """Tells a person what goes on. Use as a context manager: it restores the terminal."""
+    """Tells a person how a run goes on. Use it as a context manager, so that it restores the terminal.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    Args:
+        quiet: print nothing, for use as a library. Warnings are collected all the same.
+
+    Attributes:
+        warnings: every warning of the run, once.
+        listener: is told every change of a stage's progress; the flag says that the change must not be skipped.
+
+    >>> with Reporter(quiet=True) as reporter, reporter.stage("pool", 2, "samples") as progress:
+    ...     progress({"samples": 2})
+    ...     reporter.warn("one sample is small")
+    >>> progress.done, reporter.warnings
+    (2, ['one sample is small'])
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        # A notebook gets plain lines too: its output area is no terminal.
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet, force_jupyter=False)
         self.warnings: list[str] = []
         self.listener: Callable[[StageProgress, bool], None] | None = None
         self._bars: Progress | None = None
@@ -109,11 +126,11 @@ class Reporter:
             self._bars.stop()
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """A warning, once; the summary counts them."""
+        """Print a warning, once however often it is given; the summary counts the warnings."""
         if text not in self.warnings:
             self.warnings.append(text)
             self.console.print(f"warning: {text}", markup=False, style="yellow")
@@ -124,7 +141,7 @@ class Reporter:
         progress = StageProgress(name, total, unit, self._show)
         self._last_line = time.monotonic()
         self._tell(progress, at_once=True)
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.quiet:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description:8}"),
@@ -141,7 +158,7 @@ class Reporter:
         self.say(f"{name}: {progress.line()}, {duration(time.monotonic() - progress.started)}")
 
     def _show(self, progress: StageProgress) -> None:
-        """Redraw the bar, or say a line where the last one is ten seconds old."""
+        """Redraw the bar; without a bar, print a line if the last one is `LINE_EVERY` seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:
             self._bars.update(self._task, completed=progress.done, total=progress.total, line=progress.line())

@@ -56,7 +56,7 @@ def store_selection(
         npy.write_array(directory.path("selection", "centroids.npy"), centroids.astype(np.float32))
     columns = _row_columns(directory, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
     parquet.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
-    table = selection.table
+    table = selection.rounds_table
     parquet.write_table(
         directory.path("selection", "rounds.parquet"),
         schemas.ROUNDS,
@@ -119,7 +119,7 @@ def _row_columns(
 
 
 def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[str, Any]:
-    means = selection.table.mean_score
+    means = selection.rounds_table.mean_score
     stopped = selection.stopped_at
     return {
         "version": schemas.FORMAT_VERSION,

@@ -37,7 +37,7 @@ def test_each_is_as_alone_and_the_pool_is_read_together(twin):
         )
         for name in ("ids", "scores", "centroids", "rounds"):
             assert np.array_equal(getattr(ours, name), getattr(alone, name))
-        assert np.array_equal(ours.table.mean_score, alone.table.mean_score)
+        assert np.array_equal(ours.rounds_table.mean_score, alone.rounds_table.mean_score)
         assert ours.skipped.ids.tolist() == alone.skipped.ids.tolist()
         assert (ours.stop_reason, ours.stopped_at, ours.objective) == (
             alone.stop_reason,

@@ -161,9 +161,11 @@ class TestPrograms:
         script = tmp_path / "interrupting.py"
         script.write_text(
             "import os, signal\n"
-            "from driver_for_tests import main\n"
+            "import driver_for_tests\n"
+            "class OfMain(driver_for_tests.HoldsLockFile):\n    pass\n"
+            "driver_for_tests.HoldsLockFile = OfMain\n"
             "if __name__ == '__mp_main__':\n    os.kill(os.getpid(), signal.SIGINT)\n"
-            "if __name__ == '__main__':\n    main()\n"
+            "if __name__ == '__main__':\n    driver_for_tests.main()\n"
         )
 
         with driver(str(script), folder=tmp_path, payload="a") as process:
