@@ -55,9 +55,9 @@ def select(*, progress: bool = False, **settings: Any) -> SelectResult:
 
     config = build(SelectConfig, settings)
     with _torch_restored():
-        summary = _run(run_select, config, progress)
+        summary, told = _run(run_select, config, progress)
     packed = {name: result.packed for name, result in summary.results.items()}
-    return SelectResult(summary.out, coresets_of(summary.out, packed), summary.warnings, summary)
+    return SelectResult(summary.out, coresets_of(summary.out, packed), told, summary)
 
 
 @takes(EmbedConfig)
@@ -85,7 +85,7 @@ def embed(*, progress: bool = False, **settings: Any) -> EmbedSummary:
 
     config = build(EmbedConfig, settings)
     with _torch_restored():
-        return _run(run_embed, config, progress)
+        return _run(run_embed, config, progress)[0]
 
 
 @takes(PackConfig)
@@ -108,24 +108,17 @@ def pack(*, progress: bool = False, **settings: Any) -> PackResult:
     """
     from curator_pipelines.jobs.select.pack import run_pack
 
-    told: list[str] = []
-
-    def run(config: PackConfig, reporter: Reporter) -> Any:
-        packed = run_pack(config, reporter)
-        told.extend(reporter.warnings)
-        return packed
-
     config = build(PackConfig, settings)
-    packed = _run(run, config, progress)
+    packed, told = _run(run_pack, config, progress)
     out = absolute(config.out)
     return PackResult(out, coresets_of(out, packed), told)
 
 
-def _run(job: Callable[[C, Reporter], R], config: C, progress: bool) -> R:
-    """Run a job; its warnings become Python's where nobody has seen them."""
+def _run(job: Callable[[C, Reporter], R], config: C, progress: bool) -> tuple[R, list[str]]:
+    """Run a job and return its result and warnings; these become Python's where nobody has seen them."""
     with Reporter(quiet=not progress) as reporter:
         try:
-            return job(config, reporter)
+            return job(config, reporter), reporter.warnings
         finally:
             for text in () if progress else reporter.warnings:
                 # The caller of the function that `takes` made of ours.

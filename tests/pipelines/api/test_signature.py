@@ -1,0 +1,88 @@
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+import curator
+from curator_pipelines.api.signature import takes
+from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig, Share, Text, Urls, Workers
+
+MODELS = {"select": SelectConfig, "embed": EmbedConfig, "pack": PackConfig}
+
+
+class Settings(Config):
+    """Settings.
+
+    Attributes:
+        seed: of everything.
+    """
+
+    seed: int = Field(default=3, ge=0)
+    out: str
+    pool: Urls = Field(default=[])
+    budget: Text | None = None
+    max_bad: Share = 0.5
+    workers: Workers = None
+
+
+@takes(Settings)
+def some_function(first: int, *, progress: bool = False, **settings: Any) -> dict[str, Any]:
+    """Do it.
+
+    Args:
+        first: comes first.
+        **settings: see below.
+        progress: tell.
+    """
+    return {"first": first, "progress": progress} | settings
+
+
+def test_the_signature_is_the_models() -> None:
+    text = str(inspect.signature(some_function)).replace("collections.abc.", "").replace("typing.", "")
+
+    assert text == (
+        "(first: int, *, out: str | os.PathLike[str], seed: int = 3, "
+        "pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [], budget: str | float | None = None, "
+        "max_bad: float | str = 0.5, workers: int | str | None = None, progress: bool = False) -> dict[str, Any]"
+    )
+    assert "    first: comes first.\n    seed: of everything.\n" in (some_function.__doc__ or "")
+
+
+def test_only_what_is_given_is_passed_on_and_paths_as_text() -> None:
+    assert some_function(1, out=Path("run"), pool=(Path("a"), "b"), budget=5) == {
+        "first": 1,
+        "progress": False,
+        "out": "run",
+        "pool": ["a", "b"],
+        "budget": 5,
+    }
+
+
+def test_a_wrong_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"some_function\(\) .* 'budgett'; did you mean 'budget'\?"):
+        some_function(1, out="run", budgett=3)
+    with pytest.raises(TypeError, match="missing a required argument: 'out'"):
+        some_function(1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_names_and_defaults_of_the_public_functions_are_the_models(name: str) -> None:
+    parameters = dict(inspect.signature(getattr(curator, name)).parameters)
+    assert parameters.pop("progress").default is False
+    fields = MODELS[name].model_fields
+    assert set(parameters) == set(fields)
+    for parameter, field in fields.items():
+        default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+        assert parameters[parameter].default == default
+
+
+@pytest.mark.parametrize("name", [*MODELS, "select_rows"])
+def test_every_parameter_is_documented_once(name: str) -> None:
+    function = getattr(curator, name)
+    arguments = function.__doc__.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    documented = re.findall(r"^    (\w+): \S", arguments, re.MULTILINE)
+    assert sorted(documented) == sorted(inspect.signature(function).parameters)
+    assert "--" not in function.__doc__.replace("`--encoder warmup`", "")  # no flags
