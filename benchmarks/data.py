@@ -17,11 +17,11 @@ def pool_sources() -> list[Source]:
     """Shards of real photos."""
     folder = os.environ.get("CURATOR_TEST_DATA")
     if folder:
-        return find_sources([f"{folder}/pool-*.tar"], "--pool", folders=False)
+        return find_sources([f"{folder}/pool-*.tar"], "pool", folders=False)
     from curator_pipelines.jobs.demo.demo_data import build_demo_data
 
     data = build_demo_data(Path(tempfile.gettempdir()) / "curator-benchmark-data")
-    return find_sources([data.pool], "--pool", folders=False)
+    return find_sources([data.pool], "pool", folders=False)
 
 
 def describe_machine() -> str:

@@ -72,7 +72,7 @@ def _compare(spec: str, size: int, folder: Path) -> None:
     whole = SHARDS * encoder.batch_size
     count = whole * max(1, min(MOST_IMAGES, round(SECONDS * encode_rate(encoder))) // whole)
     tars = _write_shards(folder, size if size == LARGE else None, count)
-    source = find_sources(tars, "--pool", folders=False)[0]
+    source = find_sources(tars, "pool", folders=False)[0]
     rounds = []
     for _ in range(ROUNDS):
         encode, decode = encode_rate(encoder), decode_rate(source, encoder, threads)
@@ -142,7 +142,7 @@ def _ours(executor: Executor, tars: list[str], encoder: Encoder, weights: str | 
 
     with tempfile.TemporaryDirectory(prefix="curator-peers-") as folder:
         store = PartStore(f"{folder}/pool")
-        sources = find_sources(tars, "--pool", folders=False)
+        sources = find_sources(tars, "pool", folders=False)
         parts = store.register(sources)
         tasks = [EmbedTask(source, part.part, "") for source, part in zip(sources, parts, strict=True)]
         for outcome in executor.map(EmbedStage(store.url, settings), tasks, on_progress=on_progress):

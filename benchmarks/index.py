@@ -24,7 +24,7 @@ from benchmarks.synthetic import draw_target, make_mixture
 from curator.index import IndexStore, default_lists, select_ivf
 from curator.index.quantiser import TRAIN_ROWS, import_faiss, sample_rows
 from curator.io import storage
-from curator.selection import find_centroids, select_simcore
+from curator.selection import Rules, find_centroids, select_simcore
 from curator.store.part_store import DoneMark, PartStore
 from curator.store.row_reader import RowReader
 from curator_pipelines.config.select import IndexConfig, build
@@ -142,7 +142,7 @@ def faiss_index(run: str) -> None:
 
 def exact_search(run: str, budget: int) -> NDArray[np.int64]:
     """The exact coreset."""
-    return select_simcore(PartStore(storage.join(run, "pool")), _centroids(run), budget=budget, stop=None).ids
+    return select_simcore(PartStore(storage.join(run, "pool")), _centroids(run), Rules(budget=budget)).ids
 
 
 def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64], dict[str, Any]]:
@@ -158,7 +158,7 @@ def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64],
         return stored.vectors(ids)
 
     selection, told = select_ivf(
-        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None, read_rows=read_rows
+        index.quantiser(), index.shards(), _centroids(run), Rules(budget=budget), recall=recall, read_rows=read_rows
     )
     return selection.ids, asdict(told) | {"refined": len(refined), "reads": reads}
 
@@ -226,14 +226,14 @@ def _true_recall(run: str, budget: int, recall: float) -> tuple[float, dict[str,
     """The share of the rows above a final cut that were read, by scoring the whole pool; and what was told."""
     index = IndexStore(storage.join(run, "index"))
     centroids = _centroids(run)
-    found, told = select_ivf(index.quantiser(), index.shards(), centroids, recall=recall, budget=budget, stop=None)
-    assert found.cuts is not None
+    found, told = select_ivf(index.quantiser(), index.shards(), centroids, Rules(budget=budget), recall=recall)
+    assert found.lower_bounds is not None
     wanted = []
     for part, rows in PartStore(storage.join(run, "pool")).parts():
         wide = rows.astype(np.float32)
         scores = wide @ centroids.T / np.linalg.norm(wide, axis=1, keepdims=True)
         # Clear of the cut by more than rounding: what was read there was chosen.
-        wanted.append(np.flatnonzero((scores > found.cuts + 1e-5).any(axis=1)) + (part << 32))
+        wanted.append(np.flatnonzero((scores > found.lower_bounds + 1e-5).any(axis=1)) + (part << 32))
     ids = np.concatenate(wanted)
     return float(np.isin(ids, found.ids).mean()), asdict(told)
 

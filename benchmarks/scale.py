@@ -83,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards = _shards(Path(folder) / "in", parts)
         with measured("find sources, local"):
-            sources = find_sources([f"{folder}/in/{{{0:06d}..{parts - 1:06d}}}.tar"], "--pool", folders=False)
+            sources = find_sources([f"{folder}/in/{{{0:06d}..{parts - 1:06d}}}.tar"], "pool", folders=False)
         assert len(sources) == parts == shards
         job = _job(f"{folder}/run", sources)
         with measured("schedule, mark, collect", parts):

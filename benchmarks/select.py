@@ -23,7 +23,7 @@ from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator.io import storage
 from curator.search.exact_scores import widen
-from curator.selection import Cursors, Question, TopK, find_centroids, run_rounds, select_each, select_simcore
+from curator.selection import Cursors, Rules, TopK, find_centroids, run_rounds, select_each, select_simcore
 from curator.store.part_store import PartStore
 
 BUDGET = 0.01
@@ -77,7 +77,7 @@ def _print(case: str, what: str, cost: Measured, note: str) -> None:
 
 def exact(run: str, budget: int) -> NDArray[np.int64]:
     """Our selection."""
-    return select_simcore(_pool(run), _centroids(run), budget=budget, stop=None).ids
+    return select_simcore(_pool(run), _centroids(run), Rules(budget=budget)).ids
 
 
 def write_targets(run: str, rows: int, dim: int) -> None:
@@ -88,9 +88,9 @@ def write_targets(run: str, rows: int, dim: int) -> None:
 
 
 def exact_for_several(run: str, budget: int) -> list[int]:
-    """Our selection for several targets, in one skip the pool; how much was chosen for each."""
+    """Our selection for several targets, in one pass over the pool; how much was chosen for each."""
     centroids = np.load(Path(run, "targets.npy"))
-    found = select_each(_pool(run), [Question(each, budget, None) for each in centroids])
+    found = select_each(_pool(run), centroids, [Rules(budget=budget)] * len(centroids))
     return [len(selection.ids) for selection in found]
 
 
@@ -153,7 +153,7 @@ def rounds() -> None:
 
 def simulated_rounds(budget: int) -> tuple[int, int]:
     """Rows chosen, and how often a pool would have been read."""
-    selection = run_rounds(_simulated_fetch, CLUSTERS, budget=budget, stop=None)
+    selection = run_rounds(_simulated_fetch, CLUSTERS, Rules(budget=budget))
     return len(selection.ids), selection.passes
 
 

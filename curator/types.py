@@ -30,6 +30,7 @@ __all__ = [
     "parts_of",
     "rows_of",
     "split_id",
+    "unit_rows",
 ]
 
 Progress: TypeAlias = Callable[[Mapping[str, int]], None]
@@ -194,3 +195,31 @@ def parts_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 def rows_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """The row of each id in its part, int64, of the shape of `ids`."""
     return ids & 0xFFFFFFFF
+
+
+def unit_rows(
+    rows: NDArray[Any], lengths: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Rows brought to unit length.
+
+    Args:
+        rows: (n, d), of any float type.
+        lengths: float64 (n,), where they are known already: another order of summation gives other last bits.
+
+    Returns:
+        float64 (n, d); and bool (n,), False for rows that have no direction (their length is 0 or not finite): these
+        stay as they are.
+
+    >>> import numpy as np
+    >>> unit, has_direction = unit_rows(np.array([[3, 4], [0, 0]], np.float16))
+    >>> unit.tolist(), has_direction.tolist()
+    ([[0.6, 0.8], [0.0, 0.0]], [True, False])
+    """
+    import numpy as np
+
+    wide = rows.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if lengths is None:
+            lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        has_direction = np.isfinite(lengths) & (lengths > 0)
+        return wide / np.where(has_direction, lengths, 1.0)[:, None], has_direction

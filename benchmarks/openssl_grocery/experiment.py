@@ -150,7 +150,7 @@ def _slug(name: str) -> str:
 def _sources_of_samples() -> dict[str, str]:
     """Key -> which collection a sample of the pool is from."""
     found = {}
-    for source in find_sources(POOL, "--pool", folders=False):
+    for source in find_sources(POOL, "pool", folders=False):
         for sample in read_source(source, keep=lambda member: member.ext == "json"):
             if isinstance(sample, RawSample):
                 beside = next(member.data for member in sample.members if member.ext == "json")

@@ -14,6 +14,7 @@ from torch import nn
 
 from curator.encoders.fold_batch_norm import fold_batch_norms
 from curator.images.preprocess import Preprocess
+from curator.types import unit_rows
 
 __all__ = ["MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]
 
@@ -107,7 +108,9 @@ class Encoder:
                     torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
                 )
             features = self._model(batch).float().cpu().numpy()
-        return _unit_rows(features)
+        unit, has_direction = unit_rows(features)
+        unit[~has_direction] = np.nan
+        return unit.astype(np.float32)
 
 
 def hash_tensors(model: nn.Module) -> str:
@@ -120,14 +123,3 @@ def hash_tensors(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _unit_rows(features: np.ndarray) -> np.ndarray:
-    wide = features.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    bad = ~np.isfinite(norms) | (norms == 0)
-    with np.errstate(invalid="ignore"):
-        unit: np.ndarray = wide / np.where(bad, 1.0, norms)[:, None]
-    unit[bad] = np.nan
-    return unit.astype(np.float32)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from curator.encoders.spec import EncoderSpec, parse_spec
-from curator.errors import InputError
+from curator.encoders.spec import ENCODERS, parse_spec
+from curator.errors import Another, InputError
 
 if TYPE_CHECKING:
     from curator.encoders.encoder import Backbone, Encoder
@@ -16,15 +14,6 @@ __all__ = ["load_backbone", "load_encoder"]
 
 # Measured for EfficientNet-Lite0: on two cores 32 is the fastest, 64 slower again.
 _BATCH_SIZES = {"cpu": 32, "cuda": 256}
-
-# Family -> where its loader is. Imported on use: each of these libraries takes seconds.
-_LOADERS = {
-    "lite0": ("curator.encoders.lite0", "load_lite0"),
-    "timm": ("curator.encoders.timm_models", "load_timm"),
-    "torchvision": ("curator.encoders.torchvision_models", "load_torchvision"),
-    "open_clip": ("curator.encoders.open_clip_models", "load_open_clip"),
-    "checkpoint": ("curator.encoders.checkpoint", "load_checkpoint"),
-}
 
 
 def load_encoder(
@@ -39,8 +28,8 @@ def load_encoder(
 
     Args:
         spec: `lite0`, `timm:MODEL`, `torchvision:MODEL`, `open_clip:MODEL/PRETRAINED`,
-            `open_clip:hf-hub:ORG/REPO` or
-            `checkpoint:PATH[@ARCHITECTURE]`.
+            `open_clip:hf-hub:ORG/REPO`, `checkpoint:PATH[@ARCHITECTURE]`, or anyone's own: the name of an entry point
+            of the group `curator.encoders`, or `PACKAGE.MODULE:NAME`, both with or without `:ARGUMENT`.
         weights: a local file (what `torch.save` wrote, or safetensors), `random` for weights that are
             random but the same in every process, or None for the family's own.
         device: `auto` (the GPU if there is one), `cpu` or `cuda`.
@@ -58,8 +47,9 @@ def load_encoder(
 
     if batch_size is not None and batch_size < MIN_BATCH_SIZE:
         raise InputError(
-            f"--batch-size {batch_size}: needed are at least {MIN_BATCH_SIZE}, "
-            "since smaller batches round differently with the number of threads"
+            f"at least {MIN_BATCH_SIZE} are needed, since smaller batches round differently with the number of threads",
+            field="batch_size",
+            value=batch_size,
         )
     on = resolve_device(device)
     resolved = resolve_precision(precision, on)
@@ -68,7 +58,7 @@ def load_encoder(
     try:
         return Encoder(spec, backbone, device=on, precision=resolved, batch_size=size)
     except ValueError as error:
-        raise InputError(f"--encoder {spec}: {error}; choose another encoder") from error
+        raise InputError(str(error), field="encoder", value=spec, advice=Another("encoder")) from error
 
 
 def load_backbone(spec: str, weights: str | None = None) -> Backbone:
@@ -81,11 +71,10 @@ def load_backbone(spec: str, weights: str | None = None) -> Backbone:
     Raises:
         InputError: no such encoder, or weights that cannot be had or do not fit.
     """
+    from curator.encoders.encoder import Backbone
+
     parsed = parse_spec(spec)
-    return _loader(parsed)(parsed, weights)
-
-
-def _loader(spec: EncoderSpec) -> Callable[[EncoderSpec, str | None], Backbone]:
-    module, function = _LOADERS[spec.family]
-    loader: Callable[[EncoderSpec, str | None], Backbone] = getattr(importlib.import_module(module), function)
-    return loader
+    backbone = ENCODERS.find(spec)(parsed, weights)
+    if not isinstance(backbone, Backbone):
+        raise InputError("what it names gives no curator.encoders.encoder.Backbone", field="encoder", value=spec)
+    return backbone

@@ -1,4 +1,4 @@
-"""What `--encoder` may say. Cheap to import: no torch here."""
+"""What names an encoder: a family of the table, and a model in it. Cheap to import: no torch here."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from curator.errors import InputError
+from curator.plugins.table import Table
 
-__all__ = ["FAMILIES", "EncoderSpec", "near_names", "parse_spec"]
+__all__ = ["ENCODERS", "EncoderSpec", "near_names", "parse_spec"]
 
-FAMILIES = ("lite0", "timm", "torchvision", "open_clip", "checkpoint")
-_OF_SELECT = ("warmup",)
-_FORMS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH"
+# A loader is called with the parsed spec and the weights the user gave, if any, and returns a `Backbone`.
+ENCODERS = Table(
+    kind="encoder",
+    group="curator.encoders",
+    builtin={
+        "lite0": "curator.encoders.lite0:load_lite0",
+        "timm": "curator.encoders.timm_models:load_timm",
+        "torchvision": "curator.encoders.torchvision_models:load_torchvision",
+        "open_clip": "curator.encoders.open_clip_models:load_open_clip",
+        "checkpoint": "curator.encoders.checkpoint:load_checkpoint",
+    },
+    takes_argument=True,
+    forms="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED, checkpoint:PATH",
+)
+
+# Encoders that a run trains itself, before there is anything to load.
+TRAINED = ("warmup",)
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """A parsed `--encoder`.
+    """The name of an encoder in its parts.
 
     Attributes:
-        family: one of `FAMILIES`.
-        model: the model's name in that family; empty for `lite0`; the file of a `checkpoint`.
+        family: a name of `ENCODERS`, an entry point, or `MODULE:NAME`.
+        model: the model's name in that family; empty for `lite0`; the file of a `checkpoint`; for a plug-in what the
+            user wrote behind its name and a colon.
         pretrained: open_clip's tag of the weights; empty where none is named.
         architecture: what a `checkpoint` holds, `timm:NAME` or `torchvision:NAME`; empty where not named.
     """
@@ -43,22 +59,24 @@ def parse_spec(spec: str) -> EncoderSpec:
     >>> parse_spec("checkpoint:moco.pth@timm:resnet50").architecture
     'timm:resnet50'
     """
-    family, colon, model = spec.partition(":")
-    if family in _OF_SELECT:
+    if spec.partition(":")[0] in TRAINED:
         raise InputError(
-            f"--encoder {spec}: only `curator select` trains one; here name another, such as "
-            "checkpoint:RUN/encoder.pt, lite0 or timm:resnet50"
+            "only `select` trains one",
+            field="encoder",
+            value=spec,
+            advice="name another here, such as checkpoint:RUN/encoder.pt, lite0 or timm:resnet50",
         )
-    if family not in FAMILIES:
-        raise InputError(f"--encoder {spec}: unknown encoder{near_names(family, FAMILIES)}; it is {_FORMS}")
+    plugin = ENCODERS.locate(spec)
+    family, model = plugin.name, plugin.argument
+    if not plugin.is_builtin:
+        return EncoderSpec(family, model)
     if family == "lite0":
-        if colon:
-            raise InputError(f"--encoder {spec}: lite0 is one model; write just lite0")
+        if ":" in spec:
+            raise InputError("lite0 is one model", field="encoder", value=spec, advice="write just lite0")
         return EncoderSpec(family)
     if not model:
-        raise InputError(
-            f"--encoder {spec}: the {'file' if family == 'checkpoint' else 'model'} is missing; an encoder is {_FORMS}"
-        )
+        missing = "file" if family == "checkpoint" else "model"
+        raise InputError(f"the {missing} is missing; an encoder is {ENCODERS.forms}", field="encoder", value=spec)
     if family == "checkpoint":
         path, _, architecture = model.rpartition("@")
         # URLs may have an @ of their own.

@@ -13,6 +13,7 @@ from curator.search.exact_scores import propose, row_norms
 from curator.search.pool import Floats
 from curator.search.scan import scan_part
 from curator.selection.rounds import run_rounds
+from curator.selection.rules import Rules
 
 __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 
@@ -88,10 +89,9 @@ class Sample:
         selection = run_rounds(
             lambda cursors, k: scan_part(0, rows, self._centroids, k, cursors),
             clusters,
-            budget=max(1, math.ceil(share * len(rows))),
-            stop=None,
+            Rules(budget=max(1, math.ceil(share * len(rows)))),
         )
-        return np.full(clusters, -np.inf, np.float32) if selection.cuts is None else selection.cuts
+        return np.full(clusters, -np.inf, np.float32) if selection.lower_bounds is None else selection.lower_bounds
 
     def least(self) -> NDArray[np.float32]:
         """Each centroid's least score in the sample; float32 (K,)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +16,11 @@ from curator.index.scan import Scan, scan_here
 from curator.index.shards import IndexPiece
 from curator.search.scan import check_centroids
 from curator.search.top_k import Cursors, TopK
-from curator.selection.filters import Filter
 from curator.selection.frontier import first_k, k_limit
 from curator.selection.near_duplicate_filters import ReadRows
 from curator.selection.result import Selection, StopReason
 from curator.selection.rounds import run_rounds
+from curator.selection.rules import Rules
 from curator.types import Progress
 
 __all__ = ["IndexSearch", "select_ivf"]
@@ -162,13 +161,9 @@ def select_ivf(
     quantiser: Quantiser,
     shards: list[IndexPiece],
     centroids: NDArray[np.float32],
+    rules: Rules,
     *,
     recall: float,
-    budget: int | None,
-    stop: float | None,
-    reference_round: int = 1,
-    new_filter: Callable[[], Filter | None] = lambda: None,
-    k: int | None = None,
     scan: Scan | None = None,
     read_rows: ReadRows | None = None,
     progress: Progress | None = None,
@@ -184,13 +179,9 @@ def select_ivf(
         quantiser: of the index.
         shards: of the index, opened.
         centroids: float32 (K, d), unit rows, from `find_centroids`.
+        rules: the limits; `k` counts for all passes here. Every selection that is made anew makes its own filter.
         recall: wanted share, above 0 and at most 1. At 1 every list is read that the bounds of its angles do
             not rule out, and the selection is the exact one.
-        budget: as in `select_simcore`.
-        stop: as in `select_simcore`.
-        reference_round: as in `select_simcore`.
-        new_filter: makes the filter of one selection; it is asked again for each, since filters may remember.
-        k: rows per centroid kept; changes time and memory, never the result.
         scan: reads the shards' rows, such as many workers; None for this thread.
         read_rows: reads the pool's rows by id, for this thread; needed where the index holds codes.
         progress: told of the rows read and chosen.
@@ -206,32 +197,23 @@ def select_ivf(
         raise InputError(f"recall is a share above 0 and at most 1, not {recall}")
     clusters = len(centroids)
     coded = any(shard.codec for shard in shards)
-    k = min(k or (_coded_k if coded else first_k)(clusters, budget), k_limit(clusters))
+    k = min(rules.k or (_coded_k if coded else first_k)(clusters, rules.budget), k_limit(clusters))
     search = IndexSearch(quantiser, shards, centroids, k, scan or scan_here(shards, centroids, read_rows), progress)
     # How much a stop rule takes is not known before: the first round must do.
-    share = (budget or 0) / max(search.lists.rows, 1) if stop is None else 0.0
+    share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
     search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))
     deepened = 0
     while True:
-        selection = run_rounds(
-            search.fetch,
-            clusters,
-            budget=budget,
-            stop=stop,
-            reference_round=reference_round,
-            row_filter=new_filter(),
-            k=k,
-            progress=progress,
-        )
-        more = search.double() if selection.cuts is None else search.needed(selection.cuts, recall)
+        selection = run_rounds(search.fetch, clusters, replace(rules, k=k), progress)
+        bounds = selection.lower_bounds
+        more = search.double() if bounds is None else search.needed(bounds, recall)
         if not more.any():
             break
         search.add(more)
         deepened += 1
-    cuts = selection.cuts if selection.cuts is not None else np.full(clusters, -np.inf, np.float32)
-    measured = search.measure(cuts, deepened)
+    measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, deepened)
     assert selection.stop_reason is not StopReason.POOL_EXHAUSTED or not search.unread()
-    return replace(selection, candidates=search.lists.rows), measured
+    return replace(selection, candidates=search.lists.rows, anchor_rows=centroids), measured
 
 
 def _coded_k(clusters: int, budget: int | None) -> int:

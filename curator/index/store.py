@@ -19,7 +19,7 @@ from curator.index.codec import Codec
 from curator.index.quantiser import Factory, Quantiser
 from curator.index.shards import IndexPiece
 from curator.io import npy, schemas, storage
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 
 __all__ = ["IndexStore", "PiecePlan"]
 
@@ -114,7 +114,7 @@ class IndexStore:
         url = storage.join(self.url, "done", f"{plan.shard:08d}-{plan.identity}.json")
         storage.write_bytes(url, json.dumps({"parts": plan.parts, "rows": rows}).encode())
 
-    def missing(self, pool: PartStore) -> dict[int, str]:
+    def missing(self, pool: PartReader) -> dict[int, str]:
         """Finished parts of the pool that no finished shard holds.
 
         Raises:
@@ -130,7 +130,7 @@ class IndexStore:
                 )
         return {part: parts[part] for part in sorted(parts) if part not in held}
 
-    def plan(self, pool: PartStore) -> list[PiecePlan]:
+    def plan(self, pool: PartReader) -> list[PiecePlan]:
         """The shards still to build: missing parts in order, cut into shards of about 256 MiB of rows.
 
         Parts of a shard are not shared with shards that are finished, so those are never touched. Killed and

@@ -13,7 +13,7 @@ from curator.errors import CuratorError
 from curator.io import parquet, schemas, storage
 from curator.packing.plan import OutputShard, SelectedRows, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 
 __all__ = ["MANIFEST", "SIZES", "finish", "is_current", "prepare", "read_sizes", "write_manifest_only"]
 
@@ -85,7 +85,7 @@ def finish(out_url: str, shards: Sequence[OutputShard]) -> None:
     storage.remove(storage.join(out_url, "packing"))
 
 
-def write_manifest_only(store: PartStore, chosen: SelectedRows, out_url: str) -> None:
+def write_manifest_only(store: PartReader, chosen: SelectedRows, out_url: str) -> None:
     """Write the manifest of a selection that is not packed: no output shard, no output key, in pool order.
 
     Tars of an earlier packing are removed with their sizes.json, since the manifest is no longer theirs.

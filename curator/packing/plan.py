@@ -14,7 +14,7 @@ import pyarrow as pa
 from curator.errors import InputError
 from curator.io import schemas, storage
 from curator.io.storage import Stat
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 
 __all__ = ["OutputShard", "SelectedRows", "check_packable", "plan_hash", "plan_shards"]
 
@@ -124,7 +124,7 @@ class OutputShard:
         return np.random.Generator(bits).permutation(len(self.chosen))
 
 
-def plan_shards(store: PartStore, chosen: SelectedRows, shard_size: int, seed: int) -> list[OutputShard]:
+def plan_shards(store: PartReader, chosen: SelectedRows, shard_size: int, seed: int) -> list[OutputShard]:
     """Cut a selection, in pool order, into output shards.
 
     Cost: one listing and one small file of the pool; a hash over the selection.
@@ -159,7 +159,7 @@ def plan_hash(shards: Iterable[OutputShard]) -> str:
     return _hash(json.dumps([shard.identity for shard in shards]).encode())
 
 
-def check_packable(store: PartStore) -> None:
+def check_packable(store: PartReader) -> None:
     """See to it that the pool's samples can be copied from where they came.
 
     Raises:

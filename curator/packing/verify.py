@@ -13,7 +13,7 @@ from curator.io import parquet, schemas, storage
 from curator.packing.compare import compare_images, compare_tar
 from curator.packing.finish import MANIFEST, SIZES, read_sizes
 from curator.packing.write import COLUMNS
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 
 __all__ = ["verify_shards"]
 
@@ -23,7 +23,7 @@ MAX_LINES = 20
 
 def verify_shards(
     out_url: str,
-    store: PartStore,
+    store: PartReader,
     ids: np.ndarray,
     urls: Mapping[str, str] | None = None,
     report: Callable[[str, int], None] | None = None,
@@ -73,7 +73,7 @@ def _unit(
     name: str | None,
     table: pa.Table,
     tars: set[str],
-    store: PartStore,
+    store: PartReader,
     ids: np.ndarray,
     urls: Mapping[str, str],
 ) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _runs(table: pa.Table) -> Iterator[pa.Table]:
             yield table.slice(start, end - start)
 
 
-def _compare_pool(table: pa.Table, store: PartStore, ids: np.ndarray) -> Iterator[str]:
+def _compare_pool(table: pa.Table, store: PartReader, ids: np.ndarray) -> Iterator[str]:
     known = table.filter(pa.array(_contains(ids, table["id"].to_numpy())))
     rows = store.rows(known["id"].to_numpy(), COLUMNS)
     for column in COLUMNS:

@@ -18,7 +18,7 @@ from curator.packing import ustar
 from curator.packing.layout import Layout, Place, lay_out
 from curator.packing.plan import OutputShard, SelectedRows
 from curator.packing.ranges import Read, changed, fetch, plan_reads
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 
 __all__ = ["ImageHash", "PackedShard", "manifest_columns", "pack_shard"]
 
@@ -59,7 +59,7 @@ class ImageHash:
 
 
 def pack_shard(
-    store: PartStore, shard: OutputShard, out_url: str, urls: Mapping[str, str] | None = None
+    store: PartReader, shard: OutputShard, out_url: str, urls: Mapping[str, str] | None = None
 ) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 

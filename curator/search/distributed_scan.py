@@ -1,9 +1,9 @@
-"""The exact search by many workers: thresholds, scans anywhere, one answer.
+"""The exact search by many workers: lower bounds, scans anywhere, one answer.
 
-    some parts -> a threshold per centroid -> every part scanned for the rows above it -> merge
-    too few rows above a centroid's threshold -> a lower one, and a scan for that centroid again
+    a sample of the parts -> a lower bound per centroid -> every part scanned for the rows above it -> merge
+    too few rows above a centroid's lower bound -> a scan for that centroid again, without one
 
-The answer is that of `best_rows`, whatever the thresholds, the workers and their order.
+The answer is that of `best_rows`, whatever the lower bounds, the workers and their order.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
 __all__ = ["DistributedScan", "Scan", "ScanTask", "scan_parts"]
 
+# Read on the driver before each pass, for the lower bounds.
 SAMPLE_PARTS = 4
-"""Read on the driver before each pass, for the thresholds."""
+# A pool of fewer than this many times `SAMPLE_PARTS` is scanned without lower bounds.
 SAMPLE_WORTH = 4
-"""A pool of fewer than this many times `SAMPLE_PARTS` is scanned without thresholds."""
+# In one task: what a lost worker costs.
 MOST_PARTS = 64
-"""In one task: what a lost worker costs."""
+# At least, so that all end at about the same time.
 TASKS_PER_WORKER = 4
-"""At least, so that all end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanTask:
-    """Parts to scan, and what for.
+    """Parts to scan, and for which centroids.
 
     Attributes:
         parts: their numbers.
-        lines: int64, which centroids are asked for.
+        centroids: int64, the numbers of the centroids.
         cursors: where these stand.
-        lower_bound: float32, scores below which rows are not wanted, one for each of these.
+        lower_bound: float32, scores below which rows are left out, one for each of these.
         k: most rows per centroid.
     """
 
     parts: tuple[int, ...]
-    lines: NDArray[np.int64]
+    centroids: NDArray[np.int64]
     cursors: Cursors
     lower_bound: NDArray[np.float32]
     k: int
@@ -54,30 +54,30 @@ class ScanTask:
         return f"the search of parts {self.parts[0]} to {self.parts[-1]}"
 
 
+# Runs `scan_parts` for every task, anywhere and in any order. Takes tasks late: later ones ask for less.
 Scan: TypeAlias = Callable[[Iterable[ScanTask]], Iterable[TopK]]
-"""Runs `scan_parts` for every task, anywhere and in any order. Takes tasks late: later ones ask for less."""
 
+# A part's number to its rows, float16 or float32 (n, d).
 Read: TypeAlias = Callable[[int], Floats]
-"""A part's number to its rows, float16 or float32 (n, d)."""
 
 
 def scan_parts(task: ScanTask, read: Read, centroids: Floats, report: Callable[[int], None]) -> TopK:
     """A worker's share: the best rows of some parts, merged.
 
     Args:
-        task: which parts, and what for.
+        task: the parts, and the centroids.
         read: gives their rows.
         centroids: float32 (K, d), all of them.
         report: told of the rows of each part.
     """
-    wanted = centroids[task.lines]
-    found = TopKMerger(len(wanted), task.k)
+    own = centroids[task.centroids]
+    merger = TopKMerger(len(own), task.k)
     for part in task.parts:
         rows = read(part)
-        lower_bound = np.maximum(task.lower_bound, found.lower_bound)
-        found.add(scan_part(part, rows, wanted, task.k, task.cursors, lower_bound))
+        lower_bound = np.maximum(task.lower_bound, merger.lower_bound)
+        merger.add(scan_part(part, rows, own, task.k, task.cursors, lower_bound))
         report(len(rows))
-    return found.merged()
+    return merger.merged()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class DistributedScan:
 
     Attributes:
         scan: runs the tasks.
-        read: gives a part's rows, for the thresholds.
+        read: gives a part's rows, for the lower bounds.
         parts: numbers of all parts of the pool.
-        rows: of all of them.
+        rows: the number of rows of all parts.
         centroids: float32 (K, d).
         workers: how many scan at the same time.
     """
@@ -106,46 +106,45 @@ class DistributedScan:
     def __call__(self, cursors: Cursors, k: int) -> TopK:
         """The best `k` rows of the pool strictly after each centroid's cursor."""
         check_centroids(self.centroids)
-        lines = np.arange(len(self.centroids))
-        lower_bound = self._thresholds(cursors, k)
-        found = self._pass(lines, cursors, lower_bound, k)
-        # Where the sampled parts promised more than there is. Without a threshold nothing is missed.
-        short = np.flatnonzero((found.counts < np.minimum(k, found.eligible)) & np.isfinite(lower_bound))
+        lower_bound = self._lower_bound(cursors, k)
+        top_k = self._pass(np.arange(len(self.centroids)), cursors, lower_bound, k)
+        # Where the sampled parts promised more than there is. Without a lower bound nothing is missed.
+        short = np.flatnonzero((top_k.counts < np.minimum(k, top_k.eligible)) & np.isfinite(lower_bound))
         if len(short) == 0:
-            return found
-        some = Cursors(cursors.scores[short], cursors.ids[short])
-        lower = np.full(len(short), -np.inf, np.float32)
-        return _replaced(found, short, self._pass(short, some, lower, k))
+            return top_k
+        unbounded = np.full(len(short), -np.inf, np.float32)
+        again = self._pass(short, Cursors(cursors.scores[short], cursors.ids[short]), unbounded, k)
+        return _replaced(top_k, short, again)
 
-    def _thresholds(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
-        """Per centroid, a score that about `k` rows after its cursor reach, going by some parts."""
+    def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
+        """Per centroid, a score that about `k` rows after its cursor reach, judging by a sample of the parts."""
         none = np.full(len(self.centroids), -np.inf, np.float32)
         if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
         blocks = [(part, self.read(part)) for part in sample]
         seen = sum(len(rows) for _, rows in blocks)
-        wanted = k * seen / max(self.rows, 1)
+        expected = k * seen / max(self.rows, 1)
         # Aims at half as many more, because parts differ, and at three deviations of a count more.
-        rank = math.ceil(1.5 * wanted + 3 * math.sqrt(wanted)) + 3
+        rank = math.ceil(1.5 * expected + 3 * math.sqrt(expected)) + 3
         if rank >= k:
             return none
-        found = TopKMerger(len(self.centroids), rank)
+        merger = TopKMerger(len(self.centroids), rank)
         for part, rows in blocks:
-            found.add(scan_part(part, rows, self.centroids, rank, cursors, found.lower_bound))
-        return found.merged().lower_bound
+            merger.add(scan_part(part, rows, self.centroids, rank, cursors, merger.lower_bound))
+        return merger.merged().lower_bound
 
-    def _pass(self, lines: NDArray[np.int64], cursors: Cursors, lower_bound: NDArray[np.float32], k: int) -> TopK:
-        found = TopKMerger(len(lines), k)
+    def _pass(self, centroids: NDArray[np.int64], cursors: Cursors, lower_bound: NDArray[np.float32], k: int) -> TopK:
+        merger = TopKMerger(len(centroids), k)
 
         def tasks() -> Iterator[ScanTask]:
             for parts in self._groups():
                 # What is known by now spares later workers the rows that could not enter.
-                yield ScanTask(parts, lines, cursors, np.maximum(lower_bound, found.lower_bound), k)
+                yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k)
 
-        for queues in self.scan(tasks()):
-            found.add(queues)
-        return found.merged()
+        for top_k in self.scan(tasks()):
+            merger.add(top_k)
+        return merger.merged()
 
     def _groups(self) -> Iterator[tuple[int, ...]]:
         size = min(MOST_PARTS, max(1, len(self.parts) // (TASKS_PER_WORKER * self.workers)))
@@ -153,13 +152,13 @@ class DistributedScan:
             yield tuple(self.parts[start : start + size])
 
 
-def _replaced(found: TopK, lines: NDArray[np.int64], better: TopK) -> TopK:
-    """TopK with some lines from a second pass."""
-    width = max(found.scores.shape[1], better.scores.shape[1])
-    scores = np.full((len(found.counts), width), -np.inf, np.float32)
-    ids = np.full((len(found.counts), width), NO_ROW, np.int64)
-    counts = found.counts.copy()
-    scores[:, : found.scores.shape[1]], ids[:, : found.ids.shape[1]] = found.scores, found.ids
-    scores[lines, : better.scores.shape[1]], ids[lines, : better.ids.shape[1]] = better.scores, better.ids
-    counts[lines] = better.counts
-    return replace(found, scores=scores, ids=ids, counts=counts)
+def _replaced(top_k: TopK, centroids: NDArray[np.int64], again: TopK) -> TopK:
+    """A top-k in which the lines of these centroids are those of a second pass."""
+    width = max(top_k.scores.shape[1], again.scores.shape[1])
+    scores = np.full((len(top_k.counts), width), -np.inf, np.float32)
+    ids = np.full((len(top_k.counts), width), NO_ROW, np.int64)
+    counts = top_k.counts.copy()
+    scores[:, : top_k.scores.shape[1]], ids[:, : top_k.ids.shape[1]] = top_k.scores, top_k.ids
+    scores[centroids, : again.scores.shape[1]], ids[centroids, : again.ids.shape[1]] = again.scores, again.ids
+    counts[centroids] = again.counts
+    return replace(top_k, scores=scores, ids=ids, counts=counts)

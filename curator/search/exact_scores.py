@@ -17,16 +17,14 @@ from curator.search.pool import Floats
 
 __all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "widen"]
 
+# The least distance at which a proposed score is told from a lower or upper bound.
 MARGIN = 1e-5
-"""The least distance at which a proposed score is told from a cut."""
-
+# Pairs scored at once: their float64 products stay in the processor's cache up to some 500 dimensions.
 CHUNK = 1024
-"""Pairs scored at once: their float64 products stay in the processor's cache up to some 500 dimensions."""
-
+# Numbers widened at once: they stay in the processor's cache from one step to the next.
 WIDEN_NUMBERS = 1 << 16
-"""Numbers widened at once: they stay in the processor's cache from one step to the next."""
+# The sign bit, and the 15 others of a float16 moved up by 13 places (0x8FFFE000).
 SIGN_AND_HALF = np.int32(-0x70002000)
-"""The sign bit, and the 15 others of a float16 moved up by 13 places (0x8FFFE000)."""
 
 
 def exact_scores(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
@@ -112,15 +110,15 @@ def widen(rows: Floats) -> NDArray[np.float32]:
     wide = np.empty(rows.shape, np.float32)
     step = max(1, WIDEN_NUMBERS // max(1, rows.shape[1]))
     for start in range(0, len(rows), step):
-        narrow, some = rows[start : start + step], wide[start : start + step]
-        bits = some.view(np.int32)
+        narrow, block = rows[start : start + step], wide[start : start + step]
+        bits = block.view(np.int32)
         bits[...] = narrow.view(np.int16)
         bits <<= 13
         bits &= SIGN_AND_HALF
-        some *= np.float32(2.0**112)
+        block *= np.float32(2.0**112)
         # What stands for infinity and NaN in float16 has become a number above all others.
-        if some.size and not (some.min() > -65536 and some.max() < 65536):
-            some[...] = narrow
+        if block.size and not (block.min() > -65536 and block.max() < 65536):
+            block[...] = narrow
     return wide
 
 
@@ -146,7 +144,7 @@ def propose(rows: Floats, norms: NDArray[np.float64], centroids: Floats) -> NDAr
         centroids: float32 (K, d).
 
     Returns:
-        float32 (K, n): one contiguous line per centroid, since that is how cuts are made. Cost 2nKd.
+        float32 (K, n): one contiguous line per centroid, since bounds are applied by centroid. Cost 2nKd.
     """
     inverse = 1.0 / np.where(norms > 0, norms, 1.0)
     if len(norms) == 0 or (inverse.max() < 1e15 and inverse.min() > 1e-15):

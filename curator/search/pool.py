@@ -9,29 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError
+from curator.types import join_id, split_id
 
 __all__ = ["Floats", "Pool"]
 
+# A float16 or float32 array.
 Floats: TypeAlias = NDArray[Any]
-"""A float16 or float32 array."""
 
 
 class Pool(Protocol):
-    """Embeddings in parts. Every skip the pool calls `parts()` once and reads each part once."""
+    """Embeddings in parts. Every pass over the pool calls `parts()` once and reads each part once."""
 
     def parts(self) -> Iterable[tuple[int, Floats]]:
         """Part numbers with their rows.
 
         Returns:
             pairs (part, rows): part >= 0, each part once; rows float16 or float32 (n, d), maybe a memory
-            map, maybe empty. The same rows on every call. Row i of a part has the id `part << 32 | i`.
+            map, maybe empty. The same rows on every call. Row i of a part has the id `join_id(part, i)`.
         """
         ...
 
 
 def first_id(part: int) -> int:
     """The id of a part's first row."""
-    return part << 32
+    return join_id(part, 0)
 
 
 def check_rows(part: int, rows: Floats, dim: int) -> None:
@@ -42,11 +43,11 @@ def check_rows(part: int, rows: Floats, dim: int) -> None:
     """
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise InputError(
-            f"pool part {part} has shape {rows.shape}, the target has {dim} dimensions: "
-            "embed both with the same encoder"
+            f"pool part {part} has shape {rows.shape}, the target has {dim} dimensions",
+            advice="embed both with the same encoder",
         )
     if rows.dtype not in (np.float16, np.float32):
-        raise InputError(f"pool part {part} is {rows.dtype}: store embeddings as float16 or float32")
+        raise InputError(f"pool part {part} is {rows.dtype}", advice="store embeddings as float16 or float32")
 
 
 def check_finite(first: int, norms: NDArray[np.float64]) -> None:
@@ -60,7 +61,5 @@ def check_finite(first: int, norms: NDArray[np.float64]) -> None:
         CuratorError: a row holds NaN or infinity.
     """
     if not np.isfinite(norms).all():
-        row = first + int(np.flatnonzero(~np.isfinite(norms))[0])
-        raise CuratorError(
-            f"pool part {row >> 32}, row {row & 0xFFFFFFFF} holds NaN or infinity: embed this part again"
-        )
+        part, row = split_id(first + int(np.flatnonzero(~np.isfinite(norms))[0]))
+        raise CuratorError(f"pool part {part}, row {row} holds NaN or infinity", advice="embed this part again")

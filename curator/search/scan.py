@@ -1,6 +1,6 @@
 """The exact best rows of a pool for every centroid, in one streaming pass.
 
-    part -> blocks -> propose (float32 matrix product) -> cut -> score exactly -> queues -> merge
+    part -> blocks -> propose (float32 matrix product) -> shortlist -> score exactly -> top-k -> merge
 
 `scan_part` and `merge` are pure, so parts may be scanned anywhere, in any order, and merged as a tree.
 """
@@ -21,8 +21,8 @@ from curator.types import Progress
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
 
 BLOCK_ROWS = 16384
+# Most proposed scores at a time (8 MiB): with many centroids a block has fewer rows.
 BLOCK_SCORES = 1 << 21
-"""Most proposed scores at a time (8 MiB): with many centroids a block has fewer rows."""
 
 
 def best_rows(
@@ -45,7 +45,7 @@ def best_rows(
         progress: told of the rows read.
 
     Returns:
-        the queues. Cost 2NKd for the pass, about 0.5 s per million rows of 128 dimensions and 100 centroids;
+        the top-k. Cost 2NKd for the pass, about 0.5 s per million rows of 128 dimensions and 100 centroids;
         memory K x k x about 40 bytes and some blocks, whatever N.
     """
     check_centroids(centroids)
@@ -78,12 +78,12 @@ def scan_part(
         centroids: float32 (K, d).
         k: most rows per centroid.
         cursors: where each centroid stands.
-        lower_bound: float32 (K,), scores below which rows are not wanted, such as `TopK.lower_bound` of what is already
-            known; rows under it are counted as eligible and left out.
+        lower_bound: float32 (K,), scores below which rows are left out, such as `TopK.lower_bound` of what is already
+            known; such rows are still counted as eligible.
         block_rows: rows scored at once.
 
     Returns:
-        queues of this part, to be merged with those of other parts.
+        the top-k of this part, to be merged with those of other parts.
     """
     check_rows(part, rows, centroids.shape[1])
     best = TopK.empty(len(centroids), k)
@@ -109,25 +109,26 @@ def scan_block(
         centroids: float32 (K, d).
         k: most rows per centroid.
         cursors: where each centroid stands.
-        lower_bound: float32 (K,), scores below which rows are not wanted; -inf for no lower_bound.
+        lower_bound: float32 (K,), scores below which rows are left out; -inf for no bound.
 
     Returns:
-        queues of this block.
+        the top-k of this block.
     """
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
-    wanted, passed = shortlist(propose(rows, norms, centroids), k, cursors.scores, lower_bound, margin(centroids))
-    centroid_of, row_of = np.divmod(np.flatnonzero(wanted), max(1, len(rows)))
+    proposed = propose(rows, norms, centroids)
+    listed, above = shortlist(proposed, k, cursors.scores, lower_bound, margin(centroids))
+    centroid_of, row_of = np.divmod(np.flatnonzero(listed), max(1, len(rows)))
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    return ranked(centroid_of, scores, first + row_of, passed, len(rows), k, cursors, lower_bound)
+    return ranked(centroid_of, scores, first + row_of, above, len(rows), k, cursors, lower_bound)
 
 
 def ranked(
     centroid_of: NDArray[np.int64],
     scores: NDArray[np.float32],
     ids: NDArray[np.int64],
-    passed: NDArray[np.int64],
+    above: NDArray[np.int64],
     rows: int,
     k: int,
     cursors: Cursors,
@@ -139,7 +140,7 @@ def ranked(
         centroid_of: int64 (pairs,), ascending.
         scores: float32 (pairs,), exact.
         ids: int64 (pairs,).
-        passed: int64 (K,), rows of the block that were not scored because they lie above the cursor.
+        above: int64 (K,), rows of the block that were not scored because they lie above the cursor.
         rows: rows of the block.
         k: most rows per centroid.
         cursors: where each centroid stands.
@@ -147,9 +148,9 @@ def ranked(
     """
     limit = cursors.scores[centroid_of]
     after = (scores < limit) | ((scores == limit) & (ids > cursors.ids[centroid_of]))
-    passed = passed + np.bincount(centroid_of[~after], minlength=len(passed))
+    before = above + np.bincount(centroid_of[~after], minlength=len(above))
     keep = after & (scores >= lower_bound[centroid_of])
-    return top_k_of_pairs(centroid_of[keep], scores[keep], ids[keep], rows - passed, rows, k)
+    return top_k_of_pairs(centroid_of[keep], scores[keep], ids[keep], rows - before, rows, k)
 
 
 def shortlist(
@@ -163,38 +164,38 @@ def shortlist(
 
     Args:
         proposed: float32 (K, n), each within `error` of the exact score.
-        k: rows wanted per centroid.
-        upper_bound: float32 (K,): exact scores above it are not wanted, those equal to it may be.
-        lower_bound: float32 (K,): exact scores below it are not wanted.
+        k: rows per centroid.
+        upper_bound: float32 (K,): rows with exact scores above it are left out, those equal to it may be kept.
+        lower_bound: float32 (K,): rows with exact scores below it are left out.
         error: see `margin`.
 
     Returns:
-        bool (K, n), True for rows that may be wanted; int64 (K,), rows that surely lie above the upper bound.
+        bool (K, n), True for rows to score exactly; int64 (K,), the rows that surely lie above the upper bound.
     """
     lowest = lower_bound - np.float32(error)
     highest = upper_bound + np.float32(error)
     bounded = bool(np.isfinite(upper_bound).any())
-    wanted = proposed >= lowest[:, None]
-    crowded = np.flatnonzero(np.count_nonzero(wanted, axis=1) > k)
+    listed = proposed >= lowest[:, None]
+    crowded = np.flatnonzero(np.count_nonzero(listed, axis=1) > k)
     if len(crowded):
         below = proposed[crowded]
         if bounded:
             below[below >= (upper_bound - np.float32(error))[crowded, None]] = -np.inf
         # The k-th best proposed is within one error of an exact score that suffices, and so is every
         # row that might still beat it.
-        cut = np.partition(below, below.shape[1] - k, axis=1)[:, below.shape[1] - k]
-        lowest[crowded] = np.maximum(lowest[crowded], cut - np.float32(2 * error))
-        wanted[crowded] = proposed[crowded] >= lowest[crowded, None]
+        kth = np.partition(below, below.shape[1] - k, axis=1)[:, below.shape[1] - k]
+        lowest[crowded] = np.maximum(lowest[crowded], kth - np.float32(2 * error))
+        listed[crowded] = proposed[crowded] >= lowest[crowded, None]
     if not bounded:
-        return wanted, np.zeros(len(proposed), np.int64)
+        return listed, np.zeros(len(proposed), np.int64)
     above = proposed > highest[:, None]
-    wanted &= ~above
-    return wanted, np.count_nonzero(above, axis=1)
+    listed &= ~above
+    return listed, np.count_nonzero(above, axis=1)
 
 
-def blocks(part: int, rows: Floats, lines: int, block_rows: int) -> Iterator[tuple[int, Floats]]:
-    """A part in blocks, each with the id of its first row; `lines` scores will be proposed per row."""
-    step = max(1, min(block_rows, BLOCK_SCORES // max(1, lines)))
+def blocks(part: int, rows: Floats, centroids: int, block_rows: int) -> Iterator[tuple[int, Floats]]:
+    """A part in blocks, each with the id of its first row; each row will be scored with that many centroids."""
+    step = max(1, min(block_rows, BLOCK_SCORES // max(1, centroids)))
     for start in range(0, len(rows), step):
         yield first_id(part) + start, rows[start : start + step]
 
@@ -208,4 +209,4 @@ def check_centroids(centroids: Floats) -> None:
     if centroids.ndim != 2 or 0 in centroids.shape or centroids.dtype != np.float32:
         raise InputError(f"centroids must be float32 of shape (at least 1, d), not {centroids.dtype} {centroids.shape}")
     if not np.isfinite(centroids).all():
-        raise InputError("centroids hold NaN or infinity: embed the target again")
+        raise InputError("centroids hold NaN or infinity", advice="embed the target again")

@@ -11,15 +11,15 @@ __all__ = ["Cursors", "TopK", "TopKMerger", "merge"]
 
 NO_ROW = np.iinfo(np.int64).max
 MERGE_FANIN = 64
+# Entries sorted at once in a merge: bounds its scratch memory, some 50 bytes each.
 MERGE_ENTRIES = 1 << 21
-"""Entries sorted at once in a merge: bounds its scratch memory, some 50 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """Where each centroid stands in the order (score descending, id ascending): it wants rows strictly after.
+    """Where each centroid stands in the order (score descending, id ascending): only rows strictly after it count.
 
-    A score alone would not do: many rows share one.
+    A score alone is not enough: many rows share one.
 
     Attributes:
         scores: float32 (K,).
@@ -40,12 +40,12 @@ class TopK:
     """The best `k` rows after each centroid's cursor, among the rows seen.
 
     Attributes:
-        scores: float32 (K, width <= k), descending; -inf beyond a queue's end.
-        ids: int64 (K, width), ascending where scores are equal; `NO_ROW` beyond a queue's end.
-        counts: int64 (K,), lengths of the queues.
+        scores: float32 (K, width <= k), descending; -inf behind a centroid's last row.
+        ids: int64 (K, width), ascending where scores are equal; `NO_ROW` behind a centroid's last row.
+        counts: int64 (K,), the number of rows held for each centroid.
         eligible: int64 (K,), rows seen that lie after the cursor.
         rows: rows seen.
-        k: most rows a queue may hold.
+        k: most rows for one centroid.
     """
 
     scores: NDArray[np.float32]
@@ -57,24 +57,24 @@ class TopK:
 
     @classmethod
     def empty(cls, clusters: int, k: int) -> TopK:
-        """TopK of no rows."""
+        """The top-k of no rows."""
         scores = np.empty((clusters, 0), np.float32)
         ids = np.empty((clusters, 0), np.int64)
         return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, k)
 
-    def of(self, lines: slice) -> TopK:
-        """The queues of some of the centroids, as views."""
-        parts = (self.scores[lines], self.ids[lines], self.counts[lines], self.eligible[lines])
-        return TopK(*parts, self.rows, self.k)
+    def take(self, lines: slice) -> TopK:
+        """The top-k of some of the centroids, as views."""
+        columns = (self.scores[lines], self.ids[lines], self.counts[lines], self.eligible[lines])
+        return TopK(*columns, self.rows, self.k)
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Per centroid, bool (K,): True where no row seen lies behind the queue."""
+        """Per centroid, bool (K,): True where no row seen lies behind those held."""
         return np.equal(self.counts, self.eligible)
 
     @property
     def lower_bound(self) -> NDArray[np.float32]:
-        """Per centroid, float32 (K,): the score below which no further row can enter; -inf while a queue has room."""
+        """Per centroid, float32 (K,): the score below which no further row can enter; -inf while there is room."""
         if self.scores.shape[1] < self.k:
             return np.full(len(self.scores), -np.inf, np.float32)
         return self.scores[:, self.k - 1]
@@ -88,7 +88,7 @@ def top_k_of_pairs(
     rows: int,
     k: int,
 ) -> TopK:
-    """TopK of scored pairs.
+    """The top-k of scored pairs.
 
     Args:
         centroid_of: int64 (pairs,), ascending.
@@ -96,7 +96,7 @@ def top_k_of_pairs(
         ids: int64 (pairs,).
         eligible: int64 (K,), rows of the block that lie after the cursor.
         rows: rows of the block.
-        k: most rows a queue may hold.
+        k: most rows for one centroid.
     """
     clusters = len(eligible)
     counts = np.bincount(centroid_of, minlength=clusters)
@@ -111,13 +111,13 @@ def top_k_of_pairs(
 
 
 def merge(*parts: TopK) -> TopK:
-    """One set of queues from several of different rows, in any order: the same as if one scan had seen all.
+    """One top-k from several of different rows, in any order: the same as if one scan had seen all.
 
     Args:
         parts: at least one; all of the same centroids, cursors and k.
 
     Returns:
-        queues as wide as their longest. Cost K x total width x log; the parts are left as they are.
+        a top-k as wide as its longest line. Cost K x total width x log; the parts are left as they are.
     """
     k = parts[0].k
     counts = np.minimum(np.sum([part.counts for part in parts], axis=0), k)
@@ -127,20 +127,20 @@ def merge(*parts: TopK) -> TopK:
     total = sum(part.scores.shape[1] for part in parts)
     step = max(1, MERGE_ENTRIES // max(1, total))
     for start in range(0, len(counts), step):
-        some = slice(start, start + step)
-        all_scores = np.concatenate([part.scores[some] for part in parts], axis=1)
-        all_ids = np.concatenate([part.ids[some] for part in parts], axis=1)
+        lines = slice(start, start + step)
+        all_scores = np.concatenate([part.scores[lines] for part in parts], axis=1)
+        all_ids = np.concatenate([part.ids[lines] for part in parts], axis=1)
         order = _order(all_scores, all_ids)[:, :width]
-        scores[some] = np.take_along_axis(all_scores, order, axis=1)
-        ids[some] = np.take_along_axis(all_ids, order, axis=1)
+        scores[lines] = np.take_along_axis(all_scores, order, axis=1)
+        ids[lines] = np.take_along_axis(all_ids, order, axis=1)
     eligible = np.sum([part.eligible for part in parts], axis=0)
     return TopK(scores, ids, counts, eligible, sum(part.rows for part in parts), k)
 
 
 class TopKMerger:
-    """TopK that arrive one after another, merged some at a time.
+    """Merges top-k that arrive one after another, several at a time.
 
-    Sorting a whole queue for a handful of newcomers would cost more than the scan that found them.
+    Sorting all rows of a centroid for a handful of newcomers would cost more than the scan that found them.
     """
 
     def __init__(self, clusters: int, k: int) -> None:
@@ -154,15 +154,15 @@ class TopKMerger:
         """Of what is merged so far; see `TopK.lower_bound`."""
         return self._best.lower_bound
 
-    def add(self, queues: TopK) -> None:
-        """Take queues of further rows."""
-        self._waiting.append(queues)
-        self._width += queues.scores.shape[1]
+    def add(self, top_k: TopK) -> None:
+        """Take the top-k of further rows."""
+        self._waiting.append(top_k)
+        self._width += top_k.scores.shape[1]
         if self._width >= self._k // 2 or len(self._waiting) >= MERGE_FANIN:
             self.merged()
 
     def merged(self) -> TopK:
-        """All of it."""
+        """The top-k of all rows so far."""
         if self._waiting:
             self._best = merge(self._best, *self._waiting)
             self._waiting, self._width = [], 0
@@ -180,7 +180,7 @@ def _order(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.in
     tied[:, :-1] |= same
     line, place = np.nonzero(tied)
     if len(line):
-        which = order[line, place]
-        again = np.lexsort((ids[line, which], -ranked[line, place], line))
-        order[line, place] = which[again]
+        column = order[line, place]
+        again = np.lexsort((ids[line, column], -ranked[line, place], line))
+        order[line, place] = column[again]
     return order

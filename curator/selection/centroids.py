@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.search.pool import Floats
+from curator.types import unit_rows
 
 __all__ = ["N_INIT", "find_centroids"]
 
+# Starts of k-means, of which the best is kept.
 N_INIT = 10
-"""Starts of k-means, of which the best is kept."""
-
+# A mean of unit rows shorter than this points nowhere in particular.
 NO_DIRECTION = 1e-6
-"""A mean of unit rows shorter than this points nowhere in particular."""
 
 
 def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.float32]:
@@ -22,7 +22,7 @@ def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.floa
 
     Args:
         vectors: float16 or float32 (n, d), the target's embeddings. Rows of zero length are left out.
-        clusters: how many centroids are wanted. More describe the target finer and let odd images count more;
+        clusters: the number of centroids. More describe the target finer and let odd images count more;
             fewer keep to its middle. The paper uses 100.
         seed: of k-means' starts.
 
@@ -35,14 +35,13 @@ def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.floa
         InputError: no rows to look at, rows that are not finite, or fewer than one cluster.
     """
     if clusters < 1:
-        raise InputError(f"{clusters} clusters describe nothing: give at least 1")
+        raise InputError("at least 1 centroid must describe the target", field="clusters", value=clusters)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise InputError(f"the target's embeddings, shape {vectors.shape}, are no table of finite numbers")
-    rows = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    rows = rows[norms > 0] / norms[norms > 0, None]
+    unit, has_direction = unit_rows(vectors)
+    rows = unit[has_direction]
     if len(rows) == 0:
-        raise InputError("the target has no embeddings with a direction: check that it holds images")
+        raise InputError("the target has no embedding with a direction", advice="check that it holds images")
     first_seen = np.sort(np.unique(rows, axis=0, return_index=True)[1])
     if len(first_seen) <= clusters:
         return np.asarray(rows[first_seen], np.float32)

@@ -31,15 +31,15 @@ class Rejection(NamedTuple):
     similarity: float = math.nan
 
 
+# Called with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. It returns
+# the place of the first that must be skipped, and why; None if there is none. The rows before that place, or
+# all, are chosen then, and a filter may remember that; it is called again with the rows behind it. Only rows
+# of the last round may in the end not be chosen.
 Filter: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Rejection] | None]
-"""Asked with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. Answers with
-the place of the first that must be skipped, and why; None if there is none. The rows before that place, or
-all, are chosen then, and a filter may remember that; the rows behind it are asked about again. Only rows of the last
-round may in the end not be taken."""
 
 
 def deny(ids: Iterable[int], because: str = "") -> Filter:
-    """A filter that objects to listed rows.
+    """A filter that refuses listed rows.
 
     Args:
         ids: their ids.
@@ -64,16 +64,16 @@ def deny(ids: Iterable[int], because: str = "") -> Filter:
 def first_rejection(*filters: Filter) -> Filter:
     """A filter that asks others in turn and gives the rejection that comes first in order of choice.
 
-    Of several rejections to one row the earlier filter's counts. A filter that remembers what was chosen belongs
-    last: only then is what it lets pass the last word.
+    Of several rejections of one row the earlier filter's counts. A filter that remembers what was chosen belongs
+    last: only then is every row that it accepts chosen.
     """
 
     def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         first = None
         for ask in filters:
-            found = ask(rows)
-            if found is not None:
-                first, rows = found, rows[: found[0]]
+            refused = ask(rows)
+            if refused is not None:
+                first, rows = refused, rows[: refused[0]]
         return first
 
     return row_filter

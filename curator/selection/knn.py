@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
+from curator.search.passes import PassProgress
 from curator.search.pool import Floats, Pool, check_finite, check_rows
 from curator.search.scan import BLOCK_ROWS, blocks, check_centroids, shortlist
-from curator.selection.filters import Filter
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
-from curator.types import Progress
+from curator.selection.rules import Rules
+from curator.types import Progress, unit_rows
 
 __all__ = ["select_knn"]
 
@@ -23,9 +25,8 @@ __all__ = ["select_knn"]
 def select_knn(
     pool: Pool,
     targets: Floats,
+    rules: Rules,
     *,
-    budget: int,
-    row_filter: Filter | None = None,
     block_rows: int = BLOCK_ROWS,
     progress: Progress | None = None,
 ) -> Selection:
@@ -36,32 +37,31 @@ def select_knn(
     Args:
         pool: its parts.
         targets: float16 or float32 (T, d). Rows of zero length are left out, equal ones compared once.
-        budget: rows to choose, at least 1.
-        row_filter: asked about each row at the moment it would be chosen.
+        rules: the limits, of which one must be a budget.
         block_rows: rows scored at once; changes time and memory, never the result.
         progress: told of the rows read and chosen.
 
     Returns:
-        the selection, in which `centroids` holds the lowest target row that gives the score, and there are no
+        the selection, in which `anchors` holds the lowest target row that gives the score, and there are no
         rounds. Cost 2NTd per pass; memory budget x about 60 bytes.
 
     Raises:
         InputError: an argument is out of its range, or pool and targets do not fit each other.
     """
     unit, original = _distinct(targets)
-    read = partial(_read, pool, unit, original, block_rows, progress)
-    return choose_in_order(read, (np.float32(-math.inf), -1), budget, row_filter, progress)
+    read = partial(_read, pool, unit, original, block_rows, PassProgress.of(progress))
+    selection = choose_in_order(read, (np.float32(-math.inf), -1), rules, progress)
+    return replace(selection, anchor_rows=targets.astype(np.float32))
 
 
 def _distinct(targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Distinct unit rows in order of first appearance, and where each appeared first."""
-    wide = targets.astype(np.float64)
-    check_centroids(wide.astype(np.float32))
-    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    rows = np.flatnonzero(norms > 0)
+    check_centroids(targets.astype(np.float32))
+    every, has_direction = unit_rows(targets)
+    rows = np.flatnonzero(has_direction)
     if len(rows) == 0:
-        raise InputError("the target has no embeddings with a direction: check that it holds images")
-    unit = (wide[rows] / norms[rows, None]).astype(np.float32)
+        raise InputError("the target has no embedding with a direction", advice="check that it holds images")
+    unit = every[rows].astype(np.float32)
     first = np.sort(np.unique(unit, axis=0, return_index=True)[1])
     return unit[first], rows[first]
 
@@ -71,10 +71,11 @@ def _read(
     unit: NDArray[np.float32],
     original: NDArray[np.int64],
     block_rows: int,
-    progress: Progress | None,
+    progress: PassProgress,
     cursor: Cursor,
     best: Best,
 ) -> None:
+    progress.begin()
     best.add(_page(np.empty(0, np.float32), np.empty(0, np.int64), original[:0]))
     for part, rows in pool.parts():
         check_rows(part, rows, unit.shape[1])
@@ -82,12 +83,11 @@ def _read(
             scores, ids, target = _scan(first, block, unit, cursor, best)
             best.add(_page(scores, ids, original[target]))
             best.seen += len(block)
-            if progress:
-                progress({"rows": len(block)})
+            progress({"rows": len(block)})
 
 
 def _page(scores: NDArray[np.float32], ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Page:
-    return Page(keys=-scores, ids=ids, centroids=targets.astype(np.int32), scores=scores)
+    return Page(keys=-scores, ids=ids, anchors=targets.astype(np.int32), scores=scores)
 
 
 def _scan(
@@ -103,12 +103,12 @@ def _scan(
     top = proposed.max(axis=0)
     lower_bound = -math.inf if best.last_key is None else -best.last_key
     limits = np.array([-cursor[0]], np.float32), np.array([lower_bound], np.float32)
-    wanted = np.flatnonzero(shortlist(top[None], best.k, *limits, error)[0][0])
-    rivals = proposed[:, wanted] >= top[wanted] - np.float32(2 * error)
+    listed = np.flatnonzero(shortlist(top[None], best.k, *limits, error)[0][0])
+    rivals = proposed[:, listed] >= top[listed] - np.float32(2 * error)
     target_of, place = np.nonzero(rivals)
-    scores = exact_pairs(rows, norms, unit, wanted[place], target_of)
+    scores = exact_pairs(rows, norms, unit, listed[place], target_of)
     order = np.lexsort((target_of, -scores, place))
     winners = order[np.flatnonzero(np.diff(place[order], prepend=-1))]
-    scores, ids = scores[winners], first + wanted
+    scores, ids = scores[winners], first + listed
     after = (-scores > cursor[0]) | ((-scores == cursor[0]) & (ids > cursor[1]))
     return scores[after], ids[after], target_of[winners][after]

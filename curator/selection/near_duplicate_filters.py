@@ -25,22 +25,24 @@ __all__ = [
 NEAR_EVALUATION = "near_evaluation"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near_duplicate"
+# Equal images have embeddings at least this near, wherever they were computed: among others no hash is looked up.
 COPIES = 0.99
-"""Equal images have embeddings at least this near, wherever they were computed: among others no hash is looked up."""
 
+# The rows of ids: int64 (n,) to float16 or float32 (n, d).
 ReadRows: TypeAlias = Callable[[NDArray[np.int64]], Floats]
-"""The rows of some ids: int64 (n,) to float16 or float32 (n, d)."""
 
+# The hashes of the images of ids; None where one is not known.
 ReadHashes: TypeAlias = Callable[[NDArray[np.int64]], Sequence[str | None]]
-"""The hashes of some ids' images; None where it is not known."""
 
 
-def near_evaluation(read_rows: ReadRows, skipped: SimilarityJoin, ids: NDArray[np.int64], threshold: float) -> Filter:
-    """A filter that objects to rows near to any of an evaluation set.
+def near_evaluation(
+    read_rows: ReadRows, evaluation: SimilarityJoin, ids: NDArray[np.int64], threshold: float
+) -> Filter:
+    """A filter that refuses rows near to any of an evaluation set.
 
     Args:
         read_rows: the pool's rows.
-        skipped: the evaluation set.
+        evaluation: the evaluation set.
         ids: int64, its ids, in the order in which the rows were added.
         threshold: the least similarity that is too near.
 
@@ -51,30 +53,30 @@ def near_evaluation(read_rows: ReadRows, skipped: SimilarityJoin, ids: NDArray[n
 
     def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         nonlocal known
-        asked = rows.tolist()
-        fresh = [row for row in asked if row not in known]
-        verdicts: dict[int, Rejection | None] = dict.fromkeys(fresh)
+        numbers = rows.tolist()
+        fresh = [row for row in numbers if row not in known]
+        rejections: dict[int, Rejection | None] = dict.fromkeys(fresh)
         if fresh:
-            pairs = skipped.find(read_rows(np.array(fresh, np.int64)), threshold)
+            pairs = evaluation.find(read_rows(np.array(fresh, np.int64)), threshold)
             for query in np.unique(pairs.query).tolist():
                 member, similarity = _nearest(pairs, query)
-                verdicts[fresh[query]] = Rejection(NEAR_EVALUATION, "", int(ids[member]), similarity)
-        # Only rows asked about last can be asked about again.
-        known = {row: verdicts[row] if row in verdicts else known[row] for row in asked}
-        return next(((place, found) for place, row in enumerate(asked) if (found := known[row])), None)
+                rejections[fresh[query]] = Rejection(NEAR_EVALUATION, "", int(ids[member]), similarity)
+        # Only rows of the last call can come again.
+        known = {row: rejections[row] if row in rejections else known[row] for row in numbers}
+        return next(((place, rejection) for place, row in enumerate(numbers) if (rejection := known[row])), None)
 
     return row_filter
 
 
 def _nearest(pairs: Pairs, query: int) -> tuple[int, float]:
     """The member nearest to a query, of several the first, and how near."""
-    some = slice(*np.searchsorted(pairs.query, [query, query + 1]))
-    best = int(np.argmax(pairs.similarity[some]))
-    return int(pairs.member[some][best]), float(pairs.similarity[some][best])
+    own = slice(*np.searchsorted(pairs.query, [query, query + 1]))
+    best = int(np.argmax(pairs.similarity[own]))
+    return int(pairs.member[own][best]), float(pairs.similarity[own][best])
 
 
 def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.float32], threshold: float) -> Filter:
-    """A filter that objects to rows that show what a chosen row shows: the first in order of choice stays.
+    """A filter that refuses rows that show what a chosen row shows: the first in order of choice stays.
 
     A row whose image has the hash of a chosen one is a `duplicate`, one at least `threshold` near to a chosen one a
     `near_duplicate`. The rejection names the chosen row: one of the same hash, else the nearest; of several the
@@ -87,7 +89,7 @@ def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.flo
         threshold: the least similarity that is too near, above 0 and at most 1.
 
     Returns:
-        The filter, which remembers all it lets pass: see `SimilarityJoin` for the memory.
+        The filter, which remembers all rows that it accepts: see `SimilarityJoin` for the memory.
     """
     return _NoDuplicates(read_rows, hashes, basis, threshold)
 
@@ -97,7 +99,7 @@ class _NoDuplicates:
         self._read_rows, self._hashes, self._basis, self._threshold = read_rows, hashes, basis, threshold
         self._chosen = SimilarityJoin(basis)
         self._ids: list[int] = []
-        # Rows that may be asked about again: what is known of them, up to how many chosen rows.
+        # Rows that may come again: what is known of them, up to how many chosen rows.
         self._waiting: dict[int, tuple[Floats, bool]] = {}
         self._compared = 0
 
@@ -119,9 +121,9 @@ class _NoDuplicates:
         known = np.array([row in self._waiting for row in rows.tolist()], bool)
         fresh, again = np.flatnonzero(~known), np.flatnonzero(known)
         hit = np.zeros(len(rows), bool)
-        found = self._read_rows(rows[fresh])
-        vectors = np.empty((len(rows), found.shape[1]), found.dtype)
-        vectors[fresh] = found
+        read = self._read_rows(rows[fresh])
+        vectors = np.empty((len(rows), read.shape[1]), read.dtype)
+        vectors[fresh] = read
         for place in again.tolist():
             vectors[place], hit[place] = self._waiting[int(rows[place])]
         for places, start in ((fresh, 0), (again, self._compared)):
@@ -152,9 +154,10 @@ class _NoDuplicates:
         if len(unsure) == 0:
             return pairs
         keep = np.ones(len(pairs.query), bool)
-        ours = self._hashes(rows[pairs.query[unsure]])
-        theirs = self._hashes(np.array([ids[member] for member in pairs.member[unsure].tolist()], np.int64))
-        keep[unsure] = [bool(one) and one == other for one, other in zip(ours, theirs, strict=True)]
+        query_hashes = self._hashes(rows[pairs.query[unsure]])
+        member_ids = np.array([ids[member] for member in pairs.member[unsure].tolist()], np.int64)
+        hashes = zip(query_hashes, self._hashes(member_ids), strict=True)
+        keep[unsure] = [bool(query) and query == member for query, member in hashes]
         return Pairs(pairs.query[keep], pairs.member[keep], pairs.similarity[keep])
 
     def _rejection(self, row: NDArray[np.int64], vector: Floats) -> Rejection:

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
-from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings, check_budget
+from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings
+from curator.selection.rules import Rules
 from curator.types import Progress
 
-__all__ = ["Best", "Cursor", "Page", "choose_in_order"]
+__all__ = ["Best", "Cursor", "Page", "Read", "choose_in_order"]
 
+# Rows that a filter is asked about at once.
 FILTERED_ROWS = 256
-"""Rows that a filter is asked about at once."""
 
+# Key and id: only rows strictly after it are read.
 Cursor: TypeAlias = tuple[Any, int]
-"""Key and id: rows strictly after it are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class Page:
     Attributes:
         keys: (n,), of whatever type orders them.
         ids: int64 (n,).
-        centroids: int32 (n,).
+        anchors: int32 (n,), as in `Selection`.
         scores: float32 (n,).
     """
 
     keys: NDArray[Any]
     ids: NDArray[np.int64]
-    centroids: NDArray[np.int32]
+    anchors: NDArray[np.int32]
     scores: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -49,13 +50,13 @@ class Page:
         return cls(
             np.concatenate([page.keys for page in pages]),
             np.concatenate([page.ids for page in pages]),
-            np.concatenate([page.centroids for page in pages]),
+            np.concatenate([page.anchors for page in pages]),
             np.concatenate([page.scores for page in pages]),
         )
 
-    def take(self, which: Any) -> Page:
-        """Some of the rows, by index, mask or slice."""
-        return Page(self.keys[which], self.ids[which], self.centroids[which], self.scores[which])
+    def take(self, places: Any) -> Page:
+        """The rows at an index array, a mask or a slice."""
+        return Page(self.keys[places], self.ids[places], self.anchors[places], self.scores[places])
 
 
 class Best:
@@ -76,7 +77,7 @@ class Best:
 
     @property
     def last_key(self) -> Any:
-        """A key that no wanted row exceeds; None while there is room."""
+        """A key that no row still kept exceeds; None while there is room."""
         return self._last
 
     def add(self, page: Page) -> None:
@@ -94,28 +95,28 @@ class Best:
         return every.take(np.lexsort((every.ids, every.keys))[: self.k])
 
 
+# Reads the pool once: adds rows after the cursor, and counts all rows seen.
 Read: TypeAlias = Callable[[Cursor, Best], None]
-"""Reads the pool once: adds rows after the cursor, and counts all rows seen."""
 
 
-def choose_in_order(
-    read: Read, start: Cursor, budget: int, row_filter: Filter | None, progress: Progress | None
-) -> Selection:
-    """The first `budget` rows in order that the filter lets pass.
+def choose_in_order(read: Read, start: Cursor, rules: Rules, progress: Progress | None) -> Selection:
+    """The first rows in order that the filter accepts, as many as the budget.
 
     Args:
         read: reads the pool; called again where many rows were skipped.
         start: a cursor before every row.
-        budget: rows to choose, at least 1.
-        row_filter: asked about each row at the moment it would be chosen.
+        rules: the limits, of which one must be a budget.
         progress: told of the rows chosen.
 
     Returns:
         the selection, without rounds.
+
+    Raises:
+        InputError: there is no budget.
     """
-    check_budget(budget)
+    budget, row_filter = rules.require_budget(), rules.new_filter()
     chosen: list[Page] = []
-    passed: list[SkippedRow] = []
+    skipped: list[SkippedRow] = []
     cursor, count, read_rows, passes = start, 0, 0, 0
     k = min(budget if row_filter is None else budget + LEAST_K, k_limit(1))
     while True:
@@ -124,44 +125,43 @@ def choose_in_order(
         page = best.page()
         passes += 1
         read_rows += len(page)
-        chosen.append(_let_pass(page, row_filter, passed, budget - count))
+        chosen.append(_accepted(page, row_filter, skipped, budget - count))
         count += len(chosen[-1])
         if progress:
             progress({"chosen": len(chosen[-1])})
         if count == budget or read_rows == best.seen:
-            return _selection(Page.concatenate(chosen), passed, budget, best.seen, passes, k)
+            return _selection(Page.concatenate(chosen), skipped, budget, best.seen, passes, k)
         cursor = (page.keys[-1], int(page.ids[-1]))
         k = min(2 * k, k_limit(1))
 
 
-def _let_pass(page: Page, row_filter: Filter | None, passed: list[SkippedRow], room: int) -> Page:
-    """The first `room` rows of a page that the filter lets pass; those it does not are added to `passed`."""
+def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], room: int) -> Page:
+    """The first `room` rows of a page that the filter accepts; those it refuses are added to `skipped`."""
     if row_filter is None:
         return page.take(slice(room))
-    chosen: list[NDArray[np.int64]] = []
-    taken, at = 0, 0
-    while taken < room and at < len(page):
-        # Never more than fit: a filter remembers what it lets pass.
-        ids = page.ids[at : at + min(room - taken, FILTERED_ROWS)]
-        found = row_filter(ids)
-        place, rejection = found or (len(ids), None)
-        chosen.append(np.arange(at, at + place))
-        taken, at = taken + place, at + place
+    accepted: list[NDArray[np.int64]] = []
+    count, at = 0, 0
+    while count < room and at < len(page):
+        # Never more than fit: a filter remembers what it accepts.
+        ids = page.ids[at : at + min(room - count, FILTERED_ROWS)]
+        place, rejection = row_filter(ids) or (len(ids), None)
+        accepted.append(np.arange(at, at + place))
+        count, at = count + place, at + place
         if rejection is not None:
-            score, centroid = float(page.scores[at]), int(page.centroids[at])
-            passed.append(SkippedRow.of(int(page.ids[at]), score, centroid, -1, rejection))
+            row, score, anchor = int(page.ids[at]), float(page.scores[at]), int(page.anchors[at])
+            skipped.append(SkippedRow.build(row, score, anchor, -1, rejection))
             at += 1
-    return page.take(np.concatenate([np.empty(0, np.int64), *chosen]))
+    return page.take(np.concatenate([np.empty(0, np.int64), *accepted]))
 
 
-def _selection(chosen: Page, passed: list[SkippedRow], budget: int, candidates: int, passes: int, k: int) -> Selection:
+def _selection(chosen: Page, skipped: list[SkippedRow], budget: int, candidates: int, passes: int, k: int) -> Selection:
     return Selection(
         ids=chosen.ids,
         scores=chosen.scores,
-        centroids=chosen.centroids,
+        anchors=chosen.anchors,
         rounds=np.full(len(chosen), -1, np.int32),
         rounds_table=Rounds.build([], [], []),
-        skipped=Skipped.build(passed),
+        skipped=Skipped.build(skipped),
         stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
         stopped_at=None,
         reference_mean=math.nan,
@@ -169,5 +169,5 @@ def _selection(chosen: Page, passed: list[SkippedRow], budget: int, candidates: 
         candidates=candidates,
         passes=passes,
         k=k,
-        warnings=budget_warnings(budget, len(chosen), len(passed), candidates),
+        warnings=budget_warnings(budget, len(chosen), len(skipped), candidates),
     )

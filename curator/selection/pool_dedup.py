@@ -2,7 +2,7 @@
 
 Abbas, Tirumala, Simig, Ganguli, Morcos: "SemDeDup: Data-efficient learning at web-scale through semantic
 deduplication", arXiv 2303.09540. Unlike there the first row in the pool's order stays, and rows are compared with rows
-that stay only, as `--dedup` does: chains of small steps do not fall together.
+that stay only, as the filter of `no_duplicates` does: chains of small steps do not fall together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.exact_scores import exact_pairs, margin, propose, row_norms, widen
-from curator.search.pool import Floats, Pool, check_finite, first_id
+from curator.search.pool import Floats, Pool, check_finite
 from curator.search.scan import BLOCK_ROWS, blocks
 from curator.search.similarity_join import SimilarityJoin, directions
 from curator.selection.near_duplicate_filters import ReadRows
@@ -93,16 +93,16 @@ def find_near_duplicates(
     order = np.argsort(labels, kind="stable")
     ids, bounds = ids[order], np.searchsorted(labels[order], np.arange(len(centroids) + 1))
     basis = directions(centroids)
-    found: list[tuple[int, int, float]] = []
+    repeats: list[tuple[int, int, float]] = []
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        found += _in_cluster(read_rows, ids[start:end], basis, threshold)
+        repeats += _in_cluster(read_rows, ids[start:end], basis, threshold)
         if progress:
             progress({"compared": end - start})
-    found.sort()
+    repeats.sort()
     return Repeats(
-        np.array([row for row, _, _ in found], np.int64),
-        np.array([match for _, match, _ in found], np.int64),
-        np.array([similarity for _, _, similarity in found], np.float32),
+        np.array([row for row, _, _ in repeats], np.int64),
+        np.array([match for _, match, _ in repeats], np.int64),
+        np.array([similarity for _, _, similarity in repeats], np.float32),
     )
 
 
@@ -119,7 +119,6 @@ def _assign(
             labels.append(_nearest(first, block, centroids)[keep])
             if progress:
                 progress({"rows": len(block)})
-    assert first_id(0) == 0
     return np.concatenate(ids), np.concatenate(labels)
 
 
@@ -142,8 +141,8 @@ def _in_cluster(
     """Row, match and similarity of what goes."""
     kept, kept_ids = SimilarityJoin(basis), np.empty(0, np.int64)
     for start in range(0, len(ids), CHUNK_ROWS):
-        some = ids[start : start + CHUNK_ROWS]
-        vectors = read_rows(some)
+        chunk = ids[start : start + CHUNK_ROWS]
+        vectors = read_rows(chunk)
         best: dict[int, tuple[float, int]] = {}
         old = kept.find(vectors, threshold)
         for query, member, similarity in zip(*(column.tolist() for column in old), strict=True):
@@ -157,13 +156,13 @@ def _in_cluster(
         gone = set(best)
         for query, member, similarity in zip(*new, strict=True):
             if member not in gone:
-                _improve(best, query, similarity, int(some[member]))
+                _improve(best, query, similarity, int(chunk[member]))
                 gone.add(query)
-        stays = np.ones(len(some), bool)
+        stays = np.ones(len(chunk), bool)
         stays[list(best)] = False
         kept.add(vectors[stays])
-        kept_ids = np.concatenate([kept_ids, some[stays]])
-        yield from ((int(some[query]), match, similarity) for query, (similarity, match) in best.items())
+        kept_ids = np.concatenate([kept_ids, chunk[stays]])
+        yield from ((int(chunk[query]), match, similarity) for query, (similarity, match) in best.items())
 
 
 def _improve(best: dict[int, tuple[float, int]], query: int, similarity: float, match: int) -> None:

@@ -7,56 +7,49 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Pool, first_id
-from curator.selection.filters import Filter
+from curator.search.passes import PassProgress
+from curator.search.pool import Pool
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
-from curator.types import Progress
+from curator.selection.rules import Rules
+from curator.types import Progress, part_ids
 
 __all__ = ["priorities", "select_random"]
 
 
-def select_random(
-    pool: Pool,
-    *,
-    budget: int,
-    seed: int,
-    row_filter: Filter | None = None,
-    progress: Progress | None = None,
-) -> Selection:
+def select_random(pool: Pool, rules: Rules, *, seed: int, progress: Progress | None = None) -> Selection:
     """Rows of the pool, each with the same chance: those of the smallest (priority, id).
 
     A row's priority is a hash of the seed and its id: the choice depends on the seed and the ids alone.
 
     Args:
         pool: its parts; only their lengths are read.
-        budget: rows to choose, at least 1.
+        rules: the limits, of which one must be a budget.
         seed: of the hash.
-        row_filter: asked about each row at the moment it would be chosen.
         progress: told of the rows read and chosen.
 
     Returns:
-        the selection: no rounds, scores NaN, centroids -1. Cost N per pass; memory budget x about 60 bytes.
+        the selection: no rounds, scores NaN, anchors -1. Cost N per pass; memory budget x about 60 bytes.
 
     Raises:
-        InputError: the budget is below 1.
+        InputError: there is no budget.
     """
-    read = partial(_read, pool, seed, progress)
-    return choose_in_order(read, (np.uint64(0), -1), budget, row_filter, progress)
+    read = partial(_read, pool, seed, PassProgress.of(progress))
+    return choose_in_order(read, (np.uint64(0), -1), rules, progress)
 
 
-def _read(pool: Pool, seed: int, progress: Progress | None, cursor: Cursor, best: Best) -> None:
+def _read(pool: Pool, seed: int, progress: PassProgress, cursor: Cursor, best: Best) -> None:
+    progress.begin()
     best.add(_page(np.empty(0, np.uint64), np.empty(0, np.int64)))
     for part, rows in pool.parts():
-        ids = np.arange(len(rows), dtype=np.int64) + first_id(part)
+        ids = part_ids(part, len(rows))
         keys = priorities(ids, seed)
-        wanted = (keys > cursor[0]) | ((keys == cursor[0]) & (ids > cursor[1]))
+        kept = (keys > cursor[0]) | ((keys == cursor[0]) & (ids > cursor[1]))
         if best.last_key is not None:
-            wanted &= keys <= best.last_key
-        best.add(_page(keys[wanted], ids[wanted]))
+            kept &= keys <= best.last_key
+        best.add(_page(keys[kept], ids[kept]))
         best.seen += len(rows)
-        if progress:
-            progress({"rows": len(rows)})
+        progress({"rows": len(rows)})
 
 
 def _page(keys: NDArray[np.uint64], ids: NDArray[np.int64]) -> Page:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import InputError
 from curator.selection.filters import NO_MATCH, Rejection
 
 if TYPE_CHECKING:
@@ -21,11 +20,15 @@ __all__ = ["RefusedRound", "Rounds", "Selection", "Skipped", "SkippedRow", "Stop
 
 
 class StopReason(StrEnum):
-    """Why a selection ended. Values are part of the format of `selection.json`."""
+    """Why a selection ended. Values are part of the format of `selection.json`.
+
+    `SELECTOR`: a selector of one's own put no more rows in order.
+    """
 
     BUDGET = "budget"
     STOP_RULE = "stop_rule"
     POOL_EXHAUSTED = "pool_exhausted"
+    SELECTOR = "selector"
 
 
 class RefusedRound(NamedTuple):
@@ -71,11 +74,11 @@ class Rounds:
 
 
 class SkippedRow(NamedTuple):
-    """One row that would have been chosen."""
+    """One row that would have been chosen; the columns of `Skipped`."""
 
     id: int
     score: float
-    centroid: int
+    anchor: int
     round: int
     reason: str
     because: str
@@ -83,9 +86,9 @@ class SkippedRow(NamedTuple):
     similarity: float = math.nan
 
     @classmethod
-    def of(cls, row: int, score: float, centroid: int, number: int, rejection: Rejection) -> SkippedRow:
-        """A row, what it would have been chosen for, and the rejection to it."""
-        return cls(row, score, centroid, number, *rejection)
+    def build(cls, row: int, score: float, anchor: int, number: int, rejection: Rejection) -> SkippedRow:
+        """A row, what it would have been chosen for, and why it was not."""
+        return cls(row, score, anchor, number, *rejection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Skipped:
     Attributes:
         ids: int64 (rows,).
         scores: float32 (rows,).
-        centroids: int32 (rows,), as in `Selection`.
+        anchors: int32 (rows,), as in `Selection`.
         rounds: int32 (rows,), as in `Selection`.
         reasons: one per row.
         because: one per row, maybe empty.
@@ -107,7 +110,7 @@ class Skipped:
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
-    centroids: NDArray[np.int32]
+    anchors: NDArray[np.int32]
     rounds: NDArray[np.int32]
     reasons: list[str]
     because: list[str]
@@ -121,7 +124,7 @@ class Skipped:
         return cls(
             np.array([row.id for row in rows], np.int64),
             np.array([row.score for row in rows], np.float32),
-            np.array([row.centroid for row in rows], np.int32),
+            np.array([row.anchor for row in rows], np.int32),
             np.array([row.round for row in rows], np.int32),
             [row.reason for row in rows],
             [row.because for row in rows],
@@ -141,9 +144,10 @@ class Selection:
 
     Attributes:
         ids: int64 (chosen,), in order of choice: the first B are the selection of budget B.
-        scores: float32 (chosen,), of the row and its centroid. NaN from `select_random`.
-        centroids: int32 (chosen,): simcore: the centroid that took the row, the best of several, then the
-            lower; knn: the target row; random: -1.
+        scores: float32 (chosen,), of the row and its anchor; NaN from selectors without scores.
+        anchors: int32 (chosen,), the place in `anchor_rows` of what stands for the target where the row was chosen:
+            for simcore the centroid that took the row, the best of several, then the lower; for knn the target row.
+            -1 from selectors without anchors. Stored as the column `centroid`.
         rounds: int32 (chosen,), from 1; -1 from the selectors without rounds.
         rounds_table: one line per round; empty from the selectors without rounds.
         skipped: the rows skipped.
@@ -156,8 +160,10 @@ class Selection:
         passes: how often the pool was read to find candidates.
         k: rows per centroid that the last of these passes kept.
         warnings: one line each, for a person.
-        cuts: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
-            Rows below it had no say. None where the pool ran out, and from the selectors without rounds.
+        anchor_rows: float32 (K, d), the centroids, or the target rows; None from selectors without anchors. Stored as
+            `centroids.npy`.
+        lower_bounds: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
+            Rows below it had no influence. None where the pool ran out, and from the selectors without rounds.
         recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
         shards: name of the shard of each chosen row; None where that is not known.
         keys: key of each chosen row; None where that is not known.
@@ -165,7 +171,7 @@ class Selection:
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
-    centroids: NDArray[np.int32]
+    anchors: NDArray[np.int32]
     rounds: NDArray[np.int32]
     rounds_table: Rounds
     skipped: Skipped
@@ -177,7 +183,8 @@ class Selection:
     passes: int
     k: int
     warnings: list[str]
-    cuts: NDArray[np.float32] | None = None
+    anchor_rows: NDArray[np.float32] | None = None
+    lower_bounds: NDArray[np.float32] | None = None
     recall: dict[str, Any] | None = None
     shards: Sequence[str] | None = None
     keys: Sequence[str] | None = None
@@ -210,16 +217,6 @@ class Selection:
     def __repr__(self) -> str:
         rounds = f", rounds: {len(self.rounds_table.round):,}" if len(self.rounds_table.round) else ""
         return f"<Selection: {len(self):,} of {self.candidates:,} candidates{rounds}, ended by: {self.stop_reason}>"
-
-
-def check_budget(budget: int | None) -> None:
-    """Refuse a budget that chooses nothing.
-
-    Raises:
-        InputError: it is below 1.
-    """
-    if budget is not None and budget < 1:
-        raise InputError(f"a budget of {budget} chooses nothing: give at least 1")
 
 
 def budget_warnings(budget: int | None, chosen: int, skipped: int, candidates: int) -> list[str]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import InputError
 from curator.selection.filters import Filter
-from curator.selection.frontier import Fetch, Frontier, Heads, first_k
+from curator.selection.frontier import BestRows, Fetch, Frontier, first_k
 from curator.selection.result import (
     RefusedRound,
     Rounds,
@@ -23,107 +22,86 @@ from curator.selection.result import (
     SkippedRow,
     StopReason,
     budget_warnings,
-    check_budget,
     ratio_to,
 )
+from curator.selection.rules import Rules
 from curator.types import Progress
 
-__all__ = ["DEFAULT_STOP", "run_rounds"]
-
-DEFAULT_STOP = 0.95
-"""The paper's threshold, for a run that is given neither a budget nor a stop rule."""
+__all__ = ["run_rounds"]
 
 
-def run_rounds(
-    fetch: Fetch,
-    clusters: int,
-    *,
-    budget: int | None,
-    stop: float | None,
-    reference_round: int = 1,
-    row_filter: Filter | None = None,
-    k: int | None = None,
-    progress: Progress | None = None,
-) -> Selection:
-    """Choose rows by rounds over queues that `fetch` reads.
+def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | None = None) -> Selection:
+    """Choose rows by rounds over the top-k that `fetch` reads.
 
     Args:
-        fetch: reads the pool; called once, and again whenever a queue runs dry before the end.
+        fetch: reads the pool; called once, and again whenever a centroid's rows run out before the end.
         clusters: number of centroids K.
-        budget: rows to choose, at least 1; None for no limit.
-        stop: end before a round whose mean is below this share of the reference mean; None for no rule.
-        reference_round: the round, from 1, whose mean is the reference. Rounds up to it are never refused.
-        row_filter: asked about each row at the moment it would be chosen; None skips nothing.
-        k: rows per centroid of the first pass; changes time and memory, never the result.
+        rules: the limits.
         progress: told of the rows chosen.
 
     Returns:
         the selection; its objective is NaN if the budget cut the first round short. Cost K log K per round.
-
-    Raises:
-        InputError: an argument is out of its range.
     """
-    _check(budget, stop, reference_round, k)
-    front = Frontier(fetch, clusters, k or first_k(clusters, budget))
-    log = _Log(reference_round)
+    budget, row_filter = rules.budget, rules.new_filter()
+    frontier = Frontier(fetch, clusters, rules.k or first_k(clusters, budget))
+    log = _Log(rules)
     while True:
-        found = _resolve(front, row_filter, log.number)
-        if found.heads is None:
-            log.passed += found.passed
-            log.cuts = None
-            return log.selection(StopReason.POOL_EXHAUSTED, front, budget)
-        mean = _mean(found.heads.scores)
-        log.cuts = found.heads.scores
-        if log.refuses(mean, stop):
-            return log.selection(StopReason.STOP_RULE, front, budget)
-        log.take(found, mean, None if budget is None else budget - log.chosen)
+        turn = _next_round(frontier, row_filter, log.number)
+        if turn.best is None:
+            log.skipped += turn.skipped
+            log.lower_bounds = None
+            return log.selection(StopReason.POOL_EXHAUSTED, frontier)
+        mean = _mean(turn.best.scores)
+        log.lower_bounds = turn.best.scores
+        if log.refuses(mean):
+            return log.selection(StopReason.STOP_RULE, frontier)
+        log.take(turn.best, turn.skipped, mean)
         if progress:
             progress({"chosen": log.counts[-1]})
         if log.chosen == budget:
-            return log.selection(StopReason.BUDGET, front, budget)
-        front.drop_all()
+            return log.selection(StopReason.BUDGET, frontier)
+        frontier.remove_all()
 
 
 @dataclass(slots=True)
-class _Found:
-    """What a round would take: `heads` is None if the pool has nothing left; `passed` in order of choice."""
+class _Round:
+    """What a round would take: `best` is None if the pool has nothing left; `skipped` is in order of choice."""
 
-    heads: Heads | None
-    passed: list[SkippedRow]
+    best: BestRows | None
+    skipped: list[SkippedRow]
 
 
-def _resolve(front: Frontier, row_filter: Filter | None, number: int) -> _Found:
+def _next_round(frontier: Frontier, row_filter: Filter | None, number: int) -> _Round:
     """The rows of a round, once all that must be skipped are.
 
-    Rows are judged in order of choice: a centroid whose row is skipped moves to a row that comes later in
-    that order, so nothing already judged is overtaken, and those let pass stay the first of the round.
+    The filter is asked in order of choice: a centroid whose row is skipped moves to a row that comes later in
+    that order, so no row that was asked about is overtaken, and those accepted stay the first of the round.
     """
-    passed: list[SkippedRow] = []
+    skipped: list[SkippedRow] = []
     accepted = 0
     while True:
-        heads = front.heads()
-        if heads is None or row_filter is None:
-            return _Found(heads, passed)
-        order, first = _in_order(heads)
-        found = row_filter(heads.ids[order[first[accepted:]]])
-        if found is None:
-            return _Found(heads, passed)
-        place, rejection = found
+        best = frontier.best()
+        if best is None or row_filter is None:
+            return _Round(best, skipped)
+        order, first = _in_order(best)
+        refused = row_filter(best.ids[order[first[accepted:]]])
+        if refused is None:
+            return _Round(best, skipped)
+        place, rejection = refused
         accepted += place
         centroid = int(order[first[accepted]])
-        passed.append(
-            SkippedRow.of(int(heads.ids[centroid]), float(heads.scores[centroid]), centroid, number, rejection)
-        )
-        front.drop(centroid)
+        row, score = int(best.ids[centroid]), float(best.scores[centroid])
+        skipped.append(SkippedRow.build(row, score, centroid, number, rejection))
+        frontier.remove(centroid)
 
 
-def _in_order(heads: Heads) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The centroids in order of choice, and the places among them at which a row is wanted for the first time.
+def _in_order(best: BestRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The centroids in order of choice, and the places among them at which a row stands for the first time.
 
-    A row wanted by several centroids stands first where its best centroid, then the lower, wants it.
+    A row that is the best of several centroids stands first where its best centroid, then the lower, has it.
     """
-    order = np.lexsort((heads.ids, -heads.scores))
-    return order, np.sort(np.unique(heads.ids[order], return_index=True)[1])
+    order = np.lexsort((best.ids, -best.scores))
+    return order, np.sort(np.unique(best.ids[order], return_index=True)[1])
 
 
 def _mean(scores: NDArray[np.float32]) -> float:
@@ -135,29 +113,30 @@ def _mean(scores: NDArray[np.float32]) -> float:
 class _Log:
     """The rounds so far."""
 
-    reference_round: int
+    rules: Rules
     ids: list[NDArray[np.int64]] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     centroids: list[NDArray[np.int32]] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    passed: list[SkippedRow] = field(default_factory=list)
+    skipped: list[SkippedRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reference: float = math.nan
     refused: RefusedRound | None = None
     objective: float = math.nan
     chosen: int = 0
-    cuts: NDArray[np.float32] | None = None
+    lower_bounds: NDArray[np.float32] | None = None
 
     @property
     def number(self) -> int:
         """Number of the round that comes next."""
         return len(self.means) + 1
 
-    def refuses(self, mean: float, stop: float | None) -> bool:
+    def refuses(self, mean: float) -> bool:
         """Whether the stop rule forbids the next round; notes the reference mean when it comes by."""
-        if self.number == self.reference_round:
+        stop = self.rules.stop
+        if self.number == self.rules.reference_round:
             self.reference = mean
             if stop is not None and mean <= 0:
                 self.warnings.append(
@@ -169,58 +148,48 @@ class _Log:
         self.refused = RefusedRound(self.number, mean, ratio_to(mean, self.reference))
         return True
 
-    def take(self, found: _Found, mean: float, room: int | None) -> None:
-        """Choose a round's rows in order, at most `room` of them."""
-        assert found.heads is not None
-        scores, ids = found.heads
-        order, first = _in_order(found.heads)
+    def take(self, best: BestRows, skipped: list[SkippedRow], mean: float) -> None:
+        """Choose a round's rows in order, as many as the budget leaves room for."""
+        scores, ids = best
+        order, first = _in_order(best)
+        room = None if self.rules.budget is None else self.rules.budget - self.chosen
         if room is None or len(first) < room:
-            self.passed += found.passed
+            self.skipped += skipped
         else:
             last = order[first[room - 1]]
             end = (-float(scores[last]), int(ids[last]))
-            self.passed += [row for row in found.passed if (-row.score, row.id) < end]
-        picks = order[first[:room]]
-        if self.number == 1 and len(picks) == len(first):
+            self.skipped += [row for row in skipped if (-row.score, row.id) < end]
+        taken_by = order[first[:room]]
+        if self.number == 1 and len(taken_by) == len(first):
             # Whatever beats these rows was skipped, so no later round improves on them.
             self.objective = mean
-        self.ids.append(ids[picks])
-        self.scores.append(scores[picks])
-        self.centroids.append(picks.astype(np.int32))
+        self.ids.append(ids[taken_by])
+        self.scores.append(scores[taken_by])
+        self.centroids.append(taken_by.astype(np.int32))
         self.ratios.append(ratio_to(mean, self.reference))
         self.means.append(mean)
-        self.counts.append(len(picks))
-        self.chosen += len(picks)
+        self.counts.append(len(taken_by))
+        self.chosen += len(taken_by)
 
-    def selection(self, reason: StopReason, front: Frontier, budget: int | None) -> Selection:
+    def selection(self, reason: StopReason, frontier: Frontier) -> Selection:
         """Everything as columns."""
         table = Rounds.build(self.means, self.ratios, self.counts)
         if reason is StopReason.POOL_EXHAUSTED:
-            self.warnings += budget_warnings(budget, self.chosen, len(self.passed), front.candidates)
+            self.warnings += budget_warnings(self.rules.budget, self.chosen, len(self.skipped), frontier.candidates)
         return Selection(
             ids=np.concatenate([np.empty(0, np.int64), *self.ids]),
             scores=np.concatenate([np.empty(0, np.float32), *self.scores]),
-            centroids=np.concatenate([np.empty(0, np.int32), *self.centroids]),
+            anchors=np.concatenate([np.empty(0, np.int32), *self.centroids]),
             rounds=np.repeat(table.round, table.chosen),
             rounds_table=table,
-            skipped=Skipped.build(self.passed),
+            skipped=Skipped.build(self.skipped),
             stop_reason=reason,
             stopped_at=self.refused,
             reference_mean=self.reference,
             objective=self.objective,
-            candidates=front.candidates,
-            passes=front.passes,
-            k=front.k,
+            candidates=frontier.candidates,
+            passes=frontier.passes,
+            k=frontier.k,
             warnings=self.warnings,
-            cuts=self.cuts,
+            lower_bounds=self.lower_bounds,
         )
-
-
-def _check(budget: int | None, stop: float | None, reference_round: int, k: int | None) -> None:
-    check_budget(budget)
-    if stop is not None and not 0 < stop <= 1:
-        raise InputError(f"stop is a share of the reference mean, above 0 and at most 1, not {stop}")
-    if reference_round < 1:
-        raise InputError(f"rounds are numbered from 1: there is no reference round {reference_round}")
-    if k is not None and k < 1:
-        raise InputError(f"a k of {k} finds nothing: give at least 1")

@@ -27,21 +27,21 @@ MAX_HEADS = 4096
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
-def find_sources(patterns: Sequence[str], flag: str, *, folders: bool) -> list[Source]:
+def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[Source]:
     """Everything the patterns stand for, in first-seen order.
 
     A directory with `img_emb/` is ready embeddings, with `*.tar` shards, else a folder of images.
 
     Args:
         patterns: see `curator.io.urls.expand`.
-        flag: the flag they came from, for messages.
+        field: the setting they were given by, for messages.
         folders: whether a folder of images may stand here.
 
     Raises:
         InputError: nothing there, a compressed tar, or something that is none of the three.
     """
     if not patterns:
-        raise InputError(f"{flag} is missing; give shards, a folder or ready embeddings")
+        raise InputError("nothing is given; give shards, a folder or ready embeddings", field=field)
     files: list[str] = []
     sources: dict[str, list[Source]] = {}
     for url in expand(patterns):
@@ -50,45 +50,45 @@ def find_sources(patterns: Sequence[str], flag: str, *, folders: bool) -> list[S
             files.append(url)
             sources[url] = []
         elif storage.is_directory(url):
-            sources[url] = _directory(url, flag, folders)
+            sources[url] = _directory(url, field, folders)
         else:
             files.append(url)
             sources[url] = []
-    for url, source in _tars(files, flag).items():
+    for url, source in _tars(files, field).items():
         sources[url] = [source]
-    found: dict[str, Source] = {}
+    by_name: dict[str, Source] = {}
     for source in (source for group in sources.values() for source in group):
-        # By name: a shard given under two signatures, or once more by another run's pool, is one shard.
-        found.setdefault(source.name, source)
-    return list(found.values())
+        # A shard given under two signatures, or once more by another run's pool, is one shard.
+        by_name.setdefault(source.name, source)
+    return list(by_name.values())
 
 
-def _directory(url: str, flag: str, folders: bool) -> list[Source]:
+def _directory(url: str, field: str, folders: bool) -> list[Source]:
     if storage.is_directory(storage.join(url, "img_emb")):
         return _own_parts(url) if storage.exists(storage.join(url, "parts.parquet")) else _embeddings(url)
     tars = [name for name in storage.list_names(url) if name.endswith(".tar")]
     if tars:
         urls = [storage.join(url, name) for name in tars]
-        return list(_tars(urls, flag).values())
+        return list(_tars(urls, field).values())
     if not list_images(url):
-        raise InputError(f"{flag} {url}: no image, no *.tar and no img_emb/ in this folder")
+        raise InputError("no image, no *.tar and no img_emb/ in this folder", field=field, value=url)
     if not folders:
-        raise InputError(f"{flag} {url} is a folder of images; here shards (*.tar) or embeddings are needed")
+        raise InputError("a folder of images; here shards (*.tar) or embeddings are needed", field=field, value=url)
     return [Source("folder", url, public_name(url), folder_stat(url))]
 
 
-def _tars(urls: list[str], flag: str) -> dict[str, Source]:
+def _tars(urls: list[str], field: str) -> dict[str, Source]:
     states = storage.stat_many(urls)
     for url in urls:
         if url not in states:
-            raise InputError(f"{flag}: no such file: {public_name(url)}")
+            raise InputError(f"no such file: {public_name(url)}", field=field)
     # A pool is made by one tool: of a very large one, some shards stand for all. What is no tar after all fills the
-    # ledger, and --max-bad speaks.
+    # ledger, and `max_bad` judges it.
     looked_at = urls[:: -(-len(urls) // MAX_HEADS)] if urls else []
     with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
         heads = threads.map(_head, looked_at, (states[url].size for url in looked_at))
         for url, head in zip(looked_at, heads, strict=True):
-            _refuse_other_formats(url, head, flag)
+            _refuse_other_formats(url, head, field)
     return {url: Source("tar", url, public_name(url), states[url]) for url in urls}
 
 
@@ -108,21 +108,22 @@ def _first_bytes(url: str, length: int) -> bytes:
     return storage.read_range(url, 0, length)
 
 
-def _refuse_other_formats(url: str, head: bytes, flag: str) -> None:
+def _refuse_other_formats(url: str, head: bytes, field: str) -> None:
     name = public_name(url)
     if begins_like_tar(head):
         return  # whatever the name of its first member looks like: BMW.jpg, BZh.jpg
     for magic, tool in COMPRESSED.items():
         if head.startswith(magic):
             raise InputError(
-                f"{flag}: {name} is compressed ({tool}); shards must be plain tars, since single samples "
-                f"are read from them: decompress it first"
+                f"{name} is compressed ({tool}); shards must be plain tars, since single samples are read from them",
+                field=field,
+                advice="decompress it first",
             )
     if head.startswith(IMAGES):
-        raise InputError(f"{flag}: {name} is an image, not a shard; give the folder that holds it")
+        raise InputError(f"{name} is an image, not a shard; give the folder that holds it", field=field)
     # What is called a tar and is none was damaged: that is the ledger's business, and no reason to refuse a pool.
     if not _is_called_tar(url):
-        raise InputError(f"{flag}: {name} is no tar; give shards, or @{name} if it is a list of URLs")
+        raise InputError(f"{name} is no tar; give shards, or @{name} if it is a list of URLs", field=field)
 
 
 def _is_called_tar(url: str) -> bool:
@@ -133,17 +134,17 @@ def _embeddings(url: str) -> list[Source]:
     """clip-retrieval's layout: `img_emb/img_emb_*.npy` beside `metadata/metadata_*.parquet`."""
     arrays = [name for name in storage.list_names(storage.join(url, "img_emb")) if name.endswith(".npy")]
     tables = [name for name in storage.list_names(storage.join(url, "metadata")) if name.endswith(".parquet")]
-    wanted = [name.replace("img_emb", "metadata", 1).replace(".npy", ".parquet") for name in arrays]
+    beside = [name.replace("img_emb", "metadata", 1).replace(".npy", ".parquet") for name in arrays]
     if not arrays:
         raise InputError(f"{url}/img_emb holds no img_emb_*.npy")
-    for array, table in zip(arrays, wanted, strict=True):
+    for array, table in zip(arrays, beside, strict=True):
         if table not in tables:
             raise InputError(f"{url}: img_emb/{array} has no metadata/{table} beside it")
     urls = [storage.join(url, "img_emb", name) for name in arrays]
     states = storage.stat_many(urls)
     return [
         Source("embeddings", array, public_name(array), states[array], storage.join(url, "metadata", table))
-        for array, table in zip(urls, wanted, strict=True)
+        for array, table in zip(urls, beside, strict=True)
     ]
 
 

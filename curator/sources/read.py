@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from curator.errors import CuratorError
+from curator.errors import CuratorError, Redo
 from curator.io import storage
 from curator.io.urls import public_text
 from curator.sources.folder import folder_stat, read_folder
@@ -25,7 +25,7 @@ def read_source(
     """The samples of a tar or a folder, in order, and a ledger line in place of each bad one.
 
     Args:
-        source: of kind `tar` or `folder`.
+        source: one that holds images.
         keep: which members' bytes to keep.
 
     Raises:
@@ -43,7 +43,7 @@ def read_source(
         storage.check_unchanged(source.url, source.stat)
     except storage.ChangedError as error:
         raise CuratorError(
-            f"{source.name} changed since the run began: let it be as it was and run again, or --redo pool"
+            f"{source.name} changed since the run began", advice=("let it be as it was and run again", Redo("pool"))
         ) from error
     except OSError as error:
         raise UnreadableShard(f"{source.name}: {public_text(str(error))}") from error

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.io import storage
 from curator.io.urls import absolute, public_name
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.types import join_id
 
 __all__ = ["DenyList", "read_deny_list"]
@@ -37,20 +38,20 @@ class DenyList:
     def __len__(self) -> int:
         return len(self.everywhere) + sum(map(len, self.in_shard.values()))
 
-    def find(self, store: PartStore) -> tuple[np.ndarray, int]:
+    def find(self, store: PartReader) -> tuple[NDArray[np.int64], int]:
         """Ids of the denied samples, int64 and ascending, and how many entries of the list match nothing.
 
-        Costs one skip the key column of every part's metadata.
+        Costs one reading of the key column of every part's metadata.
         """
-        found = [hit for part in sorted(store.finished()) for hit in self._in_part(store, part)]
-        ids = np.array([sample_id for sample_id, _ in found], dtype=np.int64)
-        return ids, len(self) - len({entry for _, entries in found for entry in entries})
+        matches = [match for part in sorted(store.finished()) for match in self._in_part(store, part)]
+        ids = np.array([sample_id for sample_id, _ in matches], dtype=np.int64)
+        return ids, len(self) - len({entry for _, entries in matches for entry in entries})
 
-    def _in_part(self, store: PartStore, part: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    def _in_part(self, store: PartReader, part: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         table = store.metadata(part, ["image_path", "shard"])
         shards = table["shard"].unique().to_pylist()
-        wanted = self.everywhere.union(*(self.in_shard.get(shard, frozenset()) for shard in shards))
-        rows = np.flatnonzero(pc.is_in(table["image_path"], pa.array(sorted(wanted), pa.string())))
+        keys = self.everywhere.union(*(self.in_shard.get(shard, frozenset()) for shard in shards))
+        rows = np.flatnonzero(pc.is_in(table["image_path"], pa.array(sorted(keys), pa.string())))
         for row in rows:
             key, shard = table["image_path"][int(row)].as_py(), table["shard"][int(row)].as_py()
             entries = [("", key)] if key in self.everywhere else []
@@ -72,7 +73,7 @@ def read_deny_list(url: str) -> DenyList:
     try:
         data = storage.read_bytes(absolute(url))
     except OSError as error:
-        raise InputError(f"--deny {url}: {error.strerror or error}") from error
+        raise _unusable(url, error.strerror or str(error)) from error
     pairs = _parquet(data, url) if data.startswith(b"PAR1") else _text(data, url)
     everywhere = frozenset(key for shard, key in pairs if not shard)
     in_shard: dict[str, set[str]] = {}
@@ -81,7 +82,7 @@ def read_deny_list(url: str) -> DenyList:
             in_shard.setdefault(public_name(absolute(shard)), set()).add(key)
     deny = DenyList(everywhere, {s: frozenset(keys) for s, keys in in_shard.items()}, hashlib.sha256(data).hexdigest())
     if not len(deny):
-        raise InputError(f"--deny {url}: no key in this file; write a key a line, or SHARD<TAB>KEY")
+        raise _unusable(url, "no key in this file; write a key a line, or SHARD<TAB>KEY")
     return deny
 
 
@@ -89,9 +90,9 @@ def _parquet(data: bytes, url: str) -> list[tuple[str, str]]:
     try:
         table = pq.read_table(pa.BufferReader(data))
     except pa.ArrowException as error:
-        raise InputError(f"--deny {url}: neither text nor parquet") from error
+        raise _unusable(url, "neither text nor parquet") from error
     if "key" not in table.column_names:
-        raise InputError(f"--deny {url}: no column 'key' in this parquet file")
+        raise _unusable(url, "no column 'key' in this parquet file")
     # Keys are texts, and a table of other tools may hold them as numbers.
     keys = table["key"].cast(pa.string()).to_pylist()
     shards = table["shard"].to_pylist() if "shard" in table.column_names else [None] * table.num_rows
@@ -102,7 +103,11 @@ def _text(data: bytes, url: str) -> list[tuple[str, str]]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"--deny {url}: neither text nor parquet") from error
+        raise _unusable(url, "neither text nor parquet") from error
     kept = [line for line in lines if line.strip() and not line.startswith("#")]
     pairs = [line.partition("\t") for line in kept]
     return [(shard.strip(), key.strip()) if tab else ("", shard.strip()) for shard, tab, key in pairs]
+
+
+def _unusable(url: str, message: str) -> InputError:
+    return InputError(message, field="deny", value=public_name(url))

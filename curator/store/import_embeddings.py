@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import npy, parquet, schemas, storage
@@ -18,16 +19,6 @@ from curator.store.part_store import DoneMark, PartStore
 from curator.types import LedgerLine
 
 __all__ = ["check_ready", "import_part", "ready_shape"]
-
-
-def ready_shape(source: Source) -> tuple[int, int]:
-    """Rows and columns of a ready array, from its header alone.
-
-    Raises:
-        InputError: it is not a two-dimensional fp16 or fp32 array.
-    """
-    header = _read_header(source)
-    return header.shape[0], header.shape[1]
 
 
 def _read_header(source: Source) -> npy.Header:
@@ -40,17 +31,32 @@ def _read_header(source: Source) -> npy.Header:
     return header
 
 
-def check_ready(source: Source) -> None:
-    """Check another tool's array and metadata as far as it goes without reading them.
+def ready_shape(source: Source) -> tuple[int, int]:
+    """Rows and columns of a ready array, from its header alone.
 
     Raises:
-        InputError: the array was cut; the metadata are no parquet file, have no column `image_path`, or
-            another number of rows.
+        InputError: it is not a two-dimensional fp16 or fp32 array.
     """
-    if source.kind != "embeddings":
-        return
+    rows, dim = _read_header(source).shape
+    return rows, dim
+
+
+def check_ready(source: Source) -> tuple[int, int]:
+    """Check another tool's array and metadata as far as it goes without reading them.
+
+    Of another run's part the header of the array alone is read: it was checked when it was made.
+
+    Returns:
+        rows and columns of the array.
+
+    Raises:
+        InputError: it is not a two-dimensional fp16 or fp32 array, or was cut; the metadata are no parquet file,
+            have no column `image_path`, or another number of rows.
+    """
     header = _read_header(source)
-    rows = header.shape[0]
+    rows, dim = header.shape
+    if source.kind == "part":
+        return rows, dim
     # Not source.stat: of another run's part, that is the state of what it was made from.
     if (size := storage.stat(source.url).size) < header.file_bytes:
         raise InputError(f"{source.url} is cut: it has {size} bytes of {header.file_bytes}; write it anew")
@@ -63,6 +69,7 @@ def check_ready(source: Source) -> None:
         raise InputError(f"{source.metadata} has no column image_path (it has {', '.join(names)})")
     if rows != described:
         raise InputError(f"{source.url} has {rows} rows and {source.metadata} {described}: they do not fit together")
+    return rows, dim
 
 
 def import_part(source: Source, store: PartStore, part: int, identity: str, min_side: int = 0) -> DoneMark:
@@ -77,7 +84,7 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         part: its number.
         identity: see `identity_hash`.
         min_side: images of another run's part with a shorter side than this many pixels go to the ledger, as if
-            they were embedded here. Of other embeddings nobody knows.
+            they were embedded here. The sizes of other images are not known.
 
     Raises:
         CuratorError: array and metadata do not fit together.
@@ -92,23 +99,21 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
     if source.kind == "part":
         # Another run's vectors are stored as they should be; dividing again would move their last bits.
         unit, good = vectors, _large_enough(table, min_side)
-        ledger = [_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
+        ledger = [_too_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
     else:
         unit, good = _unit_rows(vectors)
-        ledger = [_line(source, table, int(row)) for row in np.flatnonzero(~good)]
+        ledger = [_unusable_row(source, table, int(row)) for row in np.flatnonzero(~good)]
     table = table.filter(pa.array(good))
     table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
-    npy.write_array(store.array_url(part), unit[good])
     # By column, so that the file is the one that embedding the same samples would have written.
     columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
-    parquet.write_table(store.metadata_url(part), schemas.METADATA, columns)
     seconds = {"total": time.perf_counter() - started}
     mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
-    store.mark(part, identity, mark)
+    store.write(part, identity, unit[good], columns, mark)
     return mark
 
 
-def _unit_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
     wide = vectors.astype(np.float64)
     norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
     good = np.isfinite(norms) & (norms > 0)
@@ -130,17 +135,17 @@ def _metadata(source: Source, part: int) -> pa.Table:
     return pa.table([columns[field.name] for field in schemas.METADATA], schema=schemas.METADATA)
 
 
-def _large_enough(table: pa.Table, min_side: int) -> np.ndarray:
+def _large_enough(table: pa.Table, min_side: int) -> NDArray[np.bool_]:
     shorter = pc.min_element_wise(table["width"], table["height"])
     return np.asarray(pc.greater_equal(shorter, min_side))
 
 
-def _small(row: dict[str, Any], min_side: int) -> LedgerLine:
+def _too_small(row: dict[str, Any], min_side: int) -> LedgerLine:
     detail = f"{row['width']} x {row['height']}: the shorter side is below {min_side}"
     return LedgerLine(row["shard"], row["image_path"], row["offset"], "decode", Reason.TOO_SMALL, detail)
 
 
-def _line(source: Source, table: pa.Table, row: int) -> LedgerLine:
+def _unusable_row(source: Source, table: pa.Table, row: int) -> LedgerLine:
     detail = f"row {row} of the array is not finite, or of zero length"
     key = table["image_path"][row].as_py() or ""
     return LedgerLine(source.name, key, row, "read", Reason.BAD_EMBEDDING, detail)

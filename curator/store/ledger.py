@@ -11,18 +11,18 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator.errors import TooManyBad
+from curator.errors import Change, TooManyBad
 from curator.io import schemas, storage
 from curator.types import LedgerLine
 
-__all__ = ["Account", "Lines", "write_quarantine"]
+__all__ = ["Account", "LedgerLines", "write_quarantine"]
 
 # Lines that wait in memory before they go to a temporary file, in bytes; and rows of the ledger that stand as objects.
 IN_MEMORY = 8 << 20
 BATCH = 1 << 16
 
 
-class Lines:
+class LedgerLines:
     """Ledger lines in the order they came, on disk where they are many: a billion images may have millions."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Lines:
         self._count = 0
 
     def extend(self, lines: Iterable[LedgerLine]) -> None:
-        """Add some."""
+        """Add lines behind those that are there."""
         if lines := list(lines):
             pickle.dump(lines, self._file, pickle.HIGHEST_PROTOCOL)
             self._count += len(lines)
@@ -56,7 +56,7 @@ class Account:
         seen: samples met.
         embedded: samples stored.
         bad: lines that speak of damage; a shard that could not be read is one line.
-        unwanted: lines of sound samples that a flag refuses (`--min-side`).
+        unwanted: lines of sound samples that a setting refuses (`min_side`).
         hidden: samples expected in unreadable shards, beyond the one line each has.
     """
 
@@ -83,7 +83,7 @@ class Account:
         self.hidden += expected - 1
 
     def judge(self, max_bad: float, what: str) -> None:
-        """Raise if more than this share of the samples seen is bad.
+        """Raise an error if more than this share of the samples seen is bad.
 
         Args:
             max_bad: share between 0 and 1.
@@ -95,8 +95,9 @@ class Account:
         bad, seen = self.bad + self.hidden, self.seen + self.hidden
         if bad > max_bad * seen:
             raise TooManyBad(
-                f"{bad} of {seen} samples of the {what} are bad ({bad / seen:.2%}), more "
-                f"than --max-bad {max_bad:.2%}: see quarantine.parquet for each, or allow more"
+                f"{bad} of {seen} samples of the {what} are bad ({bad / seen:.2%}), more than {max_bad:.2%}",
+                field="max_bad",
+                advice=("see quarantine.parquet for each", Change("max_bad", "higher")),
             )
 
 

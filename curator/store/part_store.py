@@ -19,28 +19,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curator.errors import InputError, Reason
 from curator.io import npy, parquet, schemas, storage
 from curator.io.storage import Stat
 from curator.sources.source import Source
+from curator.store.part_reader import Part, PartReader, register_columns, register_rows
+from curator.store.stored_parts import PartCounts, PartListing, StoredParts
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow
 
-__all__ = ["DoneMark", "Part", "PartStore", "identity_hash"]
+__all__ = ["DoneMark", "PartStore", "difference", "identity_hash"]
 
+# Done-marks that are read ahead of their use.
 MARKS_AHEAD = 512
-# Each holds a whole part's metadata for a moment.
-ROW_THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A row of `parts.parquet`."""
-
-    part: int
-    url: str
-    stat: Stat
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +57,11 @@ class DoneMark:
         """As stored."""
         lines = [[*asdict(line).values()] for line in self.ledger]
         return json.dumps(asdict(self) | {"ledger": lines, "version": schemas.FORMAT_VERSION}).encode()
+
+    @property
+    def counts(self) -> PartCounts:
+        """The counts alone."""
+        return PartCounts(self.seen, self.embedded, self.dim)
 
     @classmethod
     def from_json(cls, data: bytes, url: str) -> DoneMark:
@@ -95,101 +92,93 @@ def identity_hash(name: str, stat: Stat, encoding: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class PartStore:
-    """The parts below one URL (`OUT/target` or `OUT/pool`). Holds no state but the URL."""
+class PartStore(PartReader):
+    """The parts below one URL (`OUT/target` or `OUT/pool`): written, and looked up anew by every call.
+
+    Args:
+        url: where the parts are.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
-
-    def array_url(self, part: int) -> str:
-        """Where a part's vectors are."""
-        return storage.join(self.url, "img_emb", f"img_emb_{part:08d}.npy")
-
-    def metadata_url(self, part: int) -> str:
-        """Where a part's metadata is."""
-        return storage.join(self.url, "metadata", f"metadata_{part:08d}.parquet")
 
     def done_url(self, part: int, identity: str) -> str:
         """Where a part's done-mark is."""
         return storage.join(self.url, "done", f"{part:08d}-{identity}.json")
 
     def registered(self) -> list[Part]:
-        """All parts, numbered from 0 in first-seen order; empty if there are none yet."""
+        """All parts, numbered from 0 in first-seen order; empty if there are none yet. Reads parts.parquet."""
         try:
-            table = parquet.read_table(storage.join(self.url, "parts.parquet"), schemas.PARTS)
+            return list(register_rows(parquet.read_table(self._register_url, schemas.PARTS)))
         except FileNotFoundError:
             return []
-        return [
-            Part(row["part"], row["url"], Stat(row["size"], row["version"]), row["kind"]) for row in table.to_pylist()
-        ]
 
     def registered_count(self) -> int:
         """How many parts there are; 0 if there are none yet."""
         try:
-            with (
-                storage.open_stream(storage.join(self.url, "parts.parquet")) as stream,
-                pq.ParquetFile(stream) as file,
-            ):
+            with storage.open_stream(self._register_url) as stream, pq.ParquetFile(stream) as file:
                 return int(file.metadata.num_rows)
         except FileNotFoundError:
             return 0
 
-    def register(self, sources: Sequence[Source]) -> list[Part]:
+    def register(self, sources: Sequence[Source], known: Sequence[Part] | None = None) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.
+
+        Args:
+            sources: all sources of this store.
+            known: what `registered` answered, where that is known; else it is asked.
 
         Raises:
             InputError: a known source changed or is not among `sources` any more.
         """
-        known = self.registered()
-        if problem := self.difference(sources):
+        known = self.registered() if known is None else known
+        if problem := difference(known, sources):
             raise InputError(problem)
         names = {part.url for part in known}
         new = [source for source in sources if source.name not in names]
-        parts = known + [
-            Part(number, source.name, source.stat, source.stored_kind)
-            for number, source in enumerate(new, start=len(known))
+        parts = [
+            *known,
+            *(
+                Part(number, source.name, source.stat, source.stored_kind)
+                for number, source in enumerate(new, start=len(known))
+            ),
         ]
         if new:
-            rows = [
-                {"part": p.part, "url": p.url, "size": p.stat.size, "version": p.stat.version, "kind": p.kind}
-                for p in parts
-            ]
-            parquet.write_table(storage.join(self.url, "parts.parquet"), schemas.PARTS, rows)
+            parquet.write_table(self._register_url, schemas.PARTS, register_columns(parts))
         return parts
-
-    def difference(self, sources: Sequence[Source]) -> str:
-        """Why these sources cannot be those of this store, in one line; empty if they can."""
-        given = {source.name: source for source in sources}
-        for part in self.registered():
-            source = given.get(part.url)
-            if source is None:
-                return f"{part.url} was used before and is not given now"
-            if source.stat != part.stat:
-                return (
-                    f"{part.url} changed: it had {part.stat.size} bytes (version {part.stat.version}), "
-                    f"now {source.stat.size} (version {source.stat.version})"
-                )
-        return ""
 
     def finished(self) -> dict[int, str]:
         """Part number -> identity hash of every finished part, by one listing."""
-        names = (name.removesuffix(".json") for name in storage.list_names(storage.join(self.url, "done")))
-        return {int(name[:8]): name[9:] for name in names}
+        return dict(_read_mark_name(name) for name in self._mark_names())
 
-    def remove_other_marks(self, identities: Mapping[int, str]) -> None:
-        """Remove the done-marks that do not have these identities.
+    def keep_marks(self, identities: Mapping[int, str]) -> dict[int, str]:
+        """Those of these parts that are finished, by one listing; done-marks of any other identity are removed.
 
         A worker may outlive its run, and mark a part of what has begun anew meanwhile in its place.
         """
-        known = {f"{part:08d}-{identity}.json" for part, identity in identities.items()}
-        for name in storage.list_names(storage.join(self.url, "done")):
-            if name not in known:
-                storage.remove(storage.join(self.url, "done", name))
+        finished = {}
+        for name in self._mark_names():
+            part, identity = _read_mark_name(name)
+            if identities.get(part) == identity:
+                finished[part] = identity
+            else:
+                self.remove_mark(part, identity)
+        return finished
+
+    def remove_mark(self, part: int, identity: str) -> None:
+        """Remove a done-mark: the part is not finished any more."""
+        storage.remove(self.done_url(part, identity))
 
     def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> None:
         """Store a finished part. The done-mark goes last: without it the part does not exist."""
-        npy.write_array(self.array_url(part), block.vectors)
-        parquet.write_table(self.metadata_url(part), schemas.METADATA, _columns(part, shard, block.rows))
+        self.write(part, identity, block.vectors, _columns(part, shard, block.rows), mark)
+
+    def write(
+        self, part: int, identity: str, vectors: NDArray[np.float16], columns: dict[str, Any], mark: DoneMark
+    ) -> None:
+        """Store a finished part whose metadata are columns already; see `commit`."""
+        npy.write_array(self.array_url(part), vectors)
+        parquet.write_table(self.metadata_url(part), schemas.METADATA, columns)
         self.mark(part, identity, mark)
 
     def mark(self, part: int, identity: str, mark: DoneMark) -> None:
@@ -201,52 +190,66 @@ class PartStore:
         url = self.done_url(part, identity)
         return DoneMark.from_json(storage.read_bytes(url), url)
 
-    def vectors(self, part: int) -> np.ndarray:
-        """The (n, dim) float16 array of a part; a memory map where it is local."""
-        url = self.array_url(part)
-        return npy.open_rows(url) if storage.is_local(url) else npy.read_array(url)
+    def marks(
+        self, finished: Mapping[int, str] | None = None, read: Mapping[int, DoneMark] | None = None
+    ) -> Iterator[tuple[int, DoneMark]]:
+        """Every finished part's number and done-mark, by number; read side by side, a few hundred at a time.
 
-    def metadata(self, part: int, columns: list[str] | None = None) -> pa.Table:
-        """The metadata of a part, row i describing vector i."""
-        return parquet.read_table(self.metadata_url(part), schemas.METADATA, columns)
-
-    def parts(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Every finished part's number and vectors, by number: what the selection streams over."""
-        for part in sorted(self.finished()):
-            yield part, self.vectors(part)
-
-    def rows(self, ids: np.ndarray, columns: list[str]) -> pa.Table:
-        """The metadata rows of some ids, in the order given, with `id` as first column.
-
-        Reads the metadata of each part that holds one of them once, a few parts side by side.
+        Args:
+            finished: what `finished` answered, where that is known; else it is asked.
+            read: part number -> done-mark, of those that were read before.
         """
-        ids = np.asarray(ids, dtype=np.int64)
-        order = np.argsort(ids, kind="stable")
-        ordered = ids[order]
-        parts, starts = np.unique(ordered >> 32, return_index=True)
-        wanted = zip(parts.tolist(), np.split(ordered & 0xFFFFFFFF, starts[1:]), strict=False)
-        with ThreadPoolExecutor(ROW_THREADS) as threads:
-            tables = list(threads.map(lambda one: self.metadata(one[0], columns).take(pa.array(one[1])), wanted))
-        if not tables:
-            empty = schemas.METADATA.empty_table().select(columns)
-            return empty.add_column(0, "id", pa.array([], pa.int64()))
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        table = pa.concat_tables(tables).take(pa.array(inverse))
-        return table.add_column(0, "id", pa.array(ids))
+        marks_read = read or {}
 
-    def marks(self) -> Iterator[tuple[int, DoneMark]]:
-        """Every finished part's number and done-mark, by number; read side by side, a few hundred at a time."""
-        finished = sorted(self.finished().items())
+        def read_mark(part: int, identity: str) -> DoneMark:
+            return marks_read.get(part) or self.done_mark(part, identity)
+
+        marked = sorted((self.finished() if finished is None else finished).items())
         with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            for start in range(0, len(finished), MARKS_AHEAD):
-                ahead = finished[start : start + MARKS_AHEAD]
-                marks = threads.map(lambda mark: self.done_mark(*mark), ahead)
+            for start in range(0, len(marked), MARKS_AHEAD):
+                ahead = marked[start : start + MARKS_AHEAD]
+                marks = threads.map(read_mark, *zip(*ahead, strict=True))
                 yield from zip((part for part, _ in ahead), marks, strict=True)
 
     def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say."""
+        """Number of embedded samples in finished parts, as their done-marks say: reads every done-mark."""
         return sum(mark.embedded for _, mark in self.marks())
+
+    def listing(self) -> PartListing:
+        """Which parts there are: one reading of parts.parquet and one listing of the done-marks."""
+        return PartListing(tuple(self.registered()), self.finished())
+
+    def snapshot(self) -> StoredParts:
+        """What there is now: one reading of parts.parquet, one listing, and one reading of each done-mark."""
+        listing = self.listing()
+        counts = {part: mark.counts for part, mark in self.marks(listing.finished)}
+        return StoredParts(self.url, listing, counts)
+
+    @property
+    def _register_url(self) -> str:
+        return storage.join(self.url, "parts.parquet")
+
+    def _mark_names(self) -> list[str]:
+        return storage.list_names(storage.join(self.url, "done"))
+
+
+def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
+    """Why these sources cannot be those of these parts, in one line; empty if they can."""
+    given = {source.name: source for source in sources}
+    for part in known:
+        source = given.get(part.url)
+        if source is None:
+            return f"{part.url} was used before and is not given now"
+        if source.stat != part.stat:
+            return (
+                f"{part.url} changed: it had {part.stat.size} bytes (version {part.stat.version}), "
+                f"now {source.stat.size} (version {source.stat.version})"
+            )
+    return ""
+
+
+def _read_mark_name(name: str) -> tuple[int, str]:
+    return int(name[:8]), name.removesuffix(".json")[9:]
 
 
 def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:

@@ -120,14 +120,14 @@ def lines(*columns):
 
 def assert_same(fast, slow):
     """A Selection equals the twin's result, to the last bit."""
-    assert lines(fast.ids, fast.scores, fast.centroids, fast.rounds) == slow.chosen
+    assert lines(fast.ids, fast.scores, fast.anchors, fast.rounds) == slow.chosen
     table = fast.rounds_table
     # repr, so that NaN equals NaN.
     found = lines(table.round, table.mean_score, table.ratio, table.chosen)
     assert repr(found) == repr(slow.table)
     gone = fast.skipped
     reasons = np.array(gone.reasons, object), np.array(gone.because, object), gone.matches, gone.similarities
-    assert repr(lines(gone.ids, gone.scores, gone.centroids, gone.rounds, *reasons)) == repr(slow.passed)
+    assert repr(lines(gone.ids, gone.scores, gone.anchors, gone.rounds, *reasons)) == repr(slow.passed)
     assert (fast.stop_reason, fast.stopped_at) == (slow.reason, slow.stopped_at)
     assert repr(fast.reference_mean) == repr(slow.reference)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+from curator_pipelines.cli.options import options
+from curator_pipelines.cli.run_command import run_command
+from curator_pipelines.config.queries import DemoConfig
 
 __all__ = ["command"]
 
 
 @click.command("demo")
-@click.option("--out", metavar="DIR", default="curator-demo", show_default=True, help="Where data and run go.")
-def command(out: str) -> int:
+@options(DemoConfig)
+def command(**flags: Any) -> None:
     """Build a small pool of real images and run select on it.
 
     Target: 300 photos of solar cells, as a folder. Pool: the other solar cells, textiles and the pictures that
@@ -17,9 +23,5 @@ def command(out: str) -> int:
     sheet. Needs the extra `demo`.
     """
     from curator_pipelines.jobs.demo.demo_run import run_demo
-    from curator_pipelines.run.progress import Reporter
 
-    with Reporter() as reporter:
-        result = run_demo(out, reporter)
-    click.echo(result.to_text())
-    return 0
+    run_command(DemoConfig, lambda config, reporter: run_demo(config.out, reporter), flags)

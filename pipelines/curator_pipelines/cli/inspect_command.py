@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import click
 
-from curator_pipelines.cli.options import json_option
+from curator_pipelines.cli.options import json_option, options
+from curator_pipelines.cli.run_command import run_command
+from curator_pipelines.config.queries import InspectConfig
 
 __all__ = ["command"]
 
 
 @click.command("inspect")
-@click.argument("urls", nargs=-1, required=True)
+@options(InspectConfig)
 @json_option
-def command(urls: tuple[str, ...], as_json: bool) -> int:
+def command(as_json: bool, **flags: Any) -> None:
     """Say what is in these shards, or how far a run is.
 
     Of shards: counts, formats, sizes, bad samples. Reads and decodes every image, so it finds what a run would
@@ -27,15 +29,10 @@ def command(urls: tuple[str, ...], as_json: bool) -> int:
     curator inspect 'web/{00000..00041}.tar'
     curator inspect run
     """
-    from curator_pipelines.jobs.queries.inspect import InspectResult, inspect_sources
-    from curator_pipelines.jobs.queries.inspect_run import RunState, inspect_run, is_run
-    from curator_pipelines.run.progress import Reporter
+    from curator_pipelines.jobs.queries.inspect import inspect_sources
+    from curator_pipelines.jobs.queries.inspect_run import inspect_run, is_run
 
-    findings: InspectResult | RunState
-    if len(urls) == 1 and is_run(urls[0]):
-        findings = inspect_run(urls[0])
+    if len(flags["urls"]) == 1 and is_run(flags["urls"][0]):
+        run_command(InspectConfig, lambda config, reporter: inspect_run(config.urls[0]), flags, as_json)
     else:
-        with Reporter() as reporter:
-            findings = inspect_sources(urls, reporter)
-    click.echo(json.dumps(findings.to_json(), indent=2) if as_json else findings.to_text())
-    return 0
+        run_command(InspectConfig, lambda config, reporter: inspect_sources(config.urls, reporter), flags, as_json)

@@ -7,12 +7,14 @@ import importlib
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import click
 
 import curator
-from curator.errors import CuratorError
+from curator.errors import CuratorError, Spell
 from curator.io.urls import public_text
+from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.executors.threads import prepare_threads
 
 __all__ = ["cli", "main"]
@@ -103,7 +105,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"curator: {error.format_message()}", err=True)
         return 2
     except CuratorError as error:
-        click.echo(f"curator: {public_text(str(error))}", err=True)
+        click.echo(f"curator: {public_text(error.text(spelling(arguments)))}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("curator: interrupted; run the same command again to go on", err=True)
@@ -124,6 +126,27 @@ def run(arguments: list[str]) -> int:
             err=True,
         )
         return 2
+
+
+def spelling(arguments: list[str]) -> Spell:
+    """How errors spell the settings of the command that these arguments call: flags, and OUT for an argument."""
+    command = cli.get_command(click.Context(cli), arguments[0]) if arguments else None
+    names = (
+        {
+            option.name: option.make_metavar(click.Context(command))
+            for option in command.params
+            if isinstance(option, click.Argument)
+        }
+        if command
+        else {}
+    )
+
+    def spell(field: str, value: Any = None) -> str:
+        if field in names:
+            return names[field] if value is None else f"{names[field]} {value}"
+        return as_flag(field, value)
+
+    return spell
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
+
+from curator_pipelines.cli.options import options
+from curator_pipelines.config.queries import SubmitConfig
 
 __all__ = ["command"]
 
 
 @click.command("submit", context_settings={"ignore_unknown_options": True})
-@click.option("--address", metavar="URL", help="The cluster's dashboard, such as http://HEAD:8265.")
-@click.option("--working-dir", metavar="DIR", help="Folder to send along, where the command runs.")
-@click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
-@click.argument("words", metavar="-- COMMAND ...", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(address: str | None, working_dir: str | None, no_wait: bool, words: tuple[str, ...]) -> int:
+@options(SubmitConfig)
+def command(**flags: Any) -> int:
     """Run a curator command on a Ray cluster, from any machine that reaches its dashboard.
 
     Follows the job's output and ends with its exit code. Ctrl-C asks whether to stop the job or to leave it
@@ -27,15 +28,19 @@ def command(address: str | None, working_dir: str | None, no_wait: bool, words: 
         --pool 's3://b/web/{00000..00041}.tar' --out s3://b/run --encoder lite0
     """
     from curator_pipelines.cli.main import COMMANDS
+    from curator_pipelines.config.build import build
     from curator_pipelines.jobs.submit import submit
 
-    if words[0] not in COMMANDS or words[0] == "submit":
-        raise click.UsageError(f"no command '{words[0]}' to submit; write: curator submit --address URL -- select ...")
+    config = build(SubmitConfig, flags)
+    if config.words[0] not in COMMANDS or config.words[0] == "submit":
+        raise click.UsageError(
+            f"no command '{config.words[0]}' to submit; write: curator submit --address URL -- select ..."
+        )
     return submit(
-        address,
-        words,
-        working_dir=working_dir,
-        wait=not no_wait,
+        config.address,
+        config.words,
+        working_dir=config.working_dir,
+        wait=not config.no_wait,
         say=lambda text: click.echo(text, err=True),
         show=lambda text: click.echo(text, nl=False),
         ask_to_stop=_ask_to_stop,

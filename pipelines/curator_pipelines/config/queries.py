@@ -1,64 +1,134 @@
-"""What `curator dedup` and `curator search` are told: questions to a pool that is embedded already."""
+"""The settings of the commands that ask: `search`, `dedup`, `inspect` and `verify`, and of `submit` and `demo`."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from curator.errors import InputError
-from curator_pipelines.config.select import Config, EncoderName, Weights
+from curator.errors import InputError, Use
+from curator_pipelines.config.build import Config
+from curator_pipelines.config.setting import Setting
+from curator_pipelines.config.values import Count, EncoderName, Seed, Similarity, Urls, Weights
 
-__all__ = ["DedupConfig", "SearchConfig"]
+__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
 
 
 class DedupConfig(Config):
-    """`curator dedup`.
+    """`curator dedup`."""
 
-    Attributes:
-        run: a run directory with an embedded pool.
-        dedup: similarity from which a sample is superfluous.
-        clusters: within which samples are compared; None for the root of the pool's size.
-        seed: of k-means.
-    """
-
-    run: str
-    dedup: float = Field(default=0.95, gt=0, le=1)
-    clusters: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    run: Annotated[str, Setting("The run directory of embed or select.", metavar="OUT", changes=None, is_path=True)]
+    dedup: Annotated[
+        Similarity,
+        Setting("The similarity from which a sample is superfluous.", metavar="SIMILARITY", changes=None),
+    ] = 0.95
+    clusters: Annotated[
+        Count | None,
+        Setting(
+            "The number of clusters within which samples are compared.",
+            metavar="K",
+            default_text="the root of the pool's size",
+            changes=None,
+        ),
+    ] = None
+    seed: Annotated[Seed, Setting("The seed of k-means.", changes=None)] = 0
 
 
 class SearchConfig(Config):
-    """`curator search`: exactly one of `image`, `key`, `text` and `why` is asked.
+    """`curator search`: exactly one of the questions `image`, `key`, `text` and `why`."""
 
-    Attributes:
-        run: a run directory with an embedded pool.
-        image: an image file.
-        key: a sample of the pool.
-        text: words.
-        why: a sample of the pool whose fate is to be told.
-        shard: end of the name of the shard that the key is in.
-        target: which of several targets `why` speaks of.
-        top: how many hits.
-        sheet: where the contact sheet goes; None for OUT/search.png.
-        encoder: None for the run's.
-        weights: None for the run's.
-    """
-
-    run: str
-    image: str | None = None
-    key: str | None = None
-    text: str | None = None
-    why: str | None = None
-    shard: str | None = None
-    target: str | None = None
-    top: int = Field(default=20, ge=1, le=100_000)
-    sheet: str | None = None
-    encoder: EncoderName | None = None
-    weights: Weights | None = None
+    run: Annotated[str, Setting("The run directory of select or embed.", metavar="OUT", changes=None, is_path=True)]
+    image: Annotated[
+        str | None, Setting("What is like this image?", metavar="FILE", changes=None, by_content=True, is_path=True)
+    ] = None
+    key: Annotated[str | None, Setting("What is like this sample of the pool?", metavar="KEY", changes=None)] = None
+    text: Annotated[
+        str | None,
+        Setting("What shows this? The pool must be embedded by open_clip.", metavar="WORDS", changes=None),
+    ] = None
+    why: Annotated[
+        str | None,
+        Setting("What did the selection do with this sample, and because of what?", metavar="KEY", changes=None),
+    ] = None
+    shard: Annotated[
+        str | None, Setting("The end of the shard's name, where a key is in several.", metavar="NAME", changes=None)
+    ] = None
+    target: Annotated[
+        str | None, Setting("With {why}: the name of one of several targets.", metavar="NAME", changes=None)
+    ] = None
+    top: Annotated[int, Field(ge=1, le=100_000), Setting("The number of hits.", changes=None)] = 20
+    sheet: Annotated[
+        str | None,
+        Setting(
+            "Where the contact sheet goes.",
+            metavar="FILE",
+            default_text="OUT/search.png",
+            changes=None,
+            is_path=True,
+        ),
+    ] = None
+    encoder: Annotated[
+        EncoderName | None,
+        Setting("The encoder of the question.", metavar="SPEC", default_text="that of the run", changes=None),
+    ] = None
+    weights: Annotated[
+        Weights | None,
+        Setting(
+            "A local file of weights for the encoder.",
+            metavar="PATH",
+            default_text="those of the run",
+            changes=None,
+            is_path=True,
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _check_question(self) -> SearchConfig:
-        asked = [name for name in ("image", "key", "text", "why") if getattr(self, name) is not None]
-        if len(asked) != 1:
-            given = " and ".join(f"--{name}" for name in asked) or "nothing"
-            raise InputError(f"give one of --image, --key, --text and --why, not {given}")
+        questions = ("image", "key", "text", "why")
+        given = [name for name in questions if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"one question is needed, not {' and '.join(given) or 'none'}",
+                advice=tuple(Use(name) for name in questions),
+            )
         return self
+
+
+class InspectConfig(Config):
+    """`curator inspect`."""
+
+    urls: Annotated[
+        Urls, Setting("The shards, or one run directory.", metavar="URLS...", changes=None, is_argument=True)
+    ]
+
+
+class VerifyConfig(Config):
+    """`curator verify`."""
+
+    out: Annotated[str, Setting("The run directory.", changes=None, is_path=True, is_argument=True)]
+
+
+class DemoConfig(Config):
+    """`curator demo`."""
+
+    out: Annotated[str, Setting("The folder for the data and the run.", metavar="DIR", changes=None, is_path=True)] = (
+        "curator-demo"
+    )
+
+
+class SubmitConfig(Config):
+    """`curator submit`."""
+
+    address: Annotated[
+        str | None,
+        Setting("The URL of the cluster's dashboard, such as http://HEAD:8265.", metavar="URL", changes=None),
+    ] = None
+    working_dir: Annotated[
+        str | None,
+        Setting("The folder to send along, where the command runs.", metavar="DIR", changes=None, is_path=True),
+    ] = None
+    no_wait: Annotated[bool, Setting("Return as soon as the job is accepted.", changes=None)] = False
+    words: Annotated[
+        list[str],
+        Setting("The command to run.", metavar="-- COMMAND ...", changes=None, is_argument=True),
+    ]

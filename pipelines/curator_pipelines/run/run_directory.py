@@ -12,27 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import curator
-from curator.errors import InputError
+from curator.errors import Another, InputError, Redo
 from curator.io import storage
 from curator.io.run_lock import Owner
 from curator.io.schemas import FORMAT_VERSION
 from curator.io.urls import public_text
+from curator.store.part_reader import PartReader
 from curator.store.part_store import PartStore
+from curator_pipelines.config.stages import REDONE, STAGES
 
-__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory"]
+__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
-# In the order they run; redoing one redoes those behind it.
-STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
-# What `--redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
-REDONE = {
-    "warmup": STAGES,
-    "embed": STAGES[1:],
-    "target": ("target", "select", "pack"),
-    "pool": ("pool", "index", "select", "pack"),
-    "exclude": ("exclude", "select", "pack"),
-    "select": ("select", "pack"),
-    "pack": ("pack",),
-}
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "packing", "run.json", "encoder.pt", "quarantine.parquet")
 VERSIONS_OF = (
@@ -45,7 +35,6 @@ VERSIONS_OF = (
     "scikit-learn",
     "pillow",
 )
-ADVICE = "give another --out, or --redo {stage} to start that stage anew"
 
 
 @dataclass(frozen=True)
@@ -55,6 +44,7 @@ class TargetDirectory:
     Attributes:
         name: of the target; empty where it is the only one.
         url: OUT or OUT/NAME.
+        target: the target's embeddings.
         pool: what is selected from, shared by all targets.
         exclude: the evaluation images, shared by all targets; maybe no parts.
         index: URL of the pool's index, whether it is there or not; it may be another run's.
@@ -62,14 +52,10 @@ class TargetDirectory:
 
     name: str
     url: str
-    pool: PartStore
-    exclude: PartStore
+    target: PartReader
+    pool: PartReader
+    exclude: PartReader
     index: str
-
-    @property
-    def target(self) -> PartStore:
-        """The target's embeddings."""
-        return PartStore(self.path("target"))
 
     def path(self, *names: str) -> str:
         """A URL below it."""
@@ -97,14 +83,14 @@ class RunDirectory:
 
     def target_directory(self, name: str = "") -> TargetDirectory:
         """What belongs to one target: the only one, or one of several, by its name."""
-        return TargetDirectory(name, self.path(name) if name else self.url, self.pool, self.exclude, self.path("index"))
+        url = self.path(name) if name else self.url
+        target = PartStore(storage.join(url, "target"))
+        return TargetDirectory(name, url, target, self.pool, self.exclude, self.path("index"))
 
     def stores(self) -> dict[str, PartStore]:
         """Name -> embeddings of every set of this run: targets, pool, and evaluation images if there are any."""
-        targets = {
-            directory.path("target").removeprefix(self.url + "/"): directory.target
-            for directory in self.target_directories()
-        }
+        names = (target_set(directory.name) for directory in self.target_directories())
+        targets = {name: PartStore(self.path(name)) for name in names}
         skipped = {"exclude": self.exclude} if self.record.get("config", {}).get("exclude") else {}
         return targets | {"pool": self.pool} | skipped
 
@@ -118,15 +104,16 @@ class RunDirectory:
         except FileNotFoundError:
             return {}
         except NotADirectoryError as error:
-            raise InputError(f"{self.url} is a file, not a directory: give another --out") from error
+            raise InputError(f"{self.url} is a file, not a directory", advice=Another("out")) from error
         except ValueError as error:
-            raise InputError(f"{self.path('run.json')} is damaged ({error}): give another --out") from error
+            raise InputError(f"{self.path('run.json')} is damaged ({error})", advice=Another("out")) from error
         if not isinstance(record, dict):
-            raise InputError(f"{self.path('run.json')} is not curator's: give another --out")
+            raise InputError(f"{self.path('run.json')} is not curator's", advice=Another("out"))
         if record.get("version") != FORMAT_VERSION:
             raise InputError(
                 f"{self.url} was written by another format version ({record.get('version')}; this curator "
-                f"knows {FORMAT_VERSION}): give another --out"
+                f"knows {FORMAT_VERSION})",
+                advice=Another("out"),
             )
         return record
 
@@ -135,17 +122,19 @@ class RunDirectory:
         if not self.record:
             for name in OWN_NAMES:
                 if storage.exists(self.path(name)):
-                    raise InputError(f"{self.url} holds '{name}' but no run.json: give another --out")
+                    raise InputError(f"{self.url} holds '{name}' but no run.json", advice=Another("out"))
 
     def check_targets(self, names: Sequence[str]) -> None:
         """Refuse names that would collide with OUT's own files, and a mix of one target and several."""
         for name in names:
             if name in RESERVED:
-                raise InputError(f"--target {name}=...: OUT/{name} has another use; give another name")
+                raise InputError(
+                    f"OUT/{name} has another use", field="target", value=f"{name}=...", advice="give another name"
+                )
         known = self.record.get("targets", [])
         if known and ("" in known) != ("" in names):
             before = "one target without a name" if "" in known else f"named targets ({', '.join(known)})"
-            raise InputError(f"{self.url} is a run of {before}: give another --out")
+            raise InputError(f"{self.url} is a run of {before}", advice=Another("out"))
 
     def check_identity(self, stage: str, encoding: dict[str, Any], redo: str | None) -> None:
         """Refuse to go on with another encoder, preprocessing, precision or filter than the stored parts'.
@@ -162,12 +151,14 @@ class RunDirectory:
             for name in names
             if known.get(name) != encoding.get(name)
         ]
-        advice = ADVICE.format(stage=stage if stage in ("pool", "exclude") else "embed")
-        raise InputError(f"{self.url} is a different run: {'; '.join(changes)} ({stage}): {advice}")
+        raise InputError(
+            f"{self.url} is a different run: {'; '.join(changes)} ({stage})",
+            advice=(Another("out"), Redo(stage if stage in ("pool", "exclude") else "embed")),
+        )
 
     @staticmethod
     def redoes(stage: str, redo: str | None) -> bool:
-        """True if `--redo REDO` throws away what this stage made."""
+        """True if `redo` throws away what this stage made."""
         return redo is not None and stage.rpartition("/")[2] in REDONE[redo]
 
     def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
@@ -186,7 +177,7 @@ class RunDirectory:
         self.save()
 
     def throw_away(self, redo: str | None) -> None:
-        """Remove what `--redo REDO` starts anew; what run.json says of it goes when that is written next."""
+        """Remove what `redo` starts anew; what run.json says of it goes when that is written next."""
         for stage in STAGES:
             if self.redoes(stage, redo):
                 self._remove(stage)
@@ -215,6 +206,12 @@ class RunDirectory:
         text = json.dumps(_public(self.record), indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 
+    def finish(self, warnings: Sequence[str]) -> None:
+        """End the run: note its warnings, and remove the half files of workers that were killed and replaced."""
+        storage.remove_temporaries(self.url)
+        self.record["warnings"] = list(warnings)
+        self.save()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Record a stage's state and seconds in run.json; the block adds what else is worth knowing."""
@@ -224,8 +221,6 @@ class RunDirectory:
         started = time.monotonic()
         try:
             yield state
-            # A worker that was killed and replaced may have left half a file beside its place.
-            storage.remove_temporaries(self.url)
             state["state"] = "done"
         except BaseException:
             state["state"] = "stopped"
@@ -233,6 +228,11 @@ class RunDirectory:
         finally:
             state["seconds"] = round(time.monotonic() - started, 3)
             self.save()
+
+
+def target_set(name: str) -> str:
+    """Where the parts of a target go below OUT; the name of an only target is empty."""
+    return f"{name}/target" if name else "target"
 
 
 def _public(value: Any) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curator.errors import InputError
+from curator.errors import InputError, Redo
 from curator.io import npy, parquet, schemas, storage
-from curator.selection import Selection, Skipped
+from curator.selection import Selection, Selector, Skipped
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.run.run_directory import TargetDirectory
@@ -23,38 +23,34 @@ __all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
 
 @dataclass(frozen=True)
 class StoredSelection:
-    """A stored selection.
+    """A selection as it is stored.
 
     Attributes:
         record: the content of `selection.json`.
-        ids: int64, in order of stored.
-        scores: float32.
-        centroids: int32.
-        rounds: int32.
+        ids: int64, in order of choice.
+        scores: float32; NaN from selectors without scores.
+        anchors: int32, the column `centroid`: see `Selection.anchors`.
+        rounds: int32; -1 from selectors without rounds.
         passes: how often the pool was read to find it; 0 for one that was there before.
     """
 
     record: dict[str, Any]
     ids: np.ndarray
     scores: np.ndarray
-    centroids: np.ndarray
+    anchors: np.ndarray
     rounds: np.ndarray
     passes: int = 0
 
 
 def store_selection(
-    directory: TargetDirectory,
-    config: SelectConfig,
-    selection: Selection,
-    centroids: np.ndarray | None,
-    identity: str,
+    directory: TargetDirectory, config: SelectConfig, selector: Selector, selection: Selection, identity: str
 ) -> StoredSelection:
     """Write selection/; selection.json goes last."""
-    if centroids is None:
+    if selection.anchor_rows is None:
         storage.remove(directory.path("selection", "centroids.npy"))
     else:
-        npy.write_array(directory.path("selection", "centroids.npy"), centroids.astype(np.float32))
-    columns = _row_columns(directory, config, selection.ids, selection.scores, selection.centroids, selection.rounds)
+        npy.write_array(directory.path("selection", "centroids.npy"), selection.anchor_rows.astype(np.float32))
+    columns = _row_columns(directory, selector, selection)
     parquet.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
     table = selection.rounds_table
     parquet.write_table(
@@ -67,15 +63,13 @@ def store_selection(
             "chosen": table.chosen,
         },
     )
-    skipped = selection.skipped
-    columns = _row_columns(directory, config, skipped.ids, skipped.scores, skipped.centroids, skipped.rounds)
-    columns |= _reason_columns(directory, skipped)
+    columns = _row_columns(directory, selector, selection.skipped) | _reason_columns(directory, selection.skipped)
     parquet.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
     record = _record(config, selection, identity)
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
     return StoredSelection(
-        record, selection.ids, selection.scores, selection.centroids, selection.rounds, selection.passes
+        record, selection.ids, selection.scores, selection.anchors, selection.rounds, selection.passes
     )
 
 
@@ -97,24 +91,17 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
     }
 
 
-def _row_columns(
-    directory: TargetDirectory,
-    config: SelectConfig,
-    ids: np.ndarray,
-    scores: np.ndarray,
-    centroids: np.ndarray,
-    rounds: np.ndarray,
-) -> dict[str, Any]:
+def _row_columns(directory: TargetDirectory, selector: Selector, rows: Selection | Skipped) -> dict[str, Any]:
     """The columns of `schemas.CHOSEN_ROW`. What a selector does not know is null, not a number that looks like one."""
-    rows = directory.pool.rows(ids, ["shard", "image_path"])
-    unknown = [None] * len(ids)
+    samples = directory.pool.rows(rows.ids, ["shard", "image_path"])
+    unknown = [None] * len(rows.ids)
     return {
-        "id": ids,
-        "shard": rows["shard"].combine_chunks(),
-        "key": rows["image_path"].combine_chunks(),
-        "score": unknown if config.selector == "random" else scores,
-        "centroid": unknown if config.selector == "random" else centroids,
-        "round": rounds if config.selector == "simcore" else unknown,
+        "id": rows.ids,
+        "shard": samples["shard"].combine_chunks(),
+        "key": samples["image_path"].combine_chunks(),
+        "score": rows.scores if selector.has_scores else unknown,
+        "centroid": rows.anchors if selector.has_anchors else unknown,
+        "round": rows.rounds if selector.has_rounds else unknown,
     }
 
 
@@ -159,7 +146,7 @@ def load_selection(directory: TargetDirectory) -> StoredSelection | None:
     except FileNotFoundError:
         return None
     if record.get("version") != schemas.FORMAT_VERSION:
-        raise InputError(f"{directory.path('selection')} has an unknown format version: --redo select")
+        raise InputError(f"{directory.path('selection')} has an unknown format version", advice=Redo("select"))
     return StoredSelection(
         record,
         table["id"].to_numpy(),
@@ -170,7 +157,7 @@ def load_selection(directory: TargetDirectory) -> StoredSelection | None:
 
 
 def stands_for(directory: TargetDirectory, stored: StoredSelection) -> pa.ListArray | None:
-    """What each chosen sample stands for, in order of stored; None where duplicates were not looked for.
+    """What each chosen sample stands for, in order of choice; None where duplicates were not looked for.
 
     Returns:
         lists of `schemas.STANDS_FOR`: the samples skipped as its duplicates, in the order in which
@@ -180,7 +167,7 @@ def stands_for(directory: TargetDirectory, stored: StoredSelection) -> pa.ListAr
         return None
     table = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED)
     table = table.filter(pc.is_in(table["reason"], pa.array([DUPLICATE, NEAR_DUPLICATE])))
-    # Matches by their place in the order of stored; a stable sort keeps the order of those skipped.
+    # Matches by their place in the order of choice; a stable sort keeps the order of those skipped.
     by_id = np.argsort(stored.ids, kind="stable")
     places = by_id[np.searchsorted(stored.ids, table["match"].to_numpy(), sorter=by_id)]
     order = np.argsort(places, kind="stable")

@@ -15,6 +15,7 @@ from curator.packing.plan import SelectedRows, plan_shards
 from curator.packing.write import pack_shard
 from curator.sources.source import Source
 from curator.store.part_store import PartStore
+from curator.types import part_ids
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage
 
@@ -110,7 +111,7 @@ class CalibrateStage:
                         decode=done.decode + mark.seconds["decode"],
                     )
                     if source.kind == "tar":
-                        ids.append((np.int64(part.part) << 32) + np.arange(len(block.rows)))
+                        ids.append(part_ids(part.part, len(block.rows)))
                     if time.monotonic() > end:
                         break
                 done = replace(done, seconds=time.monotonic() - begun, stored=_size_of(store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curator.sources.source import Source
 from curator.store.part_store import DoneMark, PartStore
@@ -18,13 +18,25 @@ __all__ = ["EmbedStage", "EmbedTask", "EncoderSettings"]
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What `load_encoder` needs, with nothing left to decide: the same in every worker."""
+    """What `load_encoder` needs, with nothing left to decide: the same in every worker.
+
+    Attributes:
+        spec: see `load_encoder`.
+        weights: see `load_encoder`.
+        precision: `fp32` or `bf16`.
+        batch_size: images a forward pass.
+        tensors_hash: of the weights that the driver loaded.
+        plugin: the identity of an encoder of one's own; None for a built-in one.
+        plugin_folder: where else than among installed packages such an encoder may be.
+    """
 
     spec: str
     weights: str | None
     precision: str
     batch_size: int
     tensors_hash: str
+    plugin: dict[str, Any] | None = None
+    plugin_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,32 +79,37 @@ class EmbedStage:
         """Load the encoder that the driver chose, and no other.
 
         Raises:
-            CuratorError: the weights here are not the driver's.
+            CuratorError: the weights here are not the driver's, or a plug-in is not.
         """
         import torch
 
         from curator.encoders.load import load_encoder
+        from curator.encoders.spec import ENCODERS
         from curator.errors import CuratorError
+        from curator.plugins import add_plugin_folder
 
         torch.set_num_threads(context.cpus)
-        wanted = self.encoder
-        assert wanted is not None
+        settings = self.encoder
+        assert settings is not None
+        add_plugin_folder(settings.plugin_folder)
         encoder = load_encoder(
-            wanted.spec,
-            weights=wanted.weights,
+            settings.spec,
+            weights=settings.weights,
             device=context.device,
-            precision=wanted.precision,
-            batch_size=wanted.batch_size,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
         )
-        if encoder.tensors_hash != wanted.tensors_hash:
-            raise CuratorError(f"the weights of {wanted.spec} on a worker are not the driver's: make them the same")
+        if encoder.tensors_hash != settings.tensors_hash:
+            raise CuratorError(f"the weights of {settings.spec} on a worker are not the driver's: make them the same")
+        if ENCODERS.identity(settings.spec) != settings.plugin:
+            raise CuratorError(f"the files of {settings.spec} on a worker are not the driver's: make them the same")
         return encoder
 
     def _embed(
         self, task: Task[EmbedTask], store: PartStore, encoder: Encoder | None, context: WorkerContext
     ) -> DoneMark:
         work = task.payload
-        if work.source.kind in ("embeddings", "part"):
+        if work.source.is_ready:
             from curator.store.import_embeddings import import_part
 
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)

@@ -42,7 +42,11 @@ class FoundSamples:
 
 
 def index_samples(
-    target: Sequence[str], shards: Sequence[str], out: str, say: Callable[[str], None] = lambda text: None
+    target: Sequence[str],
+    shards: Sequence[str],
+    out: str,
+    say: Callable[[str], None] = lambda text: None,
+    target_sources: Sequence[Source] = (),
 ) -> FoundSamples:
     """Find every sample of a run, and store the result as `OUT/samples.parquet`.
 
@@ -53,6 +57,7 @@ def index_samples(
         shards: URLs of packed shards, a `manifest.parquet`, another run's pool or folders; may be empty.
         out: the run directory.
         say: is told what takes time.
+        target_sources: what the URLs of the target stand for, where that was found out before.
 
     Raises:
         InputError: nothing there, or nothing to train on.
@@ -60,7 +65,8 @@ def index_samples(
     """
     if not target and not shards:
         raise InputError("--target and --shards are missing; give what to train on")
-    groups = [_find(target, "--target"), _find(shards, "--shards")]
+    of_target = _of_sources(target_sources, "--target") if target_sources else _find(target, "--target")
+    groups = [of_target, _find(shards, "--shards")]
     url = storage.join(out, "samples.parquet")
     sources = [source for group in groups for found in group for source in found.sources]
     addresses = {source.name: source.url for source in sources if source.url != source.name}
@@ -137,7 +143,13 @@ def _find(patterns: Sequence[str], flag: str) -> list[_Found]:
             found.append(_from_manifest(manifest, flag))
         else:
             plain.append(url)
-    for source in find_sources(plain, flag, folders=True) if plain else []:
+    sources = find_sources(plain, flag.removeprefix("--").replace("-", "_"), folders=True) if plain else []
+    return found + _of_sources(sources, flag)
+
+
+def _of_sources(sources: Sequence[Source], flag: str) -> list[_Found]:
+    found: list[_Found] = []
+    for source in sources:
         if source.kind == "embeddings":
             raise InputError(f"{flag} {source.name} is embeddings without images: give the shards they were made from")
         found.append(_from_part(source, flag) if source.kind == "part" else _Found([source]))
@@ -196,7 +208,7 @@ def _places(table: pa.Table, url: str, flag: str) -> _Found:
 
 
 def _folder(url: str) -> Source:
-    return find_sources([url], "--shards", folders=True)[0]
+    return find_sources([url], "shards", folders=True)[0]
 
 
 def _from_table(sources: list[Source], table: pa.Table) -> Samples:

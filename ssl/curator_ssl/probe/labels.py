@@ -45,7 +45,7 @@ def image_sources(urls: Sequence[str], flag: str) -> list[Source]:
     Raises:
         InputError: nothing there, or embeddings.
     """
-    sources = find_sources(urls, flag, folders=True)
+    sources = find_sources(urls, flag.removeprefix("--").replace("-", "_"), folders=True)
     if ready := [source.name for source in sources if source.kind not in ("tar", "folder")]:
         raise InputError(f"{flag} {ready[0]} is ready embeddings; a probe needs images: shards or a folder")
     return sources
@@ -90,7 +90,7 @@ def _read_table(url: str) -> dict[SampleName, str]:
 def read_labels(sources: Sequence[Source], rule: LabelRule) -> dict[SampleName, str]:
     """Labels of all samples that have one.
 
-    Costs a skip the shards for `cls` and `json`, in which local images are skipped over.
+    Costs a pass over the shards for `cls` and `json`, in which local images are skipped over.
 
     Args:
         sources: tars and folders.

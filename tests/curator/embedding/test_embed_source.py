@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
             member = tarfile.TarInfo(f"{number:04d}.jpg")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return find_sources([str(path)], "--pool", folders=False)[0]
+    return find_sources([str(path)], "pool", folders=False)[0]
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])

@@ -48,7 +48,7 @@ def test_a_model_without_rows_of_features(monkeypatch):
     timm = pytest.importorskip("timm")
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, global_pool="", **options))
-    with pytest.raises(InputError, match=r"timm:test_resnet: .*one row of features"):
+    with pytest.raises(InputError, match=r"timm:test_resnet': .*one row of features"):
         load_encoder("timm:test_resnet", weights="random", device="cpu")
 
 

@@ -27,14 +27,14 @@ def test_specs(spec, parsed):
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("warmup", "only `curator select` trains one"),
+        ("warmup", "only `select` trains one"),
         ("lite", "near: lite0"),
         ("openclip:ViT-B-32/openai", "near: open_clip"),
         ("lite0:big", "write just lite0"),
         ("timm:", "model is missing"),
         ("timm", "model is missing"),
         ("checkpoint:", "file is missing"),
-        ("", "unknown encoder"),
+        ("", "there is no such encoder"),
     ],
 )
 def test_what_is_wrong_is_said_on_one_line(spec, told):

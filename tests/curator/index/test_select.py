@@ -6,7 +6,7 @@ import pytest
 from curator.errors import InputError
 from curator.index import select_ivf
 from curator.search.exact_scores import exact_scores
-from curator.selection import deny, select_simcore
+from curator.selection import Rules, deny, select_simcore
 
 LIMITS = [(30, None), (600, None), (None, 0.8), (6000, None)]
 
@@ -15,18 +15,19 @@ KINDS = ["SQ8", "PQ12", "PQ1"]
 """PQ1 codes 24 dimensions in a byte: next to nothing is known from it."""
 
 
-def ivf(made, recall, **settings):
-    return select_ivf(made.quantiser, made.shards, made.centroids, recall=recall, read_rows=made.read_rows, **settings)
+def ivf(made, recall, **limits):
+    rules = Rules(**limits)
+    return select_ivf(made.quantiser, made.shards, made.centroids, rules, recall=recall, read_rows=made.read_rows)
 
 
 @pytest.mark.parametrize("kind", ["Flat", *KINDS])
 @pytest.mark.parametrize(("budget", "stop"), LIMITS)
 def test_a_recall_of_1_is_the_exact_selection(by_kind, kind, budget, stop):
     made = by_kind(kind)
-    row_filter = deny([3, 1 << 32 | 7])
-    exact = select_simcore(made.pool, made.centroids, budget=budget, stop=stop, row_filter=row_filter)
-    found, recall = ivf(made, 1.0, budget=budget, stop=stop, new_filter=lambda: row_filter)
-    for name in ("ids", "scores", "centroids", "rounds"):
+    limits = {"budget": budget, "stop": stop, "new_filter": lambda: deny([3, 1 << 32 | 7])}
+    exact = select_simcore(made.pool, made.centroids, Rules(**limits))
+    found, recall = ivf(made, 1.0, **limits)
+    for name in ("ids", "scores", "anchors", "anchor_rows", "rounds"):
         assert np.array_equal(getattr(found, name), getattr(exact, name))
     assert (found.stop_reason, found.candidates, found.stopped_at) == (
         exact.stop_reason,
@@ -42,11 +43,11 @@ def test_codes_lose_nothing_whatever_the_recall(by_kind, made, kind, budget, sto
     coded = by_kind(kind)
     found, recall = ivf(coded, 0.8, budget=budget, stop=stop)
     plain, plain_recall = ivf(made, 0.8, budget=budget, stop=stop)
-    for name in ("ids", "scores", "centroids", "rounds"):
+    for name in ("ids", "scores", "anchors", "anchor_rows", "rounds"):
         assert np.array_equal(getattr(found, name), getattr(plain, name))
     assert recall == plain_recall
     rows = coded.read_rows(found.ids)
-    assert np.array_equal(found.scores, exact_scores(rows, coded.centroids[found.centroids]))
+    assert np.array_equal(found.scores, exact_scores(rows, coded.centroids[found.anchors]))
 
 
 def test_good_codes_spare_reads_of_the_pool(by_kind):
@@ -59,7 +60,7 @@ def test_good_codes_spare_reads_of_the_pool(by_kind):
     assert reads["SQ8"] < reads["PQ12"] < reads["PQ1"] and reads["SQ8"] < 0.5
 
 
-def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):
+def test_rows_that_run_out_are_read_further_without_changing_the_result(made):
     deep, _ = ivf(made, 0.9, budget=600, stop=None)
     shallow, _ = ivf(made, 0.9, budget=600, stop=None, k=3)
     assert np.array_equal(deep.ids, shallow.ids)
@@ -67,7 +68,7 @@ def test_queues_that_run_dry_are_read_further_without_changing_the_result(made):
 
 
 def test_lists_are_left_unread_and_the_selection_is_near(made):
-    exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
+    exact = select_simcore(made.pool, made.centroids, Rules(budget=300))
     found, recall = ivf(made, 0.8, budget=300, stop=None)
     assert recall.scanned < 0.9
     assert len(np.intersect1d(found.ids, exact.ids)) > 0.75 * 300
@@ -82,15 +83,15 @@ def test_a_pool_is_exhausted_only_when_all_of_it_was_read(made):
     assert recall.deepened > 0
 
 
-def test_a_judge_that_remembers_is_asked_anew_for_each_selection(made):
-    made_judges = []
+def test_a_filter_that_remembers_is_asked_anew_for_each_selection(made):
+    filters = []
 
     def new_filter():
-        made_judges.append(deny([0]))
-        return made_judges[-1]
+        filters.append(deny([0]))
+        return filters[-1]
 
     _, recall = ivf(made, 0.9, budget=300, stop=None, new_filter=new_filter)
-    assert len(made_judges) == recall.deepened + 1
+    assert len(filters) == recall.deepened + 1
 
 
 def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_path):
@@ -101,7 +102,7 @@ def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_
         made = SimpleNamespace(**vars(made), centroids=centroids)
         found, recall = ivf(made, 0.8, budget=400, stop=None)
         scores = np.concatenate([rows.astype(np.float32) for _, rows in made.pool.parts()]) @ centroids.T
-        wanted = (scores > found.cuts + 1e-6).any(axis=1)
+        wanted = (scores > found.lower_bounds + 1e-6).any(axis=1)
         ids = np.concatenate([np.arange(len(part)) + (number << 32) for number, part in made.pool.parts()])
         # What the search returned: all rows read above a cut were chosen.
         true = np.isin(ids[wanted], found.ids).sum() / wanted.sum()

@@ -8,7 +8,7 @@ from curator.index import Factory, IndexStore, build_shard, parse_factory, selec
 from curator.index.quantiser import sample_rows
 from curator.index.shards import SAMPLE_SEED
 from curator.search.exact_scores import exact_scores
-from curator.selection import select_simcore
+from curator.selection import Rules, select_simcore
 from curator.selection.random import priorities
 from curator.store.part_store import DoneMark, PartStore
 
@@ -87,11 +87,11 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
 
     build(index, pool, *index.plan(pool))
 
-    exact = select_simcore(made.pool, made.centroids, budget=300, stop=None)
+    exact = select_simcore(made.pool, made.centroids, Rules(budget=300))
     overlaps, told = [], []
     for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
         found, recall = select_ivf(
-            quantiser, shards, made.centroids, recall=0.9, budget=300, stop=None, read_rows=made.read_rows
+            quantiser, shards, made.centroids, Rules(budget=300), recall=0.9, read_rows=made.read_rows
         )
         overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
         told.append(recall.estimate)

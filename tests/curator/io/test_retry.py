@@ -140,7 +140,7 @@ class TestFaults:
         assert len(faulty_s3.requests) == count + 2
 
     def test_a_store_that_stays_away_is_given_up(self, faulty_s3, shard):
-        (source,) = find_sources([shard], "--pool", folders=False)
+        (source,) = find_sources([shard], "pool", folders=False)
         count = len(faulty_s3.requests)
         faulty_s3.fault = always("503", "GET")
         with pytest.raises(UnreadableShard, match=r"shard\.tar"):
@@ -170,7 +170,7 @@ class TestChanged:
     def test_a_source_that_is_not_what_was_listed(self, where, tmp_path, request):
         url = str(tmp_path / "shard.tar") if where == "local" else request.getfixturevalue("s3_bucket") + "/shard.tar"
         storage.write_bytes(url, DATA[:10_240])
-        (source,) = find_sources([url], "--pool", folders=False)
+        (source,) = find_sources([url], "pool", folders=False)
         assert list(read_source(source))
         storage.write_bytes(url, bytes(20_480))
         with pytest.raises(CuratorError, match=r"shard\.tar changed") as caught:

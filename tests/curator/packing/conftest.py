@@ -72,7 +72,7 @@ def build_pool(root: str, tars: list[bytes]) -> Pool:
         storage.write_bytes(url, data)
     out = storage.join(root, "run")
     pool = Pool(out, PartStore(storage.join(out, "pool")), urls)
-    sources = find_sources(urls, "--pool", folders=False)
+    sources = find_sources(urls, "pool", folders=False)
     parts = pool.store.register(sources)
     for part, source in zip(parts, sources, strict=True):
         rows = []

@@ -4,6 +4,7 @@ import pytest
 from curator.search.distributed_scan import DistributedScan, scan_parts
 from curator.search.scan import best_rows
 from curator.search.top_k import Cursors
+from curator.selection.rules import Rules
 from curator.selection.simcore import select_simcore
 
 DIM = 8
@@ -115,7 +116,7 @@ def test_too_few_above_the_threshold_are_looked_for_again(twin):
     found = workers.search()(Cursors.start(5), 300)
 
     assert_equal(found, best_rows(pool, centroids, 300))
-    assert [task.lines.tolist() for task in workers.tasks if np.isinf(task.lower_bound).all()][-1] == [0]
+    assert [task.centroids.tolist() for task in workers.tasks if np.isinf(task.lower_bound).all()][-1] == [0]
     assert workers.rows == 2 * found.rows
 
 
@@ -130,11 +131,11 @@ def test_a_small_pool_is_scanned_once_and_in_one_task_a_part(twin):
 
 def test_simcore_on_it_is_simcore(twin):
     pool, centroids = make(twin, 40)
-    # Short queues, so that the pool is read several times.
-    settings = {"budget": 400, "stop": None, "k": 20}
+    # Few rows per centroid, so that the pool is read several times.
+    rules = Rules(budget=400, k=20)
 
-    spread = select_simcore(pool, centroids, fetch=Workers(pool, centroids).search(), **settings)
-    plain = select_simcore(pool, centroids, **settings)
+    spread = select_simcore(pool, centroids, rules, fetch=Workers(pool, centroids).search())
+    plain = select_simcore(pool, centroids, rules)
 
     np.testing.assert_array_equal(spread.ids, plain.ids)
     np.testing.assert_array_equal(spread.scores, plain.scores)

@@ -48,11 +48,11 @@ def test_a_mean_without_length_falls_back_to_the_first_member():
 @pytest.mark.parametrize(
     ("rows", "clusters", "message"),
     [
-        (np.empty((0, 4), np.float16), 3, "no embeddings"),
-        (np.zeros((2, 4), np.float16), 3, "no embeddings"),
+        (np.empty((0, 4), np.float16), 3, "no embedding with"),
+        (np.zeros((2, 4), np.float16), 3, "no embedding with"),
         (np.full((2, 4), np.nan, np.float16), 3, "finite"),
         (np.ones(4, np.float16), 3, "shape"),
-        (np.eye(4, dtype=np.float16), 0, "0 clusters"),
+        (np.eye(4, dtype=np.float16), 0, "clusters=0"),
     ],
 )
 def test_bad_input(rows, clusters, message):

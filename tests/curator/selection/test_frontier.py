@@ -15,11 +15,11 @@ def fetch_from(lists, calls):
             [pair for pair in line if (-pair[0], pair[1]) > (-score, number)]
             for line, (score, number) in zip(lists, at, strict=True)
         ]
-        cut = [line[:k] for line in after]
-        width = max(map(len, cut))
-        padded = [line + [(-np.inf, -7)] * (width - len(line)) for line in cut]
+        held = [line[:k] for line in after]
+        width = max(map(len, held))
+        padded = [line + [(-np.inf, -7)] * (width - len(line)) for line in held]
         table = np.array(padded, np.float64).reshape(len(lists), width, 2)
-        counts, eligible = (np.array([len(line) for line in some]) for some in (cut, after))
+        counts, eligible = (np.array([len(line) for line in some]) for some in (held, after))
         scores, ids = table[..., 0].astype(np.float32), table[..., 1].astype(np.int64)
         return TopK(scores, ids, counts, eligible, len(lists[0]), k)
 
@@ -32,37 +32,37 @@ LISTS = [
 ]
 
 
-def test_rows_that_are_gone_leave_every_queue():
-    front = Frontier(fetch_from(LISTS, []), 2, 4)
-    assert front.heads().ids.tolist() == [1, 3]
-    front.drop_all()
-    heads = front.heads()
-    assert heads.ids.tolist() == [2, 2]
-    assert heads.scores.tolist() == [0.5, 0.25]
-    front.drop(0)
-    assert front.heads().ids.tolist() == [4, 4]
-    front.drop_all()
-    assert front.heads() is None
-    assert front.passes == 1
+def test_removed_rows_leave_every_centroid():
+    frontier = Frontier(fetch_from(LISTS, []), 2, 4)
+    assert frontier.best().ids.tolist() == [1, 3]
+    frontier.remove_all()
+    best = frontier.best()
+    assert best.ids.tolist() == [2, 2]
+    assert best.scores.tolist() == [0.5, 0.25]
+    frontier.remove(0)
+    assert frontier.best().ids.tolist() == [4, 4]
+    frontier.remove_all()
+    assert frontier.best() is None
+    assert frontier.passes == 1
 
 
-def test_a_dry_queue_is_read_on_from_what_it_has_consumed():
+def test_a_centroid_without_rows_is_read_on_from_what_it_has_consumed():
     calls = []
-    front = Frontier(fetch_from(LISTS, calls), 2, 2)
-    front.heads()
-    front.drop(1)
-    # Row 3 is not in centroid 0's queue of two, and centroid 1 goes on to row 1.
-    assert front.heads().ids.tolist() == [1, 1]
-    front.drop_all()
-    assert front.heads().ids.tolist() == [2, 2]
+    frontier = Frontier(fetch_from(LISTS, calls), 2, 2)
+    frontier.best()
+    frontier.remove(1)
+    # Row 3 is not in centroid 0's best two, and centroid 1 goes on to row 1.
+    assert frontier.best().ids.tolist() == [1, 1]
+    frontier.remove_all()
+    assert frontier.best().ids.tolist() == [2, 2]
     start = (np.inf, -1)
     assert calls == [([start, start], 2), ([(0.75, 1), (0.5, 1)], 4)]
-    front.drop_all()
-    assert front.heads().ids.tolist() == [4, 4]
-    assert (front.passes, front.k, front.candidates) == (2, 4, 4)
+    frontier.remove_all()
+    assert frontier.best().ids.tolist() == [4, 4]
+    assert (frontier.passes, frontier.k, frontier.candidates) == (2, 4, 4)
 
 
-def test_depth_stays_within_memory():
+def test_k_stays_within_memory():
     assert k_limit(100) * 100 * 16 <= 2**30
     assert k_limit(100) > 100_000
     assert k_limit(1 << 40) == 1
@@ -70,5 +70,5 @@ def test_depth_stays_within_memory():
 
 
 @pytest.mark.parametrize(("budget", "more_than"), [(None, 99), (10, 99), (10**6, 10**4)])
-def test_the_first_depth_follows_the_budget(budget, more_than):
+def test_the_first_k_follows_the_budget(budget, more_than):
     assert more_than < first_k(100, budget) <= k_limit(100)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from curator.selection import (
     Rejection,
+    Rules,
     SimilarityJoin,
     directions,
     exact_scores,
@@ -20,13 +21,13 @@ def similarity(row, other):
     return exact_scores(row[None], (other.astype(np.float64) / norm).astype(np.float32)[None])[0]
 
 
-def gather_of(pool):
+def reader_of(pool):
     rows = pool.rows()
     dim = len(next(iter(rows.values())))
     return lambda ids: np.array([rows[number] for number in ids.tolist()], np.float16).reshape(len(ids), dim)
 
 
-def slow_judge(twin, pool, hashes, threshold):
+def slow_filter(twin, pool, hashes, threshold):
     """The rule in plain words: compared with every chosen row, one by one."""
     rows, chosen = pool.rows(), []
 
@@ -57,10 +58,12 @@ def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
     threshold = data.draw(st.sampled_from([0.6, 0.95, 1.0]))
     limits = {"budget": data.draw(st.none() | st.integers(1, 30)), "stop": data.draw(st.sampled_from([None, 0.5]))}
     row_filter = no_duplicates(
-        gather_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold
+        reader_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold
     )
-    fast = select_simcore(pool, centroids, row_filter=row_filter, k=data.draw(st.integers(1, 9)), **limits)
-    slow = twin.simcore(pool, centroids, row_filter=slow_judge(twin, pool, hashes, threshold), **limits)
+    fast = select_simcore(
+        pool, centroids, Rules(new_filter=lambda: row_filter, k=data.draw(st.integers(1, 9)), **limits)
+    )
+    slow = twin.simcore(pool, centroids, row_filter=slow_filter(twin, pool, hashes, threshold), **limits)
     twin.assert_same(fast, slow)
 
 
@@ -70,8 +73,8 @@ def test_the_first_rows_do_not_depend_on_the_budget(twin):
     pool, centroids = twin.ArrayPool([rows]), twin.unit_rows(rng.standard_normal((6, 8)))
 
     def choose(budget):
-        row_filter = no_duplicates(gather_of(pool), lambda ids: [None] * len(ids), directions(rows), 0.9)
-        return select_simcore(pool, centroids, budget=budget, stop=None, row_filter=row_filter)
+        row_filter = no_duplicates(reader_of(pool), lambda ids: [None] * len(ids), directions(rows), 0.9)
+        return select_simcore(pool, centroids, Rules(budget=budget, new_filter=lambda: row_filter))
 
     whole = choose(50)
     for budget in (1, 7, 30):
@@ -90,7 +93,8 @@ def test_evaluation_rows_keep_near_rows_out(twin, threshold):
     held = SimilarityJoin(directions(evaluation))
     held.add(evaluation)
     pool = twin.ArrayPool([rows])
-    done = select_random(pool, budget=300, seed=0, row_filter=near_evaluation(gather_of(pool), held, ids, threshold))
+    row_filter = near_evaluation(reader_of(pool), held, ids, threshold)
+    done = select_random(pool, Rules(budget=300, new_filter=lambda: row_filter), seed=0)
     best = {
         n: max((similarity(row, other), -i) for i, other in enumerate(evaluation)) for n, row in pool.rows().items()
     }

@@ -5,13 +5,13 @@ from curator.selection.result import Rounds, Skipped, SkippedRow, StopReason, ra
 
 
 def test_the_names_of_stop_reasons_are_a_format():
-    assert [str(reason) for reason in StopReason] == ["budget", "stop_rule", "pool_exhausted"]
+    assert [str(reason) for reason in StopReason] == ["budget", "stop_rule", "pool_exhausted", "selector"]
 
 
 def test_columns_have_their_types_even_when_empty():
     for rows in ([], [SkippedRow(1 << 40, 0.5, 3, 1, "denied", "")]):
         gone = Skipped.build(rows)
-        types = [str(column.dtype) for column in (gone.ids, gone.scores, gone.centroids, gone.rounds)]
+        types = [str(column.dtype) for column in (gone.ids, gone.scores, gone.anchors, gone.rounds)]
         assert types == ["int64", "float32", "int32", "int32"]
         assert len(gone) == len(rows)
     table = Rounds.build([], [], [])

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator.errors import InputError
-from curator.selection import Rejection, deny, objective, select_simcore
+from curator.selection import Rejection, Rules, deny, objective, select_simcore
+from curator.selection.rules import no_filter
 
 
-def both(twin, pool, centroids, *, make_judge=None, k=None, block_rows=16384, **limits):
+def both(twin, pool, centroids, *, new_filter=None, k=None, block_rows=16384, **limits):
     """The selection, after checking it against the twin and its own accounts."""
-    limits = {"budget": None, "stop": None, **limits}
-    row_filter = make_judge() if make_judge else None
-    fast = select_simcore(pool, centroids, row_filter=row_filter, k=k, block_rows=block_rows, **limits)
-    slow = twin.simcore(pool, centroids, row_filter=make_judge() if make_judge else None, **limits)
+    new_filter = new_filter or no_filter
+    fast = select_simcore(pool, centroids, Rules(new_filter=new_filter, k=k, **limits), block_rows=block_rows)
+    slow = twin.simcore(pool, centroids, row_filter=new_filter(), **limits)
     twin.assert_same(fast, slow)
     assert fast.candidates == len(pool.rows())
     assert fast.not_reached >= 0
@@ -51,7 +51,7 @@ def test_a_round_by_hand(twin):
     rows = np.array([[3, 4], [4, 3], [5, 0], [0, 5], [-3, 4]], np.float16)
     chosen = both(twin, twin.ArrayPool([rows]), AXES)
     assert chosen.ids.tolist() == [2, 3, 0, 1, 4]
-    assert chosen.centroids.tolist() == [0, 1, 1, 0, 1]
+    assert chosen.anchors.tolist() == [0, 1, 1, 0, 1]
     assert chosen.rounds.tolist() == [1, 1, 2, 2, 3]
     assert chosen.rounds_table.chosen.tolist() == [2, 2, 1]
     # In round 3 both centroids want the last row: the mean is over both, the credit is the better one's.
@@ -64,7 +64,7 @@ def test_a_row_of_two_centroids_counts_once_and_goes_to_the_lower(twin):
     diagonal = twin.unit_rows([[1, 1], [1, 1]])
     chosen = both(twin, twin.ArrayPool([rows]), diagonal)
     assert chosen.ids.tolist() == [0, 1]
-    assert chosen.centroids.tolist() == [0, 0]
+    assert chosen.anchors.tolist() == [0, 0]
     assert chosen.rounds_table.chosen.tolist() == [1, 1]
 
 
@@ -77,7 +77,7 @@ def test_equal_rows_go_by_id_across_parts(twin):
 
 @pytest.mark.parametrize("k", [1, 2, 7, None])
 @pytest.mark.parametrize("block_rows", [1, 5, 16384])
-def test_depth_and_blocks_change_nothing(twin, k, block_rows):
+def test_k_and_blocks_change_nothing(twin, k, block_rows):
     rng = np.random.default_rng(0)
     rows = twin.unit_rows(rng.standard_normal((60, 3)), np.float16)
     pool = twin.ArrayPool(twin.split(rows, [0, 17, 17, 40]))
@@ -102,10 +102,9 @@ def test_every_budget_is_a_prefix(twin):
     rng = np.random.default_rng(2)
     pool = twin.ArrayPool([rng.integers(-2, 3, (30, 3)).astype(np.float16)])
     centroids = twin.unit_rows(rng.standard_normal((6, 3)))
-    row_filter = deny([4, 9, 12])
-    whole = select_simcore(pool, centroids, budget=None, stop=None, row_filter=row_filter)
+    whole = select_simcore(pool, centroids, Rules(new_filter=lambda: deny([4, 9, 12])))
     for budget in range(1, 28):
-        part = both(twin, pool, centroids, budget=budget, make_judge=lambda: deny([4, 9, 12]))
+        part = both(twin, pool, centroids, budget=budget, new_filter=lambda: deny([4, 9, 12]))
         assert part.ids.tolist() == whole.ids[:budget].tolist()
         assert part.skipped.ids.tolist() == whole.skipped.ids[: len(part.skipped)].tolist()
         assert (part.stop_reason, part.warnings) == ("budget", [])
@@ -113,11 +112,11 @@ def test_every_budget_is_a_prefix(twin):
         assert part.rounds_table.mean_score.tolist() == whole.rounds_table.mean_score[:rounds].tolist()
 
 
-def test_a_row_judged_after_the_last_of_the_budget_is_not_reached(twin):
+def test_a_row_refused_after_the_last_of_the_budget_is_not_reached(twin):
     # Centroid 1 would skip row 1 and then want row 0, which centroid 0 took first.
     rows = np.array([[4, 3], [0, 1]], np.float16)
     first = twin.unit_rows([[4, 3], [0.1, 1]])
-    chosen = both(twin, twin.ArrayPool([rows]), first, budget=1, make_judge=lambda: deny([1]))
+    chosen = both(twin, twin.ArrayPool([rows]), first, budget=1, new_filter=lambda: deny([1]))
     assert chosen.ids.tolist() == [0]
     assert chosen.skipped.ids.tolist() == []
     assert chosen.not_reached == 1
@@ -125,28 +124,28 @@ def test_a_row_judged_after_the_last_of_the_budget_is_not_reached(twin):
 
 def test_denied_rows_are_passed_over_when_their_turn_comes(twin):
     rows = np.array([[1, 0], [4, 3], [0, 1], [-1, 0]], np.float16)
-    chosen = both(twin, twin.ArrayPool([rows]), AXES, budget=2, make_judge=lambda: deny([0, 3], "list"))
+    chosen = both(twin, twin.ArrayPool([rows]), AXES, budget=2, new_filter=lambda: deny([0, 3], "list"))
     assert chosen.ids.tolist() == [2, 1]
     assert chosen.skipped.ids.tolist() == [0]
     assert (chosen.skipped.reasons, chosen.skipped.because) == (["denied"], ["list"])
-    assert (chosen.skipped.scores.tolist(), chosen.skipped.centroids.tolist()) == ([1.0], [0])
+    assert (chosen.skipped.scores.tolist(), chosen.skipped.anchors.tolist()) == ([1.0], [0])
     assert chosen.not_reached == 1
 
 
 def test_all_rows_denied(twin):
     pool = twin.ArrayPool([np.eye(3, dtype=np.float16)])
-    chosen = both(twin, pool, np.eye(3, dtype=np.float32), budget=2, make_judge=lambda: deny(range(3)))
+    chosen = both(twin, pool, np.eye(3, dtype=np.float32), budget=2, new_filter=lambda: deny(range(3)))
     assert chosen.stop_reason == "pool_exhausted"
     assert (len(chosen.ids), len(chosen.skipped), len(chosen.rounds_table.round)) == (0, 3, 0)
     assert "budget of 2" in chosen.warnings[0]
 
 
-def test_a_judge_that_remembers_is_asked_in_order_of_choice(twin):
+def test_a_filter_that_remembers_is_asked_in_order_of_choice(twin):
     rng = np.random.default_rng(3)
     pool = twin.ArrayPool(twin.split(rng.integers(-1, 2, (50, 3)).astype(np.float16), [20]))
     centroids = twin.unit_rows(rng.standard_normal((5, 3)))
     for k in (1, 4, None):
-        chosen = both(twin, pool, centroids, k=k, make_judge=no_repeats(twin, pool))
+        chosen = both(twin, pool, centroids, k=k, new_filter=no_repeats(twin, pool))
         assert len({row.tobytes() for row in pool.content[0]}) <= len(chosen.ids) < 28
 
 
@@ -226,7 +225,7 @@ def test_zero_rows_score_zero(twin):
 
 @pytest.mark.parametrize("parts", [[], [np.empty((0, 2), np.float16)]])
 def test_an_empty_pool_is_exhausted(parts, twin):
-    chosen = select_simcore(twin.ArrayPool(parts), AXES, budget=3, stop=0.95)
+    chosen = select_simcore(twin.ArrayPool(parts), AXES, Rules(budget=3, stop=0.95))
     assert (len(chosen.ids), chosen.candidates, chosen.stop_reason) == (0, 0, "pool_exhausted")
     assert len(chosen.warnings) == 1
 
@@ -239,15 +238,15 @@ def test_a_budget_above_the_pool_is_a_warning(twin):
     assert both(twin, pool, AXES, budget=2).warnings == []
 
 
-def test_one_pass_where_the_queues_last(twin):
+def test_one_pass_where_the_rows_last(twin):
     rng = np.random.default_rng(6)
     pool = twin.ArrayPool([rng.standard_normal((50, 4)).astype(np.float16)])
     centroids = twin.unit_rows(rng.standard_normal((3, 4)))
-    chosen = select_simcore(pool, centroids, budget=30, stop=None)
+    chosen = select_simcore(pool, centroids, Rules(budget=30))
     assert (chosen.passes, pool.reads) == (1, 1)
 
 
-def test_deeper_queues_after_a_dry_one(twin):
+def test_a_larger_k_where_rows_run_out(twin):
     pool = twin.ArrayPool([np.random.default_rng(7).standard_normal((40, 4)).astype(np.float16)])
     chosen = both(twin, pool, np.eye(4, dtype=np.float32)[:1], budget=20, k=4)
     # 4, then 8, then 16 of which 8 are needed.
@@ -280,31 +279,38 @@ def test_equals_the_twin(twin, data):
         reference_round=data.draw(st.integers(1, 3)),
         k=data.draw(st.none() | st.integers(1, 6)),
         block_rows=data.draw(st.sampled_from([1, 3, 16384])),
-        make_judge=filters[data.draw(st.sampled_from(sorted(filters)))],
+        new_filter=filters[data.draw(st.sampled_from(sorted(filters)))],
     )
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"budget": 0}, "budget of 0"),
-        ({"stop": 0.0}, "not 0.0"),
-        ({"stop": 1.5}, "not 1.5"),
-        ({"reference_round": 0}, "reference round 0"),
-        ({"k": 0}, "k of 0"),
+        ({"budget": 0}, "budget=0"),
+        ({"stop": 0.0}, "stop=0.0"),
+        ({"stop": 1.5}, "stop=1.5"),
+        ({"reference_round": 0}, "reference_round=0"),
+        ({"k": 0}, "k=0"),
     ],
 )
-def test_bad_arguments(twin, wrong, message):
-    arguments = {"budget": None, "stop": None, **wrong}
+def test_bad_rules(wrong, message):
     with pytest.raises(InputError, match=message):
-        select_simcore(twin.ArrayPool([np.eye(2, dtype=np.float16)]), AXES, **arguments)
+        Rules(**wrong)
 
 
 def test_progress_tells_rows_read_and_chosen(twin):
     told = []
     pool = twin.ArrayPool([np.eye(2, dtype=np.float16), np.eye(2, dtype=np.float16)])
-    select_simcore(pool, AXES, budget=4, stop=None, progress=told.append)
+    select_simcore(pool, AXES, Rules(budget=4), progress=told.append)
     assert told == [{"rows": 2}, {"rows": 2}, {"chosen": 2}, {"chosen": 2}]
+
+
+def test_rows_of_a_finished_pass_are_taken_back(twin):
+    told = []
+    pool = twin.ArrayPool([np.random.default_rng(7).standard_normal((40, 4)).astype(np.float16)])
+    chosen = select_simcore(pool, np.eye(4, dtype=np.float32)[:1], Rules(budget=20, k=4), progress=told.append)
+    assert chosen.passes == 3
+    assert [entry["rows"] for entry in told if "rows" in entry] == [40, -40, 40, -40, 40]
 
 
 def test_objective_of_any_rows(twin):

@@ -29,7 +29,7 @@ def tar_bytes(*names: str) -> bytes:
 
 
 def find(*patterns, folders=True):
-    return find_sources(list(patterns), "--pool", folders=folders)
+    return find_sources(list(patterns), "pool", folders=folders)
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -11,7 +11,7 @@ from curator.errors import CuratorError, InputError, Reason
 from curator.io import schemas, storage
 from curator.io.storage import Stat
 from curator.sources.source import Source
-from curator.store.part_store import DoneMark, PartStore, identity_hash
+from curator.store.part_store import DoneMark, PartStore, difference, identity_hash
 from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
 
 
@@ -53,7 +53,7 @@ def test_nothing_yet(store):
     assert store.finished() == {}
     assert list(store.parts()) == []
     assert store.count() == 0
-    assert store.difference([source("a")]) == ""
+    assert difference(store.registered(), [source("a")]) == ""
 
 
 def test_parts_are_numbered_in_first_seen_order_and_appended(store):

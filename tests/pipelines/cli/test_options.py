@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from curator_pipelines.cli.main import run
-from curator_pipelines.cli.options import _join_words
+from curator_pipelines.cli.options import join_words
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from curator_pipelines.cli.options import _join_words
     ],
 )
 def test_words_after_a_url_flag_belong_to_it(given: list[str], joined: list[str]) -> None:
-    assert _join_words(given) == joined
+    assert join_words(given, ["--target", "--pool"]) == joined
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from curator.errors import InputError
+from curator.selection import SELECTORS
 from curator_pipelines.config.select import Budget, SelectConfig, build, parse_budget, parse_stop
 
 BASE = {"target": ["t"], "pool": ["p"], "out": "o"}
@@ -20,7 +23,7 @@ def test_budget(text: str, budget: Budget) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("0.05", "--budget 5%"), ("0", "number"), ("-3", "number"), ("0%", "5%"), ("many", "1000")]
+    ("text", "hint"), [("0.05", "budget='5%'"), ("0", "number"), ("-3", "number"), ("0%", "5%"), ("many", "1000")]
 )
 def test_a_budget_that_cannot_be_meant_is_refused_with_a_hint(text: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
@@ -62,27 +65,43 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"stop": "off"}, "--stop off needs --budget"),
-        ({"selector": "random"}, "--selector random needs --budget"),
-        ({"selector": "knn"}, "--selector knn needs --budget"),
-        ({"selector": "knn", "budget": "3", "stop": "0.9"}, "simcore's rule"),
-        ({"selector": "best"}, "--selector best: "),
-        ({"clusters": "0"}, "--clusters 0: "),
-        ({"clusters": "many"}, "--clusters many: "),
+        ({"stop": "off"}, "stop='off': something must end the selection: give budget"),
+        ({"selector": "random"}, "selector='random': this selector does not stop by itself: give budget"),
+        ({"selector": "knn"}, "selector='knn': this selector does not stop by itself: give budget"),
+        ({"selector": "best"}, "selector='best': no such selector; one of simcore, knn, random"),
+        ({"clusters": "0"}, "clusters='0': should be greater than or equal to 1"),
+        ({"clusters": "many"}, "clusters='many': should be a valid integer"),
+        ({"precision": "fp23"}, "precision='fp23': unknown; did you mean 'fp32'?"),
+        ({"redo": "packs"}, "redo='packs': unknown; did you mean 'pack'?"),
         ({"max_bad": "0.01"}, "did you mean 1%"),
-        ({"out": None}, "--out is missing"),
+        ({"out": None}, "out: is missing"),
+        ({"bugdet": "5"}, "there is no setting 'bugdet'; did you mean 'budget'?"),
         ({"target": ["birds=x.tar", "y.tar"]}, "each needs a name"),
-        ({"dedup": "2"}, "--dedup 2: "),
-        ({"exclude_above": "0.9"}, "--exclude-above needs --exclude"),
-        ({"recall": "0.9"}, "--recall is for --search ivf"),
-        ({"selector": "knn", "budget": "1", "reference_round": "2"}, "--reference-round is for simcore"),
-        ({"encoder": "lite0", "warmup_epochs": "2"}, "--warmup-epochs is for --encoder warmup"),
+        ({"dedup": "2"}, "dedup='2': should be less than or equal to 1"),
+        ({"exclude_above": "0.9"}, "exclude_above: there are no evaluation images: give exclude"),
+        ({"recall": "0.9"}, "recall: the exact search misses nothing: give search='ivf'"),
+        ({"encoder": "lite0", "warmup_epochs": "2"}, "warmup_epochs: the encoder lite0 is ready"),
     ],
 )
-def test_errors_are_one_line_that_names_the_flag(flags: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message) as caught:
+def test_errors_are_one_line_that_names_the_setting(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         build(SelectConfig, BASE | flags)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("selector", ["knn", "random"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("clusters", "4"), ("stop", "0.9"), ("stop", "off"), ("reference_round", "2"), ("search", "ivf"), ("recall", "1")],
+)
+def test_a_setting_that_the_selector_does_not_read_is_refused(selector: str, name: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"the selector {selector} does not read this setting: leave {name} away"):
+        build(SelectConfig, BASE | {"selector": selector, "budget": "3", name: value})
+
+
+def test_a_seed_has_its_use_with_every_selector() -> None:
+    for selector in SELECTORS.names:
+        assert build(SelectConfig, BASE | {"selector": selector, "budget": "3", "seed": 1}).seed == 1
 
 
 def test_yaml_values_mean_what_they_say() -> None:

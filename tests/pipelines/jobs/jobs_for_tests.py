@@ -32,7 +32,7 @@ from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.index import IndexStage
 from curator_pipelines.stages.pack import PackStage
-from curator_pipelines.stages.search import SearchStage
+from curator_pipelines.stages.scan import ScanStage
 
 ROOT = Path(__file__).parents[3]
 MARKER = b"CURATOR-CRASHES-HERE"
@@ -218,7 +218,7 @@ class DyingEmbedStage(EmbedStage):
         return embed_or_die
 
 
-class DyingSearchStage(SearchStage):
+class DyingScanStage(ScanStage):
     """The worker dies over one task."""
 
     def open(self, context: WorkerContext) -> Any:
@@ -232,7 +232,7 @@ class DyingSearchStage(SearchStage):
         return scan_or_die
 
 
-class HeldSearchStage(SearchStage):
+class HeldScanStage(ScanStage):
     """The first attempts leave `begun` beside the run directory, and wait there for `released`."""
 
     def open(self, context: WorkerContext) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from jobs_for_tests import HeldSearchStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
+from jobs_for_tests import HeldScanStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
 
 from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select import choose
+from curator_pipelines.jobs.select import choose_search
 
 Run = Callable[..., Any]
 Copy = Callable[..., Path]
@@ -102,7 +102,7 @@ def test_a_node_is_lost_in_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = without("selection", "shards")
-    monkeypatch.setattr(choose, "SearchStage", HeldSearchStage)
+    monkeypatch.setattr(choose_search, "ScanStage", HeldScanStage)
     begun, released = out.parent / "begun", out.parent / "released"
     with node_lost(ray_cluster, begun.exists, released.touch) as executor:
         run_on(executor, out=str(out), **served)

@@ -14,7 +14,7 @@ from faulty_proxy import FaultyProxy, once_each
 from jobs_for_tests import (
     DyingEmbedStage,
     DyingPackStage,
-    DyingSearchStage,
+    DyingScanStage,
     Interrupted,
     Reversed,
     assert_same_bytes,
@@ -25,11 +25,11 @@ from jobs_for_tests import (
     table,
 )
 
-from curator.selection import Question, best_rows
+from curator.selection import Rules, best_rows
 from curator.selection import multi_target as several
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
-from curator_pipelines.jobs.select import choose, embed, pack
+from curator_pipelines.jobs.select import choose, choose_search, embed, pack
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
@@ -52,7 +52,7 @@ def two_workers(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any]
 
 def worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(embed, "EmbedStage", DyingEmbedStage)
-    patch.setattr(choose, "SearchStage", DyingSearchStage)
+    patch.setattr(choose_search, "ScanStage", DyingScanStage)
     patch.setattr(pack, "PackStage", DyingPackStage)
     run_on(None, **settings, workers=2)
 
@@ -68,7 +68,7 @@ def interrupted(
 
 def small_blocks(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(several, "best_rows", functools.partial(best_rows, block_rows=3))
-    patch.setattr(choose, "Question", functools.partial(Question, k=1))
+    patch.setattr(choose, "Rules", functools.partial(Rules, k=1))
     run_on(InProcessExecutor(), **settings)
 
 
@@ -83,7 +83,7 @@ def on_ray(workers: int | None) -> Variant:
 
 def ray_worker_killed(patch: pytest.MonkeyPatch, run_on: Run, settings: dict[str, Any], make_ray: MakeRay) -> None:
     patch.setattr(embed, "EmbedStage", DyingEmbedStage)
-    patch.setattr(choose, "SearchStage", DyingSearchStage)
+    patch.setattr(choose_search, "ScanStage", DyingScanStage)
     patch.setattr(pack, "PackStage", DyingPackStage)
     run_on(make_ray(2), **settings)
 

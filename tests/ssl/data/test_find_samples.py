@@ -25,7 +25,7 @@ def images_of(samples: Samples) -> list[bytes]:
 
 
 def raw(url: str) -> list[RawSample]:
-    (source,) = find_sources([url], "--shards", folders=False)
+    (source,) = find_sources([url], "shards", folders=False)
     return [item for item in read_source(source) if isinstance(item, RawSample)]
 
 

@@ -19,7 +19,7 @@ def tar(path, files):
 
 
 def labels_of(url, rule):
-    found = read_labels(find_sources([str(url)], "--train", folders=True), parse_label(rule))
+    found = read_labels(find_sources([str(url)], "train", folders=True), parse_label(rule))
     return {key: label for (_, key), label in found.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curator.io import storage
 from curator.types import Member
@@ -31,6 +32,10 @@ class DemoResult:
     pool: int
     pool_solar: int
     sheet: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"chosen": self.chosen, "chosen_solar": self.chosen_solar, "summary": self.summary.to_json()}
 
     def to_text(self) -> str:
         """For a person."""

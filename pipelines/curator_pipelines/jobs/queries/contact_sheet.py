@@ -12,7 +12,7 @@ from curator.errors import InputError, SampleError
 from curator.images.decode import decode_image
 from curator.io import npy, storage
 from curator.selection import exact_scores
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator_pipelines.run.run_directory import TargetDirectory
 from curator_pipelines.run.stored_selection import load_selection
 
@@ -38,18 +38,18 @@ def write_contact_sheet(directory: TargetDirectory, url: str) -> None:
     if stored is None or not storage.exists(directory.path("selection", "centroids.npy")):
         raise InputError(f"{directory.url} holds no finished selection with centroids")
     centroids = npy.read_array(directory.path("selection", "centroids.npy"))
-    counts = np.bincount(stored.centroids[stored.centroids >= 0], minlength=len(centroids))
+    counts = np.bincount(stored.anchors[stored.anchors >= 0], minlength=len(centroids))
     shown = np.argsort(-counts, kind="stable")[:CENTROIDS]
     rows = []
     for centroid in shown[counts[shown] > 0]:
-        mine = stored.ids[stored.centroids == centroid][:CHOSEN]
+        mine = stored.ids[stored.anchors == centroid][:CHOSEN]
         nearest = _nearest(directory.target, centroids[centroid])
         rows.append((_images(directory.target, nearest), _images(directory.pool, mine)))
     with storage.write_file(url) as path:
         _draw(rows).save(path, format="PNG")
 
 
-def write_hits_sheet(store: PartStore, ids: np.ndarray, scores: Sequence[float], title: str, url: str) -> bool:
+def write_hits_sheet(store: PartReader, ids: np.ndarray, scores: Sequence[float], title: str, url: str) -> bool:
     """Draw samples in the order given, each with its score; False, and nothing drawn, for ready embeddings."""
     if not len(ids) or any(part.kind == "embeddings" for part in store.registered()):
         return False
@@ -69,7 +69,7 @@ def write_hits_sheet(store: PartStore, ids: np.ndarray, scores: Sequence[float],
     return True
 
 
-def _nearest(store: PartStore, centroid: np.ndarray) -> np.ndarray:
+def _nearest(store: PartReader, centroid: np.ndarray) -> np.ndarray:
     """Ids of the rows nearest to a centroid, best first."""
     ids, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for part, vectors in store.parts():
@@ -79,7 +79,7 @@ def _nearest(store: PartStore, centroid: np.ndarray) -> np.ndarray:
     return np.concatenate(ids)[order]
 
 
-def _images(store: PartStore, ids: np.ndarray) -> list[Image.Image]:
+def _images(store: PartReader, ids: np.ndarray) -> list[Image.Image]:
     kinds = {part.url: part.kind for part in store.registered()}
     rows = store.rows(ids, ["shard", "image_path", "offset", "size"])
     return [_tile(row, kinds.get(row["shard"], "tar")) for row in rows.to_pylist()]

@@ -11,7 +11,7 @@ import numpy as np
 from curator.io import parquet, schemas
 from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
 from curator.selection.pool_dedup import find_near_duplicates, pool_clusters
-from curator.store.part_store import PartStore
+from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import DedupConfig
 from curator_pipelines.jobs.queries.search import open_run
@@ -95,7 +95,7 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
     return DedupResult(rows, len(copies), len(near.ids), len(centroids), url)
 
 
-def find_copies(store: PartStore, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def find_copies(store: PartReader, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Samples whose image has the hash of an earlier one, and the first that has it; both int64, by id.
 
     Memory: some 100 bytes for each of at most `HASHES_AT_ONCE` samples.
@@ -107,7 +107,7 @@ def find_copies(store: PartStore, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return ids[order], firsts[order]
 
 
-def _copies_of_share(store: PartStore, share: int, shares: int) -> tuple[np.ndarray, np.ndarray]:
+def _copies_of_share(store: PartReader, share: int, shares: int) -> tuple[np.ndarray, np.ndarray]:
     hashes, ids = [np.empty(0, "S64")], [np.empty(0, np.int64)]
     for part in sorted(store.finished()):
         column = store.metadata(part, ["sha256"])["sha256"].combine_chunks()

@@ -81,13 +81,13 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
     Raises:
         InputError: nothing there, or something that is no source.
     """
-    sources = find_sources(urls, "URLS", folders=True)
+    sources = find_sources(urls, "urls", folders=True)
     findings = InspectResult(len(sources), sum(source.stat.size for source in sources))
-    with reporter.stage("inspect", estimate_samples(sources), "samples") as progress:
+    ready_rows = {source.name: ready_shape(source)[0] for source in sources if source.is_ready}
+    findings.rows = sum(ready_rows.values())
+    with reporter.stage("inspect", estimate_samples(sources, ready_rows), "samples") as progress:
         for source in sources:
-            if source.kind in ("embeddings", "part"):
-                findings.rows += ready_shape(source)[0]
-            else:
+            if source.holds_images:
                 _inspect(source, findings, progress)
     return findings
 

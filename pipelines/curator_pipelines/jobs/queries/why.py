@@ -105,7 +105,7 @@ class Why:
 def explain(config: SearchConfig) -> Why:
     """Find a sample in a run's pool, and what the selection did with it.
 
-    Cost: one skip the pool, to count who stands before it.
+    Cost: one pass over the pool, to count who stands before it.
 
     Raises:
         InputError: no such sample, or no finished selection.
@@ -159,7 +159,7 @@ def _places(directory: TargetDirectory, stored: StoredSelection, row: int) -> li
     ranks = _ranks(directory.pool, centroids[best], scores[best], row)
     places = []
     for centroid, score, rank in zip(best.tolist(), scores[best].tolist(), ranks.tolist(), strict=True):
-        mine = np.flatnonzero(stored.centroids == centroid)
+        mine = np.flatnonzero(stored.anchors == centroid)
         last = mine[-1] if len(mine) else None
         number = None if last is None or stored.rounds[last] < 1 else int(stored.rounds[last])
         places.append(Place(centroid, score, rank, None if last is None else float(stored.scores[last]), number))

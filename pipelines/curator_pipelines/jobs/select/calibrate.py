@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.selection import find_centroids, select_simcore
+from curator.selection import Rules, find_centroids, select_simcore
 from curator.sources.source import Source
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.jobs.select.prepare import Prepared
@@ -101,7 +101,7 @@ class Forecast:
         return "\n".join([*lines, f"{'together':11} {total} (from {duration(self.measured)} of measuring)"])
 
 
-def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter, redo: str | None = None) -> Forecast:
+def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter) -> Forecast:
     """Do some seconds of a run's work and say how long all of it will take. Writes to temporary folders only.
 
     Every worker takes part, as in the run: what they share (cores, network, disk) is shared here.
@@ -111,20 +111,20 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter, redo
         CuratorError: the work failed.
     """
     pool = prepared.pool
-    sources = [source for source in pool.todo(redo) or pool.sources if source.kind in ("tar", "folder")]
+    sources = [source for source in pool.todo or pool.sources if source.holds_images]
     settings = pool.encoding.settings
     if not sources or settings is None:
-        raise InputError("--calibrate measures embedding, and the pool is ready embeddings: nothing to measure")
+        raise InputError("it measures embedding, and the pool is ready embeddings", field="calibrate")
     started = time.monotonic()
-    candidates = pool.estimate(pool.sources)
+    candidates = pool.samples
     budget = config.limits()[0]
     chosen = None if budget is None or candidates is None else min(budget.of(round(candidates)), round(candidates))
     share = UNKNOWN_SHARE if chosen is None or not candidates else chosen / candidates
     stage = CalibrateStage(EmbedStage("", settings, config.min_side), SECONDS, share)
     work, start = _measure(stage, sources, prepared, reporter)
     device = pool.encoding.device
-    stages = [_embed(job.name, job.estimate(job.todo(redo)), work, start, device) for job in prepared.jobs]
-    targets = [job.estimate(job.sources) or config.clusters for job in prepared.targets.values()]
+    stages = [_embed(job.name, job.samples_left, work, start, device) for job in prepared.jobs.values()]
+    targets = [job.samples or config.clusters for job in prepared.targets.values()]
     clusters = config.clusters * max(1, len(targets))
     stages.append(_select(candidates, round(sum(targets) or clusters), pool.encoding.dim, clusters, share))
     if not config.manifest_only and any(one.packed for one in work):
@@ -140,11 +140,15 @@ def _measure(
     begun = time.monotonic()
     workers = prepared.executor.workers
     tasks = [(*sources[first:], *sources[:first]) for first in _starts(len(sources), workers)]
-    with reporter.stage("calibrate", None, "samples") as progress:
-        with closing(prepared.executor.map(stage, tasks, on_progress=progress)) as outcomes:
-            work = [outcome.unwrap() for outcome in outcomes]
+    with (
+        reporter.stage("calibrate", None, "samples") as progress,
+        closing(prepared.executor.map(stage, tasks, on_progress=progress)) as outcomes,
+    ):
+        work = [outcome.unwrap() for outcome in outcomes]
     if not sum(one.samples for one in work):
-        raise CuratorError("--calibrate: not one sample was embedded: see curator inspect for what is in the pool")
+        raise CuratorError(
+            "not one sample was embedded: see curator inspect for what is in the pool", field="calibrate"
+        )
     return work, time.monotonic() - begun - max(one.seconds + one.pack_seconds for one in work)
 
 
@@ -204,7 +208,7 @@ def _select(candidates: float | None, target: int, dim: int, clusters: int, shar
     centroids = pool.rows[:clusters].astype(np.float32)
     centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     started = time.monotonic()
-    select_simcore(pool, centroids, budget=max(1, round(share * rows)), stop=None)
+    select_simcore(pool, centroids, Rules(budget=max(1, round(share * rows))))
     rate = rows / (time.monotonic() - started)
     started, few = time.monotonic(), min(target, KMEANS_ROWS, rows)
     find_centroids(pool.rows[:few], clusters, 0)
@@ -213,7 +217,7 @@ def _select(candidates: float | None, target: int, dim: int, clusters: int, shar
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     seconds = None if count is None else count / rate + once
     vectors = None if count is None else 2 * dim * count
-    bound = f"the CPUs: k-means {duration(once)}, the rest one skip the vectors"
+    bound = f"the CPUs: k-means {duration(once)}, the rest one pass over the vectors"
     return StageForecast("select", count, rate, seconds, 0.0, vectors, 0, memory, bound)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from curator.errors import CuratorError, InputError, Reason
+from curator.errors import Another, CuratorError, InputError, Reason, Redo
 from curator.io import storage
 from curator.sources.read import UnreadableShard
 from curator.sources.source import Source
-from curator.store.ledger import Account, Lines
-from curator.store.part_store import DoneMark, Part, PartStore, identity_hash
+from curator.store.ledger import Account, LedgerLines
+from curator.store.part_reader import Part
+from curator.store.part_store import DoneMark, PartStore, difference, identity_hash
+from curator.store.stored_parts import PartListing, StoredParts
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.select.encoding import Encoding, provenance
@@ -21,19 +24,27 @@ from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.run_directory import RunDirectory
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 
-__all__ = ["EmbedJob", "Embedded", "check_space"]
+__all__ = ["EmbedJob", "Embedded"]
 
 # Finished parts that are asked how many bytes a sample takes.
 LOOK_PARTS = 16
 
 
-@dataclass
+@dataclass(frozen=True)
 class Embedded:
-    """What the embed job leaves: accounts, and the ledger lines of all parts."""
+    """What the embed job leaves.
 
-    account: Account = field(default_factory=Account)
-    lines: Lines = field(default_factory=Lines)
-    seconds: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        stored: the parts, as they are from now on.
+        account: what became of the samples of all parts.
+        lines: the ledger lines of all parts.
+        seconds: time per station, of all parts together.
+    """
+
+    stored: StoredParts
+    account: Account
+    lines: LedgerLines
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class EmbedJob:
         sources: what to embed.
         encoding: with which encoder.
         min_side: see `curator.embedding.embed_source`.
+        redo: the stage that the run starts anew.
+        ready_rows: name -> rows of the sources that are ready embeddings.
     """
 
     run: RunDirectory
@@ -53,6 +66,8 @@ class EmbedJob:
     sources: Sequence[Source]
     encoding: Encoding
     min_side: int = 0
+    redo: str | None = None
+    ready_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def store(self) -> PartStore:
@@ -69,32 +84,65 @@ class EmbedJob:
         """Disk one sample takes: two bytes a dimension, and about 300 of metadata (key, hash, members)."""
         return 2 * self.encoding.dim + 300
 
-    def check(self, redo: str | None) -> None:
-        """Raise `InputError` if these sources or this encoder are not those of the parts already there."""
-        self.run.check_identity(self.name, self.identity, redo)
-        if self.run.redoes(self.name, redo):
-            return
-        if problem := self.store.difference(self.sources):
-            raise InputError(
-                f"{self.run.url} is a different run: {problem} ({self.name}): give another --out, or "
-                f"--redo {self.name.rpartition('/')[2]}"
-            )
+    @cached_property
+    def listing(self) -> PartListing:
+        """The parts that stood when the run began, without those that `redo` throws away; looked up once."""
+        return PartListing() if self.run.redoes(self.name, self.redo) else self.store.listing()
 
-    def todo(self, redo: str | None = None) -> list[Source]:
+    @cached_property
+    def todo(self) -> list[Source]:
         """The sources that are not finished parts yet."""
-        if self.run.redoes(self.name, redo):
-            return list(self.sources)
-        finished = self.store.finished()
-        done = {part.url for part in self.store.registered() if part.part in finished}
+        done = {part.url for part in self.listing.registered if part.part in self.listing.finished}
         return [source for source in self.sources if source.name not in done]
+
+    @cached_property
+    def samples_left(self) -> float | None:
+        """Samples in `todo`; see `estimate_samples`."""
+        return self.estimate(self.todo)
+
+    @cached_property
+    def samples(self) -> float | None:
+        """Samples in all sources; see `estimate_samples`."""
+        return self.estimate(self.sources)
+
+    @cached_property
+    def looked_at(self) -> dict[int, DoneMark]:
+        """The done-marks of a few finished shards, by part: they tell how many bytes a sample takes."""
+        finished = self.listing.finished
+        shards = [part.part for part in self.listing.registered if part.part in finished and part.kind == "tar"]
+        shards = shards[:: max(1, len(shards) // LOOK_PARTS)][:LOOK_PARTS]
+        return dict(self.store.marks({part: finished[part] for part in shards}))
 
     def estimate(self, sources: Sequence[Source]) -> float | None:
         """Samples in some of the sources; see `estimate_samples`. Finished parts tell how large a sample is."""
-        finished = self.store.finished()
-        looked_at = [part for part in self.store.registered() if part.part in finished and part.kind == "tar"]
-        looked_at = looked_at[:: max(1, len(looked_at) // LOOK_PARTS)][:LOOK_PARTS]
-        seen = sum(self.store.done_mark(part.part, finished[part.part]).seen for part in looked_at)
-        return estimate_samples(sources, sum(part.stat.size for part in looked_at) / seen if seen else None)
+        if not sources:
+            return 0
+        seen = sum(mark.seen for mark in self.looked_at.values())
+        size = sum(part.stat.size for part in self.listing.registered if part.part in self.looked_at)
+        return estimate_samples(sources, self.ready_rows, size / seen if seen else None)
+
+    def check(self) -> None:
+        """Raise `InputError` if these sources or this encoder are not those of the parts already there."""
+        self.run.check_identity(self.name, self.identity, self.redo)
+        if problem := difference(self.listing.registered, self.sources):
+            raise InputError(
+                f"{self.run.url} is a different run: {problem} ({self.name})",
+                advice=(Another("out"), Redo(self.name.rpartition("/")[2])),
+            )
+
+    def check_space(self) -> None:
+        """Raise `InputError` if the embeddings to come do not fit on OUT's disk."""
+        free = storage.free_bytes(self.run.url)
+        if free is None or self.samples_left is None:
+            return
+        needed = int(self.samples_left * self.bytes_per_sample)
+        if needed > free:
+            raise InputError(
+                f"the embeddings of the {self.name} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+                field="out",
+                value=self.run.url,
+                advice=("make room", Another("out")),
+            )
 
     def run_on(self, executor: Executor, reporter: Reporter) -> Embedded:
         """Embed what is left and return the accounts of everything.
@@ -104,52 +152,63 @@ class EmbedJob:
         """
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
-            parts = self.store.register(self.sources)
-            result = Embedded()
-            unreadable = self._embed_missing(parts, executor, reporter, state)
-            self._collect(parts, unreadable, result)
+            parts = self.store.register(self.sources, self.listing.registered)
+            identities = {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
+            unreadable = self._embed_missing(parts, identities, executor, reporter, state)
+            embedded = self._collect(parts, identities, unreadable)
             state |= {
                 "parts": len(parts),
-                "seen": result.account.seen,
-                "embedded": result.account.embedded,
-                "bad": result.account.bad,
-                "work": {name: round(value, 3) for name, value in result.seconds.items()},
+                "seen": embedded.account.seen,
+                "embedded": embedded.account.embedded,
+                "bad": embedded.account.bad,
+                "work": {name: round(value, 3) for name, value in embedded.seconds.items()},
             }
-        return result
+        return embedded
 
     def _embed_missing(
-        self, parts: list[Part], executor: Executor, reporter: Reporter, state: dict[str, Any]
+        self,
+        parts: Sequence[Part],
+        identities: Mapping[int, str],
+        executor: Executor,
+        reporter: Reporter,
+        state: dict[str, Any],
     ) -> dict[int, str]:
         """Run the tasks; returns part -> why for shards that could not be read."""
-        identities = {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
-        self.store.remove_other_marks(identities)
-        finished = self.store.finished()
-        by_name = {source.name: source for source in self.sources}
-        tasks = [
-            EmbedTask(by_name[part.url], part.part, identities[part.part])
-            for part in parts
-            if part.part not in finished
-        ]
+        tasks = self._tasks(parts, identities)
         state["resumed_parts"] = len(parts) - len(tasks)
         if not tasks:
             reporter.say(f"{self.name}: all {len(parts)} parts were finished before")
             return {}
-        self._note_provenance(mixed=bool(finished), reporter=reporter)
+        self._note_provenance(mixed=len(tasks) < len(parts), reporter=reporter)
         unreadable: dict[int, str] = {}
         failures: list[Exception] = []
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
-        total = self.estimate([task.source for task in tasks])
-        with reporter.stage(self.name, total, "samples") as progress:
-            with closing(executor.map(stage, tasks, on_progress=progress)) as outcomes:
-                for outcome in outcomes:
-                    self.run.check_owner()
-                    self._sort(outcome, unreadable, failures, reporter)
-                    progress.note_bad(outcome.value.ledger if outcome.value else ())
+        with (
+            reporter.stage(self.name, self.samples_left, "samples") as progress,
+            closing(executor.map(stage, tasks, on_progress=progress)) as outcomes,
+        ):
+            for outcome in outcomes:
+                self.run.check_owner()
+                self._sort(outcome, unreadable, failures, reporter)
+                progress.note_bad(outcome.value.ledger if outcome.value else ())
         storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
         if failures:
             more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
             raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
         return unreadable
+
+    def _tasks(self, parts: Sequence[Part], identities: Mapping[int, str]) -> list[EmbedTask]:
+        """The parts still to make. A done-mark of another identity goes first: it would vouch for other data."""
+        by_name = {source.name: source for source in self.sources}
+        tasks = []
+        for part in parts:
+            marked = self.listing.finished.get(part.part)
+            if marked == identities[part.part]:
+                continue
+            if marked is not None:
+                self.store.remove_mark(part.part, marked)
+            tasks.append(EmbedTask(by_name[part.url], part.part, identities[part.part]))
+        return tasks
 
     def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
         """Record with what the parts are made; a mix invalidates nothing, but its last bits may differ."""
@@ -176,33 +235,27 @@ class EmbedJob:
         elif outcome.error is not None:
             failures.append(outcome.error)
 
-    def _collect(self, parts: list[Part], unreadable: dict[int, str], result: Embedded) -> None:
-        finished = set()
-        for number, mark in self.store.marks():
-            finished.add(number)
-            result.account.add(mark.seen, mark.embedded, mark.ledger)
-            result.lines.extend(mark.ledger)
+    def _collect(self, parts: Sequence[Part], identities: Mapping[int, str], unreadable: Mapping[int, str]) -> Embedded:
+        """Read every done-mark once, and add up what they say."""
+        finished = self.store.keep_marks(identities)
+        account, lines, seconds = Account(), LedgerLines(), dict[str, float]()
+        counts = {}
+        read = {
+            part: mark for part, mark in self.looked_at.items() if finished.get(part) == self.listing.finished[part]
+        }
+        for number, mark in self.store.marks(finished, read):
+            counts[number] = mark.counts
+            account.add(mark.seen, mark.embedded, mark.ledger)
+            lines.extend(mark.ledger)
             for name, value in mark.seconds.items():
-                result.seconds[name] = result.seconds.get(name, 0.0) + value
+                seconds[name] = seconds.get(name, 0.0) + value
         readable = sum(part.stat.size for part in parts if part.part in finished)
-        per_byte = result.account.seen / readable if readable else 0.0
+        per_byte = account.seen / readable if readable else 0.0
         for part in parts:
             if part.part in unreadable:
                 # As many samples as readable shards of its size have.
-                result.account.add_unreadable(max(1, round(part.stat.size * per_byte)))
+                account.add_unreadable(max(1, round(part.stat.size * per_byte)))
                 why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
-                result.lines.extend([why])
-
-
-def check_space(out: str, job: EmbedJob, todo: Sequence[Source]) -> None:
-    """Raise `InputError` if the embeddings to come do not fit on OUT's disk."""
-    free = storage.free_bytes(out)
-    samples = job.estimate(todo)
-    if free is None or samples is None:
-        return
-    needed = int(samples * job.bytes_per_sample)
-    if needed > free:
-        raise InputError(
-            f"{out}: the embeddings of the {job.name} need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            "free: make room or give another --out"
-        )
+                lines.extend([why])
+        stored = StoredParts(self.store.url, PartListing(tuple(parts), finished), counts)
+        return Embedded(stored, account, lines, seconds)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from curator.errors import InputError
+from curator.errors import Another, InputError
 from curator.io.run_lock import Owner, owned
 from curator.io.urls import absolute
 from curator_pipelines.config.select import EmbedConfig
 from curator_pipelines.jobs.select.prepare import prepare
+from curator_pipelines.jobs.select.run_sources import find_run_sources
 from curator_pipelines.jobs.select.select_run import embed_all
 from curator_pipelines.jobs.select.summary import EmbedSummary
 from curator_pipelines.run.progress import Reporter
@@ -33,15 +34,18 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
 
 def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSummary:
     started = time.monotonic()
-    if RunDirectory(absolute(config.out)).record.get("targets"):
+    run = RunDirectory(absolute(config.out), owner)
+    if run.record.get("targets"):
         raise InputError(
-            f"{config.out} is a selection's: its run.json would forget the target; give another --out, or run "
-            "curator select again, which embeds what is new in the pool"
+            "it is a selection's: its run.json would forget the target",
+            field="out",
+            value=config.out,
+            advice=(Another("out"), "run the selection again, which embeds what is new in the pool"),
         )
-    prepared = prepare(config, out=config.out, pool=config.pool, redo=config.redo, reporter=reporter, owner=owner)
-    prepared.run.start(config.model_dump(), config.redo)
+    sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
+    prepared = prepare(config, run, sources, config.redo, reporter)
+    run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)
-    prepared.run.record["warnings"] = reporter.warnings
-    prepared.run.save()
-    return EmbedSummary(prepared.run.url, embedded["pool"].account, time.monotonic() - started, reporter.warnings)
+    run.finish(reporter.warnings)
+    return EmbedSummary(run.url, embedded["pool"].account, time.monotonic() - started, reporter.warnings)

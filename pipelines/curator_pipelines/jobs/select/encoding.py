@@ -1,30 +1,34 @@
-"""Choose the encoder of a run, and say what its embeddings are made of."""
+"""Choose the encoder of a run, and say what the embeddings of each set are made of."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from curator.errors import InputError
+from curator.encoders.spec import ENCODERS, parse_spec
+from curator.errors import Another, InputError, Use
 from curator.io import storage
+from curator.plugins import plugin_folder
 from curator.sources.read import read_source
 from curator.sources.source import Source
+from curator.store.import_embeddings import check_ready
 from curator.types import RawSample
 from curator_pipelines.config.select import EncodingConfig
+from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.stages.embed import EncoderSettings
 
-__all__ = ["Encoding", "choose_encoding", "first_images", "foreign_encoding", "provenance"]
+__all__ = ["Encoding", "Encodings", "choose_encodings", "provenance"]
 
 # How many target images the check of the preprocessing looks at.
 AGREEMENT_IMAGES = 8
-# Embeddings can be compared if these are the same.
+# Embeddings can be compared if these are the same; an encoder of one's own adds `plugin`.
 IDENTITY = ("architecture", "tensors", "preprocessing", "precision")
 
 
@@ -47,6 +51,72 @@ class Encoding:
     device: str
     device_name: str
     described: str
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """How the sets of a run become embeddings.
+
+    Attributes:
+        by_set: name of a set -> its encoding.
+        device: of the run's encoder; `cpu` where everything is ready embeddings.
+        ready_rows: name of a source of ready embeddings -> its rows.
+    """
+
+    by_set: dict[str, Encoding]
+    device: str
+    ready_rows: dict[str, int]
+
+
+def choose_encodings(config: EncodingConfig, sources: RunSources, reporter: Reporter) -> Encodings:
+    """Choose the encoder of each set: the run's where there are images, else what its embeddings came with.
+
+    Raises:
+        InputError: as `choose_encoding`; no image to encode; sets whose embeddings cannot be compared.
+    """
+    main = None
+    if any(source.holds_images for source in sources.everything):
+        parse_spec(config.encoder)
+        field, first = ("target", sources.of_targets) if sources.targets else ("pool", sources.pool)
+        main = choose_encoding(config, first_images(first, field), reporter)
+    shapes = _ready_shapes([source for source in sources.everything if source.is_ready])
+    by_set = {name: _encoding_of(listed, shapes, main) for name, listed in sources.sets.items()}
+    dims = {encoding.dim for encoding in by_set.values()}
+    if len(dims) > 1:
+        raise InputError(
+            f"{', '.join(by_set)} have embeddings of different dimensions ({' and '.join(map(str, sorted(dims)))}): "
+            "they must come from one encoder"
+        )
+    ready_rows = {name: rows for name, (rows, _) in shapes.items()}
+    return Encodings(by_set, main.device if main else "cpu", ready_rows)
+
+
+def _encoding_of(sources: Sequence[Source], shapes: Mapping[str, tuple[int, int]], main: Encoding | None) -> Encoding:
+    """The encoding of one set: the run's encoder if it holds images, else what its embeddings came with."""
+    ready = [source for source in sources if source.is_ready]
+    foreign = foreign_encoding(sources)
+    if main is not None and foreign is not None and foreign != main.identity:
+        raise InputError(
+            f"{ready[0].url} was embedded by another encoder ({foreign}) than this run's ({main.identity})",
+            advice=(Use("encoder"), Use("weights"), Use("precision")),
+        )
+    if len(ready) < len(sources):
+        assert main is not None
+        encoding = main
+    else:
+        dim = shapes[ready[0].name][1]
+        encoding = Encoding(None, foreign or {"ready": "embeddings"}, dim, "cpu", "none", "ready embeddings")
+    for source in ready:
+        if (dim := shapes[source.name][1]) != encoding.dim:
+            raise InputError(f"{source.url} has {dim} dimensions, {encoding.dim} are needed beside it")
+    return encoding
+
+
+def _ready_shapes(ready: Sequence[Source]) -> dict[str, tuple[int, int]]:
+    """Name -> rows and columns of ready arrays, checked as far as that goes without reading them."""
+    distinct = {source.name: source for source in ready}
+    with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
+        return dict(zip(distinct, threads.map(check_ready, distinct.values()), strict=True))
 
 
 def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Reporter) -> Encoding:
@@ -80,18 +150,28 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         )
     if images and (agreement := check_agreement(encoder, sound.result())) < MIN_AGREEMENT:
         raise InputError(
-            f"--encoder {config.encoder}: our preprocessing does not give what the model's own gives "
-            f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT}); choose another encoder"
+            "our preprocessing does not give what the model's own gives "
+            f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT})",
+            field="encoder",
+            value=config.encoder,
+            advice=Another("encoder"),
         )
+    plugin = ENCODERS.identity(config.encoder)
     settings = EncoderSettings(
-        config.encoder, config.weights, encoder.precision, encoder.batch_size, encoder.tensors_hash
+        config.encoder,
+        config.weights,
+        encoder.precision,
+        encoder.batch_size,
+        encoder.tensors_hash,
+        plugin,
+        plugin_folder() if plugin else None,
     )
     identity = {
         "architecture": encoder.architecture,
         "tensors": encoder.tensors_hash,
         "preprocessing": encoder.preprocess.identity,
         "precision": encoder.precision,
-    }
+    } | ({"plugin": plugin} if plugin else {})
     device_name = _device_name(str(encoder.device))
     described = (
         f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, "
@@ -117,22 +197,22 @@ def _device_name(device: str) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else "the CPU"
 
 
-def first_images(sources: Sequence[Source], flag: str) -> list[bytes]:
+def first_images(sources: Sequence[Source], field: str) -> list[bytes]:
     """A few images of the sources; reads no further than it needs to.
 
     Raises:
         InputError: none of the sources holds an image.
     """
-    held = [source for source in sources if source.kind in ("tar", "folder")]
+    with_images = [source for source in sources if source.holds_images]
     samples = (
         item
-        for source in held
+        for source in with_images
         for item in islice(read_source(source, keep=lambda member: member.is_image), 10 * AGREEMENT_IMAGES)
         if isinstance(item, RawSample)
     )
     images = [sample.image.data for sample in islice(samples, AGREEMENT_IMAGES) if sample.image and sample.image.data]
-    if held and not images and not _any_image(held):
-        raise InputError(f"{flag}: no image in {', '.join(source.name for source in held[:3])}")
+    if with_images and not images and not _any_image(with_images):
+        raise InputError(f"no image in {', '.join(source.name for source in with_images[:3])}", field=field)
     return images
 
 
@@ -148,7 +228,7 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
     Raises:
         InputError: two of them were made by different encoders.
     """
-    found: dict[str, Any] | None = None
+    known: dict[str, Any] | None = None
     for run in sorted({_run_of(source) for source in sources if source.kind == "part"}):
         try:
             identities = json.loads(storage.read_bytes(storage.join(run, "run.json")))["identities"]
@@ -156,10 +236,11 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
             raise InputError(f"{run}/pool is no run's pool: {run}/run.json cannot be read; embed it again") from error
         recorded = identities.get("pool") or identities.get("target") or {}
         identity = {name: recorded.get(name) for name in IDENTITY}
-        if found is not None and found != identity:
+        identity |= {"plugin": recorded["plugin"]} if "plugin" in recorded else {}
+        if known is not None and known != identity:
             raise InputError(f"{run}/pool was embedded by another encoder than the other runs given")
-        found = identity
-    return found
+        known = identity
+    return known
 
 
 def _run_of(source: Source) -> str:

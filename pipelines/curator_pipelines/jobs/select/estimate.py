@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
 from curator.errors import CuratorError
 from curator.io import storage
 from curator.sources.folder import list_images
 from curator.sources.source import Source
 from curator.sources.tar import read_samples
-from curator.store.import_embeddings import ready_shape
 
 __all__ = ["estimate_samples"]
 
@@ -19,24 +17,28 @@ __all__ = ["estimate_samples"]
 LOOK_SAMPLES = 200
 
 
-def estimate_samples(sources: Sequence[Source], bytes_per_sample: float | None = None) -> float | None:
+def estimate_samples(
+    sources: Sequence[Source], ready_rows: Mapping[str, int], bytes_per_sample: float | None = None
+) -> float | None:
     """Samples in all sources: an int where every count is known, a float where it is estimated.
 
-    Counts come from `sizes.json` beside the shards (webdataset's convention), folder listings and array
-    headers. Where a tar has none, its size is divided by `bytes_per_sample`, or else by what the first samples
-    of the first such tar take. None if that fails too.
+    Counts come from `sizes.json` beside the shards (webdataset's convention) and folder listings. Where a tar has
+    none, its size is divided by `bytes_per_sample`, or else by what the first samples of the first such tar take.
+    None if that fails too.
+
+    Args:
+        sources: the sources.
+        ready_rows: name -> rows of those that are ready embeddings.
+        bytes_per_sample: of a tar, where that is known.
     """
     known, unknown_bytes = 0, 0
     first: Source | None = None
     sizes = _sizes_beside(sources)
     try:
-        ready = [source for source in sources if source.kind in ("embeddings", "part")]
-        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            known += sum(rows for rows, _ in threads.map(ready_shape, ready))
         for source in sources:
-            if source.kind in ("embeddings", "part"):
-                continue
-            if source.kind == "folder":
+            if source.is_ready:
+                known += ready_rows[source.name]
+            elif source.kind == "folder":
                 known += len(list_images(source.url))
             elif source.url in sizes:
                 known += sizes[source.url]

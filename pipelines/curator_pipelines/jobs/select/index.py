@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.errors import CuratorError, InputError
+from curator.errors import CuratorError, InputError, Leave, Use
 from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
 from curator.io import storage
 from curator.io.run_lock import owned
 from curator.io.urls import absolute
 from curator.sources.source import Source
 from curator.store.part_store import PartStore
+from curator.store.stored_parts import StoredParts
 from curator_pipelines.config.select import IndexConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.executor import make_executor
@@ -58,31 +59,34 @@ def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
     """Build OUT/index over OUT/pool; finished shards are not built again.
 
     Raises:
-        InputError: OUT has no embedded pool, or an index that lacks parts and `--add` is not given.
+        InputError: OUT has no embedded pool, or an index that lacks parts and `add` is not given.
         CuratorError: the run failed; running it again resumes.
     """
     out = absolute(config.out)
     if not PartStore(storage.join(out, "pool")).finished():
-        raise InputError(f"{out} holds no embedded pool: run `curator embed --pool ... --out {out}` first")
+        raise InputError("no embedded pool is there", field="out", value=out, advice="embed the pool into it first")
     with owned(out) as owner, recorded(reporter, out):
         return _run_index(RunDirectory(out, owner), config, reporter)
 
 
 def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> IndexSummary:
     started = time.monotonic()
+    pool = run.pool.snapshot()
     index = IndexStore(run.path("index"))
     settings = index.settings()
-    if settings is not None and config.factory and settings["factory"] != str(_parse(run, config.factory)):
+    if settings is not None and config.factory and settings["factory"] != str(_parse(pool, config.factory)):
         raise InputError(
-            f"{index.url} is {settings['factory']}, not {config.factory}: "
-            "remove it to build another, or leave --factory away"
+            f"{index.url} is {settings['factory']}",
+            field="factory",
+            value=config.factory,
+            advice=("remove it to build another", Leave("factory")),
         )
     state = run.record.get("stages", {}).get("index", {}).get("state")
-    if settings is not None and state == "done" and not config.add and (missing := index.missing(run.pool)):
-        raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool: add them with --add")
+    if settings is not None and state == "done" and not config.add and (missing := index.missing(pool)):
+        raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool", advice=Use("add", True))
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
-    built = build_index(run, config.factory, config.seed, executor, reporter)
+    built = build_index(run, pool, config.factory, config.seed, executor, reporter)
     shards = index.shards()
     return IndexSummary(
         run.url,
@@ -95,10 +99,15 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     )
 
 
-def pool_index(run: RunDirectory, sources: Sequence[Source]) -> str:
+def pool_index(run: RunDirectory, sources: Sequence[Source], finished: Mapping[int, str]) -> str:
     """URL of the index of a run's pool: OUT/index, unless that is still to be made and another run has it already.
 
     Another run has it if its whole pool is this run's: the same parts under the same numbers, all of them in its index.
+
+    Args:
+        run: the run directory.
+        sources: of the run's pool.
+        finished: part number -> identity of the pool's finished parts.
     """
     own = run.path("index")
     pools = {source.url.rpartition("/img_emb/")[0] for source in sources}
@@ -106,11 +115,12 @@ def pool_index(run: RunDirectory, sources: Sequence[Source]) -> str:
     if any(source.kind != "part" for source in sources) or len(pools) != 1 or IndexStore(own).settings():
         return own
     index = IndexStore(storage.join(pools.pop().rpartition("/")[0], "index"))
-    parts = run.pool.finished()
-    return index.url if parts and index.settings() and index.parts() == parts else own
+    return index.url if finished and index.settings() and index.parts() == finished else own
 
 
-def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Executor, reporter: Reporter) -> int:
+def build_index(
+    run: RunDirectory, pool: StoredParts, factory: str | None, seed: int, executor: Executor, reporter: Reporter
+) -> int:
     """Train the quantiser where there is none, and build the shards that are missing; returns how many.
 
     Raises:
@@ -118,36 +128,36 @@ def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Exe
         CuratorError: a shard could not be built.
     """
     index = IndexStore(run.path("index"))
-    rows = run.pool.count()
+    rows = pool.count()
     if index.settings() is None:
-        _train(run, index, _parse(run, factory), rows, seed, reporter)
+        _train(pool, index, _parse(pool, factory), seed, reporter)
     settings = index.settings()
     assert settings is not None
-    plans = index.plan(run.pool)
+    plans = index.plan(pool)
     if not plans:
         return 0
     storage.remove_temporaries(index.url)
-    stage = IndexStage(index.url, run.pool.url, settings["sample_rate"])
+    stage = IndexStage(index.url, pool.url, settings["sample_rate"])
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
-        progress.done = rows - sum(run.pool.done_mark(*part).embedded for plan in plans for part in plan.parts.items())
-
+        progress.done = rows - sum(pool.counts[part].embedded for plan in plans for part in plan.parts)
         with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:
             errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        storage.remove_temporaries(index.url)  # of workers that were killed on the way
         if errors:
             raise CuratorError(f"index: {errors[0]}") from errors[0]
         state |= {"shards": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
     return len(plans)
 
 
-def _parse(run: RunDirectory, factory: str | None) -> Factory:
-    part = min(run.pool.finished().items())
-    return parse_factory(factory, run.pool.count(), run.pool.done_mark(*part).dim)
+def _parse(pool: StoredParts, factory: str | None) -> Factory:
+    return parse_factory(factory, pool.count(), pool.dim)
 
 
-def _train(run: RunDirectory, index: IndexStore, factory: Factory, rows: int, seed: int, reporter: Reporter) -> None:
+def _train(pool: StoredParts, index: IndexStore, factory: Factory, seed: int, reporter: Reporter) -> None:
     coded = factory.kind != "Flat"
+    rows = pool.count()
     reporter.say(f"index: training {factory.lists:,} lists{f' and {factory.kind}' if coded else ''}")
-    sample = sample_rows(run.pool.parts(), rows, factory.training_rows, seed)
+    sample = sample_rows(pool.parts(), rows, factory.training_rows, seed)
     quantiser, warning = train(sample, factory.lists, seed)
     if warning:
         reporter.warn(f"index: {warning}")

@@ -7,24 +7,28 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.errors import CuratorError, InputError
+import numpy as np
+
+from curator.errors import CuratorError, InputError, Redo, UnusableInput
 from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.storage import Stat
 from curator.io.urls import absolute
 from curator.packing.finish import finish, is_current, prepare, write_manifest_only
 from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_shards
-from curator.sources.find import find_sources
+from curator.store.part_reader import PartReader
+from curator.types import parts_of
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.executor import make_executor
+from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.progress_file import recorded
 from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
 from curator_pipelines.run.stored_selection import StoredSelection, load_selection, stands_for
 from curator_pipelines.stages.pack import PackStage
 
-__all__ = ["Packed", "pack_all", "pack_selection", "run_pack"]
+__all__ = ["PackSettings", "Packed", "pack_all", "pack_selection", "run_pack"]
 
 
 @dataclass(frozen=True)
@@ -58,42 +62,64 @@ class Packed:
         return f"{self.pattern} ({self.samples:,} samples; {self.manifest.rpartition('/')[2]} and sizes.json beside)"
 
 
+@dataclass(frozen=True)
+class PackSettings:
+    """How a selection is packed.
+
+    Attributes:
+        shard_size: samples an output shard.
+        seed: of the order inside output shards.
+        manifest_only: write no tars.
+    """
+
+    shard_size: int
+    seed: int
+    manifest_only: bool
+
+
 def pack_selection(
     run: RunDirectory,
     directory: TargetDirectory,
     stored: StoredSelection,
-    *,
-    shard_size: int,
-    seed: int,
-    manifest_only: bool,
-    urls: Mapping[str, str],
+    settings: PackSettings,
+    sources: RunSources | None,
     executor: Executor,
     reporter: Reporter,
 ) -> Packed:
     """Pack a selection into OUT/shards. Output shards that are finished are not written again.
 
+    Args:
+        run: the run directory.
+        directory: where the target's results are.
+        stored: its selection.
+        settings: how to pack.
+        sources: where the pool was found; None where it is read under its public names.
+        executor: where the work runs.
+        reporter: is told how far it is.
+
     Raises:
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = SelectedRows.of(stored.ids, stored.scores, stored.centroids, stored.rounds, stands_for(directory, stored))
+    chosen = SelectedRows.of(stored.ids, stored.scores, stored.anchors, stored.rounds, stands_for(directory, stored))
     manifest = directory.path("shards", "manifest.parquet")
-    if manifest_only:
+    if settings.manifest_only:
         write_manifest_only(directory.pool, chosen, directory.url)
         return Packed(0, len(chosen), manifest, "")
     check_packable(directory.pool)
-    shards = plan_shards(directory.pool, chosen, shard_size, seed)
+    shards = plan_shards(directory.pool, chosen, settings.shard_size, settings.seed)
     last = max(len(shards) - 1, 0)
     pattern = directory.path("shards", f"curated-{{000000..{last:06d}}}.tar")
     if is_current(directory.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
-    _check_sources(directory, shards, urls)
+    urls = sources.pool_urls if sources else {}
+    _check_sources(directory.pool, shards, urls, sources.pool_states if sources else {})
     run.check_owner()
     done = prepare(directory.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(directory, todo)
-    _pack_all(run, PackStage(directory.url, directory.pool.url, dict(urls)), todo, executor, reporter)
+    _pack_all(run, PackStage(directory.url, directory.pool.url, urls), todo, executor, reporter)
     run.check_owner()
     finish(directory.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
@@ -115,16 +141,20 @@ def _pack_all(
         raise CuratorError(f"pack: {failures[0]}{more}") from failures[0]
 
 
-def _check_sources(directory: TargetDirectory, shards: Sequence[OutputShard], urls: Mapping[str, str]) -> None:
-    """Every shard that will be read must be the one that was embedded."""
-    used = {int(part) for shard in shards for part in shard.ids >> 32}
-    parts = {urls.get(part.url, part.url): part for part in directory.pool.registered() if part.part in used}
-    states: dict[str, Stat] = storage.stat_many(parts)
-    for url, part in parts.items():
-        if url not in states:
-            raise InputError(f"{part.url} is gone: the chosen samples cannot be read from it any more")
-        if states[url] != part.stat:
-            raise InputError(f"{part.url} changed since it was embedded: run select with --redo pool")
+def _check_sources(
+    pool: PartReader, shards: Sequence[OutputShard], urls: Mapping[str, str], known: Mapping[str, Stat]
+) -> None:
+    """Every shard that will be read must be the one that was embedded; those looked at before are not asked again."""
+    used = set(np.unique(np.concatenate([parts_of(shard.ids) for shard in shards])).tolist()) if shards else set()
+    parts = [part for part in pool.registered() if part.part in used]
+    asked = {part.url: urls.get(part.url, part.url) for part in parts if part.url not in known}
+    states = storage.stat_many(asked.values())
+    for part in parts:
+        state = known.get(part.url) or states.get(asked[part.url])
+        if state is None:
+            raise UnusableInput(f"{part.url} is gone: the chosen samples cannot be read from it any more")
+        if state != part.stat:
+            raise UnusableInput(f"{part.url} changed since it was embedded", advice=Redo("pool"))
 
 
 def _check_space(directory: TargetDirectory, todo: Sequence[OutputShard]) -> None:
@@ -156,32 +186,33 @@ def run_pack(config: PackConfig, reporter: Reporter) -> dict[str, Packed]:
 
 def _run_pack(config: PackConfig, reporter: Reporter, owner: Owner) -> dict[str, Packed]:
     run = RunDirectory(absolute(config.out), owner)
-    if not run.record:
-        raise InputError(f"{run.url} holds no finished selection: run curator select first")
     selections = {}
-    for directory in run.target_directories():
-        stored = load_selection(directory)
-        if stored is None:
-            raise InputError(f"{directory.url} holds no finished selection: run curator select first")
-        selections[directory.name] = stored
-    sources = find_sources(config.pool, "--pool", folders=False) if config.pool else []
-    return pack_all(
-        run,
-        selections,
-        shard_size=config.shard_size,
-        seed=config.seed,
-        manifest_only=config.manifest_only,
-        urls={source.name: source.url for source in sources},
-        executor=make_executor(config, "cpu", run.url),
-        reporter=reporter,
-    )
+    targets = run.target_directories() if run.record else []
+    for directory in targets:
+        if (stored := load_selection(directory)) is not None:
+            selections[directory.name] = stored
+    if not targets or len(selections) < len(targets):
+        raise InputError("no finished selection is there: select first", field="out", value=run.url)
+    sources = find_run_sources(run.url, pool=config.pool) if config.pool else None
+    settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
+    executor = make_executor(config, "cpu", run.url)
+    return pack_all(run, targets, selections, settings, sources, executor, reporter)
 
 
-def pack_all(run: RunDirectory, selections: Mapping[str, StoredSelection], **settings: Any) -> dict[str, Packed]:
-    """Pack the selection of each target, by name, and note it in run.json. For the settings see `pack_selection`."""
+def pack_all(
+    run: RunDirectory,
+    targets: Sequence[TargetDirectory],
+    selections: Mapping[str, StoredSelection],
+    settings: PackSettings,
+    sources: RunSources | None,
+    executor: Executor,
+    reporter: Reporter,
+) -> dict[str, Packed]:
+    """Pack the selection of each target, by name, and note it in run.json. For the arguments see `pack_selection`."""
     packed = {}
-    for name, stored in selections.items():
+    for directory in targets:
+        name = directory.name
         with run.stage(f"{name}/pack" if name else "pack") as state:
-            packed[name] = pack_selection(run, run.target_directory(name), stored, **settings)
+            packed[name] = pack_selection(run, directory, selections[name], settings, sources, executor, reporter)
             state |= packed[name].to_json()
     return packed

@@ -1,4 +1,4 @@
-"""What a run would do: the answer of `curator plan` and of `--dry-run`."""
+"""What a run would do: the answer of `curator plan` and of a dry run."""
 
 from __future__ import annotations
 
@@ -100,21 +100,26 @@ def make_plan(
 ) -> Plan:
     """Count what is there and what is left; measure, if `calibrated`. Writes nothing to OUT."""
     redo, run = config.redo, prepared.run
-    sets = [_set_plan(job, redo) for job in prepared.jobs]
+    sets = [_set_plan(job) for job in prepared.jobs.values()]
     left = any(plan.finished < plan.sources for plan in sets)
     chosen = _chosen(prepared, config)
+    directories = prepared.directories
     current = []
     if not left and not run.redoes("select", redo):
-        found = [(load_selection(directory), directory) for directory in prepared.directories]
-        current = [c for c, directory in found if c is not None and is_current(c, directory, config, denied)]
-    stored = len(current) == len(prepared.directories)
+        selections = [(load_selection(directory), directory) for directory in directories]
+        current = [
+            selection
+            for selection, directory in selections
+            if selection is not None and is_current(selection, directory, config, denied)
+        ]
+    stored = len(current) == len(directories)
     if stored:
-        chosen = sum(len(stored.ids) for stored in current)
+        chosen = sum(len(selection.ids) for selection in current)
     shard_bytes = _shard_bytes(prepared, chosen)
     packed = (
         stored
         and not run.redoes("pack", redo)
-        and all(storage.exists(directory.path("shards", "sizes.json")) for directory in prepared.directories)
+        and all(storage.exists(directory.path("shards", "sizes.json")) for directory in directories)
     )
     disk = None if any(plan.disk is None for plan in sets) else sum(plan.disk or 0 for plan in sets)
     if not (config.manifest_only or packed):
@@ -127,7 +132,7 @@ def make_plan(
         _pack_words(config, chosen, shard_bytes, packed),
         disk,
         storage.free_bytes(run.url),
-        calibrate(prepared, config, reporter, redo) if calibrated else None,
+        calibrate(prepared, config, reporter) if calibrated else None,
     )
 
 
@@ -135,14 +140,14 @@ def _chosen(prepared: Prepared, config: SelectConfig) -> int | None:
     """How many samples a budget means, for all targets together; None if only the stop rule will tell."""
     budget, _ = config.limits()
     targets = len(prepared.targets)
-    candidates = prepared.pool.estimate(prepared.pool.sources)
+    candidates = prepared.pool.samples
     if budget is None or candidates is None:
         return targets * budget.count if budget and budget.count else None
     return targets * min(budget.of(round(candidates)), round(candidates))
 
 
 def _shard_bytes(prepared: Prepared, chosen: int | None) -> int | None:
-    sources = [source for source in prepared.pool.sources if source.kind in ("tar", "part")]
+    sources = [source for source in prepared.pool.sources if source.is_packable]
     samples = prepared.pool.estimate(sources)
     if chosen is None or not samples:
         return None
@@ -167,16 +172,15 @@ def _pack_words(config: SelectConfig, chosen: int | None, size: int | None, pack
     return f"to do: {-(-chosen // config.shard_size):,} shards of {config.shard_size:,} samples{about}"
 
 
-def _set_plan(job: EmbedJob, redo: str | None) -> SetPlan:
-    todo = job.todo(redo)
-    samples = job.estimate(todo)
+def _set_plan(job: EmbedJob) -> SetPlan:
+    samples = job.samples_left
     return SetPlan(
         name=job.name,
         sources=len(job.sources),
-        finished=len(job.sources) - len(todo),
+        finished=len(job.sources) - len(job.todo),
         samples_left=None if samples is None else round(samples),
         exact=isinstance(samples, int),
-        bytes_left=sum(source.stat.size for source in todo),
+        bytes_left=sum(source.stat.size for source in job.todo),
         disk=None if samples is None else round(samples * job.bytes_per_sample),
         encoder=job.encoding.described,
     )

@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from curator.errors import CuratorError
 from curator.io.run_lock import Owner, owned
 from curator.io.urls import absolute, public_name
-from curator.store.deny_list import DenyList, read_deny_list
+from curator.store.deny_list import read_deny_list
 from curator.store.ledger import write_quarantine
+from curator.store.stored_parts import StoredParts
 from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
 from curator_pipelines.jobs.select.index import build_index
-from curator_pipelines.jobs.select.pack import pack_all
+from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare
+from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult
 from curator_pipelines.jobs.train.warmup import plan_warmup, with_warmup
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.progress_file import recorded
+from curator_pipelines.run.run_directory import RunDirectory
 
 __all__ = ["plan_select", "run_select"]
 
 
-@dataclass(frozen=True)
-class _Ready:
-    prepared: Prepared
-    denied: DenyList | None
-
-
-def _prepare(config: SelectConfig, reporter: Reporter, owner: Owner | None = None) -> _Ready:
-    denied = read_deny_list(config.deny) if config.deny else None
-    prepared = prepare(
-        config,
-        out=config.out,
-        targets=config.targets(),
-        pool=config.pool,
-        exclude=config.exclude,
-        redo=config.redo,
-        reporter=reporter,
-        needs_tars=not config.manifest_only,
-        owner=owner,
-    )
-    return _Ready(prepared, denied)
-
-
 def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = False) -> Plan:
-    """Say what `run_select` would do: the answer of `--dry-run` and of `curator plan`. Writes nothing.
+    """Say what `run_select` would do: the answer of a dry run and of `curator plan`. Writes nothing.
 
     Args:
         config: as for `run_select`.
@@ -58,8 +39,11 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     Raises:
         InputError: as `run_select` would.
     """
-    ready = _prepare(plan_warmup(config, reporter, calibrated), reporter)
-    return make_plan(ready.prepared, config, ready.denied, reporter, calibrated)
+    denied = read_deny_list(config.deny) if config.deny else None
+    sources = _find(config)
+    config = plan_warmup(config, sources, reporter, calibrated)
+    prepared = prepare(config, RunDirectory(absolute(config.out)), sources, config.redo, reporter)
+    return make_plan(prepared, config, denied, reporter, calibrated)
 
 
 def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
@@ -77,62 +61,71 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
 
 def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> SelectSummary:
     started = time.monotonic()
+    denied = read_deny_list(config.deny) if config.deny else None
+    sources = _find(config)
     # From here on the encoder is a file: whoever trained it, it is an input.
-    encoded, warmed = with_warmup(config, reporter, owner)
-    ready = _prepare(encoded, reporter, owner)
-    run, executor = ready.prepared.run, ready.prepared.executor
-    run.start(config.model_dump(), encoded.redo, list(ready.prepared.targets))
+    config, warmed = with_warmup(config, sources, reporter, owner)
+    run = RunDirectory(absolute(config.out), owner)
+    prepared = prepare(config, run, sources, config.redo, reporter)
+    run.start(config.model_dump(), config.redo, list(sources.targets))
     if warmed is not None:
         run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
-    reporter.say(f"running on {executor.describe()}")
-    embedded = embed_all(ready.prepared, config.max_bad, reporter)
-    targets = ready.prepared.directories
-    if config.search == "ivf" and run.pool.count():
-        if targets[0].index == run.path("index"):
-            build_index(run, None, config.seed, executor, reporter)
-        else:
-            reporter.say(f"index: {public_name(targets[0].index)} holds this pool and is used as it is")
+    reporter.say(f"running on {prepared.executor.describe()}")
+    embedded = embed_all(prepared, config.max_bad, reporter)
+    targets = prepared.stored_directories({name: result.stored for name, result in embedded.items()})
+    if config.search == "ivf":
+        _index(run, embedded["pool"].stored, targets[0].index, config.seed, prepared.executor, reporter)
     with run.stage("select") as state:
-        selections = choose(targets, config, ready.denied, executor, reporter)
+        selections = choose(targets, config, denied, prepared.executor, reporter)
         for name, stored in selections.items():
             told = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
             state |= {name: told} if name else told
-    packed = pack_all(
-        run,
-        selections,
-        shard_size=config.shard_size,
-        seed=config.seed,
-        manifest_only=config.manifest_only,
-        urls=ready.prepared.urls,
-        executor=executor,
-        reporter=reporter,
-    )
-    run.record["warnings"] = reporter.warnings
-    run.save()
-    results = {name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()}
+    settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
+    packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
+    run.finish(reporter.warnings)
     return SelectSummary(
         out=run.url,
         accounts={name: result.account for name, result in embedded.items()},
-        results=results,
+        results={name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()},
         stages={name: stage["seconds"] for name, stage in run.record["stages"].items() if "seconds" in stage},
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
     )
 
 
+def _find(config: SelectConfig) -> RunSources:
+    return find_run_sources(
+        absolute(config.out),
+        pool=config.pool,
+        targets=config.targets(),
+        exclude=config.exclude,
+        packs=not config.manifest_only,
+        min_side=config.min_side,
+    )
+
+
+def _index(run: RunDirectory, pool: StoredParts, url: str, seed: int, executor: Executor, reporter: Reporter) -> None:
+    """Build the index of a pool that is not empty, unless another run has it already."""
+    if not pool.count():
+        return
+    if url == run.path("index"):
+        build_index(run, pool, None, seed, executor, reporter)
+    else:
+        reporter.say(f"index: {public_name(url)} holds this pool and is used as it is")
+
+
 def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[str, Embedded]:
     """Embed every set, write the ledger, and only then judge it."""
-    run = prepared.run
     embedded: dict[str, Embedded] = {}
     problem: CuratorError | None = None
-    for job in prepared.jobs:
+    for name, job in prepared.jobs.items():
         try:
-            embedded[job.name] = job.run_on(prepared.executor, reporter)
-            embedded[job.name].account.judge(max_bad, job.name)
+            embedded[name] = job.run_on(prepared.executor, reporter)
+            embedded[name].account.judge(max_bad, name)
         except CuratorError as error:
             problem = error
             break
-    write_quarantine(run.url, (line for result in embedded.values() for line in result.lines))
+    write_quarantine(prepared.run.url, (line for result in embedded.values() for line in result.lines))
     if problem is not None:
         raise problem
     return embedded

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.store.ledger import Account
-from curator_pipelines.jobs.select.choose_ivf import recall_line
+from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
 from curator_pipelines.run.progress import duration
 
@@ -16,6 +16,7 @@ STOP_REASONS = {
     "budget": "the budget was reached",
     "stop_rule": "the stop rule ended it",
     "pool_exhausted": "the pool ran out",
+    "selector": "the selector ended it",
 }
 
 

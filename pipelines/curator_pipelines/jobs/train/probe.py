@@ -118,7 +118,7 @@ def _embed(
     name: str, sources: list[Source], encoder: Encoder, rule: LabelRule, config: ProbeConfig, reporter: Reporter
 ) -> Labelled:
     labels = read_labels(sources, rule)
-    with reporter.stage(name, estimate_samples(sources), "samples") as progress:
+    with reporter.stage(name, estimate_samples(sources, {}), "samples") as progress:
         labelled = embed_labelled(sources, encoder, labels, threads=_cores(), report=progress)
     if labelled.bad > config.max_bad * labelled.seen:
         raise TooManyBad(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curator.errors import InputError
 from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.urls import absolute
-from curator.sources.find import find_sources
+from curator.sources.source import Source
 from curator_pipelines.config.select import SelectConfig, build
 from curator_pipelines.config.train import TrainConfig, WarmupConfig
-from curator_pipelines.jobs.select.prepare import HOLD_IMAGES
+from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.progress_file import recorded
 from curator_pipelines.run.run_directory import RunDirectory
@@ -65,7 +66,7 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> str:
         return _warm_up(RunDirectory(out, owner), config, reporter)
 
 
-def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter) -> str:
+def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter, target_sources: Sequence[Source] = ()) -> str:
     from curator.encoders.checkpoint import copy_at_size
     from curator.encoders.device import resolve_device
     from curator_pipelines.jobs.train.train_run import resolve_settings, run_settings
@@ -77,7 +78,7 @@ def _warm_up(run: RunDirectory, config: WarmupConfig, reporter: Reporter) -> str
     if trained and not storage.exists(work):
         return f"encoder     {encoder} was there before"
     _check_asked(run, config)
-    indexed = index_samples(config.target, [], work, reporter.say)
+    indexed = index_samples(config.target, [], work, reporter.say, target_sources)
     if trained:
         return f"encoder     {encoder} was trained before"
     effort = EFFORTS[resolve_device(config.device).type]
@@ -129,17 +130,25 @@ def _training(config: WarmupConfig, effort: Effort, work: str, images: int) -> T
     return build(TrainConfig, flags)
 
 
-def with_warmup(config: SelectConfig, reporter: Reporter, owner: Owner) -> tuple[SelectConfig, float | None]:
+def with_warmup(
+    config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
+) -> tuple[SelectConfig, float | None]:
     """A selection's config with its warm-up done and `checkpoint:OUT/encoder.pt` in its place.
+
+    Args:
+        config: of the selection.
+        sources: what its target, pool and evaluation set stand for.
+        reporter: is told of the training.
+        owner: this process as OUT's owner.
 
     Returns:
         the config, unchanged where another encoder is named or nothing is left to encode; and the seconds that
         the warm-up took, None without one.
 
     Raises:
-        InputError: what can be found before training: no sources, another encoder in OUT.
+        InputError: what can be found before training: embeddings beside images, another encoder in OUT.
     """
-    if not _needs_warmup(config):
+    if not _needs_warmup(config, sources):
         return config, None
     started = time.monotonic()
     run = RunDirectory(absolute(config.out), owner)
@@ -163,19 +172,20 @@ def with_warmup(config: SelectConfig, reporter: Reporter, owner: Owner) -> tuple
             max_bad=config.max_bad,
         ),
         reporter,
+        sources.of_targets,
     )
     reporter.say(told)
     ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
     return config.model_copy(update=ready), time.monotonic() - started
 
 
-def plan_warmup(config: SelectConfig, reporter: Reporter, calibrated: bool) -> SelectConfig:
+def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
     """As `with_warmup`, for who only asks: says that a warm-up comes first, and stands in an untrained encoder.
 
     Raises:
         InputError: also if what follows is to be measured, and the encoder that takes the time is not there.
     """
-    if not _needs_warmup(config):
+    if not _needs_warmup(config, sources):
         return config
     run = RunDirectory(absolute(config.out))
     _check_begun(config, run)
@@ -205,17 +215,13 @@ def _target_urls(config: SelectConfig) -> list[str]:
     return [url for urls in config.targets().values() for url in urls]
 
 
-def _needs_warmup(config: SelectConfig) -> bool:
+def _needs_warmup(config: SelectConfig, sources: RunSources) -> bool:
     if config.encoder != "warmup":
         return False
-    # Whatever is wrong with the pool is better known before the training than after it.
-    sources = find_sources(_target_urls(config), "--target", folders=True)
-    sources += find_sources(config.pool, "--pool", folders=False)
-    sources += find_sources(config.exclude, "--exclude", folders=True) if config.exclude else []
-    ready = next((source for source in sources if source.kind not in HOLD_IMAGES), None)
+    ready = next((source for source in sources.everything if source.is_ready), None)
     if ready is None:
         return True
-    if any(source.kind in HOLD_IMAGES for source in sources):
+    if any(source.holds_images for source in sources.everything):
         raise InputError(
             f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up "
             "would be another; name that one by --encoder"

@@ -1,4 +1,4 @@
-"""The search stage: the best rows of some parts for every centroid."""
+"""The scan stage: the best rows of some parts for every centroid."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from curator.selection import ScanTask, TopK, scan_parts
 from curator.store.part_store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
-__all__ = ["SearchStage"]
+__all__ = ["ScanStage"]
 
 
 @dataclass(frozen=True)
-class SearchStage:
+class ScanStage:
     """Scans parts of the store at `store_url`.
 
     Args:

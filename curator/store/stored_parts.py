@@ -1,0 +1,76 @@
+"""A frozen snapshot of a store: which parts it has, and how many samples each holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from curator.store.part_reader import Part, PartReader
+
+__all__ = ["PartCounts", "PartListing", "StoredParts"]
+
+
+class PartCounts(NamedTuple):
+    """What a done-mark counts.
+
+    Attributes:
+        seen: samples met in the source.
+        embedded: rows stored.
+        dim: columns of the array.
+    """
+
+    seen: int
+    embedded: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class PartListing:
+    """Which parts a store has, without what their done-marks say.
+
+    Attributes:
+        registered: all parts, by number.
+        finished: part number -> identity hash of the finished ones.
+    """
+
+    registered: tuple[Part, ...] = ()
+    finished: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredParts(PartReader):
+    """The parts of a store at one moment. Asking it which parts there are costs no storage call.
+
+    Memory: some hundred bytes a part, nothing a sample.
+
+    Attributes:
+        url: where the parts are.
+        listing: which parts there are.
+        counts: part number -> what the done-mark of a finished part counts.
+    """
+
+    url: str
+    listing: PartListing
+    counts: Mapping[int, PartCounts]
+
+    def registered(self) -> list[Part]:
+        """All parts, numbered from 0 in first-seen order."""
+        return list(self.listing.registered)
+
+    def finished(self) -> dict[int, str]:
+        """Part number -> identity hash of every finished part."""
+        return dict(self.listing.finished)
+
+    def count(self) -> int:
+        """Number of embedded samples in finished parts."""
+        return sum(counts.embedded for counts in self.counts.values())
+
+    @property
+    def dim(self) -> int:
+        """Columns of the arrays; the first finished part speaks for all.
+
+        Raises:
+            ValueError: no part is finished.
+        """
+        return self.counts[min(self.counts)].dim

@@ -1,0 +1,46 @@
+"""What every command does with its flags: check them, run a job, print its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from curator_pipelines.config.build import Config
+    from curator_pipelines.run.progress import Reporter
+
+__all__ = ["Result", "print_result", "run_command"]
+
+
+class Result(Protocol):
+    """What a job gives back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+
+    def to_text(self) -> str:
+        """For a person."""
+
+
+C = TypeVar("C", bound="Config")
+R = TypeVar("R", bound=Result)
+
+
+def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[str, Any], as_json: bool = False) -> R:
+    """Check the flags against the model, run the job with progress on the terminal, and print what it gives back."""
+    from curator_pipelines.config.build import build
+    from curator_pipelines.run.progress import Reporter
+
+    config = build(model, dict(flags))
+    with Reporter() as reporter:
+        result = job(config, reporter)
+    print_result(result, as_json)
+    return result
+
+
+def print_result(result: Result, as_json: bool) -> None:
+    """Print a result for a machine or for a person."""
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.to_text())

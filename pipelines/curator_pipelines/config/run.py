@@ -1,0 +1,91 @@
+"""The settings that several commands share: where the work runs, and how images become embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from curator.encoders.spec import ENCODERS
+from curator_pipelines.config.build import Config
+from curator_pipelines.config.setting import Setting
+from curator_pipelines.config.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
+
+__all__ = ["EncodingConfig", "ExecutorConfig"]
+
+ENCODER_CHOICES = dict.fromkeys(("warmup", *ENCODERS.names))
+
+
+class ExecutorConfig(Config):
+    """Where the work runs."""
+
+    address: Annotated[
+        str | None,
+        Setting(
+            "The Ray cluster to join (HOST:6379), or 'local' to start one on this machine.",
+            metavar="URL|local",
+            default_text="RAY_ADDRESS, else processes on this machine",
+            changes=None,
+        ),
+    ] = None
+    workers: Annotated[
+        Workers,
+        Setting(
+            "The number of worker processes or Ray actors.",
+            metavar="N|auto",
+            default_text="auto: one for each GPU, else by CPUs on Ray, else 1",
+            changes=None,
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float, Field(gt=0), Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None)
+    ] = 1.0
+
+
+class EncodingConfig(ExecutorConfig):
+    """How images become embeddings."""
+
+    encoder: Annotated[
+        EncoderName,
+        Setting(
+            "The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or "
+            "checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).",
+            metavar="SPEC",
+            changes="target",
+            by_content=True,
+            choices=ENCODER_CHOICES,
+        ),
+    ] = "warmup"
+    weights: Annotated[
+        Weights | None,
+        Setting(
+            "A local file of weights for the encoder, or 'random' for tests.",
+            metavar="PATH",
+            changes="warmup",
+            by_content=True,
+            is_path=True,
+        ),
+    ] = None
+    batch_size: Annotated[
+        Count | None,
+        Setting("The number of images in a forward pass.", default_text="by device", changes=None),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Setting(
+            "The number format of the forward pass.",
+            default_text="auto: bf16 where the hardware has it",
+            changes="target",
+            by_content=True,
+        ),
+    ] = "auto"
+    device: Annotated[
+        Device,
+        Setting("The device that encodes images.", default_text="auto: the GPU if there is one", changes=None),
+    ] = "auto"
+    min_side: Annotated[
+        int, Field(ge=0), Setting("Pool images with a shorter side below N pixels are left out.", changes="pool")
+    ] = 0
+    max_bad: Annotated[
+        Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
+    ] = 0.01

@@ -1,0 +1,17 @@
+"""The stages of a run: the one list of them."""
+
+__all__ = ["REDONE", "STAGES"]
+
+# In the order they run; redoing one redoes those behind it.
+STAGES = ("warmup", "target", "pool", "exclude", "index", "select", "pack")
+# What `redo` starts anew: embeddings depend on their encoder alone, what follows depends on them all.
+REDONE = {
+    "warmup": STAGES,
+    "embed": STAGES[1:],
+    "target": ("target", "select", "pack"),
+    "pool": ("pool", "index", "select", "pack"),
+    "exclude": ("exclude", "select", "pack"),
+    "index": ("index", "select", "pack"),
+    "select": ("select", "pack"),
+    "pack": ("pack",),
+}

@@ -1,0 +1,84 @@
+"""The filters of a selection: denied samples, evaluation images, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.errors import UnusableInput
+from curator.selection import (
+    Filter,
+    SimilarityJoin,
+    deny,
+    directions,
+    first_rejection,
+    near_evaluation,
+    no_duplicates,
+)
+from curator.store.part_reader import PartReader
+from curator.store.row_reader import RowReader
+from curator.types import part_ids
+from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.run.run_directory import TargetDirectory
+
+__all__ = ["Filters", "all_vectors"]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Makes the filters of the selections of a run.
+
+    Attributes:
+        config: says which there are.
+        denied: int64, the ids that a deny list names in the pool.
+        evaluation: the evaluation images and their ids; None without any.
+    """
+
+    config: SelectConfig
+    denied: NDArray[np.int64]
+    evaluation: tuple[SimilarityJoin, NDArray[np.int64]] | None
+
+    @classmethod
+    def load(cls, config: SelectConfig, denied: NDArray[np.int64], exclude: PartReader) -> Filters:
+        """The filters that a config asks for; reads the evaluation images' embeddings, if there are any."""
+        return cls(config, denied, _read_evaluation(exclude) if config.exclude else None)
+
+    def maker(self, directory: TargetDirectory) -> Callable[[], Filter | None]:
+        """What makes the filter of one selection for a target, for `Rules`."""
+        config, pool = self.config, directory.pool
+        # Duplicates are compared along the main directions of the target, since what is chosen is like it.
+        basis = directions(all_vectors(directory.target)) if config.dedup is not None else None
+
+        def new_filter() -> Filter | None:
+            read_rows = RowReader(pool)
+            filters = [deny(self.denied, because=config.deny or "")] if len(self.denied) else []
+            if self.evaluation:
+                filters.append(near_evaluation(read_rows.vectors, *self.evaluation, config.exclude_above))
+            if config.dedup is not None and basis is not None:
+                # It has a memory, so it comes last.
+                filters.append(no_duplicates(read_rows.vectors, read_rows.hashes, basis, config.dedup))
+            return first_rejection(*filters) if filters else None
+
+        return new_filter
+
+
+def _read_evaluation(store: PartReader) -> tuple[SimilarityJoin, NDArray[np.int64]]:
+    vectors = all_vectors(store)
+    join = SimilarityJoin(directions(vectors))
+    join.add(vectors)
+    return join, np.concatenate([part_ids(part, len(rows)) for part, rows in store.parts()])
+
+
+def all_vectors(store: PartReader) -> NDArray[np.float16]:
+    """Every vector of a store, by part and row.
+
+    Raises:
+        UnusableInput: there is none.
+    """
+    vectors = np.concatenate([vectors for _, vectors in store.parts()])
+    if not len(vectors):
+        raise UnusableInput(f"{store.url} has no usable image: see quarantine.parquet for why")
+    return vectors
