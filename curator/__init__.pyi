@@ -41,19 +41,19 @@ __version__: str
 
 def embed(
     *,
-    out: str | os.PathLike[str],
     pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    address: str | os.PathLike[str] | None = None,
-    workers: int | str | None = None,
-    gpus_per_worker: float = 1.0,
-    encoder: str | os.PathLike[str] = "warmup",
+    out: str | os.PathLike[str],
+    redo: Literal["pool"] | None = None,
+    encoder: str = "warmup",
     weights: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     max_bad: float | str = 0.01,
-    redo: Literal["pool"] | None = None,
+    address: str | None = None,
+    workers: int | str | None = None,
+    gpus_per_worker: float = 1.0,
     progress: bool = False,
 ) -> EmbedSummary:
     """Embed a pool once, to select from it many times, as `curator embed` does.
@@ -61,20 +61,22 @@ def embed(
     Later selections take it as `pool="OUT/pool"`, with the same encoder, and embed nothing again.
 
     Args:
-        address: of a Ray cluster, or `local` to start one here; None for RAY_ADDRESS where it is set, else for
-            worker processes on this machine.
-        workers: how many; None or `auto` for one a GPU, else by CPUs (without Ray: one).
-        gpus_per_worker: GPUs, or the share of one, of a Ray worker.
-        encoder: see `curator.encoders.load_encoder`.
-        weights: local weights file, or `random`.
-        batch_size: images a forward pass; None for the device's default.
-        precision: `auto` is bf16 where the hardware has it.
-        device: `auto` is the GPU if there is one.
-        min_side: pool images with a shorter side than this many pixels are left out.
-        max_bad: share of the samples seen that may be bad.
-        out: see `out` of the command
-        pool: see `pool` of the command
-        redo: see `redo` of the command
+        pool: The pool: shards, or ready embeddings.
+        out: The run directory; parts go to OUT/pool.
+        redo: The stage from which to start anew.
+        encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or
+            checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).
+        weights: A local file of weights for the encoder, or 'random' for tests.
+        batch_size: The number of images in a forward pass. Default: by device.
+        precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
+        device: The device that encodes images. Default: auto: the GPU if there is one.
+        min_side: Pool images with a shorter side below N pixels are left out.
+        max_bad: The share of bad samples above which the run ends with exit code 3.
+        address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
+            else processes on this machine.
+        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
+            else 1.
+        gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:
@@ -92,27 +94,28 @@ def embed(
 def pack(
     *,
     out: str | os.PathLike[str],
-    address: str | os.PathLike[str] | None = None,
+    pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
+    manifest_only: bool = False,
+    shard_size: int = 1000,
+    seed: int = 0,
+    address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
-    pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
-    shard_size: int = 1000,
-    manifest_only: bool = False,
-    seed: int = 0,
     progress: bool = False,
 ) -> PackResult:
     """Pack a finished selection again, with other settings, as `curator pack` does.
 
     Args:
-        address: of a Ray cluster, or `local` to start one here; None for RAY_ADDRESS where it is set, else for
-            worker processes on this machine.
-        workers: how many; None or `auto` for one a GPU, else by CPUs (without Ray: one).
-        gpus_per_worker: GPUs, or the share of one, of a Ray worker.
-        out: see `out` of the command
-        pool: see `pool` of the command
-        shard_size: see `shard_size` of the command
-        manifest_only: see `manifest_only` of the command
-        seed: see `seed` of the command
+        out: The run directory with a finished selection.
+        pool: Where the shards are read, if their URLs carry secrets.
+        manifest_only: The manifest is written, but no tars.
+        shard_size: The number of samples in an output shard.
+        seed: The seed of the order in output shards.
+        address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
+            else processes on this machine.
+        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
+            else 1.
+        gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:
@@ -128,24 +131,14 @@ def pack(
 
 def select(
     *,
-    out: str | os.PathLike[str],
     target: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    address: str | os.PathLike[str] | None = None,
-    workers: int | str | None = None,
-    gpus_per_worker: float = 1.0,
-    encoder: str | os.PathLike[str] = "warmup",
-    weights: str | os.PathLike[str] | None = None,
-    batch_size: int | None = None,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    min_side: int = 0,
-    max_bad: float | str = 0.01,
+    out: str | os.PathLike[str],
     clusters: int = 100,
     budget: str | float | None = None,
     stop: str | float | None = None,
     reference_round: int = 1,
-    selector: Literal["simcore", "knn", "random"] = "simcore",
+    selector: str = "simcore",
     dedup: float | None = None,
     exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
     exclude_above: float = 0.95,
@@ -156,7 +149,17 @@ def select(
     shard_size: int = 1000,
     seed: int = 0,
     warmup_epochs: int | None = None,
-    redo: Literal["warmup", "embed", "target", "pool", "exclude", "select", "pack"] | None = None,
+    redo: str | None = None,
+    encoder: str = "warmup",
+    weights: str | os.PathLike[str] | None = None,
+    batch_size: int | None = None,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    min_side: int = 0,
+    max_bad: float | str = 0.01,
+    address: str | None = None,
+    workers: int | str | None = None,
+    gpus_per_worker: float = 1.0,
     progress: bool = False,
 ) -> SelectResult:
     """Choose from a pool the images nearest to a target, and pack them, as `curator select` does.
@@ -165,37 +168,40 @@ def select(
     None stands for the default.
 
     Args:
-        address: of a Ray cluster, or `local` to start one here; None for RAY_ADDRESS where it is set, else for
-            worker processes on this machine.
-        workers: how many; None or `auto` for one a GPU, else by CPUs (without Ray: one).
-        gpus_per_worker: GPUs, or the share of one, of a Ray worker.
-        encoder: see `curator.encoders.load_encoder`.
-        weights: local weights file, or `random`.
-        batch_size: images a forward pass; None for the device's default.
-        precision: `auto` is bf16 where the hardware has it.
-        device: `auto` is the GPU if there is one.
-        min_side: pool images with a shorter side than this many pixels are left out.
-        max_bad: share of the samples seen that may be bad.
-        out: see `out` of the command
-        target: the domain's images; `NAME=URLS` for several targets.
-        pool: the open-set to choose from.
-        clusters: K, the number of centroids.
-        budget: `N` or `P%`; None for no limit.
-        stop: share of the reference round's mean similarity below which to stop, or `off`. None: 0.95 where there
-            is no budget either, else off.
-        reference_round: the round that the stop rule compares with.
-        selector: `simcore`, `knn` or `random`.
-        dedup: similarity from which a sample shows what a chosen one shows; None compares nothing.
-        exclude: evaluation images, near to which nothing is chosen.
-        exclude_above: similarity from which a sample is too near to one of them.
-        search: `exact` reads every vector, `ivf` what an index thinks worth it.
-        recall: share of the rows that matter which `ivf` aims to read.
-        deny: file of samples never to choose.
-        manifest_only: write no tars.
-        shard_size: samples an output shard.
-        seed: of k-means, of the random selector and of the order inside output shards.
-        warmup_epochs: how long `--encoder warmup` trains; None for what a person can wait for.
-        redo: the stage from which to start anew.
+        target: The images of your domain: shards, a folder, or embeddings; NAME= for several, in one pass over the
+            pool.
+        pool: The images to choose from: shards, embeddings, or another run's pool.
+        out: The run directory; a finished part in it is not done again.
+        clusters: The number of centroids of the target.
+        budget: The largest number of samples to choose. Default: no limit.
+        stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
+        reference_round: The round whose mean `stop` compares with.
+        selector: The way to choose.
+        dedup: A sample is skipped if it is at least this similar to a chosen one, such as 0.95.
+        exclude: Evaluation images: nothing near to one is chosen.
+        exclude_above: The similarity from which a sample is too near to an image of `exclude`.
+        search: How the pool is read: exact reads every vector, ivf reads the promising lists of an index.
+        recall: The share of the samples of the exact answer that ivf aims at; 1 gives the exact answer.
+        deny: A list of samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.
+        manifest_only: The manifest is written, but no tars.
+        shard_size: The number of samples in an output shard.
+        seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
+        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 150 steps on a CPU,
+            1,000 on a GPU.
+        redo: The stage from which to start anew: warmup, embed, target, pool, exclude, index, select, pack.
+        encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or
+            checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).
+        weights: A local file of weights for the encoder, or 'random' for tests.
+        batch_size: The number of images in a forward pass. Default: by device.
+        precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
+        device: The device that encodes images. Default: auto: the GPU if there is one.
+        min_side: Pool images with a shorter side below N pixels are left out.
+        max_bad: The share of bad samples above which the run ends with exit code 3.
+        address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
+            else processes on this machine.
+        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
+            else 1.
+        gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:
@@ -218,7 +224,7 @@ def select_rows(
     budget: str | float | None = None,
     stop: str | float | None = None,
     reference_round: int = 1,
-    selector: Literal["simcore", "knn", "random"] = "simcore",
+    selector: str = "simcore",
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> Selection:
@@ -230,13 +236,12 @@ def select_rows(
         target: the target's vectors (n, d): an array, or what numpy makes one of.
         pool: the pool's vectors (N, d), likewise, or a `curator.MemoryPool`, or any object with its method `parts`.
         keys: a name for each row of the pool, for the selection's table.
-        clusters: K, the number of centroids.
-        budget: `N` or `P%`; None for no limit.
-        stop: share of the reference round's mean similarity below which to stop, or `off`. None: 0.95 where there
-            is no budget either, else off.
-        reference_round: the round that the stop rule compares with.
-        selector: `simcore`, `knn` or `random`.
-        seed: of k-means, of the random selector and of the order inside output shards.
+        clusters: The number of centroids of the target.
+        budget: The largest number of samples to choose. Default: no limit.
+        stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
+        reference_round: The round whose mean `stop` compares with.
+        selector: The way to choose.
+        seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
 
     Returns:
         the selection. Its `ids` are numbers of rows of the pool, best first; `table()` is an Arrow table.

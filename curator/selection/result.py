@@ -206,7 +206,7 @@ class Selection:
             "shard": unknown if self.shards is None else self.shards,
             "key": unknown if self.keys is None else self.keys,
             "score": pa.array(self.scores, mask=np.isnan(self.scores)),
-            "centroid": pa.array(self.centroids, mask=self.centroids < 0),
+            "centroid": pa.array(self.anchors, mask=self.anchors < 0),
             "round": pa.array(self.rounds, mask=self.rounds < 0),
         }
         return pa.table([pa.array(columns[field.name], field.type) for field in SELECTED], schema=SELECTED)

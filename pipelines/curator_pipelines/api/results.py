@@ -129,7 +129,7 @@ def _read_selection(directory: TargetDirectory) -> Selection:
     return Selection(
         ids=stored.ids,
         scores=stored.scores,
-        centroids=stored.centroids,
+        anchors=stored.anchors,
         rounds=stored.rounds,
         rounds_table=Rounds(**{name: rounds[name] for name in ("round", "mean_score", "ratio", "chosen")}),
         skipped=Skipped(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from curator_pipelines.config.select import SelectConfig, build
 
 if TYPE_CHECKING:
     from curator.search.pool import Pool
-    from curator.selection import Selection
+    from curator.selection import Request, Selection
 
 __all__ = ["select_rows"]
 
@@ -47,26 +47,23 @@ def select_rows(target: Any, pool: Any, *, keys: Sequence[str] | None = None, **
     ([0, 2], ['a', 'c'])
     """
     from curator.search.memory_pool import MemoryPool, as_rows
+    from curator.selection import find_selector
 
     # The model also asks where a run's data is; there is none here.
     config = build(SelectConfig, {"out": "none", "target": "none", "pool": "none", **settings})
     rows = pool if hasattr(pool, "parts") else MemoryPool(pool, keys)
-    selection = _select(as_rows(target, "target"), rows, config)
+    selector = find_selector(config.selector)
+    (selection,) = selector.select([_request(as_rows(target, "target"), rows, config, selector.reads)])
     for warning in selection.warnings:
         warnings.warn(warning, CuratorWarning, stacklevel=3)
     names = getattr(rows, "keys", None)
     return selection if names is None else replace(selection, keys=[names[row] for row in selection.ids])
 
 
-def _select(target: Any, pool: Pool, config: SelectConfig) -> Selection:
-    from curator.selection import find_centroids, select_knn, select_random, select_simcore
+def _request(target: Any, pool: Pool, config: SelectConfig, reads: Collection[str]) -> Request:
+    from curator.selection import Request, Rules
 
     limit, stop = config.limits()
     budget = limit.of(sum(len(rows) for _, rows in pool.parts())) if limit else None
-    if config.selector == "simcore":
-        centroids = find_centroids(target, config.clusters, config.seed)
-        return select_simcore(pool, centroids, budget=budget, stop=stop, reference_round=config.reference_round)
-    assert budget is not None
-    if config.selector == "knn":
-        return select_knn(pool, target, budget=budget)
-    return select_random(pool, budget=budget, seed=config.seed)
+    settings = config.resolved()
+    return Request(pool, target, Rules(budget, stop, config.reference_round), {name: settings[name] for name in reads})

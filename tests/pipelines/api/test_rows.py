@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import curator
-from curator.selection import find_centroids, select_knn, select_simcore
+from curator.selection import Rules, find_centroids, select_knn, select_simcore
 
 RNG = np.random.default_rng(5)
 TARGET = RNG.normal(size=(30, 8)).astype(np.float32)
@@ -11,7 +11,7 @@ POOL = RNG.normal(size=(200, 8)).astype(np.float32)
 
 def test_it_is_the_selection_of_the_parts() -> None:
     ours = curator.select_rows(TARGET, POOL, clusters=4, budget="10%", seed=1)
-    theirs = select_simcore(curator.MemoryPool(POOL), find_centroids(TARGET, 4, 1), budget=20, stop=None)
+    theirs = select_simcore(curator.MemoryPool(POOL), find_centroids(TARGET, 4, 1), Rules(20))
 
     assert ours.ids.tolist() == theirs.ids.tolist()
     assert ours.scores.tobytes() == theirs.scores.tobytes()
@@ -24,7 +24,7 @@ def test_without_a_budget_it_stops_by_itself() -> None:
 
 def test_other_selectors() -> None:
     knn = curator.select_rows(TARGET, POOL, budget=7, selector="knn")
-    assert knn.ids.tolist() == select_knn(curator.MemoryPool(POOL), TARGET, budget=7).ids.tolist()
+    assert knn.ids.tolist() == select_knn(curator.MemoryPool(POOL), TARGET, Rules(7)).ids.tolist()
     random = curator.select_rows(TARGET, POOL, budget=7, selector="random", seed=2)
     assert len(set(random.ids.tolist())) == 7
     # What a selector does not know is null.

@@ -1,31 +1,28 @@
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
 import curator
 from curator_pipelines.api.signature import takes
-from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig, Share, Text, Urls, Workers
+from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig
+from curator_pipelines.config.setting import Setting
+from curator_pipelines.config.values import Seed, Share, Text, Urls, Workers
 
 MODELS = {"select": SelectConfig, "embed": EmbedConfig, "pack": PackConfig}
 
 
 class Settings(Config):
-    """Settings.
-
-    Attributes:
-        seed: of everything.
-    """
-
-    seed: int = Field(default=3, ge=0)
-    out: str
-    pool: Urls = Field(default=[])
-    budget: Text | None = None
-    max_bad: Share = 0.5
-    workers: Workers = None
+    seed: Annotated[Seed, Setting("The seed of everything.")] = 3
+    out: Annotated[str, Setting("The folder.", is_path=True)]
+    pool: Annotated[Urls, Setting("The images.")] = Field(default=[])
+    budget: Annotated[Text | None, Setting("The most.", default_text="no limit beside {seed}")] = None
+    max_bad: Annotated[Share, Setting("The share.")] = 0.5
+    workers: Annotated[Workers, Setting("Their number.")] = None
+    kind: Annotated[Literal["a", "b"] | None, Setting("The kind.")] = None
 
 
 @takes(Settings)
@@ -46,9 +43,11 @@ def test_the_signature_is_the_models() -> None:
     assert text == (
         "(first: int, *, out: str | os.PathLike[str], seed: int = 3, "
         "pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [], budget: str | float | None = None, "
-        "max_bad: float | str = 0.5, workers: int | str | None = None, progress: bool = False) -> dict[str, Any]"
+        "max_bad: float | str = 0.5, workers: int | str | None = None, kind: Optional[Literal['a', 'b']] = None, "
+        "progress: bool = False) -> dict[str, Any]"
     )
-    assert "    first: comes first.\n    seed: of everything.\n" in (some_function.__doc__ or "")
+    assert "    first: comes first.\n    seed: The seed of everything.\n" in (some_function.__doc__ or "")
+    assert "    budget: The most. Default: no limit beside `seed`.\n" in (some_function.__doc__ or "")
 
 
 def test_only_what_is_given_is_passed_on_and_paths_as_text() -> None:
@@ -85,4 +84,4 @@ def test_every_parameter_is_documented_once(name: str) -> None:
     arguments = function.__doc__.partition("\nArgs:\n")[2].partition("\n\n")[0]
     documented = re.findall(r"^    (\w+): \S", arguments, re.MULTILINE)
     assert sorted(documented) == sorted(inspect.signature(function).parameters)
-    assert "--" not in function.__doc__.replace("`--encoder warmup`", "")  # no flags
+    assert "--" not in function.__doc__
