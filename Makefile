@@ -14,7 +14,7 @@ help:
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the same with the slow ones"
 	@echo "make check     ruff, mypy, import-linter"
-	@echo "make format    format the code and write docs/cli.md anew"
+	@echo "make format    format the code; write docs/cli.md and curator/__init__.pyi anew"
 	@echo "make bench     run the benchmarks"
 	@echo "make chaos     kill runs at random moments (needs CURATOR_TEST_DATA, takes an hour)"
 
@@ -49,6 +49,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/python docs/write_cli_reference.py
+	$(BIN)/python docs/write_python_stub.py
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.run

@@ -22,6 +22,7 @@ __all__ = [
     "Another",
     "Change",
     "CuratorError",
+    "CuratorWarning",
     "InputError",
     "Leave",
     "Reason",
@@ -149,6 +150,10 @@ class Reason(StrEnum):
     def is_damage(self) -> bool:
         """False for samples that are sound but unwanted (`min_side`): `max_bad` does not count those."""
         return self is not Reason.TOO_SMALL
+
+
+class CuratorWarning(UserWarning):
+    """What a user of the Python functions should know although it is no error; the result lists it too."""
 
 
 class CuratorError(Exception):

@@ -160,7 +160,7 @@ def _selection(chosen: Page, skipped: list[SkippedRow], budget: int, candidates:
         scores=chosen.scores,
         anchors=chosen.anchors,
         rounds=np.full(len(chosen), -1, np.int32),
-        table=Rounds.build([], [], []),
+        rounds_table=Rounds.build([], [], []),
         skipped=Skipped.build(skipped),
         stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
         stopped_at=None,

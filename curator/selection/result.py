@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.filters import NO_MATCH, Rejection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["RefusedRound", "Rounds", "Selection", "Skipped", "SkippedRow", "StopReason"]
 
@@ -133,7 +136,7 @@ class Skipped:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Selection:
     """The chosen rows, best first, and how the choice went.
 
@@ -146,7 +149,7 @@ class Selection:
             for simcore the centroid that took the row, the best of several, then the lower; for knn the target row.
             -1 from selectors without anchors. Stored as the column `centroid`.
         rounds: int32 (chosen,), from 1; -1 from the selectors without rounds.
-        table: one line per round; empty from the selectors without rounds.
+        rounds_table: one line per round; empty from the selectors without rounds.
         skipped: the rows skipped.
         stop_reason: why it ended.
         stopped_at: the round refused by the stop rule, or None.
@@ -162,13 +165,15 @@ class Selection:
         lower_bounds: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
             Rows below it had no influence. None where the pool ran out, and from the selectors without rounds.
         recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
+        shards: name of the shard of each chosen row; None where that is not known.
+        keys: key of each chosen row; None where that is not known.
     """
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     anchors: NDArray[np.int32]
     rounds: NDArray[np.int32]
-    table: Rounds
+    rounds_table: Rounds
     skipped: Skipped
     stop_reason: StopReason
     stopped_at: RefusedRound | None
@@ -181,11 +186,37 @@ class Selection:
     anchor_rows: NDArray[np.float32] | None = None
     lower_bounds: NDArray[np.float32] | None = None
     recall: dict[str, Any] | None = None
+    shards: Sequence[str] | None = None
+    keys: Sequence[str] | None = None
 
     @property
     def not_reached(self) -> int:
         """Rows of the pool that were neither chosen nor skipped."""
         return self.candidates - len(self.ids) - len(self.skipped)
+
+    def table(self) -> pa.Table:
+        """The chosen rows as an Arrow table with the columns of `selected.parquet`; what is not known is null."""
+        import pyarrow as pa
+
+        from curator.io.schemas import SELECTED
+
+        unknown = [None] * len(self)
+        columns = {
+            "id": self.ids,
+            "shard": unknown if self.shards is None else self.shards,
+            "key": unknown if self.keys is None else self.keys,
+            "score": pa.array(self.scores, mask=np.isnan(self.scores)),
+            "centroid": pa.array(self.anchors, mask=self.anchors < 0),
+            "round": pa.array(self.rounds, mask=self.rounds < 0),
+        }
+        return pa.table([pa.array(columns[field.name], field.type) for field in SELECTED], schema=SELECTED)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        rounds = f", rounds: {len(self.rounds_table.round):,}" if len(self.rounds_table.round) else ""
+        return f"<Selection: {len(self):,} of {self.candidates:,} candidates{rounds}, ended by: {self.stop_reason}>"
 
 
 def budget_warnings(budget: int | None, chosen: int, skipped: int, candidates: int) -> list[str]:

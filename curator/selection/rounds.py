@@ -181,7 +181,7 @@ class _Log:
             scores=np.concatenate([np.empty(0, np.float32), *self.scores]),
             anchors=np.concatenate([np.empty(0, np.int32), *self.centroids]),
             rounds=np.repeat(table.round, table.chosen),
-            table=table,
+            rounds_table=table,
             skipped=Skipped.build(self.skipped),
             stop_reason=reason,
             stopped_at=self.refused,

@@ -121,7 +121,7 @@ def lines(*columns):
 def assert_same(fast, slow):
     """A Selection equals the twin's result, to the last bit."""
     assert lines(fast.ids, fast.scores, fast.anchors, fast.rounds) == slow.chosen
-    table = fast.table
+    table = fast.rounds_table
     # repr, so that NaN equals NaN.
     found = lines(table.round, table.mean_score, table.ratio, table.chosen)
     assert repr(found) == repr(slow.table)

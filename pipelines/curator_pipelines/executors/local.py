@@ -28,7 +28,7 @@ R = TypeVar("R")
 class LocalExecutor:
     """Runs stages in spawned processes of this machine.
 
-    A program that uses it guards its start with `if __name__ == "__main__"`, because the workers import it again.
+    A program needs no guard, unless the stage is a class of its main module: only then do workers import it again.
 
     Args:
         workers: number of processes; one per device unless given.

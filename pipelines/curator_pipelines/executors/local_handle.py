@@ -4,11 +4,12 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+from curator.io.main_module import main_module_hidden
 from curator_pipelines.executors.dispatcher import WorkerHandle
 from curator_pipelines.executors.worker import work
 
@@ -35,7 +36,7 @@ class ProcessHandle(WorkerHandle):
         self.number = number
         self._pickled_stage = pickled_stage
         self._is_closed = False
-        self._pipe, self._process = _start(cpus, device)
+        self._pipe, self._process = _start(pickled_stage, cpus, device)
 
     @property
     def is_alive(self) -> bool:
@@ -98,12 +99,13 @@ class ProcessHandle(WorkerHandle):
             self._pipe.send_bytes(data)
 
 
-def _start(cpus: int, device: str) -> tuple[Connection, SpawnProcess]:
+def _start(pickled_stage: bytes, cpus: int, device: str) -> tuple[Connection, SpawnProcess]:
     drivers_end, workers_end = _context.Pipe()
     # Daemonic: a driver that ends without closing the executor's generator takes its workers along.
     process = _context.Process(target=work, args=(workers_end, cpus, device), name="curator-worker", daemon=True)
     try:
-        with _interrupts_held():
+        # Only a stage of the main module itself needs that module in the worker.
+        with _interrupts_held(), nullcontext() if b"__main__" in pickled_stage else main_module_hidden():
             process.start()
     except BaseException:
         drivers_end.close()

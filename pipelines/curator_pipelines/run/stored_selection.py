@@ -52,7 +52,7 @@ def store_selection(
         npy.write_array(directory.path("selection", "centroids.npy"), selection.anchor_rows.astype(np.float32))
     columns = _row_columns(directory, selector, selection)
     parquet.write_table(directory.path("selection", "selected.parquet"), schemas.SELECTED, columns)
-    table = selection.table
+    table = selection.rounds_table
     parquet.write_table(
         directory.path("selection", "rounds.parquet"),
         schemas.ROUNDS,
@@ -106,7 +106,7 @@ def _row_columns(directory: TargetDirectory, selector: Selector, rows: Selection
 
 
 def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[str, Any]:
-    means = selection.table.mean_score
+    means = selection.rounds_table.mean_score
     stopped = selection.stopped_at
     return {
         "version": schemas.FORMAT_VERSION,

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from curator.errors import CuratorError, Reason, SampleError
 from curator.images.decode import decode_image
 from curator.io import storage
+from curator.io.main_module import main_module_hidden
 from curator.types import LedgerLine
 from curator_ssl.data.augment import TwoViews, sample_seed
 from curator_ssl.data.sample_reader import SampleReader
@@ -110,7 +111,9 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
         multiprocessing_context=multiprocessing.get_context("fork" if local else "spawn") if workers else None,
     )
     try:
-        yield from loader
+        with main_module_hidden():
+            batches = iter(loader)  # starts the processes
+        yield from batches
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise

@@ -34,7 +34,7 @@ def test_by_hand(twin):
     near = pytest.approx(0.8)
     assert lines(found) == [(0, 1.0, 1), (3, 1.0, 0), (1, near, 0), (4, near, 1)]
     assert found.rounds.tolist() == [-1] * 4
-    assert len(found.table.round) == 0
+    assert len(found.rounds_table.round) == 0
     assert (found.stop_reason, found.candidates, found.not_reached) == ("budget", 5, 1)
     assert np.isnan([found.objective, found.reference_mean]).all()
 

@@ -32,7 +32,7 @@ def test_each_is_as_alone_and_the_pool_is_read_together(twin):
         alone = select_simcore(pool, own_centroids, own_rules)
         for name in ("ids", "scores", "anchors", "anchor_rows", "rounds"):
             assert np.array_equal(getattr(ours, name), getattr(alone, name))
-        assert np.array_equal(ours.table.mean_score, alone.table.mean_score)
+        assert np.array_equal(ours.rounds_table.mean_score, alone.rounds_table.mean_score)
         assert ours.skipped.ids.tolist() == alone.skipped.ids.tolist()
         assert (ours.stop_reason, ours.stopped_at, ours.objective) == (
             alone.stop_reason,

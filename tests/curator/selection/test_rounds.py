@@ -21,7 +21,7 @@ def test_rounds_need_no_pool():
     done = run_rounds(fetch, 2, Rules())
     assert done.ids.tolist() == [7, 8, 9]
     assert done.anchors.tolist() == [0, 1, 0]
-    assert done.table.mean_score.tolist() == [0.875, -0.375]
+    assert done.rounds_table.mean_score.tolist() == [0.875, -0.375]
     assert done.objective == 0.875
 
 
@@ -29,7 +29,7 @@ def test_means_are_added_in_centroid_order():
     # Added to 1 one by one, these scores are too small to count; added to each other first, they would count.
     column = np.array([1.0] + [2.0**-53] * 16)
     done = run_rounds(fetch_of(column[:, None], np.zeros((17, 1))), 17, Rules())
-    assert done.table.mean_score.tolist() == [1 / 17]
+    assert done.rounds_table.mean_score.tolist() == [1 / 17]
 
 
 def test_the_objective_is_left_open_when_the_first_round_is_cut():
@@ -38,8 +38,8 @@ def test_the_objective_is_left_open_when_the_first_round_is_cut():
     assert done.ids.tolist() == [7]
     assert math.isnan(done.objective)
     # The mean is that of the whole round, so that a larger budget has the same table.
-    assert done.table.mean_score.tolist() == [0.875]
-    assert done.table.chosen.tolist() == [1]
+    assert done.rounds_table.mean_score.tolist() == [0.875]
+    assert done.rounds_table.chosen.tolist() == [1]
 
 
 def test_credit_goes_to_the_best_centroid_then_the_lower():
@@ -47,7 +47,7 @@ def test_credit_goes_to_the_best_centroid_then_the_lower():
     done = run_rounds(fetch, 3, Rules())
     assert done.anchors.tolist() == [1]
     assert done.scores.tolist() == [0.75]
-    assert done.table.mean_score.tolist() == [2.0 / 3]
+    assert done.rounds_table.mean_score.tolist() == [2.0 / 3]
 
 
 def test_a_judge_is_asked_once_per_row_in_order_of_choice(twin):

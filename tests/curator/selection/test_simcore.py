@@ -53,9 +53,9 @@ def test_a_round_by_hand(twin):
     assert chosen.ids.tolist() == [2, 3, 0, 1, 4]
     assert chosen.anchors.tolist() == [0, 1, 1, 0, 1]
     assert chosen.rounds.tolist() == [1, 1, 2, 2, 3]
-    assert chosen.table.chosen.tolist() == [2, 2, 1]
+    assert chosen.rounds_table.chosen.tolist() == [2, 2, 1]
     # In round 3 both centroids want the last row: the mean is over both, the credit is the better one's.
-    assert chosen.table.mean_score.tolist() == pytest.approx([1.0, 0.8, 0.1])
+    assert chosen.rounds_table.mean_score.tolist() == pytest.approx([1.0, 0.8, 0.1])
     assert chosen.stop_reason == "pool_exhausted"
 
 
@@ -65,7 +65,7 @@ def test_a_row_of_two_centroids_counts_once_and_goes_to_the_lower(twin):
     chosen = both(twin, twin.ArrayPool([rows]), diagonal)
     assert chosen.ids.tolist() == [0, 1]
     assert chosen.anchors.tolist() == [0, 0]
-    assert chosen.table.chosen.tolist() == [1, 1]
+    assert chosen.rounds_table.chosen.tolist() == [1, 1]
 
 
 def test_equal_rows_go_by_id_across_parts(twin):
@@ -108,8 +108,8 @@ def test_every_budget_is_a_prefix(twin):
         assert part.ids.tolist() == whole.ids[:budget].tolist()
         assert part.skipped.ids.tolist() == whole.skipped.ids[: len(part.skipped)].tolist()
         assert (part.stop_reason, part.warnings) == ("budget", [])
-        rounds = len(part.table.round)
-        assert part.table.mean_score.tolist() == whole.table.mean_score[:rounds].tolist()
+        rounds = len(part.rounds_table.round)
+        assert part.rounds_table.mean_score.tolist() == whole.rounds_table.mean_score[:rounds].tolist()
 
 
 def test_a_row_refused_after_the_last_of_the_budget_is_not_reached(twin):
@@ -136,7 +136,7 @@ def test_all_rows_denied(twin):
     pool = twin.ArrayPool([np.eye(3, dtype=np.float16)])
     chosen = both(twin, pool, np.eye(3, dtype=np.float32), budget=2, new_filter=lambda: deny(range(3)))
     assert chosen.stop_reason == "pool_exhausted"
-    assert (len(chosen.ids), len(chosen.skipped), len(chosen.table.round)) == (0, 3, 0)
+    assert (len(chosen.ids), len(chosen.skipped), len(chosen.rounds_table.round)) == (0, 3, 0)
     assert "budget of 2" in chosen.warnings[0]
 
 
@@ -159,7 +159,7 @@ def test_stop_rule_by_hand(twin):
     assert chosen.stop_reason == "stop_rule"
     assert chosen.stopped_at == (3, pytest.approx(0.94), pytest.approx(0.94))
     assert chosen.reference_mean == 1.0
-    assert chosen.table.ratio.tolist() == pytest.approx([1.0, 0.97])
+    assert chosen.rounds_table.ratio.tolist() == pytest.approx([1.0, 0.97])
     # Against round 2 even 0.94 is near enough, and 0.9 is not.
     assert both(twin, pool, one, stop=0.95, reference_round=2).ids.tolist() == [0, 1, 2]
     assert both(twin, pool, one, stop=0.95, reference_round=4).stop_reason == "pool_exhausted"
@@ -187,8 +187,8 @@ def test_reference_rounds_on_random_rows(twin, reference_round):
     centroids = twin.unit_rows(rng.normal((2, 0), 1, (2, 2)))
     chosen = both(twin, pool, centroids, stop=0.97, reference_round=reference_round, k=8)
     assert chosen.stop_reason == "stop_rule"
-    assert np.isnan(chosen.table.ratio[: reference_round - 1]).all()
-    assert chosen.table.ratio[reference_round - 1] == 1.0
+    assert np.isnan(chosen.rounds_table.ratio[: reference_round - 1]).all()
+    assert chosen.rounds_table.ratio[reference_round - 1] == 1.0
 
 
 def test_a_reference_mean_that_is_not_positive_turns_the_rule_off(twin):
@@ -197,7 +197,7 @@ def test_a_reference_mean_that_is_not_positive_turns_the_rule_off(twin):
     assert chosen.ids.tolist() == [1, 0]
     assert chosen.stop_reason == "pool_exhausted"
     assert chosen.reference_mean < 0
-    assert np.isnan(chosen.table.ratio).all()
+    assert np.isnan(chosen.rounds_table.ratio).all()
     assert "not positive" in chosen.warnings[0]
 
 

@@ -21,6 +21,13 @@ from stages_for_tests import (
 
 from curator_pipelines.executors import MAX_ATTEMPTS, LocalExecutor, local_handle
 
+# The start of a script with a stage of its own.
+OF_MAIN = """import driver_for_tests
+class OfMain(driver_for_tests.HoldsLockFile):
+    pass
+driver_for_tests.HoldsLockFile = OfMain
+"""
+
 
 class TestSettings:
     def test_one_worker_per_device_unless_told(self) -> None:
@@ -125,9 +132,18 @@ class TestPrograms:
 
         assert (process.returncode, sorted(out.splitlines()), err) == (0, ["0 a", "1 a", "2 a"], "")
 
-    def test_a_program_without_a_guard_ends_with_an_error(self, tmp_path: Path) -> None:
+    def test_a_program_needs_no_guard(self, tmp_path: Path) -> None:
         script = tmp_path / "unguarded.py"
         script.write_text("from driver_for_tests import main\nmain()\n")
+
+        with driver(str(script), folder=tmp_path, payload="a") as process:
+            out, err = process.communicate(timeout=PATIENCE)
+
+        assert (process.returncode, sorted(out.splitlines()), err) == (0, ["0 a", "1 a", "2 a"], "")
+
+    def test_a_program_whose_own_stage_runs_without_a_guard_ends_with_an_error(self, tmp_path: Path) -> None:
+        script = tmp_path / "unguarded.py"
+        script.write_text(f"{OF_MAIN}driver_for_tests.main()\n")
 
         with driver(str(script), folder=tmp_path, payload="a") as process:
             _, err = process.communicate(timeout=PATIENCE)
@@ -159,10 +175,9 @@ class TestPrograms:
     def test_ctrl_c_does_not_reach_a_worker_that_starts(self, tmp_path: Path) -> None:
         script = tmp_path / "interrupting.py"
         script.write_text(
-            "import os, signal\n"
-            "from driver_for_tests import main\n"
+            f"{OF_MAIN}import os, signal\n"
             "if __name__ == '__mp_main__':\n    os.kill(os.getpid(), signal.SIGINT)\n"
-            "if __name__ == '__main__':\n    main()\n"
+            "if __name__ == '__main__':\n    driver_for_tests.main()\n"
         )
 
         with driver(str(script), folder=tmp_path, payload="a") as process:

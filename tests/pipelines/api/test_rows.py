@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+import curator
+from curator.selection import Rules, find_centroids, select_knn, select_simcore
+
+RNG = np.random.default_rng(5)
+TARGET = RNG.normal(size=(30, 8)).astype(np.float32)
+POOL = RNG.normal(size=(200, 8)).astype(np.float32)
+
+
+def test_it_is_the_selection_of_the_parts() -> None:
+    ours = curator.select_rows(TARGET, POOL, clusters=4, budget="10%", seed=1)
+    theirs = select_simcore(curator.MemoryPool(POOL), find_centroids(TARGET, 4, 1), Rules(20))
+
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    assert ours.scores.tobytes() == theirs.scores.tobytes()
+    assert repr(ours) == f"<Selection: 20 of 200 candidates, rounds: {ours.rounds.max()}, ended by: budget>"
+
+
+def test_without_a_budget_it_stops_by_itself() -> None:
+    assert curator.select_rows(TARGET, POOL, clusters=4).stop_reason == "stop_rule"
+
+
+def test_other_selectors() -> None:
+    knn = curator.select_rows(TARGET, POOL, budget=7, selector="knn")
+    assert knn.ids.tolist() == select_knn(curator.MemoryPool(POOL), TARGET, Rules(7)).ids.tolist()
+    random = curator.select_rows(TARGET, POOL, budget=7, selector="random", seed=2)
+    assert len(set(random.ids.tolist())) == 7
+    # What a selector does not know is null.
+    assert random.table().select(["shard", "key", "score", "centroid", "round"]).drop_null().num_rows == 0
+
+
+def test_keys_name_the_rows() -> None:
+    keys = [f"image {number}" for number in range(len(POOL))]
+    for selection in (
+        curator.select_rows(TARGET, POOL, budget=5, keys=keys),
+        curator.select_rows(TARGET, curator.MemoryPool(POOL, keys), budget=5),
+    ):
+        assert selection.table()["key"].to_pylist() == [f"image {row}" for row in selection.ids]
+
+
+def test_doubles_and_lists_are_taken_as_floats() -> None:
+    expected = curator.select_rows(TARGET, POOL, budget=5).ids.tolist()
+    assert curator.select_rows(TARGET.astype(np.float64), POOL.tolist(), budget=5).ids.tolist() == expected
+
+
+def test_a_warning_is_pythons_and_on_the_result() -> None:
+    with pytest.warns(curator.CuratorWarning, match="ran out before the budget of 300") as told:
+        selection = curator.select_rows(TARGET, POOL, budget=300)
+    assert [str(warning.message) for warning in told] == selection.warnings
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pool": [1.0, 2.0]}, "pool: its shape is (2,); give one row a sample"),
+        ({"target": "photos/"}, "target: it is no table of numbers: could not convert string to float"),
+        ({"keys": ["a"]}, "keys: there are 1 keys for 200 rows"),
+        ({"target": TARGET[:, :5]}, "the target has 5 dimensions"),
+    ],
+)
+def test_what_cannot_work_is_said(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(curator.InputError) as told:
+        curator.select_rows(**{"target": TARGET, "pool": POOL, "budget": 3} | settings)  # type: ignore[arg-type]
+    assert message in str(told.value)
