@@ -75,17 +75,17 @@ class EmbedStage:
         from curator.errors import CuratorError
 
         torch.set_num_threads(context.cpus)
-        wanted = self.encoder
-        assert wanted is not None
+        settings = self.encoder
+        assert settings is not None
         encoder = load_encoder(
-            wanted.spec,
-            weights=wanted.weights,
+            settings.spec,
+            weights=settings.weights,
             device=context.device,
-            precision=wanted.precision,
-            batch_size=wanted.batch_size,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
         )
-        if encoder.tensors_hash != wanted.tensors_hash:
-            raise CuratorError(f"the weights of {wanted.spec} on a worker are not the driver's: make them the same")
+        if encoder.tensors_hash != settings.tensors_hash:
+            raise CuratorError(f"the weights of {settings.spec} on a worker are not the driver's: make them the same")
         return encoder
 
     def _embed(
@@ -98,18 +98,18 @@ class EmbedStage:
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embedding.crash_probe import find_crashers
+        from curator.embedding.crash_probe import find_crashing_samples
         from curator.embedding.embed_source import embed_source
 
         assert encoder is not None
         # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
-        crashers = find_crashers(work.source, self.min_side) if task.attempt else {}
+        crashing = find_crashing_samples(work.source, self.min_side) if task.attempt else {}
         block, mark = embed_source(
             work.source,
             encoder,
             min_side=self.min_side,
             threads=context.cpus,
-            crashers=crashers,
+            crashing=crashing,
             report=context.report,
         )
         store.commit(work.part, work.identity, block, work.source.name, mark)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from curator.errors import InputError
+from curator.errors import Change, InputError
 from curator.io import storage
 from curator_pipelines.config.select import ExecutorConfig
 from curator_pipelines.executors import Executor, LocalExecutor
@@ -67,8 +67,10 @@ def _connect(address: str) -> Cluster:
         if error.name != "ray":
             raise
         raise InputError(
-            f"--address {address}: ray is not installed: pip install 'ray[default]', or leave --address and "
-            "RAY_ADDRESS away"
+            "ray is not installed",
+            field="address",
+            value=address,
+            advice=("pip install 'ray[default]'", "leave it and RAY_ADDRESS away"),
         ) from error
     return connect(address)
 
@@ -105,8 +107,10 @@ def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayE
     if not room or room < (config.workers or 0):
         each = f"{config.gpus_per_worker:g} GPU" if device == "cuda" else "CPUs"
         raise InputError(
-            f"--address {address}: the cluster has room for {room} workers with {each} each; give fewer --workers, "
-            "or a smaller --gpus-per-worker"
+            f"the cluster has room for {room} workers with {each} each",
+            field="address",
+            value=address,
+            advice=(Change("workers", "smaller"), Change("gpus_per_worker", "smaller")),
         )
     return executor
 
@@ -119,6 +123,8 @@ def check_shared(out: str, machines: set[str]) -> None:
     """
     if len(machines) > 1 and storage.is_local(out):
         raise InputError(
-            f"--out {out} is on this machine's disk, and the cluster has {len(machines)} machines: give a URL that "
-            "all of them reach, such as s3://BUCKET/RUN"
+            f"it is on this machine's disk, and the cluster has {len(machines)} machines",
+            field="out",
+            value=out,
+            advice="give a URL that all of them reach, such as s3://BUCKET/RUN",
         )
