@@ -1,7 +1,7 @@
 """Find the images that crash a native decoder, by decoding them in a process that may die.
 
 A worker that dies in the middle of a shard does not say which of its images killed it. This module asks:
-a child process names each sample before it decodes it, and the last name heard is the guilty one.
+a child process names each sample before it decodes it; the last sample it named is the one that killed it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from curator.sources.read import read_source
 from curator.sources.source import Source
 from curator.types import RawSample
 
-__all__ = ["find_crashers", "sound_images"]
+__all__ = ["find_crashing_samples", "sound_images"]
 
 
-def find_crashers(source: Source, min_side: int = 0) -> dict[str, str]:
+def find_crashing_samples(source: Source, min_side: int = 0) -> dict[str, str]:
     """Key -> how the child died, for every sample of a tar or folder that crashes the decoder.
 
-    Costs a process start and one pass of reading and decoding, and one more of each for each crasher.
+    Costs a process start and one pass of reading and decoding, and one more of each for each such sample.
     """
     return _find({"source": asdict(source), "min_side": min_side})
 
@@ -37,17 +37,17 @@ def sound_images(images: Sequence[bytes]) -> list[bytes]:
 
     Costs a process start, and one more for each image that does.
     """
-    crashers = _find({"images": [base64.b64encode(image).decode() for image in images]}) if images else {}
-    return [image for number, image in enumerate(images) if str(number) not in crashers]
+    crashing = _find({"images": [base64.b64encode(image).decode() for image in images]}) if images else {}
+    return [image for number, image in enumerate(images) if str(number) not in crashing]
 
 
 def _find(request: dict[str, Any]) -> dict[str, str]:
-    crashers: dict[str, str] = {}
+    crashing: dict[str, str] = {}
     while True:
-        guilty, status = _run_child(request | {"skip": list(crashers)})
-        if status == 0 or guilty is None or guilty in crashers:
-            return crashers
-        crashers[guilty] = f"the decoder died of {_signal_name(status)}"
+        last_key, status = _run_child(request | {"skip": list(crashing)})
+        if status == 0 or last_key is None or last_key in crashing:
+            return crashing
+        crashing[last_key] = f"the decoder died of {_signal_name(status)}"
 
 
 def _run_child(request: dict[str, Any]) -> tuple[str | None, int]:

@@ -32,7 +32,7 @@ def embed_source(
     *,
     min_side: int = 0,
     threads: int = 1,
-    crashers: Mapping[str, str] | None = None,
+    crashing: Mapping[str, str] | None = None,
     report: Progress = lambda increments: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> tuple[EmbeddingBlock, DoneMark]:
@@ -42,11 +42,11 @@ def embed_source(
     The result depends on the source, the encoder and the batch size alone, not on the threads.
 
     Args:
-        source: a tar or a folder.
+        source: one that holds images.
         encoder: see `curator.encoders`.
         min_side: images with a shorter side than this many pixels go to the ledger.
         threads: decoding threads.
-        crashers: key -> detail of samples known to crash the decoder: they go to the ledger unread.
+        crashing: key -> detail of samples known to crash the decoder: they go to the ledger unread.
         report: called with `samples` and `bad` increments after each batch.
         enough: asked before each sample; True ends the source there. For measuring, not for parts.
 
@@ -57,25 +57,25 @@ def embed_source(
         UnreadableShard: storage failed.
     """
     started = time.perf_counter()
-    account = _Account(source, crashers or {}, report)
+    left_out = _LeftOut(source, crashing or {}, report)
     decoder = Decoder(encoder.preprocess.fit, min_side, threads)
     samples = takewhile(lambda _: not enough(), read_source(source, keep=lambda member: member.is_image))
-    items = account.without_crashers(samples)
-    batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, account.refuse)
+    items = left_out.without_crashing(samples)
+    batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, left_out.refuse)
     lanes = 1 if encoder.device.type == "cuda" else min(threads, MAX_LANES)
     blocks = []
     encoding = 0.0
     for batch, vectors, seconds in _encode_all(run_ahead(batches, depth=lanes + 1), encoder, lanes, threads // lanes):
-        blocks.append(_good_rows(batch, vectors, account))
+        blocks.append(_good_rows(batch, vectors, left_out))
         encoding += seconds / lanes
-        account.report_progress(len(batch.rows))
+        left_out.report_progress(len(batch.rows))
     block = EmbeddingBlock(
         [row for block in blocks for row in block.rows],
         np.concatenate([np.empty((0, encoder.dim), np.float16), *(block.vectors for block in blocks)]),
     )
     took = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
-    lines = sorted(account.lines, key=lambda line: (line.offset, line.key))
-    mark = DoneMark(account.seen, len(block.rows), encoder.dim, took, lines)
+    lines = sorted(left_out.lines, key=lambda line: (line.offset, line.key))
+    mark = DoneMark(left_out.seen, len(block.rows), encoder.dim, took, lines)
     return block, mark
 
 
@@ -106,36 +106,36 @@ def _encode_all(
             yield pending.popleft().result()
 
 
-def _good_rows(batch: ImageBatch, vectors: np.ndarray, account: _Account) -> EmbeddingBlock:
+def _good_rows(batch: ImageBatch, vectors: np.ndarray, left_out: _LeftOut) -> EmbeddingBlock:
     good = np.isfinite(vectors).all(axis=1)
     for row in np.flatnonzero(~good):
-        account.refuse_row(batch.rows[row])
+        left_out.refuse_row(batch.rows[row])
     rows = [row for row, keep in zip(batch.rows, good, strict=True) if keep]
     return EmbeddingBlock(rows, vectors[good].astype(np.float16))
 
 
 @dataclass
-class _Account:
-    """Counts what was seen and keeps the lines of what was refused."""
+class _LeftOut:
+    """Counts the samples of a source, and keeps the ledger lines of those that are left out."""
 
     source: Source
-    crashers: Mapping[str, str]
+    crashing: Mapping[str, str]
     report: Progress
     seen: int = 0
     lines: list[LedgerLine] = field(default_factory=list)
     reported: int = 0
 
-    def without_crashers(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
+    def without_crashing(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
         for item in items:
             self.seen += 1
-            if isinstance(item, RawSample) and item.key in self.crashers:
+            if isinstance(item, RawSample) and item.key in self.crashing:
                 yield LedgerLine(
                     item.shard,
                     item.key,
                     item.offset,
                     "decode",
                     Reason.DECODER_CRASH,
-                    self.crashers[item.key],
+                    self.crashing[item.key],
                 )
             else:
                 yield item

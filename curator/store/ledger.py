@@ -96,7 +96,6 @@ class Account:
         if bad > max_bad * seen:
             raise TooManyBad(
                 f"{bad} of {seen} samples of the {what} are bad ({bad / seen:.2%}), more than {max_bad:.2%}",
-                field="max_bad",
                 advice=("see quarantine.parquet for each", Change("max_bad", "higher")),
             )
 

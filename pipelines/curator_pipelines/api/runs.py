@@ -132,7 +132,7 @@ def _torch_restored() -> Iterator[None]:
 
     threads = torch.get_num_threads()
     # Each GPU's state too, where there is one to put back: CUDA was in use before.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices):
         try:
             yield

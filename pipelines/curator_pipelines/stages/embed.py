@@ -115,18 +115,18 @@ class EmbedStage:
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embedding.crash_probe import find_crashers
+        from curator.embedding.crash_probe import find_crashing_samples
         from curator.embedding.embed_source import embed_source
 
         assert encoder is not None
         # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
-        crashers = find_crashers(work.source, self.min_side) if task.attempt else {}
+        crashing = find_crashing_samples(work.source, self.min_side) if task.attempt else {}
         block, mark = embed_source(
             work.source,
             encoder,
             min_side=self.min_side,
             threads=context.cpus,
-            crashers=crashers,
+            crashing=crashing,
             report=context.report,
         )
         store.commit(work.part, work.identity, block, work.source.name, mark)

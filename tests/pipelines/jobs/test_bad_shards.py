@@ -73,7 +73,7 @@ class TestUnreadableShard:
         # Six of 60 samples, or nearly, since the others' bytes say how many; with the damaged one about a tenth.
         out = str(tmp_path / "run")
         with server.failing_at("pool-2.tar"):
-            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than --max-bad 5\.00%"):
+            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than 5\.00%: .*max_bad"):
                 run(out=out, **served | {"max_bad": 0.05})
             kept = inodes(tmp_path / "run" / "pool")
             assert len([name for name in kept if name.startswith("done/")]) == 3

@@ -66,7 +66,7 @@ def test_another_evaluation_set_is_another_run(
     run(**whole)
     first = files_of(whole["out"])
     (Path(evaluation) / "d.png").write_bytes(picture(203, "PNG"))
-    with pytest.raises(InputError, match="--redo exclude"):
+    with pytest.raises(InputError, match="redo='exclude'"):
         run(**whole)
     run(**whole, redo="exclude")
     second = files_of(whole["out"])

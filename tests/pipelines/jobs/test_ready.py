@@ -113,7 +113,7 @@ class TestReadyEmbeddings:
         assert not verify(str(tmp_path / "run"), Reporter()).differences
 
     def test_without_manifest_only_nothing_begins(self, run: Run, ready: dict[str, Any], tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="add --manifest-only"):
+        with pytest.raises(InputError, match="give manifest_only=True"):
             run(out=str(tmp_path / "run"), **ready | {"manifest_only": False})
 
         assert not (tmp_path / "run").exists()

@@ -314,7 +314,7 @@ class TestRefused:
         with pytest.raises(InputError, match=message) as caught:
             run(out=str(out), **settings | change)
 
-        assert "--redo" in str(caught.value)
+        assert "redo" in str(caught.value)
         assert inodes(out) == before
 
     def test_another_target(self, run: Run, settings: dict[str, Any], own_data: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from curator.errors import InputError
+from curator.errors import Change, InputError
 from curator_pipelines.config.select import ExecutorConfig
 from curator_pipelines.executors import Executor, LocalExecutor
 from curator_pipelines.executors.shared_storage import check_shared
@@ -67,8 +67,10 @@ def _connect(address: str) -> Cluster:
         if error.name != "ray":
             raise
         raise InputError(
-            f"--address {address}: ray is not installed: pip install 'ray[default]', or leave --address and "
-            "RAY_ADDRESS away"
+            "ray is not installed",
+            field="address",
+            value=address,
+            advice=("pip install 'ray[default]'", "leave it and RAY_ADDRESS away"),
         ) from error
     return connect(address)
 
@@ -105,7 +107,9 @@ def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayE
     if not room or room < (config.workers or 0):
         each = f"{config.gpus_per_worker:g} GPU" if device == "cuda" else "CPUs"
         raise InputError(
-            f"--address {address}: the cluster has room for {room} workers with {each} each; give fewer --workers, "
-            "or a smaller --gpus-per-worker"
+            f"the cluster has room for {room} workers with {each} each",
+            field="address",
+            value=address,
+            advice=(Change("workers", "smaller"), Change("gpus_per_worker", "smaller")),
         )
     return executor

@@ -77,7 +77,7 @@ def index_files(out):
 
 
 def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, factory, undisturbed, tmp_path):
-    program = Path(__file__).with_name("index_for_tests.py")
+    program = Path(__file__).parents[1] / "index_for_tests.py"
     with driver([str(out), factory], program=[str(program)]) as started:
         until((tmp_path / "begun").exists, "the worker has written a shard, and not its done-mark")
         workers = started.workers
@@ -121,7 +121,7 @@ def test_newer_parts_need_add_and_old_shards_stay(out, factory):
         mark.unlink()
     shutil.rmtree(folder / "00000003")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.np*")}
-    with pytest.raises(InputError, match="lacks 1 newer parts of the pool: add them with --add"):
+    with pytest.raises(InputError, match="lacks 1 newer parts of the pool: give add=True"):
         index(out, factory=factory)
     assert index(out, factory=None, add=True).built == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -141,7 +141,7 @@ def test_few_samples_train_no_product_quantiser(out):
 
 
 def test_what_cannot_be_indexed_is_refused(out, tmp_path):
-    with pytest.raises(InputError, match="holds no embedded pool: run `curator embed"):
+    with pytest.raises(InputError, match="no embedded pool is there: embed the pool into it first"):
         index(tmp_path / "nothing")
     index(out)
     with pytest.raises(InputError, match="is IVF8,Flat, not IVF9,Flat"):
