@@ -49,7 +49,7 @@ def run_identity(config: TrainConfig, samples: Samples, backbone: Backbone) -> d
     return values | {
         "samples": samples.identity(),
         "method": config.method,
-        "plugin": METHODS.identity(config.method) or {},
+        "plugin": " ".join(map(str, (METHODS.identity(config.method) or {}).values())),
         "weights": RANDOM if config.weights == RANDOM else hash_tensors(backbone.model),
     }
 

@@ -69,7 +69,7 @@ class TrainSummary:
             f"left over   {done.left_over:,} samples an epoch that its last step cannot hold; others each time",
             f"bad         {done.bad:,} samples: {self.out}/quarantine.parquet",
             f"time        {duration(done.seconds)}, {done.images_per_second:,.0f} images/s",
-            f"encoder     {done.encoder}   (use as --encoder checkpoint:{done.encoder})",
+            f"encoder     {done.encoder}   (an encoder by the name checkpoint:{done.encoder})",
         ]
         if self.warnings:
             lines.append(f"warnings    {len(self.warnings)}, see above")
