@@ -1,4 +1,4 @@
-"""Parquet files: each is written whole with a schema of `curator.io.schemas`; any other file is refused."""
+"""Parquet files, each written whole with a schema of `curator.io.schemas`. Files of another kind are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator.errors import InputError
+from curator.errors import Another, UnusableInput
 from curator.io import storage
 from curator.io.schemas import FORMAT_VERSION
 
@@ -32,8 +32,8 @@ def read_table(url: str, schema: pa.Schema, columns: list[str] | None = None) ->
     """Read a parquet file that curator wrote.
 
     Raises:
-        FileNotFoundError: it is not there.
-        InputError: it is another kind of file, or a version that this code does not know.
+        FileNotFoundError: there is no such file.
+        UnusableInput: the file is of another kind, or of a version that this code does not know.
     """
     source = str(storage.local_path(url)) if storage.is_local(url) else io.BytesIO(storage.read_bytes(url))
     try:
@@ -42,18 +42,26 @@ def read_table(url: str, schema: pa.Schema, columns: list[str] | None = None) ->
             check_format(file.schema_arrow, schema, url)
             return file.read(columns=columns)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{url} is not a parquet file curator wrote: {error}") from error
+        raise UnusableInput(f"{url} is not a parquet file that curator wrote: {error}") from error
 
 
-def check_format(found: pa.Schema, wanted: pa.Schema, url: str) -> None:
-    """Refuse a parquet file of another kind or of an unknown version."""
-    labels, expected = found.metadata or {}, wanted.metadata
-    kind = labels.get(b"curator.format")
-    if kind != expected[b"curator.format"]:
-        raise InputError(f"{url} is no '{expected[b'curator.format'].decode()}' file of curator's")
+def check_format(stored: pa.Schema, expected: pa.Schema, url: str) -> None:
+    """Refuse a parquet file of another kind or of an unknown version.
+
+    Args:
+        stored: the schema in the file.
+        expected: the schema of `curator.io.schemas` that the file should have.
+        url: the file, for messages.
+
+    Raises:
+        UnusableInput: the file is of another kind or version. A run may have written something before it met the file.
+    """
+    labels, kind = stored.metadata or {}, expected.metadata[b"curator.format"]
+    if labels.get(b"curator.format") != kind:
+        raise UnusableInput(f"{url} is not a '{kind.decode()}' file that curator wrote")
     version = labels.get(b"curator.version")
-    if version != expected[b"curator.version"]:
-        raise InputError(
-            f"{url} has format version {(version or b'?').decode()}, this curator reads {FORMAT_VERSION}: "
-            "use the curator that wrote it, or run again with another --out"
+    if version != expected.metadata[b"curator.version"]:
+        raise UnusableInput(
+            f"{url} has format version {(version or b'?').decode()}, this curator reads {FORMAT_VERSION}",
+            advice=("use the curator that wrote it", Another("out")),
         )

@@ -105,7 +105,7 @@ def _row_columns(
     centroids: np.ndarray,
     rounds: np.ndarray,
 ) -> dict[str, Any]:
-    """The columns of `schemas.CHOSEN_ROW`. What a selector does not know is null, not a number that looks like one."""
+    """The columns of `schemas.RANKED_ROW`. What a selector does not know is null, not a number that looks like one."""
     rows = directory.pool.rows(ids, ["shard", "image_path"])
     unknown = [None] * len(ids)
     return {
