@@ -10,8 +10,7 @@ import pytest
 from faulty_proxy import always, once_each
 
 from curator.errors import CuratorError
-from curator.io import retry
-from curator.io import storage
+from curator.io import retry, storage
 from curator.io.retry import RangeStream, is_transient, retried
 from curator.sources.find import find_sources
 from curator.sources.read import UnreadableShard, read_source

@@ -85,7 +85,7 @@ def test_a_second_run_is_told_who_holds_it(out):
         with (
             pytest.raises(
                 InputError,
-                match=rf"in use by process {process.pid} of .+ on .+, since 20\d\d-.*: wait for .*, or give another out$",
+                match=rf"in use by process {process.pid} of .+ on .+, since 20\d\d-.*: wait .*, or give another out$",
             ),
             owned(out),
         ):
