@@ -88,7 +88,7 @@ def write_targets(run: str, rows: int, dim: int) -> None:
 
 
 def exact_for_several(run: str, budget: int) -> list[int]:
-    """Our selection for several targets, in one skip the pool; how much was chosen for each."""
+    """Our selection for several targets, in one pass over the pool; how much was chosen for each."""
     centroids = np.load(Path(run, "targets.npy"))
     found = select_each(_pool(run), [Question(each, budget, None) for each in centroids])
     return [len(selection.ids) for selection in found]

@@ -17,7 +17,7 @@ Floats: TypeAlias = NDArray[Any]
 
 
 class Pool(Protocol):
-    """Embeddings in parts. Every skip the pool calls `parts()` once and reads each part once."""
+    """Embeddings in parts. Every pass over the pool calls `parts()` once and reads each part once."""
 
     def parts(self) -> Iterable[tuple[int, Floats]]:
         """Part numbers with their rows.

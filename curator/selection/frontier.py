@@ -31,7 +31,7 @@ def first_k(clusters: int, budget: int | None) -> int:
 
     A centroid's queue loses its own rows and those that others took before it: at a budget of a hundredth of the
     pool up to eight times its share in what was measured, less at smaller ones. More rows cost time and memory, too
-    few a second skip the pool; the result of a selection never depends on it.
+    few a second pass over the pool; the result of a selection never depends on it.
     """
     share = -(-(budget or 0) // clusters)
     return min(max(LEAST_K, 12 * share), k_limit(clusters))

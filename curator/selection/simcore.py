@@ -49,7 +49,7 @@ def select_simcore(
         fetch: reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this thread.
 
     Returns:
-        the selection. One skip the pool (see `best_rows`) where the queues last, more where they run
+        the selection. One pass over the pool (see `best_rows`) where the queues last, more where they run
         dry; then K log K per round. Memory within some GiB, whatever N.
 
     Raises:
@@ -74,7 +74,7 @@ def select_simcore(
 
 
 def with_objective(pool: Pool, centroids: Floats, selection: Selection) -> Selection:
-    """The selection with its objective: of rounds whose first was cut short, it takes a skip the pool."""
+    """The selection with its objective: of rounds whose first was cut short, it takes a pass over the pool."""
     if np.isnan(selection.objective):
         return replace(selection, objective=objective(pool, centroids, selection.ids))
     return selection
@@ -89,7 +89,7 @@ def objective(pool: Pool, centroids: Floats, ids: NDArray[np.int64]) -> float:
         ids: int64 (rows,), of any selection.
 
     Returns:
-        the mean in float64, added in centroid order; NaN for no rows. One skip the pool that touches
+        the mean in float64, added in centroid order; NaN for no rows. One pass over the pool that touches
         only the given rows.
     """
     if len(ids) == 0:

@@ -40,7 +40,7 @@ class DenyList:
     def find(self, store: PartStore) -> tuple[np.ndarray, int]:
         """Ids of the denied samples, int64 and ascending, and how many entries of the list match nothing.
 
-        Costs one skip the key column of every part's metadata.
+        Costs one pass over the key column of every part's metadata.
         """
         found = [hit for part in sorted(store.finished()) for hit in self._in_part(store, part)]
         ids = np.array([sample_id for sample_id, _ in found], dtype=np.int64)

@@ -33,7 +33,7 @@ class TrainSettings:
         clip: the largest norm of the gradient; 0 for no limit.
         seed: of everything random.
         target_share: share of every batch that comes from the target; None: the sets are one.
-        steps_per_epoch: how long an epoch is where `target_share` is given; None: one skip everything.
+        steps_per_epoch: how long an epoch is where `target_share` is given; None: one pass over everything.
         weights: a weights file to begin with; None for random ones.
         device: `cpu` or `cuda`.
         precision: `fp32` or `bf16` (autocast).

@@ -24,7 +24,7 @@ __all__ = ["command"]
     "--target",
     multiple=True,
     metavar="[NAME=]URLS",
-    help="The domain's images: shards, a folder, or embeddings. NAME= for several, in one skip the pool.",
+    help="The domain's images: shards, a folder, or embeddings. NAME= for several, in one pass over the pool.",
 )
 @option("--pool", multiple=True, metavar="URLS", help="The open-set: shards, embeddings, or another run's pool.")
 @option("--out", metavar="URL", help="Run directory; a finished part in it is not done again.")

@@ -124,7 +124,7 @@ class TrainConfig(Config):
         if self.epochs not in (None, "auto") and not (self.epochs.isdecimal() and int(self.epochs) > 0):
             raise InputError(f"--epochs {self.epochs}: give a number of epochs, or auto")
         if self.steps_per_epoch is not None and self.target_share is None:
-            raise InputError("--steps-per-epoch goes with --target-share; else an epoch is one skip everything")
+            raise InputError("--steps-per-epoch goes with --target-share; else an epoch is one pass over everything")
         told = [bool(self.probe_every), bool(self.probe_train), bool(self.probe_test), bool(self.probe_label)]
         if any(told) and not all(told):
             raise InputError("--probe-every, --probe-train, --probe-test and --probe-label go together")

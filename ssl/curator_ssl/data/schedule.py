@@ -58,7 +58,7 @@ class Order:
 class Schedule:
     """Steps of a run and the samples of each.
 
-    Without `target_share` all samples are one set and an epoch is one skip it, without what the last
+    Without `target_share` all samples are one set and an epoch is one pass over it, without what the last
     step cannot hold. With it, every batch takes that share from the first `targets` samples and the rest
     from the others; each of the two is skipped again and again, and an epoch is `steps_per_epoch`.
 
@@ -68,7 +68,7 @@ class Schedule:
         batch_size: images a step, over all ranks.
         seed: of the run.
         target_share: see above.
-        given_steps: see `steps_per_epoch`; None for as many as one skip everything takes.
+        given_steps: see `steps_per_epoch`; None for as many as one pass over everything takes.
 
     Raises:
         InputError: fewer samples than a step needs, or a share that leaves one set without images.

@@ -90,7 +90,7 @@ def _read_table(url: str) -> dict[SampleName, str]:
 def read_labels(sources: Sequence[Source], rule: LabelRule) -> dict[SampleName, str]:
     """Labels of all samples that have one.
 
-    Costs a skip the shards for `cls` and `json`, in which local images are skipped over.
+    Costs a pass over the shards for `cls` and `json`, in which local images are skipped over.
 
     Args:
         sources: tars and folders.

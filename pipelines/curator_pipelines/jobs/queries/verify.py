@@ -151,8 +151,8 @@ def _selection(directory: TargetDirectory, stored: StoredSelection, checked: Cou
     candidates = directory.pool.count()
     if record["count"] != len(stored.ids):
         yield f"selection.json says {record['count']} samples, selected.parquet has {len(stored.ids)}"
-    if record["excluded"] != excluded:
-        yield f"selection.json says {record['excluded']} skipped, skipped.parquet has {excluded}"
+    if record["skipped"] != excluded:
+        yield f"selection.json says {record['skipped']} skipped, skipped.parquet has {excluded}"
     if candidates != len(stored.ids) + excluded + record["not_reached"]:
         yield (
             f"{candidates} candidates, but {len(stored.ids)} chosen, {excluded} skipped and "

@@ -105,7 +105,7 @@ class Why:
 def explain(config: SearchConfig) -> Why:
     """Find a sample in a run's pool, and what the selection did with it.
 
-    Cost: one skip the pool, to count who stands before it.
+    Cost: one pass over the pool, to count who stands before it.
 
     Raises:
         InputError: no such sample, or no finished selection.

@@ -213,7 +213,7 @@ def _select(candidates: float | None, target: int, dim: int, clusters: int, shar
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     seconds = None if count is None else count / rate + once
     vectors = None if count is None else 2 * dim * count
-    bound = f"the CPUs: k-means {duration(once)}, the rest one skip the vectors"
+    bound = f"the CPUs: k-means {duration(once)}, the rest one pass over the vectors"
     return StageForecast("select", count, rate, seconds, 0.0, vectors, 0, memory, bound)
 
 

@@ -1,4 +1,4 @@
-"""Run a selector over the stored embeddings, for one target or for several in one skip the pool."""
+"""Run a selector over the stored embeddings, for one target or for several in one pass over the pool."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.storage import Stat
 from curator.io.urls import absolute
-from curator.packing.finish import finish, is_current, prepare, write_manifest_only
+from curator.packing.finish import begin_packing, finish_packing, is_packed, write_manifest_only
 from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_shards
 from curator.sources.find import find_sources
 from curator_pipelines.config.select import PackConfig
@@ -76,7 +76,9 @@ def pack_selection(
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = SelectedRows.of(stored.ids, stored.scores, stored.centroids, stored.rounds, stands_for(directory, stored))
+    chosen = SelectedRows.in_pool_order(
+        stored.ids, stored.scores, stored.centroids, stored.rounds, stands_for(directory, stored)
+    )
     manifest = directory.path("shards", "manifest.parquet")
     if manifest_only:
         write_manifest_only(directory.pool, chosen, directory.url)
@@ -85,17 +87,17 @@ def pack_selection(
     shards = plan_shards(directory.pool, chosen, shard_size, seed)
     last = max(len(shards) - 1, 0)
     pattern = directory.path("shards", f"curated-{{000000..{last:06d}}}.tar")
-    if is_current(directory.url, shards):
+    if is_packed(directory.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
     _check_sources(directory, shards, urls)
     run.check_owner()
-    done = prepare(directory.url, shards)
+    done = begin_packing(directory.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(directory, todo)
     _pack_all(run, PackStage(directory.url, directory.pool.url, dict(urls)), todo, executor, reporter)
     run.check_owner()
-    finish(directory.url, shards)
+    finish_packing(directory.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 
