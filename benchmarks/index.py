@@ -158,7 +158,7 @@ def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64],
         return stored.vectors(ids)
 
     selection, told = select_ivf(
-        index.quantiser(), index.shards(), _centroids(run), recall=recall, budget=budget, stop=None, read_rows=read_rows
+        index.quantiser(), index.pieces(), _centroids(run), recall=recall, budget=budget, stop=None, read_rows=read_rows
     )
     return selection.ids, asdict(told) | {"refined": len(refined), "reads": reads}
 
@@ -226,7 +226,7 @@ def _true_recall(run: str, budget: int, recall: float) -> tuple[float, dict[str,
     """The share of the rows above a final cut that were read, by scoring the whole pool; and what was told."""
     index = IndexStore(storage.join(run, "index"))
     centroids = _centroids(run)
-    found, told = select_ivf(index.quantiser(), index.shards(), centroids, recall=recall, budget=budget, stop=None)
+    found, told = select_ivf(index.quantiser(), index.pieces(), centroids, recall=recall, budget=budget, stop=None)
     assert found.cuts is not None
     wanted = []
     for part, rows in PartStore(storage.join(run, "pool")).parts():

@@ -1,4 +1,4 @@
-"""SimCore for several targets over one pool: every skip the pool serves all that need one.
+"""SimCore for several targets over one pool: every pass over the pool serves all that need one.
 
 Each target's rounds run in a thread of their own and wait where their queues run dry. When all wait, one scan with
 all their centroids fills every queue. A queue's rows do not depend on what else is scanned, so each selection is

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from curator.index import IndexStore, ListScan, Scan, select_ivf
+from curator.index import IndexStore, ListTask, ScanLists, select_ivf
 from curator.io.urls import public_name
 from curator.selection import Filter, Question, Selection, TopK
 from curator.store.row_reader import RowReader
@@ -37,7 +37,7 @@ def choose_ivf(
     index = IndexStore(directory.index)
     selection, measured = select_ivf(
         index.quantiser(),
-        index.shards(),
+        index.pieces(),
         question.centroids,
         recall=recall,
         budget=question.budget,
@@ -61,10 +61,10 @@ def choose_ivf(
     return replace(selection, recall=measured.to_json() | {"used": used}, warnings=warnings)
 
 
-def _by_workers(executor: Executor, directory: TargetDirectory, question: Question) -> Scan:
+def _by_workers(executor: Executor, directory: TargetDirectory, question: Question) -> ScanLists:
     stage = ListStage(directory.index, directory.pool.url, question.centroids)
 
-    def scan(tasks: Iterable[ListScan]) -> Iterator[TopK]:
+    def scan(tasks: Iterable[ListTask]) -> Iterator[TopK]:
         with closing(executor.map(stage, tasks)) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()
@@ -80,8 +80,8 @@ def recall_line(detail: dict[str, Any]) -> str:
         found = "recall unknown: no row put aside reaches a cut"
     else:
         found = (
-            f"recall {detail['estimate']:.3f} measured on {detail['wanted']:,} rows "
+            f"recall {detail['estimate']:.3f} measured on {detail['relevant']:,} rows "
             f"({detail['level']:.0%} interval {detail['low']:.3f} to {detail['high']:.3f})"
         )
-    deepened = f", deepened {detail['deepened']} times" if detail["deepened"] else ""
-    return f"{found}; {detail['scanned']:.1%} of the vectors scanned{deepened}"
+    extensions = f", extended {detail['extensions']} times" if detail["extensions"] else ""
+    return f"{found}; {detail['scanned']:.1%} of the vectors scanned{extensions}"

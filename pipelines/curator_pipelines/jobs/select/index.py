@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.errors import CuratorError, InputError
-from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
+from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
 from curator.io import storage
 from curator.io.run_lock import owned
 from curator.io.urls import absolute
@@ -78,12 +78,12 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
             "remove it to build another, or leave --factory away"
         )
     state = run.record.get("stages", {}).get("index", {}).get("state")
-    if settings is not None and state == "done" and not config.add and (missing := index.missing(run.pool)):
+    if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(run.pool)):
         raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool: add them with --add")
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, config.factory, config.seed, executor, reporter)
-    shards = index.shards()
+    shards = index.pieces()
     return IndexSummary(
         run.url,
         (index.settings() or {})["factory"],
@@ -123,7 +123,7 @@ def build_index(run: RunDirectory, factory: str | None, seed: int, executor: Exe
         _train(run, index, _parse(run, factory), rows, seed, reporter)
     settings = index.settings()
     assert settings is not None
-    plans = index.plan(run.pool)
+    plans = index.missing_pieces(run.pool)
     if not plans:
         return 0
     storage.remove_temporaries(index.url)
@@ -148,7 +148,7 @@ def _train(run: RunDirectory, index: IndexStore, factory: Factory, rows: int, se
     coded = factory.kind != "Flat"
     reporter.say(f"index: training {factory.lists:,} lists{f' and {factory.kind}' if coded else ''}")
     sample = sample_rows(run.pool.parts(), rows, factory.training_rows, seed)
-    quantiser, warning = train(sample, factory.lists, seed)
+    quantiser, warning = train_quantiser(sample, factory.lists, seed)
     if warning:
         reporter.warn(f"index: {warning}")
     codec = train_codec(factory.kind, sample, quantiser) if coded else None
