@@ -110,7 +110,10 @@ def test_only_tars_can_be_packed(pool):
     check_packable(pool.store)
     url = storage.join(pool.store.url, "parts.parquet")
     rows = parquet.read_table(url, schemas.PARTS).to_pylist()
-    for kind, message in (("embeddings", "give manifest_only=True"), ("folder", "is a folder, and samples are packed from tar shards only: give manifest_only=True")):
+    for kind, message in (
+        ("embeddings", "give manifest_only=True"),
+        ("folder", "is a folder, and samples are packed from tar shards only: give manifest_only=True"),
+    ):
         rows[2]["kind"] = kind
         parquet.write_table(url, schemas.PARTS, rows)
         with pytest.raises(UnusableInput, match=message):

@@ -64,7 +64,7 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
     import torch
 
     from curator.embedding.crash_probe import sound_images
-    from curator.encoders.check_preprocess import MIN_AGREEMENT, check_agreement
+    from curator.encoders.check_preprocess import MIN_COSINE, lowest_cosine
     from curator.encoders.load import load_encoder
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -78,10 +78,10 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
             precision=config.precision,
             batch_size=config.batch_size,
         )
-    if images and (agreement := check_agreement(encoder, sound.result())) < MIN_AGREEMENT:
+    if images and (agreement := lowest_cosine(encoder, sound.result())) < MIN_COSINE:
         raise InputError(
             f"--encoder {config.encoder}: our preprocessing does not give what the model's own gives "
-            f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT}); choose another encoder"
+            f"(cosine {agreement:.4f}, needed {MIN_COSINE}); choose another encoder"
         )
     settings = EncoderSettings(
         config.encoder, config.weights, encoder.precision, encoder.batch_size, encoder.tensors_hash
