@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.mock_s3 import mock_s3
-from curator.packing.finish import finish, prepare
+from curator.packing.finish import begin_packing, finish_packing
 from curator.packing.plan import SelectedRows, plan_shards
 from curator.packing.write import PackedShard, pack_shard
 from curator.store.part_store import PartStore
@@ -115,16 +115,16 @@ def _choose(store: PartStore, share: float) -> SelectedRows:
     rows = store.count()
     ids = np.concatenate([(np.int64(part) << 32) + np.arange(len(vectors)) for part, vectors in store.parts()])
     chosen: NDArray[np.int64] = np.random.default_rng(0).permutation(ids)[: int(share * rows)]
-    return SelectedRows.of(
+    return SelectedRows.in_pool_order(
         chosen, np.ones(len(chosen), np.float32), np.zeros(len(chosen), np.int32), np.ones(len(chosen), np.int32)
     )
 
 
 def _pack(store: PartStore, chosen: SelectedRows, out: str) -> list[PackedShard]:
     shards = plan_shards(store, chosen, SHARD_SIZE, 0)
-    prepare(out, shards)
+    begin_packing(out, shards)
     packed = [pack_shard(store, shard, out) for shard in shards]
-    finish(out, shards)
+    finish_packing(out, shards)
     return packed
 
 

@@ -76,9 +76,9 @@ def s3_bucket(s3_environment: dict[str, str], s3_client: Any, monkeypatch: pytes
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait as often as ever, but not as long."""
-    from curator.io import retry as remote
+    from curator.io import retry
 
-    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Check that our preprocessing gives the embeddings that the model's own would give."""
+"""Check that curator's preprocessing gives the embeddings that the model's own preprocessing would give."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from curator.encoders.encoder import Encoder
 from curator.errors import SampleError
 from curator.images.decode import DecodedImage, decode_image
 
-__all__ = ["MIN_AGREEMENT", "agreements", "check_agreement"]
+__all__ = ["MIN_COSINE", "lowest_cosine", "preprocess_cosines"]
 
-# Right, the lowest of 960 photos and drawings was 0.9998 in bf16. Bilinear for bicubic: 0.93 to 0.99. The
-# median would not do: a squash for a centre crop changes only the images that are not square.
-MIN_AGREEMENT = 0.995
+# With the right preprocessing the lowest of 960 photos and drawings was 0.9998 in bf16, with bilinear in place of
+# bicubic 0.93 to 0.99. The median would not do: a squash in place of a centre crop changes only images that are not
+# square.
+MIN_COSINE = 0.995
 
 
-def check_agreement(encoder: Encoder, images: Sequence[bytes]) -> float:
-    """Lowest cosine between our pipeline's embeddings and those of the model's own PIL transform.
+def lowest_cosine(encoder: Encoder, images: Sequence[bytes]) -> float:
+    """The lowest cosine between embeddings by curator's preprocessing and by the model's own PIL transform.
 
-    Costs two forward passes. Only the first batch of images counts; NaN where none can be decoded.
+    Costs two forward passes. Only the first batch of images counts. NaN where no image can be decoded.
     """
-    cosines = agreements(encoder, images)
+    cosines = preprocess_cosines(encoder, images)
     return float(cosines.min()) if len(cosines) else math.nan
 
 
-def agreements(encoder: Encoder, images: Sequence[bytes]) -> np.ndarray:
-    """The cosine for each image that can be decoded, float32 (n,): `check_agreement` before the minimum."""
+def preprocess_cosines(encoder: Encoder, images: Sequence[bytes]) -> NDArray[np.float32]:
+    """The cosine of both embeddings of each image that can be decoded, float32 (n,)."""
     decoded = _decoded(images[: encoder.batch_size])
     ours = torch.zeros(encoder.input_shape, dtype=torch.uint8)
     theirs = torch.zeros(encoder.input_shape)
     for row, image in enumerate(decoded):
         ours[row] = encoder.preprocess.fit(image.pixels)
         theirs[row] = encoder.pil_transform(_to_pil(image))
-    cosines: np.ndarray = (encoder.encode(ours) * encoder.encode_normalised(theirs)).sum(axis=1)
+    cosines: NDArray[np.float32] = (encoder.encode(ours) * encoder.encode_normalised(theirs)).sum(axis=1)
     return cosines[: len(decoded)]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import find_fit, fit_weights
+from curator.encoders.match_state_dict import find_match, load_matching
 from curator.encoders.spec import EncoderSpec
-from curator.encoders.weights import RANDOM, find_tensors, load_file
-from curator.errors import InputError
+from curator.encoders.weights import RANDOM, WeightsOrigin, find_tensors, load_file
+from curator.errors import InputError, Leave
 from curator.images.preprocess import Preprocess
 from curator.io import storage
 from curator.io.urls import absolute
@@ -23,8 +23,8 @@ __all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "copy_at_size", "load
 FORMAT = "curator.encoder"
 VERSION = 1
 ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)")
-# What a file from elsewhere is tried as. ResNets have the same names in both libraries; torchvision's
-# preprocessing is the one that papers on self-supervised learning evaluate with.
+# The architectures that a file from elsewhere is compared with, in this order. ResNets have the same names in both
+# libraries; torchvision's preprocessing is the one that papers on self-supervised learning evaluate with.
 USUAL = (
     *(f"torchvision:resnet{layers}" for layers in (50, 18, 34, 101, 152)),
     *(f"torchvision:{name}" for name in ("wide_resnet50_2", "resnext50_32x4d", "efficientnet_b0", "vit_b_16")),
@@ -54,12 +54,12 @@ def save_checkpoint(
     Args:
         url: a local path, or anything fsspec writes.
         architecture: `timm:NAME` or `torchvision:NAME`.
-        preprocess: how images become the encoder's input.
-        state_dict: the backbone's tensors under the library's own names, without the classifier.
-        meta: whatever tells where it came from; plain values (numbers, text, lists, dicts).
+        preprocess: the preprocessing of the encoder.
+        state_dict: the tensors of the backbone under the library's own names, without the classifier.
+        meta: what tells where the encoder came from, as plain values (numbers, text, lists, dicts).
 
     Raises:
-        ValueError: an architecture of another family, or no tensors.
+        ValueError: the architecture is of another family, or there are no tensors.
     """
     if not ARCHITECTURE.fullmatch(architecture):
         raise ValueError(f"architecture {architecture!r} is neither timm:NAME nor torchvision:NAME")
@@ -70,7 +70,7 @@ def save_checkpoint(
         "version": VERSION,
         "architecture": architecture,
         "preprocess": preprocess.to_json(),
-        # Cloned: of a view, torch.save would write all that lies behind it.
+        # Cloned, since torch.save writes the whole storage behind a view.
         "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()},
         "meta": dict(meta),
     }
@@ -79,14 +79,15 @@ def save_checkpoint(
 
 
 def copy_at_size(source: str, url: str, side: int) -> None:
-    """Copy a file of `save_checkpoint`, its encoder to be fed squares of `side` pixels in place of what it says.
+    """Copy a file of `save_checkpoint` and change the input of its encoder to squares of `side` pixels.
 
     Raises:
-        InputError: no such file, or not one of ours.
+        InputError: there is no such file, or `save_checkpoint` did not write it.
     """
-    loaded = load_file(source, source)
+    origin = WeightsOrigin(None, source)
+    loaded = load_file(source, origin)
     if not isinstance(loaded, Mapping) or loaded.get("format") != FORMAT:
-        raise InputError(f"{source} is not an encoder that `curator train` or `curator warmup` saved")
+        raise origin.error("it is not an encoder that curator trained")
     save_checkpoint(
         url,
         architecture=loaded["architecture"],
@@ -101,18 +102,18 @@ def build_backbone(architecture: str, image_size: int | None = None, seed: int =
 
     Args:
         architecture: `timm:NAME` or `torchvision:NAME`.
-        image_size: height and width of its input; None for the model's own.
-        seed: of the weights.
+        image_size: the height and width of its input; None for the model's own.
+        seed: the seed of the weights.
 
     Raises:
-        InputError: no such model.
+        InputError: there is no such model.
 
     >>> build_backbone("timm:resnet18", image_size=64).preprocess.crop
     (64, 64)
     """
     match = ARCHITECTURE.fullmatch(architecture)
     if match is None:
-        raise InputError(f"architecture {architecture}: unknown; it is timm:NAME or torchvision:NAME")
+        raise InputError(f"unknown architecture {architecture}", advice="give timm:NAME or torchvision:NAME")
     family, name = match.groups()
     # Imported on use: each of these libraries takes seconds.
     if family == "timm":
@@ -128,51 +129,52 @@ def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
     A file from elsewhere does not name its architecture. It is the one in the spec
     (`checkpoint:PATH@timm:resnet18`), or the first of `USUAL` whose every tensor is there; the image size
     and preprocessing are those of that architecture. Prefixes, nesting and heads of common training
-    scripts are seen through: see `curator.encoders.match_state_dict`.
+    scripts are understood: see `curator.encoders.match_state_dict`.
 
     Raises:
-        InputError: no such file, another format or version, or tensors that do not fit the architecture.
+        InputError: there is no such file, it has another format or version, or its tensors do not match those of the
+            architecture.
     """
-    source = f"--encoder checkpoint:{spec.model}"
+    origin = WeightsOrigin("encoder", f"checkpoint:{spec.model}")
     if weights is not None:
-        raise InputError(f"{source} holds its own weights; leave out --weights")
-    loaded = load_file(spec.model, source)
+        raise origin.error("it holds its own weights", advice=Leave("weights"))
+    loaded = load_file(spec.model, origin)
     if not isinstance(loaded, Mapping) or loaded.get("format") != FORMAT:
-        return _load_foreign(find_tensors(loaded, source), spec.architecture, source)
+        return _load_foreign(find_tensors(loaded, origin), spec.architecture, origin)
     if spec.architecture:
-        raise InputError(f"{source} names its architecture itself; leave out @{spec.architecture}")
-    return _load_own(loaded, source)
+        raise origin.error("it names its architecture itself", advice=f"leave @{spec.architecture} away")
+    return _load_own(loaded, origin)
 
 
-def _load_own(loaded: Mapping[str, Any], source: str) -> Backbone:
+def _load_own(loaded: Mapping[str, Any], origin: WeightsOrigin) -> Backbone:
     if loaded.get("version") != VERSION:
-        raise InputError(
-            f"{source} has version {loaded.get('version')} of its format, known is {VERSION}: "
-            "update curator, or train the encoder again"
+        raise origin.error(
+            f"it has version {loaded.get('version')} of its format, known is {VERSION}",
+            advice=("update curator", "train the encoder again"),
         )
     preprocess = Preprocess.from_json(loaded["preprocess"])
     backbone = build_backbone(loaded["architecture"], preprocess.crop[0])
-    fit_weights(backbone.model, loaded["state_dict"], source=source, ignore=backbone.heads)
+    load_matching(backbone.model, loaded["state_dict"], origin, ignore=backbone.heads)
     return replace(backbone, preprocess=preprocess, pil_transform=preprocess.pil_transform)
 
 
-def _load_foreign(tensors: Mapping[str, torch.Tensor], architecture: str, source: str) -> Backbone:
-    backbone = build_backbone(architecture or _infer(tensors, source))
-    fit_weights(backbone.model, tensors, source=source, ignore=backbone.heads)
+def _load_foreign(tensors: Mapping[str, torch.Tensor], architecture: str, origin: WeightsOrigin) -> Backbone:
+    backbone = build_backbone(architecture or _infer(tensors, origin))
+    load_matching(backbone.model, tensors, origin, ignore=backbone.heads)
     return backbone
 
 
-def _infer(tensors: Mapping[str, torch.Tensor], source: str) -> str:
+def _infer(tensors: Mapping[str, torch.Tensor], origin: WeightsOrigin) -> str:
     nearest: tuple[float, str, str] = (-1.0, "", "")
     for architecture in USUAL:
         # On the meta device a model has shapes and no memory.
         with torch.device("meta"):
             backbone = build_backbone(architecture)
-        fit = find_fit(backbone.model, tensors, backbone.heads)
-        if not fit.problems:
+        match = find_match(backbone.model, tensors, backbone.heads)
+        if not match.problems:
             return architecture
-        nearest = max(nearest, (fit.share, architecture, fit.problems), key=lambda entry: entry[0])
-    raise InputError(
-        f"{source}: its tensors fit none of the usual architectures; name it, as in {source.split()[-1]}"
-        f"@timm:resnet18 (nearest is {nearest[1]}, with {nearest[2]})"
+        nearest = max(nearest, (match.share, architecture, match.problems), key=lambda entry: entry[0])
+    raise origin.error(
+        f"its tensors match none of the usual architectures (nearest is {nearest[1]}, with {nearest[2]})",
+        advice=f"name the architecture, as in {origin.name}@timm:resnet18",
     )

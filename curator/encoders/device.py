@@ -1,30 +1,33 @@
-"""Which device and precision an encoder runs in."""
+"""The device and the precision that an encoder runs in."""
 
 from __future__ import annotations
 
 import torch
 
-from curator.errors import InputError
+from curator.errors import InputError, Use
 
 __all__ = ["has_native_bf16", "resolve_device", "resolve_precision"]
+
+_DEVICES = "give auto, cpu or cuda"
 
 
 def resolve_device(device: str) -> torch.device:
     """`auto` is the GPU if there is one.
 
     Raises:
-        InputError: a GPU is asked for where there is none.
+        InputError: the device is unknown, or a GPU is named that torch does not see.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"--device {device}: unknown; it is auto, cpu or cuda") from error
+        raise InputError("unknown device", field="device", value=device, advice=_DEVICES) from error
     if resolved.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {device}: not supported; it is auto, cpu or cuda")
+        raise InputError("not supported", field="device", value=device, advice=_DEVICES)
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {device}: torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
+        message = f"torch sees {torch.cuda.device_count()} GPUs"
+        raise InputError(message, field="device", value=device, advice=Use("device", "cpu"))
     return resolved
 
 
@@ -32,26 +35,27 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware multiplies in it, else fp32.
 
     Raises:
-        InputError: bf16 is asked for where the hardware only emulates it, or has none.
+        InputError: the precision is unknown, or it is bf16 and the hardware only emulates it or does not have it.
     """
     if precision == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
     if precision not in ("bf16", "fp32"):
-        raise InputError(f"--precision {precision}: unknown; it is auto, fp32 or bf16")
+        raise InputError("unknown", field="precision", value=precision, advice="give auto, fp32 or bf16")
     if precision == "bf16" and not has_native_bf16(device):
-        raise InputError(f"--precision bf16: this {device.type} does not calculate in bf16; use --precision fp32")
+        message = f"this {device.type} does not calculate in bf16"
+        raise InputError(message, field="precision", value=precision, advice=Use("precision", "fp32"))
     return precision
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16 itself; emulated, it is slower than fp32.
+    """True if the device multiplies in bf16 itself. Emulated bf16 is slower than fp32.
 
-    ARM's bf16 is not counted: nothing here was ever measured on it.
+    ARM's bf16 does not count, since nothing was measured on it.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # oneDNN's own answer is yes for all of AVX-512, which emulates it.
+    # oneDNN says yes for all of AVX-512, which emulates bf16.
     try:
         supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):

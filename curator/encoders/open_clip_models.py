@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import fit_weights
+from curator.encoders.match_state_dict import load_matching
 from curator.encoders.spec import EncoderSpec, near_names
-from curator.encoders.weights import RANDOM, downloading, random_weights, read_weights
+from curator.encoders.weights import RANDOM, WeightsOrigin, downloading, random_weights, read_weights
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 
@@ -32,10 +32,10 @@ def load_open_clip(spec: EncoderSpec, weights: str | None) -> Backbone:
     with _quietly():
         model = _create(spec, weights, settings)
     if weights not in (None, RANDOM):
-        _fit(model, str(weights))
+        _load_tower(model, str(weights))
     config = dict(model.visual.preprocess_cfg)
     if weights is not None and not hub:
-        # The tag says how its weights want to see, also where the weights come from a file.
+        # The tag says which preprocessing its weights need, also where the weights come from a file.
         config = open_clip.transform.merge_preprocess_dict(config, {**settings, "size": config["size"]})
     transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
     return Backbone(model.visual, open_clip_preprocess(config), transform, f"open_clip:{spec.model}")
@@ -45,7 +45,7 @@ def create_whole(spec: EncoderSpec, weights: str | None) -> Any:
     """The model with both of its towers.
 
     Raises:
-        InputError: as `load_encoder`; or the weights are a file that does not hold both towers.
+        InputError: see `load_encoder`; or the weights are a file that does not hold both towers.
     """
     from open_clip.convert import convert_state_dict
 
@@ -53,12 +53,14 @@ def create_whole(spec: EncoderSpec, weights: str | None) -> Any:
     with _quietly():
         model = _create(spec, weights, settings)
     if weights not in (None, RANDOM):
-        fit_weights(model, convert_state_dict(model, read_weights(str(weights))), source=f"--weights {weights}")
+        load_matching(
+            model, convert_state_dict(model, read_weights(str(weights))), WeightsOrigin("weights", str(weights))
+        )
     return model
 
 
 def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:
-    """What open_clip's evaluation transform does with a preprocess config.
+    """The preprocessing of open_clip's evaluation transform for a preprocess config.
 
     Source: `open_clip.transform.image_transform`.
 
@@ -69,8 +71,8 @@ def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:
     height, width = (size, size) if isinstance(size, int) else size
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
         raise InputError(
-            f"an open_clip model with resize mode {mode!r} to {height} x {width} is not supported; "
-            "choose another encoder"
+            f"an open_clip model with resize mode {mode!r} to {height} x {width} is not supported",
+            advice="choose another model",
         )
     return Preprocess(
         resize=(height, width) if mode == "squash" else height,
@@ -82,22 +84,25 @@ def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:
 
 
 def _check_name(spec: EncoderSpec, weights: str | None) -> dict[str, Any]:
-    """open_clip's description of the tag; empty where none is named, which only --weights allows."""
+    """open_clip's description of the tag; empty where no tag is named, which needs weights of a file."""
     import open_clip
 
-    shown = f"--encoder open_clip:{spec.model}"
+    name = f"open_clip:{spec.model}"
     if spec.model not in open_clip.list_models():
-        raise InputError(f"{shown}: unknown model{near_names(spec.model, open_clip.list_models())}")
+        near = near_names(spec.model, open_clip.list_models())
+        raise InputError(f"unknown model{near}", field="encoder", value=name)
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if not spec.pretrained and weights is None:
-        raise InputError(f"{shown}: name the weights, as in {shown}/TAG; it has {', '.join(tags) or 'none'}")
+        advice = f"name the weights, as in {name}/TAG; it has {', '.join(tags) or 'none'}"
+        raise InputError("no weights are named", field="encoder", value=name, advice=advice)
     if not spec.pretrained:
         return {}
     settings: dict[str, Any] = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
     if not settings:
         raise InputError(
-            f"{shown}/{spec.pretrained}: unknown weights{near_names(spec.pretrained, tags)}; "
-            f"it has {', '.join(tags) or 'none'}"
+            f"unknown weights{near_names(spec.pretrained, tags)}; it has {', '.join(tags) or 'none'}",
+            field="encoder",
+            value=f"{name}/{spec.pretrained}",
         )
     return settings
 
@@ -120,14 +125,14 @@ def _create(spec: EncoderSpec, weights: str | None, settings: Mapping[str, Any])
             require_pretrained=weights is None,
             pretrained_image=False,
             pretrained_text=False,
-            # With the other activation the weights still load, and the embeddings are worth less.
+            # With the other activation the weights would load too, and give worse embeddings.
             force_quick_gelu=bool(settings.get("quick_gelu")),
         )
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without its warnings and log lines, such as that a model is random to which weights are given next."""
+    """Without warnings and log lines, for instance that a model is random whose weights are loaded next."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -140,19 +145,19 @@ def _quietly() -> Iterator[None]:
 
 @contextmanager
 def _building(name: str) -> Iterator[None]:
-    """Some text towers, thrown away here, need a package or a download of their own to be built at all."""
+    """Some text towers need a package or a download of their own to be built, though they are not kept."""
     try:
         yield
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
-        raise InputError(f"--encoder {name}: open_clip cannot build it ({detail})") from error
+        raise InputError(f"open_clip cannot build it ({detail})", field="encoder", value=name) from error
 
 
-def _fit(model: Any, path: str) -> None:
+def _load_tower(model: Any, path: str) -> None:
     """Load a whole CLIP checkpoint's image tower, or a file that holds just the tower."""
     from open_clip.convert import convert_state_dict
 
     tensors: dict[str, torch.Tensor] = convert_state_dict(model, read_weights(path))
     prefix = "visual."
     tower = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    fit_weights(model.visual, tower or tensors, source=f"--weights {path}")
+    load_matching(model.visual, tower or tensors, WeightsOrigin("weights", path))

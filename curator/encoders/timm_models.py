@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import fit_weights
+from curator.encoders.match_state_dict import load_weights
 from curator.encoders.spec import EncoderSpec, near_names
-from curator.encoders.weights import RANDOM, downloading, random_weights, read_weights
+from curator.encoders.weights import RANDOM, downloading, random_weights
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 
@@ -25,10 +25,10 @@ def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = N
     """Build a timm model without its classification head; see `curator.encoders.load.load_encoder`.
 
     Args:
-        spec: names the model.
+        spec: the parsed name of the model.
         weights: see `load_encoder`.
-        image_size: height and width of its input; None for the model's own.
-        seed: of random weights.
+        image_size: the height and width of its input; None for the model's own.
+        seed: the seed of random weights.
     """
     import timm
 
@@ -41,7 +41,7 @@ def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = N
     with describing if name.startswith(_HUB) else nullcontext(), random_weights(seed):
         model = timm.create_model(name, pretrained=False, num_classes=0)
     if weights != RANDOM:
-        fit_weights(model, read_weights(weights), source=f"--weights {weights}", ignore=_heads(model))
+        load_weights(model, weights, ignore=_heads(model))
     return timm_backbone(model, name, image_size)
 
 
@@ -49,12 +49,12 @@ def timm_backbone(model: nn.Module, name: str, image_size: int | None = None) ->
     """A timm model with the preprocessing that its own description asks for.
 
     Args:
-        model: without its head. A transformer's position embeddings are resampled to another image size.
-        name: timm's name of it.
+        model: the model without its head. A transformer's position embeddings are resampled to another image size.
+        name: the name of the model in timm.
         image_size: see `load_timm`.
 
     Raises:
-        InputError: a preprocessing that is not supported.
+        InputError: the preprocessing is not supported.
     """
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
@@ -75,11 +75,12 @@ def _resize_input(model: Any, image_size: int, name: str) -> None:
     try:
         model.set_input_size(img_size=(image_size, image_size))
     except (AttributeError, AssertionError, ValueError) as error:
-        raise InputError(f"timm:{name} takes no images of {image_size} x {image_size}: {error}") from error
+        message = f"it takes no images of {image_size} x {image_size} pixels ({error})"
+        raise InputError(message, field="encoder", value=f"timm:{name}") from error
 
 
 def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
-    """What timm's evaluation transform does with a data config.
+    """The preprocessing of timm's evaluation transform for a data config.
 
     Source: `timm.data.transforms_factory.transforms_imagenet_eval`.
 
@@ -90,8 +91,8 @@ def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
     mode = config["crop_mode"]
     if channels != 3 or mode not in ("center", "squash") or (mode == "center" and height != width):
         raise InputError(
-            f"a timm model with crop mode {mode!r} and input {tuple(config['input_size'])} is not supported; "
-            "choose another encoder"
+            f"a timm model with crop mode {mode!r} and input {tuple(config['input_size'])} is not supported",
+            advice="choose another model",
         )
     scaled = math.floor(height / config["crop_pct"]), math.floor(width / config["crop_pct"])
     return Preprocess(
@@ -115,7 +116,8 @@ def _check_name(name: str) -> None:
         return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise InputError(f"--encoder timm:{name}: unknown model{near_names(architecture, timm.list_models())}")
+        near = near_names(architecture, timm.list_models())
+        raise InputError(f"unknown model{near}", field="encoder", value=f"timm:{name}")
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and name not in tagged:
-        raise InputError(f"--encoder timm:{name}: unknown weights{near_names(name, tagged)}")
+        raise InputError(f"unknown weights{near_names(name, tagged)}", field="encoder", value=f"timm:{name}")

@@ -7,18 +7,16 @@ from typing import Any
 from torch import nn
 
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import fit_weights
+from curator.encoders.match_state_dict import load_weights
 from curator.encoders.spec import EncoderSpec, near_names
-from curator.encoders.weights import RANDOM, downloading, random_weights, read_weights
+from curator.encoders.weights import RANDOM, downloading, random_weights
 from curator.errors import InputError
 from curator.images.preprocess import Preprocess
 
 __all__ = ["load_torchvision", "torchvision_preprocess"]
 
-# What they do to their input depends on which weights they were built with.
+# The preprocessing inside these models depends on the weights that they were built with.
 _UNSUPPORTED = ("googlenet", "inception_v3")
-
-
 # Models whose tensors depend on the input size.
 _SIZED = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14")
 
@@ -29,17 +27,17 @@ def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | N
     The preprocessing is that of the default weights, whichever weights are loaded.
 
     Args:
-        spec: names the model.
+        spec: the parsed name of the model.
         weights: see `load_encoder`.
-        image_size: height and width of its input; None for that of the default weights.
-        seed: of random weights.
+        image_size: the height and width of its input; None for that of the default weights.
+        seed: the seed of random weights.
     """
     from torchvision import models
 
     name = spec.model
     known = [model for model in models.list_models(module=models) if model not in _UNSUPPORTED]
     if name not in known:
-        raise InputError(f"--encoder torchvision:{name}: unknown model{near_names(name, known)}")
+        raise InputError(f"unknown model{near_names(name, known)}", field="encoder", value=f"torchvision:{name}")
     transform = models.get_model_weights(name).DEFAULT.transforms()
     preprocess = torchvision_preprocess(transform)
     sized = {}
@@ -55,12 +53,12 @@ def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | N
             model = models.get_model(name, weights=None, **sized)
     head = _drop_head(model, name)
     if weights not in (None, RANDOM):
-        fit_weights(model, read_weights(str(weights)), source=f"--weights {weights}", ignore=(head,))
+        load_weights(model, str(weights), ignore=(head,))
     return Backbone(model, preprocess, transform, f"torchvision:{name}", (head,))
 
 
 def torchvision_preprocess(transform: Any) -> Preprocess:
-    """What a preset `ImageClassification` does.
+    """The preprocessing of a preset `ImageClassification`.
 
     Source: `torchvision.transforms._presets.ImageClassification`.
     """
@@ -69,11 +67,14 @@ def torchvision_preprocess(transform: Any) -> Preprocess:
 
 
 def _drop_head(model: nn.Module, name: str) -> str:
-    """Let the input of the last linear layer through; returns that layer's name."""
+    """Replace the last linear layer by the identity. Returns the name of that layer."""
     linear: list[str] = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise InputError(
-            f"--encoder torchvision:{name}: it has no linear layer to take the features before; choose another encoder"
+            "it has no linear layer to take the features before",
+            field="encoder",
+            value=f"torchvision:{name}",
+            advice="choose another model",
         )
     parent, _, child = linear[-1].rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())

@@ -8,82 +8,104 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import torch
 
-from curator.errors import InputError
+from curator.errors import Advice, InputError, Use
 from curator.io import storage
 from curator.io.urls import absolute
 
-__all__ = ["RANDOM", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
+__all__ = ["RANDOM", "WeightsOrigin", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
 
 RANDOM = "random"
 _PATIENCE_SECONDS = 10
-# Under which key training scripts put the tensors. Averages first, as timm's own scripts do.
+_USE_WEIGHTS = Use("weights")
+# The keys under which training scripts put the tensors. Averages come first, as in timm's own scripts.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+
+
+@dataclass(frozen=True)
+class WeightsOrigin:
+    """Where tensors come from, for messages.
+
+    Attributes:
+        field: the setting that names the file; None for a file that no setting names.
+        name: the value of that setting, or a description of the file.
+    """
+
+    field: str | None
+    name: str
+
+    def error(self, message: str, advice: Advice | tuple[Advice, ...] = ()) -> InputError:
+        """The error that tells what is wrong with the tensors."""
+        if self.field is None:
+            return InputError(f"{self.name}: {message}", advice=advice)
+        return InputError(message, field=self.field, value=self.name, advice=advice)
 
 
 def read_weights(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a weights file, by name.
 
     Raises:
-        InputError: no such file, or it holds no tensors by name.
+        InputError: there is no such file, or it holds no tensors by name.
     """
-    return find_tensors(load_file(path, f"--weights {path}"), f"--weights {path}")
+    origin = WeightsOrigin("weights", path)
+    return find_tensors(load_file(path, origin), origin)
 
 
-def load_file(url: str, source: str) -> object:
-    """What a weights file holds; safetensors, or what `torch.save` wrote. Never runs code from the file.
+def load_file(url: str, origin: WeightsOrigin) -> object:
+    """The content of a weights file: safetensors, or what `torch.save` wrote. Never runs code from the file.
 
     Args:
         url: a local path, or anything fsspec reads.
-        source: for messages: the flag it came from.
+        origin: where the file comes from, for messages.
 
     Raises:
-        InputError: no such file, or no readable one.
+        InputError: there is no such file, or it cannot be read.
     """
     try:
         data = storage.read_bytes(absolute(url))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise InputError(f"{source}: no such file") from error
+        raise origin.error("no such file") from error
     except OSError as error:
-        raise InputError(f"{source}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise origin.error(f"it cannot be read ({' '.join(str(error).split())[:200]})") from error
     try:
         if url.endswith(".safetensors"):
             from safetensors.torch import load
 
             loaded: object = load(data)
         else:
-            # Training scripts save their flags along; a Namespace holds values and runs nothing.
+            # Training scripts save their settings along in a Namespace, which holds values and runs no code.
             with torch.serialization.safe_globals([argparse.Namespace]):
                 loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         detail = str(error).strip().split("\n")[0][:200]
-        raise InputError(f"{source}: not a readable weights file ({detail})") from error
+        raise origin.error(f"it is not a readable weights file ({detail})") from error
     return loaded
 
 
-def find_tensors(loaded: object, source: str) -> dict[str, torch.Tensor]:
-    """The tensors in what `load_file` gave, by name.
+def find_tensors(loaded: object, origin: WeightsOrigin) -> dict[str, torch.Tensor]:
+    """The tensors in what `load_file` returned, by name.
 
     A `state_dict` inside a training checkpoint is found, and the `module.` that data-parallel training
     puts before every name is taken off. Several networks side by side keep their names before those of
     their tensors (`teacher.`, `student.`).
 
     Args:
-        loaded: what the file holds.
-        source: for messages: the flag it came from.
+        loaded: the content of the file.
+        origin: where the file comes from, for messages.
 
     Raises:
-        InputError: no tensors by name.
+        InputError: the file holds no tensors by name.
     """
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     tensors = dict(_flat(loaded, ""))
     if not tensors:
-        raise InputError(f"{source}: holds no tensors by name; save a model's state_dict()")
+        raise origin.error("it holds no tensors by name", advice="save a model's state_dict()")
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
@@ -94,7 +116,7 @@ def _flat(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
         yield name, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            # An optimiser's tensors are as many as the model's, and none of its.
+            # An optimiser has as many tensors as the model, which are none of the model's.
             if not str(key).startswith("optim"):
                 yield from _flat(inner, f"{name}.{key}" if name else str(key))
 
@@ -108,15 +130,15 @@ def random_weights(seed: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def downloading(what: str, advice: str = "pass --weights PATH") -> Iterator[None]:
-    """Around a library's own download: patient, but not for minutes, and one line when it fails.
+def downloading(what: str, advice: Advice = _USE_WEIGHTS) -> Iterator[None]:
+    """Around a library's own download: it waits for seconds, not minutes, and fails with one line.
 
     Args:
-        what: for the message: what is wanted.
-        advice: for the message: what else to do.
+        what: what is downloaded, for the message.
+        advice: what else to do, for the message.
 
     Raises:
-        InputError: whatever the library raised; says what could not be had.
+        InputError: the library raised an error; the message says what could not be downloaded.
     """
     from huggingface_hub import constants
 
@@ -134,7 +156,7 @@ def downloading(what: str, advice: str = "pass --weights PATH") -> Iterator[None
             detail = f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached"
         else:
             detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"could not get {what} ({detail}); {advice}") from error
+        raise InputError(f"could not get {what} ({detail})", advice=advice) from error
     finally:
         constants.HF_HUB_OFFLINE = was_offline
         socket.setdefaulttimeout(before)
@@ -142,7 +164,7 @@ def downloading(what: str, advice: str = "pass --weights PATH") -> Iterator[None
 
 def _reachable(url: str) -> bool:
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        # Only the proxy knows.
+        # Only the proxy can tell.
         return True
     parts = urlsplit(url)
     port = parts.port or (80 if parts.scheme == "http" else 443)

@@ -1,4 +1,4 @@
-"""Image bytes to RGB pixels, as a viewer would show them, or the reason why not.
+"""Image bytes to RGB pixels, as a viewer would show them, or the reason why that is not possible.
 
 JPEG, PNG and WebP go through torchvision, which releases the GIL from end to end; everything else, and
 whatever torchvision refuses, goes through Pillow. Both give the same pixels: Pillow's
@@ -35,14 +35,14 @@ __all__ = ["MAX_PIXELS", "DecodedImage", "decode_image"]
 
 MAX_PIXELS = 100_000_000
 
-# No others: some of Pillow's parsers start another program (EPS) or were never meant for hostile data.
+# Other formats are refused: some parsers of Pillow start another program (EPS) or were not made for hostile data.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ORIENTATION = 0x0112
-# What Pillow says when a PNG's text or colour profile inflates beyond its limits.
+# How Pillow's messages begin when the text or colour profile of a PNG inflates beyond its limits.
 _BOMB_MESSAGES = ("Decompressed data too large", "Too much memory used in text chunks")
 _ABORT_ON = os.environ.get("CURATOR_TEST_ABORT_ON", "").encode()
 
-# Once for the process, since catch_warnings is not safe in threads: what matters goes to the ledger.
+# Set once for the process, since catch_warnings is not safe in threads. What matters goes to the ledger.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -62,13 +62,13 @@ class DecodedImage:
 
 
 def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode one image; the first frame of an animation, the first page of a TIFF.
+    """Decode one image: the first frame of an animation, the first page of a TIFF.
 
-    EXIF orientation is applied, transparency shown over white, and of 16-bit samples the high byte is
-    taken. Sizes are judged by the header, before anything is decoded. Safe to call from many threads.
+    EXIF orientation is applied, transparency is shown over white, and of 16-bit samples the high byte is
+    taken. Sizes are checked by the header, before anything is decoded. Safe to call from many threads.
 
     Args:
-        data: the whole file.
+        data: the bytes of the whole file.
         min_side: refuse images with a shorter side than this many pixels.
         max_pixels: refuse images with more than this many pixels.
 
@@ -103,7 +103,7 @@ def _check_size(width: int, height: int, min_side: int, max_pixels: int) -> None
 
 
 def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
-    """Pixels (3, H, W) by torchvision, before any turn; None where Pillow has to do it."""
+    """Pixels (3, H, W) by torchvision, before any turn; None where Pillow has to decode the image."""
     keyed = "transparency" in image.info and image.mode != "P"
     late_exif = image.format == "PNG" and b"eXIf" in data and "exif" not in image.info
     if keyed or late_exif or (getattr(image, "is_animated", False) and image.format == "WEBP"):
@@ -125,7 +125,7 @@ def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
     except RuntimeError:
         return None
     if pixels.shape[1:] != (image.height, image.width):
-        # Two headers in one file: let the decoder whose header was checked judge it.
+        # The file has two headers: the decoder whose header was checked must read it.
         return None
     if pixels.dtype == torch.uint16:
         pixels = torch.from_numpy((pixels.numpy() >> 8).astype(np.uint8))
@@ -133,7 +133,7 @@ def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
 
 
 def _decode_pillow(image: Image.Image) -> torch.Tensor:
-    """Pixels (3, H, W) by Pillow, before any turn that it did not make itself."""
+    """Pixels (3, H, W) by Pillow, before any turn that Pillow did not make itself."""
     image.load()
     if image.mode.startswith("I;16"):
         array = np.asarray(image)

@@ -1,6 +1,6 @@
-"""An encoder's preprocessing, on tensors: what the model's own PIL transform does, several times faster.
+"""The preprocessing of an encoder, on tensors: as the model's own PIL transform, and several times faster.
 
-Two steps, because they happen in two places: `fit` runs for each image in the decoding threads and leaves
+It has two steps, because they run in two places: `fit` runs for each image in the decoding threads and leaves
 uint8 pixels of one shape, four times smaller to hand over; `normalise` runs for a batch on the device.
 """
 
@@ -22,6 +22,7 @@ from curator.errors import InputError
 
 __all__ = ["MAX_ASPECT", "Preprocess"]
 
+# Beyond this ratio of the longer to the shorter side only the middle of an image is resized.
 MAX_ASPECT = 20
 _INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -34,11 +35,11 @@ class Preprocess:
         resize: the shorter side in pixels, keeping the aspect, or exactly (height, width).
         crop: (height, width) of the centre that is kept: what the encoder takes.
         interpolation: `bilinear` or `bicubic`.
-        mean: of red, green and blue, where white is 1.
-        std: of red, green and blue.
+        mean: the means of red, green and blue, where white is 1.
+        std: the standard deviations of red, green and blue.
 
     Raises:
-        InputError: a setting this cannot reproduce.
+        InputError: a value that cannot be reproduced here.
 
     >>> Preprocess(256, (224, 224), "bicubic", (0.5,) * 3, (0.5,) * 3).fit(torch.zeros(3, 90, 60)).shape
     torch.Size([3, 224, 224])
@@ -54,7 +55,8 @@ class Preprocess:
         if self.interpolation not in _INTERPOLATIONS:
             raise InputError(
                 f"preprocessing with interpolation {self.interpolation!r} is not supported "
-                f"(only {' and '.join(_INTERPOLATIONS)} are); choose another encoder"
+                f"(only {' and '.join(_INTERPOLATIONS)} are)",
+                advice="choose another model",
             )
         # As plain Python numbers, whatever the model's library holds: they go into the identity.
         resize = int(self.resize) if isinstance(self.resize, int) else _pair(self.resize)
@@ -64,10 +66,10 @@ class Preprocess:
         object.__setattr__(self, "std", _colours(self.std))
 
     def fit(self, pixels: torch.Tensor) -> torch.Tensor:
-        """One image, resized and cropped: uint8 (3, H, W) -> uint8 (3, *crop).
+        """Resize and crop one image: uint8 (3, H, W) -> uint8 (3, *crop).
 
-        Of images longer than `MAX_ASPECT` times their shorter side only the middle is resized: the crop
-        does not see the rest, and a strip of 1 x 10,000 pixels would grow to gigabytes.
+        If the longer side is more than `MAX_ASPECT` times the shorter one, only the middle is resized: the rest is
+        outside the crop, and a strip of 1 x 10,000 pixels would grow to gigabytes.
         """
         if isinstance(self.resize, int):
             longest = MAX_ASPECT * min(pixels.shape[-2:])
@@ -87,7 +89,7 @@ class Preprocess:
         return batch.float().div_(255).sub_(mean).div_(std)
 
     def at_size(self, side: int) -> Preprocess:
-        """The same for another input size: squares of `side` pixels, the margin in proportion.
+        """The same preprocessing for squares of `side` pixels, with the margin in proportion.
 
         >>> Preprocess(256, (224, 224), "bicubic", (0.5,) * 3, (0.5,) * 3).at_size(64).resize
         73
@@ -99,8 +101,8 @@ class Preprocess:
         return replace(self, resize=scaled, crop=(side, side))
 
     def pil_transform(self, image: Image.Image) -> torch.Tensor:
-        """The same as libraries of models do it, slowly: PIL image -> float32 (3, *crop)."""
-        # A sequence of one is the shorter side.
+        """The same preprocessing as libraries of models do it, slowly: PIL image -> float32 (3, *crop)."""
+        # A sequence with one number means the shorter side.
         size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
         steps = [
             transforms.Resize(size, InterpolationMode(self.interpolation)),
@@ -125,7 +127,7 @@ class Preprocess:
 
     @cached_property
     def identity(self) -> str:
-        """What makes embeddings comparable: the settings as text."""
+        """The settings as text: embeddings of another identity cannot be compared."""
         return self.to_json()
 
 
@@ -137,5 +139,5 @@ def _pair(size: Sequence[int]) -> tuple[int, int]:
 def _colours(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     if not all(math.isfinite(value) for value in (red, green, blue)):
-        raise InputError(f"preprocessing with mean or std {values} is not supported; choose another encoder")
+        raise InputError(f"preprocessing with mean or std {values} is not supported", advice="choose another model")
     return red, green, blue

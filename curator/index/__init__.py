@@ -1,35 +1,46 @@
-"""One index, many questions: the pool's rows grouped by lists of a coarse quantiser, and an approximate SimCore.
+"""An index of the pool: rows grouped by the lists of a coarse quantiser, and an approximate SimCore over it.
 
-stored parts -> train -> index shards (rows by list) -> lists worth reading -> SimCore rounds -> recall, measured
+stored parts -> train_quantiser -> pieces (rows by list) -> lists to read -> SimCore rounds -> measured recall
 
 faiss is imported here and nowhere else, and only to train the quantiser, to assign rows to its lists, and to code them.
 """
 
 from curator.index.codec import Codec, train_codec
-from curator.index.quantiser import Factory, Quantiser, default_lists, parse_factory, sample_rows, train
+from curator.index.pieces import IndexPiece, build_piece
+from curator.index.quantiser import (
+    TRAIN_ROWS,
+    Factory,
+    Quantiser,
+    default_lists,
+    import_faiss,
+    parse_factory,
+    sample_rows,
+    train_quantiser,
+)
 from curator.index.recall import Recall
-from curator.index.scan import ListScan, Scan, scan_lists
+from curator.index.scan import ListTask, ScanLists, scan_lists
 from curator.index.select import IndexSearch, select_ivf
-from curator.index.shards import IndexPiece, build_shard
-from curator.index.store import IndexStore, PiecePlan
+from curator.index.store import IndexStore, PieceTask
 
 __all__ = [
+    "TRAIN_ROWS",
     "Codec",
     "Factory",
     "IndexPiece",
     "IndexSearch",
     "IndexStore",
-    "ListScan",
-    "PiecePlan",
+    "ListTask",
+    "PieceTask",
     "Quantiser",
     "Recall",
-    "Scan",
-    "build_shard",
+    "ScanLists",
+    "build_piece",
     "default_lists",
+    "import_faiss",
     "parse_factory",
     "sample_rows",
     "scan_lists",
     "select_ivf",
-    "train",
     "train_codec",
+    "train_quantiser",
 ]

@@ -1,4 +1,4 @@
-"""Opened index shards, and the lists that run through them."""
+"""The lists of an index, which run through all of its pieces."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Quantiser
-from curator.index.scan import ListScan, Scan
-from curator.index.shards import IndexPiece
+from curator.index.scan import ListTask, ScanLists
 from curator.search.top_k import Cursors, TopK, merge
 
 __all__ = ["Lists"]
 
+# Bounds are computed in float32 and must err on the safe side.
 ROUNDING = 1e-5
-"""Bounds are computed in float32 and must err on the safe side."""
 
 
 class Lists:
-    """The lists of an index, over all its shards.
-
-    Attributes:
-        sizes: int64 (lists,), rows in each.
-        rows: rows in all.
+    """The lists of an index, over all its pieces.
 
     Args:
-        quantiser: where the lists are.
-        shards: the index's shards.
-        scan: reads their rows.
+        quantiser: the quantiser of the index.
+        pieces: the pieces of the index.
+        scan_lists: reads the rows of the pieces.
+
+    Attributes:
+        sizes: int64 (lists,), the number of rows in each.
+        rows: the number of all rows.
     """
 
-    def __init__(self, quantiser: Quantiser, shards: Sequence[IndexPiece], scan: Scan) -> None:
-        self._scan = scan
+    def __init__(self, quantiser: Quantiser, pieces: Sequence[IndexPiece], scan_lists: ScanLists) -> None:
+        self._scan_lists = scan_lists
         self._centres = quantiser.centroids
-        self._shards = shards
-        self.sizes: NDArray[np.int64] = np.sum([np.diff(shard.offsets) for shard in shards], axis=0)
+        self._pieces = pieces
+        self.sizes: NDArray[np.int64] = np.sum([piece.list_sizes for piece in pieces], axis=0)
         self.rows = int(self.sizes.sum())
-        self._nearest = np.min([shard.nearest for shard in shards], axis=0)
-        self._means = np.sum([shard.sums for shard in shards], axis=0) / np.maximum(self.sizes, 1)[:, None]
+        self._nearest = np.min([piece.nearest for piece in pieces], axis=0)
+        self._means = np.sum([piece.sums for piece in pieces], axis=0) / np.maximum(self.sizes, 1)[:, None]
 
-    def bounds(self, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What no row of a list can score above, float32 (K, lists): cos(max(0, angle to its centre - its radius))."""
+    def upper_bounds(self, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores that no row of a list exceeds, float32 (K, lists): cos(max(0, angle to its centre - its radius))."""
         lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
         angle = np.arccos(np.clip(centroids @ self._centres.T / lengths, -1, 1))
         radius = np.arccos(np.clip(self._nearest - ROUNDING, -1, 1))
@@ -49,39 +49,33 @@ class Lists:
         bound[:, self.sizes == 0] = -np.inf
         return bound
 
-    def promise(self, centroids: NDArray[np.float32], cuts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How near a list comes to the cut of some centroid, float32 (lists,), larger is nearer.
+    def nearness(self, centroids: NDArray[np.float32], lower_bounds: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How near each list comes to the lower bound of a centroid, float32 (lists,); the nearest centroid counts.
 
-        The distance of the cut from the mean score of a list's rows, in units of their spread: unit rows whose
-        mean has length m lie sqrt(1 - m^2) around it.
+        This is the distance of the lower bound from the mean score of the list's rows, in units of their spread: unit
+        rows whose mean has length m lie sqrt(1 - m^2) around it.
         """
         spread = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", self._means, self._means), 1e-4))
-        distance: NDArray[np.float32] = ((centroids @ self._means.T - cuts[:, None]) / spread).max(axis=0)
+        distance: NDArray[np.float32] = ((centroids @ self._means.T - lower_bounds[:, None]) / spread).max(axis=0)
         return distance
 
-    def scan(
-        self,
-        wanted: NDArray[np.bool_],
-        k: int,
-        cursors: Cursors,
-        best: TopK | None = None,
-    ) -> TopK:
-        """The best `k` rows of some lists after each centroid's cursor, by exact score.
+    def scan(self, lists: NDArray[np.bool_], k: int, cursors: Cursors, best: TopK | None = None) -> TopK:
+        """The best `k` rows of these lists after each centroid's cursor, by exact score.
 
         Args:
-            wanted: bool (lists,), the lists to read.
-            k: rows per centroid.
+            lists: bool (lists,), True for the lists to read.
+            k: the number of rows for each centroid.
             cursors: where each centroid stands.
-            best: queues of other lists, to which these are added.
+            best: the top-k of other lists, which the rows of these lists are merged with.
         """
-        found = best or TopK.empty(len(cursors.ids), k)
+        top_k = best or TopK.empty(len(cursors.ids), k)
 
-        def tasks() -> Iterator[ListScan]:
-            for shard in self._shards:
-                if (np.diff(shard.offsets)[wanted] > 0).any():
-                    # What is found by now spares whoever takes the next shard rows that are of no use.
-                    yield ListScan(shard.url, wanted, k, cursors, found.lower_bound)
+        def tasks() -> Iterator[ListTask]:
+            for piece in self._pieces:
+                if (piece.list_sizes[lists] > 0).any():
+                    # Rows below what is known by now need not be returned from the next piece.
+                    yield ListTask(piece.url, lists, k, cursors, top_k.lower_bound)
 
-        for more in self._scan(tasks()):
-            found = merge(found, more)
-        return found
+        for more in self._scan_lists(tasks()):
+            top_k = merge(top_k, more)
+        return top_k

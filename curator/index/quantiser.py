@@ -11,24 +11,37 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import InputError
-from curator.search.pool import Floats, first_id
+from curator.errors import InputError, UnusableInput, Use
+from curator.search.pool import Floats
 from curator.selection.random import priorities
+from curator.types import part_ids
 
-__all__ = ["Factory", "Quantiser", "default_lists", "parse_factory", "sample_rows", "train"]
+__all__ = [
+    "TRAIN_ROWS",
+    "Factory",
+    "Quantiser",
+    "default_lists",
+    "import_faiss",
+    "parse_factory",
+    "sample_rows",
+    "train_quantiser",
+    "unit_rows",
+]
 
+# Training rows for each list.
 TRAIN_ROWS = 64
-"""Training rows wanted for each list: faiss itself warns below 39."""
+# With fewer training rows for each list, faiss itself warns.
 LEAST_ROWS = 39
+# Training rows for the 256 words of each of a product quantiser's codebooks.
 CODEC_ROWS = 64 * 256
-"""The same for the 256 words of each of a product quantiser's codebooks."""
 ITERATIONS = 10
+# Rows that are assigned to lists at a time.
 ASSIGN_ROWS = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Quantiser:
-    """Where the lists are.
+    """The centroids whose nearest-neighbour cells are the lists.
 
     Attributes:
         centroids: float32 (lists, d), unit rows.
@@ -37,40 +50,41 @@ class Quantiser:
     centroids: NDArray[np.float32]
 
     def assign(self, rows: Floats) -> NDArray[np.int32]:
-        """The list of each row: the centroid of the largest dot product. int32 (n,); cost 2 x n x lists x d."""
+        """The list of each row: the centroid of the largest dot product; int32 (n,). Cost 2 x n x lists x d."""
         faiss = import_faiss()
         index = faiss.IndexFlatIP(self.centroids.shape[1])
         index.add(self.centroids)
         index = _on_gpu(faiss, index)
-        found = np.empty(len(rows), np.int32)
+        lists = np.empty(len(rows), np.int32)
         for start in range(0, len(rows), ASSIGN_ROWS):
             block = np.ascontiguousarray(rows[start : start + ASSIGN_ROWS], np.float32)
-            found[start : start + len(block)] = index.search(block, 1)[1][:, 0]
-        return found
+            lists[start : start + len(block)] = index.search(block, 1)[1][:, 0]
+        return lists
 
 
 def import_faiss() -> Any:
     """The faiss module.
 
     Raises:
-        InputError: it is not installed.
+        UnusableInput: faiss is not installed.
     """
     try:
         import faiss
     except ImportError as error:
-        raise InputError(
-            "the index needs faiss, which is not installed: pip install 'coreset-curator[cpu]' (or [gpu])"
+        raise UnusableInput(
+            "the index needs faiss, which is not installed",
+            advice=("pip install 'coreset-curator[cpu]'", "pip install 'coreset-curator[gpu]'"),
         ) from error
     return faiss
 
 
 def _on_gpu(faiss: Any, index: Any) -> Any:
-    """The index on all GPUs where this faiss sees some, else as it is."""
+    """The index on all GPUs that this faiss sees; as it is if there are none."""
     return faiss.index_cpu_to_all_gpus(index) if getattr(faiss, "get_num_gpus", int)() else index
 
 
 def default_lists(rows: int) -> int:
-    """How many lists a pool of this size gets: the power of two nearest to 2 sqrt(rows).
+    """The number of lists for a pool of this size: the power of two nearest to 2 sqrt(rows).
 
     >>> default_lists(1_000_000), default_lists(10_000)
     (2048, 256)
@@ -79,10 +93,10 @@ def default_lists(rows: int) -> int:
 
 
 class Factory(NamedTuple):
-    """What an index is made of.
+    """The kind of an index, as an `index_factory` string of faiss names it.
 
     Attributes:
-        lists: of the quantiser.
+        lists: the number of lists of the quantiser.
         kind: how rows are kept: `Flat` as they are, `SQ8` or `PQm` as codes.
     """
 
@@ -91,7 +105,7 @@ class Factory(NamedTuple):
 
     @property
     def training_rows(self) -> int:
-        """How many rows its training wants."""
+        """The number of rows to train it on."""
         return max(TRAIN_ROWS * self.lists, CODEC_ROWS if self.kind.startswith("PQ") else 0)
 
     def __str__(self) -> str:
@@ -99,12 +113,12 @@ class Factory(NamedTuple):
 
 
 def parse_factory(text: str | None, rows: int, dim: int) -> Factory:
-    """What an `index_factory` string asks for.
+    """The kind of index that an `index_factory` string names.
 
     Args:
         text: `IVFn,Flat`, `IVFn,SQ8` or `IVFn,PQm`, with or without faiss' `,RFlat` (codes are always refined by
             the stored rows); None for the default of a pool of `rows`.
-        rows: rows of the pool.
+        rows: the number of rows of the pool.
         dim: their dimensions.
 
     Raises:
@@ -119,57 +133,71 @@ def parse_factory(text: str | None, rows: int, dim: int) -> Factory:
     match = re.fullmatch(r"IVF(\d+),(Flat|(?:SQ8|PQ(\d+)(?:x8)?)(?:,RFlat|,Refine\(Flat\))?)", text.replace(" ", ""))
     if not match or int(match[1]) < 1:
         raise InputError(
-            f"--factory {text}: this curator builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm, such as IVF{lists},SQ8"
+            "this curator builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm",
+            field="factory",
+            value=text,
+            advice=Use("factory", f"IVF{lists},SQ8"),
         )
     if int(match[1]) > rows:
-        raise InputError(f"--factory {text}: more lists than the pool's {rows:,} rows; take IVF{lists},{match[2]}")
+        raise InputError(
+            f"it has more lists than the pool has rows, which are {rows:,}",
+            field="factory",
+            value=text,
+            advice=Use("factory", f"IVF{lists},{match[2]}"),
+        )
     if match[3] is None:
         return Factory(int(match[1]), match[2].partition(",")[0])
-    pieces = int(match[3])
-    if pieces < 1 or dim % pieces:
-        fitting = max(m for m in range(1, max(1, dim // 4) + 1) if dim % m == 0)
-        raise InputError(f"--factory {text}: PQm cuts {dim} dimensions into m equal pieces; PQ{fitting} would do")
-    return Factory(int(match[1]), f"PQ{pieces}")
+    m = int(match[3])
+    if m < 1 or dim % m:
+        divisor = max(m for m in range(1, max(1, dim // 4) + 1) if dim % m == 0)
+        raise InputError(
+            f"PQm cuts {dim} dimensions into m equal groups",
+            field="factory",
+            value=text,
+            advice=Use("factory", f"IVF{match[1]},PQ{divisor}"),
+        )
+    return Factory(int(match[1]), f"PQ{m}")
 
 
-def sample_rows(parts: Iterable[tuple[int, Floats]], rows: int, wanted: int, seed: int) -> NDArray[np.float32]:
-    """About `wanted` of `rows` rows, uniformly at random by a hash of seed and id; float32 unit rows (n, d)."""
-    limit = np.uint64(min(2**64 - 1, int(wanted / max(rows, 1) * 2**64)))
-    found = []
-    for part, vectors in parts:
-        ids = np.arange(len(vectors), dtype=np.int64) + first_id(part)
-        some = np.asarray(vectors[priorities(ids, seed) <= limit], np.float32)
-        lengths = np.linalg.norm(some, axis=1, keepdims=True)
-        found.append((some / np.where(lengths > 0, lengths, 1)).astype(np.float32))
-    return np.concatenate(found)
+def unit_rows(rows: Floats) -> NDArray[np.float32]:
+    """Rows brought to unit length, float32; rows of zeros stay zeros."""
+    wide = np.asarray(rows, np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def train(sample: NDArray[np.float32], lists: int, seed: int) -> tuple[Quantiser, str]:
+def sample_rows(parts: Iterable[tuple[int, Floats]], rows: int, size: int, seed: int) -> NDArray[np.float32]:
+    """About `size` of `rows` rows, uniformly at random by a hash of seed and id; float32 unit rows (n, d)."""
+    limit = np.uint64(min(2**64 - 1, int(size / max(rows, 1) * 2**64)))
+    return np.concatenate(
+        [unit_rows(vectors[priorities(part_ids(part, len(vectors)), seed) <= limit]) for part, vectors in parts]
+    )
+
+
+def train_quantiser(sample: NDArray[np.float32], lists: int, seed: int) -> tuple[Quantiser, str]:
     """Spherical k-means over a sample of the pool.
 
     Args:
         sample: float32 (n, d), unit rows, from `sample_rows`.
-        lists: centroids wanted.
-        seed: of k-means.
+        lists: the number of centroids.
+        seed: the seed of k-means.
 
     Returns:
         the quantiser, and a warning for a person if the sample is small for so many lists (else empty).
         Cost 64 x lists^2 x d x 20.
 
     Raises:
-        InputError: faiss is missing, or the sample holds fewer rows than lists.
+        UnusableInput: faiss is missing, or the sample holds fewer rows than lists.
     """
     faiss = import_faiss()
+    suitable = Factory(max(1, len(sample) // LEAST_ROWS))
     if len(sample) < lists:
-        raise InputError(
-            f"{len(sample):,} rows cannot train {lists:,} lists: "
-            f"ask for fewer, such as IVF{max(1, len(sample) // LEAST_ROWS)},Flat"
-        )
+        raise UnusableInput(f"{len(sample):,} rows cannot train {lists:,} lists", advice=Use("factory", str(suitable)))
     warning = ""
     if len(sample) < LEAST_ROWS * lists:
         warning = (
             f"{len(sample):,} rows train {lists:,} lists; {LEAST_ROWS * lists:,} would make good ones: "
-            f"IVF{max(1, len(sample) // LEAST_ROWS)},Flat would suit this pool"
+            f"{suitable} would suit this pool"
         )
     means = faiss.Kmeans(
         sample.shape[1],

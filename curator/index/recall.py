@@ -1,4 +1,4 @@
-"""How much of what a selection needed the index returned: measured on rows put aside at random."""
+"""The share of the rows a selection needed that were read from the index, measured on rows put aside at random."""
 
 from __future__ import annotations
 
@@ -17,55 +17,61 @@ from curator.selection.rules import Rules
 
 __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 
+# The share of all measurements whose interval holds the true recall.
 LEVEL = 0.95
 SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class Recall:
-    """What is known about a selection over an index.
+    """The recall of a selection over an index.
 
-    Recall is the share, among the pool's rows that reach the final cut of some centroid, of those that the
-    search read.
+    A row of the pool is relevant if it reaches the final lower bound of a centroid. Recall is the share of the
+    relevant rows that were read.
 
     Attributes:
-        estimate: hits / wanted on the measuring half of the sample; 1 where it is proven.
-        low: lower end of the 95% Clopper-Pearson interval.
-        high: its upper end.
-        wanted: rows of the measuring half that reach a cut: few of them make the interval wide.
-        hits: those that the search read.
-        proven: every list that was not read lies wholly below the cuts, so the selection is the exact one.
-        scanned: share of the pool's rows that were read, the sample included.
-        lists_read: lists read, of `lists`.
-        lists: lists of the index.
-        deepened: how often the first choice of lists did not do.
+        estimate: hits / relevant on the measuring half of the sample; 1 where it is proven; None without rows.
+        low: the lower end of the 95% Clopper-Pearson interval.
+        high: the upper end of that interval.
+        relevant: the number of relevant rows in the measuring half; few of them make the interval wide.
+        hits: the number of those that were read.
+        proven: True if every list that was not read lies wholly below the lower bounds, so that the selection is the
+            exact one.
+        scanned: the share of the pool's rows that were read, the sample included.
+        lists_read: the number of lists that were read.
+        lists: the number of lists of the index.
+        extensions: how often more lists were read after the first ones.
     """
 
     estimate: float | None
     low: float
     high: float
-    wanted: int
+    relevant: int
     hits: int
     proven: bool
     scanned: float
     lists_read: int
     lists: int
-    deepened: int
+    extensions: int
 
     def to_json(self) -> dict[str, Any]:
-        """As in selection.json."""
+        """The form in selection.json."""
         return asdict(self) | {"level": LEVEL, "interval": "Clopper-Pearson"}
 
 
 class Sample:
     """Random rows of the pool, scored against all centroids, in two halves.
 
-    One half decides how many lists to read, the other measures: a half that did both would flatter itself.
+    One half decides how many lists to read, the other half measures. A half that did both would measure too much.
 
     Args:
         rows: float16 (m, d).
         lists: int32 (m,), the lists they are in.
         centroids: float32 (K, d).
+
+    Attributes:
+        scores: float32 (K, m), the scores of the rows.
+        lists: int32 (m,), the lists they are in.
     """
 
     def __init__(self, rows: Floats, lists: NDArray[np.int32], centroids: NDArray[np.float32]) -> None:
@@ -73,18 +79,18 @@ class Sample:
         self.scores = propose(wide, row_norms(wide), centroids)
         self.lists = lists
         self._rows, self._centroids = rows, centroids
-        self._first = np.random.default_rng(SPLIT_SEED).random(len(lists)) < 0.5
+        self._calibrates = np.random.default_rng(SPLIT_SEED).random(len(lists)) < 0.5
 
     def __len__(self) -> int:
         return len(self.lists)
 
-    def first_cuts(self, share: float) -> NDArray[np.float32]:
-        """Where the cuts of a selection of this share of the pool would about be, by one of the calibrating half.
+    def first_lower_bounds(self, share: float) -> NDArray[np.float32]:
+        """About the lower bounds of a selection of this share of the pool, from a selection of the calibrating half.
 
-        A centroid's cut cannot be told from its own scores: how deep its queue is emptied depends on how many
-        other centroids want the same rows. At least one round is made. float32 (K,); -inf if all is chosen.
+        The lower bound of a centroid cannot be told from its own scores: how many of its best rows are left depends on
+        how many of them other centroids take. At least one round is made. float32 (K,); -inf if all rows are chosen.
         """
-        rows = self._rows[self._first]
+        rows = self._rows[self._calibrates]
         clusters = len(self._centroids)
         selection = run_rounds(
             lambda cursors, k: scan_part(0, rows, self._centroids, k, cursors),
@@ -94,25 +100,25 @@ class Sample:
         return np.full(clusters, -np.inf, np.float32) if selection.lower_bounds is None else selection.lower_bounds
 
     def least(self) -> NDArray[np.float32]:
-        """Each centroid's least score in the sample; float32 (K,)."""
+        """Each centroid's least score in the sample, float32 (K,)."""
         return np.asarray(self.scores.min(axis=1, initial=np.inf))
 
-    def to_calibrate(self, cuts: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The lists of the calibrating half's rows that reach a cut, one entry a row."""
-        return self.lists[self._first & self._wanted(cuts)]
+    def to_calibrate(self, lower_bounds: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The list of each row of the calibrating half that reaches the lower bound of a centroid."""
+        return self.lists[self._calibrates & self._reach(lower_bounds)]
 
-    def to_measure(self, cuts: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The same of the measuring half."""
-        return self.lists[~self._first & self._wanted(cuts)]
+    def to_measure(self, lower_bounds: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The list of each row of the measuring half that reaches the lower bound of a centroid."""
+        return self.lists[~self._calibrates & self._reach(lower_bounds)]
 
-    def _wanted(self, cuts: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return np.asarray(np.any(self.scores >= cuts[:, None], axis=0))
+    def _reach(self, lower_bounds: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray(np.any(self.scores >= lower_bounds[:, None], axis=0))
 
 
 def clopper_pearson(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a share that was met `hits` times in `trials` independent trials.
+    """The confidence interval of a share that was met `hits` times in `trials` independent trials.
 
-    It holds the true share at least as often as `level` says (Clopper, Pearson: "The Use of Confidence or
+    The interval holds the true share at least as often as `level` says (Clopper, Pearson: "The Use of Confidence or
     Fiducial Limits Illustrated in the Case of the Binomial", Biometrika 1934).
 
     >>> clopper_pearson(0, 0)

@@ -1,6 +1,8 @@
-"""The exact best rows of a block of codes: bounds first, then the stored rows of what they leave open."""
+"""The exact best rows of a block of codes: bounds first, then the stored rows of those that the bounds leave open."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,25 @@ from curator.search.scan import ranked
 from curator.search.top_k import Cursors, TopK
 from curator.selection.near_duplicate_filters import ReadRows
 
-__all__ = ["scan_codes"]
+__all__ = ["CodedRows", "scan_codes"]
+
+
+class CodedRows(NamedTuple):
+    """What is known of stored rows from their codes.
+
+    Attributes:
+        ids: int64 (n,), ascending.
+        points: float32 (n, d), unit rows that stand for the stored ones.
+        angles: float32 (n,), the largest angle between each point and its stored row; see `Codec.decode`.
+    """
+
+    ids: NDArray[np.int64]
+    points: Floats
+    angles: Floats
 
 
 def scan_codes(
-    ids: NDArray[np.int64],
-    points: Floats,
-    angles: Floats,
+    coded: CodedRows,
     read_rows: ReadRows,
     centroids: Floats,
     k: int,
@@ -27,18 +41,17 @@ def scan_codes(
     """The best rows of one block: those of `scan_block` over the rows themselves.
 
     Args:
-        ids: int64 (n,), ascending.
-        points: float32 (n, d), unit rows that stand for the stored ones.
-        angles: float32 (n,), the largest angle between each and its stored row; see `Codec.decode`.
-        read_rows: reads stored rows by id; asked for each row once, in order.
+        coded: the block.
+        read_rows: reads stored rows by id; called with each row once, in order.
         centroids: float32 (K, d).
-        k: most rows per centroid.
+        k: the largest number of rows for each centroid.
         cursors: where each centroid stands.
-        lower_bound: float32 (K,), scores below which rows are not wanted; -inf for no lower_bound.
+        lower_bound: float32 (K,), the scores below which rows are of no use; -inf for none.
     """
+    ids, points, angles = coded
     lower, upper = _bounds(propose(points, row_norms(points), centroids), angles, centroids)
-    wanted, passed = _shortlist(lower, upper, k, cursors.scores, lower_bound)
-    centroid_of, place = np.divmod(np.flatnonzero(wanted), max(1, len(ids)))
+    is_open, passed = _shortlist(lower, upper, k, cursors.scores, lower_bound)
+    centroid_of, place = np.divmod(np.flatnonzero(is_open), max(1, len(ids)))
     used, row_of = np.unique(place, return_inverse=True)
     rows = np.asarray(read_rows(ids[used]), np.float32) if len(used) else points[:0]
     norms = row_norms(rows)
@@ -49,7 +62,7 @@ def scan_codes(
 
 
 def _bounds(proposed: Floats, angles: Floats, centroids: Floats) -> tuple[Floats, Floats]:
-    """Between what the exact scores lie; float32 (K, n) each.
+    """The lower and upper bounds of the exact scores; float32 (K, n) each.
 
     A row that is no further than t from its point scores at most cos(max(0, angle of centroid and point - t)),
     and by no more than the chord, which is shorter than t, less than the point. Both move by at most twice the
@@ -70,7 +83,7 @@ def _shortlist(
     """Which rows may be among the best `k` between the two bounds, and how many surely lie above the upper one."""
     rows = upper.shape[1]
     if rows > k:
-        # So many rows surely lie below the upper bound and at or above this.
+        # At least k rows lie surely below the upper bound and at or above this score.
         sure = np.where(upper < upper_bound[:, None], lower, -np.inf)
         lower_bound = np.maximum(lower_bound, np.partition(sure, rows - k, axis=1)[:, rows - k])
     above = lower > upper_bound[:, None]

@@ -1,4 +1,4 @@
-"""SimCore over an index: read few lists, select, measure, and read more where that was not enough."""
+"""SimCore over an index: read few lists, select, measure, and read more lists if they were too few."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator.index.lists import Lists
+from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
-from curator.index.scan import Scan, scan_here
-from curator.index.shards import IndexPiece
+from curator.index.scan import ScanLists, scan_in_this_thread
 from curator.search.scan import check_centroids
 from curator.search.top_k import Cursors, TopK
 from curator.selection.frontier import first_k, k_limit
@@ -25,50 +25,55 @@ from curator.types import Progress
 
 __all__ = ["IndexSearch", "select_ivf"]
 
-
+# The first lists are read by the lower bounds of a sample. These are rough, so no higher recall is read by them.
 FIRST_RECALL = 0.97
-"""The first lists are read by cuts of a sample. They are rough: the last percents are not bought by them."""
+# Before a selection is made anew, at most so many times the rows are read that were read before.
 STEP = 1.5
-"""How many times the rows read so far may be read before a selection is made anew."""
+# The least number of rows kept for each centroid of an index that holds codes.
 CODED_K = 64
-"""Rows per centroid kept, at least, of an index that holds codes."""
 
 
 class IndexSearch:
-    """Reads the lists of an index on behalf of a selection; those once read stay in the queues.
+    """Reads the lists of an index for a selection, and keeps the best rows of those that were read.
 
     Args:
-        quantiser: of the index.
-        shards: of the index, at least one.
+        quantiser: the quantiser of the index.
+        pieces: the pieces of the index, at least one.
         centroids: float32 (K, d), unit rows.
-        k: rows per centroid kept from the first reading on.
-        scan: reads the shards' rows.
-        progress: told of the rows read.
+        k: the number of rows that are kept for each centroid.
+        scan_lists: reads the rows of the pieces.
+        progress: is told of the rows read.
+
+    Attributes:
+        lists: the lists of the index.
+        centroids: float32 (K, d).
+        read: bool (lists,), True for the lists that were read.
+        sample: the rows that were put aside when the index was built.
     """
 
     def __init__(
         self,
         quantiser: Quantiser,
-        shards: list[IndexPiece],
+        pieces: list[IndexPiece],
         centroids: NDArray[np.float32],
         k: int,
-        scan: Scan,
+        scan_lists: ScanLists,
         progress: Progress | None = None,
     ) -> None:
         check_centroids(centroids)
-        if not shards:
-            raise InputError("the index holds no rows: run `curator index` first")
+        if not pieces:
+            raise UnusableInput("the index holds no rows", advice="build the index first")
         if centroids.shape[1] != quantiser.centroids.shape[1]:
-            raise InputError("index and target have different dimensions: embed both with the same encoder")
-        self.lists = Lists(quantiser, shards, scan)
+            raise UnusableInput("index and target have different dimensions", advice="embed both with the same encoder")
+        self.lists = Lists(quantiser, pieces, scan_lists)
         self.centroids = centroids
         self.read = np.zeros(len(self.lists.sizes), bool)
         self.sample = Sample(
-            np.concatenate([shard.sample for shard in shards]),
-            np.concatenate([shard.sample_lists for shard in shards]),
+            np.concatenate([piece.sample for piece in pieces]),
+            np.concatenate([piece.sample_lists for piece in pieces]),
             centroids,
         )
-        self._bounds = self.lists.bounds(centroids)
+        self._upper_bounds = self.lists.upper_bounds(centroids)
         self._k = k
         self._best = TopK.empty(len(centroids), k)
         self._progress = progress
@@ -79,30 +84,35 @@ class IndexSearch:
             return self._best
         return self.lists.scan(self.read, k, cursors)
 
-    def add(self, wanted: NDArray[np.bool_]) -> None:
+    def add(self, lists: NDArray[np.bool_]) -> None:
         """Read these lists too; bool (lists,)."""
-        start, before = Cursors.start(len(self.centroids)), self.read.copy()
-        self._best = self.lists.scan(wanted & ~self.read, self._k, start, self._best)
-        self.read |= wanted
+        unread = lists & ~self.read
+        self._best = self.lists.scan(unread, self._k, Cursors.start(len(self.centroids)), self._best)
+        self.read |= lists
         if self._progress:
-            self._progress({"rows": int(self.lists.sizes[wanted & ~before].sum())})
+            self._progress({"rows": int(self.lists.sizes[unread].sum())})
 
-    def possible(self, cuts: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Lists of which the bounds do not prove that every row lies below all cuts; bool (lists,)."""
-        return np.asarray(np.any(self._bounds >= cuts[:, None], axis=0))
+    def possible(self, lower_bounds: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """The lists that may hold a row at or above the lower bound of a centroid; bool (lists,)."""
+        return np.asarray(np.any(self._upper_bounds >= lower_bounds[:, None], axis=0))
 
-    def needed(self, cuts: NDArray[np.float32], recall: float) -> NDArray[np.bool_]:
-        """The unread lists to read for a recall at these cuts, by the calibrating half of the sample; bool (lists,)."""
-        useful = self.possible(cuts) & ~self.read
-        rows = self.sample.to_calibrate(cuts)
-        if recall >= 1 or not len(rows):
+    def needed(self, lower_bounds: NDArray[np.float32], recall: float) -> NDArray[np.bool_]:
+        """The unread lists to read for this recall, by the calibrating half of the sample; bool (lists,).
+
+        Args:
+            lower_bounds: float32 (K,), the scores at and above which rows are relevant.
+            recall: the share of the relevant rows to read.
+        """
+        useful = self.possible(lower_bounds) & ~self.read
+        lists = self.sample.to_calibrate(lower_bounds)
+        if recall >= 1 or not len(lists):
             return useful
-        # Lists read at other cuts count too: they come first.
-        order = self._order(cuts, useful)
+        # Lists that were read for other lower bounds count too, so they come first.
+        order = self._order(lower_bounds, useful)
         order = np.concatenate([order[self.read[order]], order[~self.read[order]]])
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        last = np.sort(rank[rows])[math.ceil(recall * len(rows)) - 1]
+        last = np.sort(rank[lists])[math.ceil(recall * len(lists)) - 1]
         if self.read.any():
             last = min(last, self._step(order))
         needed = np.zeros(len(order), bool)
@@ -110,79 +120,78 @@ class IndexSearch:
         return needed & useful
 
     def _step(self, order: NDArray[np.int64]) -> int:
-        """The place in an order, read lists first, up to which to read before the cuts are looked at again.
+        """The place in an order, read lists first, up to which to read before the lower bounds are computed anew.
 
-        A centroid whose nearest lists are not read has far too low a cut, and by that cut all lists matter.
+        A centroid whose nearest lists are not read has far too low a bound, at which all lists would matter.
         """
-        held = np.cumsum(self.lists.sizes[order])
+        rows = np.cumsum(self.lists.sizes[order])
         read = int(self.read.sum())
-        return max(read, int(np.searchsorted(held, STEP * held[read - 1])))
+        return max(read, int(np.searchsorted(rows, STEP * rows[read - 1])))
 
     def double(self) -> NDArray[np.bool_]:
-        """As many lists again as were read, the most promising ones; bool (lists,)."""
+        """The nearest unread lists, as many as were read; bool (lists,)."""
         unread = ~self.read & (self.lists.sizes > 0)
         order = self._order(self.sample.least(), unread)
         more = np.zeros(len(self.read), bool)
         more[order[: max(1, int(self.read.sum()))]] = True
         return more & unread
 
-    def _order(self, cuts: NDArray[np.float32], among: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """All lists, the most promising of `among` first."""
-        promise = np.where(among, self.lists.promise(self.centroids, cuts), -np.inf)
-        return np.argsort(-promise, kind="stable")
+    def _order(self, lower_bounds: NDArray[np.float32], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """All lists: those of the mask `first` by nearness to the lower bounds, then the others."""
+        nearness = np.where(first, self.lists.nearness(self.centroids, lower_bounds), -np.inf)
+        return np.argsort(-nearness, kind="stable")
 
     def unread(self) -> bool:
-        """Whether any row was not read."""
+        """True if there is a row that was not read."""
         return bool((self.lists.sizes[~self.read] > 0).any())
 
-    def measure(self, cuts: NDArray[np.float32], deepened: int) -> Recall:
-        """The recall at final cuts, on the measuring half of the sample."""
-        rows = self.sample.to_measure(cuts)
-        hits = int(self.read[rows].sum())
-        proven = not (self.possible(cuts) & ~self.read).any()
-        low, high = (1.0, 1.0) if proven else clopper_pearson(hits, len(rows))
-        estimate = 1.0 if proven else hits / len(rows) if len(rows) else None
-        read = int(self.lists.sizes[self.read].sum()) + int((~self.read[self.sample.lists]).sum())
+    def measure(self, lower_bounds: NDArray[np.float32], extensions: int) -> Recall:
+        """The recall at the final lower bounds, on the measuring half of the sample."""
+        lists = self.sample.to_measure(lower_bounds)
+        hits = int(self.read[lists].sum())
+        proven = not (self.possible(lower_bounds) & ~self.read).any()
+        low, high = (1.0, 1.0) if proven else clopper_pearson(hits, len(lists))
+        rows_read = int(self.lists.sizes[self.read].sum()) + int((~self.read[self.sample.lists]).sum())
         return Recall(
-            estimate,
-            low,
-            high,
-            len(rows),
-            hits,
-            proven,
-            read / max(self.lists.rows, 1),
-            int(self.read.sum()),
-            len(self.read),
-            deepened,
+            estimate=1.0 if proven else hits / len(lists) if len(lists) else None,
+            low=low,
+            high=high,
+            relevant=len(lists),
+            hits=hits,
+            proven=proven,
+            scanned=rows_read / max(self.lists.rows, 1),
+            lists_read=int(self.read.sum()),
+            lists=len(self.read),
+            extensions=extensions,
         )
 
 
 def select_ivf(
     quantiser: Quantiser,
-    shards: list[IndexPiece],
+    pieces: list[IndexPiece],
     centroids: NDArray[np.float32],
     rules: Rules,
     *,
     recall: float,
-    scan: Scan | None = None,
+    scan: ScanLists | None = None,
     read_rows: ReadRows | None = None,
     progress: Progress | None = None,
 ) -> tuple[Selection, Recall]:
     """The coreset of an indexed pool, and how much of what it needed was read.
 
-    Lists are read in order of promise until the calibrating sample says that the wanted share of the rows at
-    or above each centroid's cut is among them. The first are read by the cuts of a selection from that sample,
-    the others, step by step, by those of the selection itself: it is made anew whenever more lists are read, so
-    no row that turns up late is placed late.
+    Lists are read in order of nearness until the calibrating half of the sample says that the given share of the
+    relevant rows is among them: of those at or above the lower bound of a centroid. The first lists are read by the
+    lower bounds of a selection from that half, the others, step by step, by those of the selection itself. It is made
+    anew whenever more lists are read, so that rows read late take the same places as rows read early.
 
     Args:
-        quantiser: of the index.
-        shards: of the index, opened.
+        quantiser: the quantiser of the index.
+        pieces: the pieces of the index, opened.
         centroids: float32 (K, d), unit rows, from `find_centroids`.
         rules: the limits; `k` counts for all passes here. Every selection that is made anew makes its own filter.
-        recall: wanted share, above 0 and at most 1. At 1 every list is read that the bounds of its angles do
-            not rule out, and the selection is the exact one.
-        scan: reads the shards' rows, such as many workers; None for this thread.
+        recall: the share of the relevant rows to read, above 0 and at most 1. At 1 every list is read that the
+            upper bounds do not rule out, and the selection is the exact one.
+        scan: reads the rows of the pieces, for instance by many workers; None for this thread.
         read_rows: reads the pool's rows by id, for this thread; needed where the index holds codes.
         progress: told of the rows read and chosen.
 
@@ -191,18 +200,21 @@ def select_ivf(
         The pool is called exhausted only when all of it was read.
 
     Raises:
-        InputError: an argument is out of its range, or index and centroids do not fit each other.
+        InputError: `recall` is out of its range.
+        UnusableInput: the index is empty, or index and centroids do not fit each other.
     """
     if not 0 < recall <= 1:
-        raise InputError(f"recall is a share above 0 and at most 1, not {recall}")
+        raise InputError("it is a share above 0 and at most 1", field="recall", value=recall)
     clusters = len(centroids)
-    coded = any(shard.codec for shard in shards)
+    coded = any(piece.codec for piece in pieces)
     k = min(rules.k or (_coded_k if coded else first_k)(clusters, rules.budget), k_limit(clusters))
-    search = IndexSearch(quantiser, shards, centroids, k, scan or scan_here(shards, centroids, read_rows), progress)
-    # How much a stop rule takes is not known before: the first round must do.
+    search = IndexSearch(
+        quantiser, pieces, centroids, k, scan or scan_in_this_thread(pieces, centroids, read_rows), progress
+    )
+    # How many rows a stop rule takes is not known before, so the first round must do.
     share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
-    search.add(search.needed(search.sample.first_cuts(share), min(recall, FIRST_RECALL)))
-    deepened = 0
+    search.add(search.needed(search.sample.first_lower_bounds(share), min(recall, FIRST_RECALL)))
+    extensions = 0
     while True:
         selection = run_rounds(search.fetch, clusters, replace(rules, k=k), progress)
         bounds = selection.lower_bounds
@@ -210,12 +222,12 @@ def select_ivf(
         if not more.any():
             break
         search.add(more)
-        deepened += 1
-    measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, deepened)
+        extensions += 1
+    measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, extensions)
     assert selection.stop_reason is not StopReason.POOL_EXHAUSTED or not search.unread()
     return replace(selection, candidates=search.lists.rows, anchor_rows=centroids), measured
 
 
 def _coded_k(clusters: int, budget: int | None) -> int:
-    """As `first_k`, for queues each row of which costs a read of the pool: fewer rows where few are chosen."""
+    """As `first_k`, but fewer rows where few are chosen, since each kept row costs a read of the pool."""
     return min(first_k(clusters, budget), max(CODED_K, 16 * -(-(budget or 0) // clusters)))

@@ -1,10 +1,10 @@
 """The index of a run: `OUT/index`.
 
-index.json                       what it is of and how it was made; written first
+index.json                       what the index is of and how it was made; written first
 quantiser.npy                    float32 (lists, d)
-codec.faiss                      what codes rows, where the index does not keep them as they are
-shards/00000000/...              see `curator.index.shards`
-done/00000000-<identity>.json    written last: the shard is complete
+codec.faiss                      codes the rows, where the index does not keep them as they are
+pieces/00000000/...              see `curator.index.pieces`
+done/00000000-<identity>.json    written last: the piece is complete
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from curator.errors import InputError
+from curator.errors import UnusableInput
 from curator.index.codec import Codec
+from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Factory, Quantiser
-from curator.index.shards import IndexPiece
 from curator.io import npy, schemas, storage
 from curator.store.part_reader import PartReader
 
-__all__ = ["IndexStore", "PiecePlan"]
+__all__ = ["IndexStore", "PieceTask"]
 
-SHARD_BYTES = 256 << 20
+# A piece holds parts with about so many bytes of rows.
+PIECE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class PiecePlan:
-    """One index shard to build.
+class PieceTask:
+    """One piece of the index to build.
 
     Attributes:
-        shard: its number.
+        number: the number of the piece.
         parts: part number -> identity hash, of the parts it holds.
-        identity: hash of these, of the quantiser and of the codec.
+        identity: the hash of these, of the quantiser and of the codec.
     """
 
-    shard: int
+    number: int
     parts: dict[int, str]
     identity: str
 
@@ -47,27 +48,27 @@ class IndexStore:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def shard_url(self, shard: int) -> str:
-        """Where a shard's files are."""
-        return storage.join(self.url, "shards", f"{shard:08d}")
+    def piece_url(self, number: int) -> str:
+        """The URL of a piece's folder."""
+        return storage.join(self.url, "pieces", f"{number:08d}")
 
     def settings(self) -> dict[str, Any] | None:
         """The content of index.json; None if there is no index.
 
         Raises:
-            InputError: an unknown format version.
+            UnusableInput: the index has an unknown format version.
         """
         url = storage.join(self.url, "index.json")
         try:
-            found: dict[str, Any] = json.loads(storage.read_bytes(url))
+            settings: dict[str, Any] = json.loads(storage.read_bytes(url))
         except FileNotFoundError:
             return None
-        if found.get("version") != schemas.FORMAT_VERSION:
-            raise InputError(f"{url} has an unknown format version: remove {self.url} and run `curator index` again")
-        return found
+        if settings.get("version") != schemas.FORMAT_VERSION:
+            raise UnusableInput(f"{url} has an unknown format version", advice=self._advice())
+        return settings
 
     def create(self, quantiser: Quantiser, codec: Codec | None, kind: str, rate: float, seed: int) -> dict[str, Any]:
-        """Write a new index without shards. index.json goes last: without it there is no index."""
+        """Write a new index without pieces. index.json goes last: without it there is no index."""
         npy.write_array(storage.join(self.url, "quantiser.npy"), quantiser.centroids)
         settings = {
             "version": schemas.FORMAT_VERSION,
@@ -91,74 +92,75 @@ class IndexStore:
         """The stored codec; None if the index keeps rows as they are.
 
         Raises:
-            InputError: there is one, and faiss is not installed.
+            UnusableInput: there is a codec, and faiss is not installed.
         """
         if "codec" not in (self.settings() or {}):
             return None
         return Codec.from_bytes(storage.read_bytes(storage.join(self.url, "codec.faiss")), self.quantiser())
 
     def finished(self) -> dict[int, dict[int, str]]:
-        """Shard number -> the parts it holds with their identities, of every finished shard."""
-        found = {}
+        """Number of every finished piece -> the parts it holds, with their identities."""
+        pieces = {}
         for name in storage.list_names(storage.join(self.url, "done")):
             mark = json.loads(storage.read_bytes(storage.join(self.url, "done", name)))
-            found[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
-        return found
+            pieces[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
+        return pieces
 
     def parts(self) -> dict[int, str]:
-        """Part number -> identity of every part in a finished shard."""
-        return {part: identity for shard in self.finished().values() for part, identity in shard.items()}
+        """Part number -> identity of every part in a finished piece."""
+        return {part: identity for parts in self.finished().values() for part, identity in parts.items()}
 
-    def mark(self, plan: PiecePlan, rows: int) -> None:
-        """Write a shard's done-mark: its other files must stand already."""
-        url = storage.join(self.url, "done", f"{plan.shard:08d}-{plan.identity}.json")
-        storage.write_bytes(url, json.dumps({"parts": plan.parts, "rows": rows}).encode())
+    def mark(self, task: PieceTask, rows: int) -> None:
+        """Write the done-mark of a piece. Its other files must stand already."""
+        url = storage.join(self.url, "done", f"{task.number:08d}-{task.identity}.json")
+        storage.write_bytes(url, json.dumps({"parts": task.parts, "rows": rows}).encode())
 
-    def missing(self, pool: PartReader) -> dict[int, str]:
-        """Finished parts of the pool that no finished shard holds.
+    def missing_parts(self, pool: PartReader) -> dict[int, str]:
+        """Finished parts of the pool that no finished piece holds.
 
         Raises:
-            InputError: a shard holds a part that has changed since, or is gone.
+            UnusableInput: a piece holds a part that has changed since, or is gone.
         """
-        parts = pool.finished()
-        held = self.parts()
-        for part, identity in held.items():
-            if parts.get(part) != identity:
-                raise InputError(
-                    f"{self.url} was built from another part {part} than the pool's: "
-                    "remove it and run `curator index` again"
+        finished = pool.finished()
+        indexed = self.parts()
+        for part, identity in indexed.items():
+            if finished.get(part) != identity:
+                raise UnusableInput(
+                    f"{self.url} was built from another part {part} than the pool's", advice=self._advice()
                 )
-        return {part: parts[part] for part in sorted(parts) if part not in held}
+        return {part: finished[part] for part in sorted(finished) if part not in indexed}
 
-    def plan(self, pool: PartReader) -> list[PiecePlan]:
-        """The shards still to build: missing parts in order, cut into shards of about 256 MiB of rows.
+    def missing_pieces(self, pool: PartReader) -> list[PieceTask]:
+        """The pieces still to build: missing parts in order, cut into pieces of about 256 MiB of rows.
 
-        Parts of a shard are not shared with shards that are finished, so those are never touched. Killed and
-        run again over the same parts, the cuts are the same: finished shards hold a prefix of each other's.
+        Finished pieces are never touched: parts are added in pieces of their own. A build that was killed and runs
+        again over the same parts cuts them in the same way.
         """
         settings = self.settings()
         assert settings is not None
-        number = max(self.finished(), default=-1) + 1
-        missing = self.missing(pool)
-        taken = set(self.finished())
+        finished = self.finished()
+        count = max(finished, default=-1) + 1
         cuts: list[dict[int, str]] = []
-        size = SHARD_BYTES
-        for part, identity in missing.items():
-            held = pool.vectors(part).nbytes
-            # A gap, where another shard holds what lies between, also ends a shard.
-            if size + held > SHARD_BYTES or (cuts and max(cuts[-1]) + 1 != part):
+        size = PIECE_BYTES
+        for part, identity in self.missing_parts(pool).items():
+            added = pool.vectors(part).nbytes
+            # Where a finished piece holds the parts between two missing ones, another piece begins too.
+            if size + added > PIECE_BYTES or (cuts and max(cuts[-1]) + 1 != part):
                 cuts.append({})
                 size = 0
             cuts[-1][part] = identity
-            size += held
-        free = [shard for shard in range(number) if shard not in taken]
-        numbers = free + list(range(number, number + len(cuts)))
-        return [PiecePlan(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
+            size += added
+        free = [number for number in range(count) if number not in finished]
+        numbers = free + list(range(count, count + len(cuts)))
+        return [PieceTask(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
 
-    def shards(self) -> list[IndexPiece]:
-        """Every finished shard, opened, by number."""
+    def pieces(self) -> list[IndexPiece]:
+        """Every finished piece, opened, by number."""
         codec = self.codec()
-        return [IndexPiece.open(self.shard_url(shard), codec) for shard in sorted(self.finished())]
+        return [IndexPiece.open(self.piece_url(number), codec) for number in sorted(self.finished())]
+
+    def _advice(self) -> str:
+        return f"remove {self.url} and build the index again"
 
 
 def _identity(parts: dict[int, str], settings: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A lease: an object that stands for one holder as long as it is renewed."""
+"""A lease: an object in a store that names its holder, and that counts as long as the holder renews it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ __all__ = ["Lease"]
 
 # A lease that was not renewed for so many seconds may be taken over.
 SECONDS = 60.0
+# Seconds between renewals: three may fail before the lease runs out.
 RENEW_EVERY = 15.0
+# Object stores that can create an object on the condition that there is none.
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs")
 
 _log = logging.getLogger(__name__)
 
 
 class Lease:
-    """One process's lease on one object. As a context manager it is renewed by a thread, and removed at the end.
+    """One process's lease on one object. Inside a `with` block a thread renews it; at the end it is removed.
 
     Args:
-        url: the object.
-        content: JSON that names the holder; differs from everyone else's.
+        url: the URL of the object.
+        content: JSON that names the holder and is like no other holder's.
     """
 
     def __init__(self, url: str, content: bytes) -> None:
@@ -46,12 +48,12 @@ class Lease:
 
     @staticmethod
     def is_possible(url: str) -> bool:
-        """True for object stores that create an object only where none is."""
+        """True for stores that can create an object on the condition that there is none."""
         return url.partition("://")[0] in SCHEMES
 
     @staticmethod
     def seconds_left(url: str) -> float:
-        """How long the lease that stands there holds, by the store's clock; not above 0 if it ran out or is gone."""
+        """How long the stored lease still counts, by the store's clock; at most 0 if it ran out or is gone."""
         filesystem, path = storage.resolve(url)
         try:
             written, now = retried(lambda: _times(filesystem, path))
@@ -60,37 +62,37 @@ class Lease:
         return SECONDS - (now - written).total_seconds()
 
     def take(self) -> bytes | None:
-        """Create the object, unless there is one: returns that one's content; None if ours stands now."""
+        """Create the object, unless there is one. Returns another holder's content; None if this process holds it."""
         try:
             self._put(mode="create")
         except OSError as error:
             if not (isinstance(error, FileExistsError) or status_of(error) in (409, 412)):
                 raise
             try:
-                found = storage.read_bytes(self.url)
+                content = storage.read_bytes(self.url)
             except FileNotFoundError:
                 return self.take()
-            # A first attempt whose answer was lost may have made it.
-            if not self._is_ours(found):
-                return found
+            # A first attempt whose answer was lost may have created it.
+            if not self._is_ours(content):
+                return content
         return None
 
-    def take_over(self, found: bytes) -> None:
-        """Put ours in the place of one that ran out, unless that is another by now; then `take` again."""
+    def take_over(self, content: bytes) -> None:
+        """Overwrite a lease that ran out, unless its content has changed. The caller then calls `take` again."""
         with contextlib.suppress(FileNotFoundError):
             state = storage.stat(self.url)
-            if storage.read_bytes(self.url) == found:
+            if storage.read_bytes(self.url) == content:
                 self._replace(state.version)
 
     def check(self) -> None:
-        """Raise `CuratorError` if the lease is not ours any more.
+        """Raise `CuratorError` if this process does not hold the lease any more.
 
         A process that was stopped for long finds out here, before it goes on.
         """
         if not self._lost and time.monotonic() - self._renewed > SECONDS / 2:
             self._renew()
         if self._lost:
-            raise CuratorError(f"{self.url.rpartition('/')[0]} {self._lost}: this run stops; nothing of it is lost")
+            raise CuratorError(f"{self.url.rpartition('/')[0]} {self._lost}: this run stops; what it finished is kept")
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -125,12 +127,12 @@ class Lease:
                 _log.warning("the lease on %s could not be renewed: %s", self.url, error)
 
     def _replace(self, etag: str) -> bool:
-        """Overwrite what has this etag; False if that is not what stands there."""
+        """Overwrite the object if it has this etag; False if it has another and is not ours."""
         try:
             self._put(**({"IfMatch": f'"{etag}"'} if "s3" in self._filesystem.protocol else {}))
         except OSError as error:
             if status_of(error) in (404, 409, 412):
-                # Ours after all, if the answer to a first attempt was lost.
+                # The object is ours after all if the answer to a first attempt was lost.
                 return self._is_ours(storage.read_bytes(self.url))
             raise
         return True
@@ -149,7 +151,7 @@ class Lease:
 
 
 def _times(filesystem: Any, path: str) -> tuple[datetime, datetime]:
-    """When the object was written, and now: both by the store's clock where it tells."""
+    """The time at which the object was written, and the time now, both by the store's clock where it tells."""
     if "s3" in filesystem.protocol:
         bucket, key, _ = filesystem.split_path(path)
         answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)

@@ -24,8 +24,8 @@ class Header:
     """What the head of a file says about its array.
 
     Attributes:
-        shape: of the array.
-        dtype: of its elements.
+        shape: the shape of the array.
+        dtype: the type of its elements.
         fortran: True where columns come first.
         start: the byte at which the data begins.
     """
@@ -47,7 +47,7 @@ class Header:
 
 
 def write_array(url: str, array: NDArray[Any]) -> None:
-    """Write an array, whole: the same bytes for the same array."""
+    """Write a whole array. The same array gives the same bytes."""
     with storage.write_file(url) as path, open(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
 
@@ -56,8 +56,8 @@ def read_array(url: str) -> NDArray[Any]:
     """Read an array into memory.
 
     Raises:
-        FileNotFoundError: it is not there.
-        CuratorError: it is not a whole array.
+        FileNotFoundError: there is no such file.
+        CuratorError: the file is not a whole array.
     """
     data = storage.read_bytes(url)
     try:
@@ -67,10 +67,10 @@ def read_array(url: str) -> NDArray[Any]:
 
 
 def read_header(url: str, state: storage.Stat | None = None) -> Header:
-    """Read what the head of a file says; one small read.
+    """Read what the head of a file says, in one small read.
 
     Raises:
-        ValueError: it is not an npy array.
+        ValueError: the file is not an npy array.
     """
     stream = io.BytesIO(storage.read_range(url, 0, HEAD if state is None else min(HEAD, state.size), state))
     version = np.lib.format.read_magic(stream)
@@ -80,11 +80,11 @@ def read_header(url: str, state: storage.Stat | None = None) -> Header:
 
 
 class RemoteRows:
-    """A stored array of which slices of rows are read, each by one request.
+    """A stored array whose rows are read when they are sliced, by one request for each slice.
 
     Attributes:
-        shape: of the array.
-        dtype: of its elements.
+        shape: the shape of the array.
+        dtype: the type of its elements.
     """
 
     def __init__(self, url: str) -> None:
@@ -105,11 +105,11 @@ class RemoteRows:
 
 
 def open_rows(url: str) -> NDArray[Any]:
-    """An array whose rows are read when they are sliced: a memory map where it is local.
+    """Open an array whose rows are read when they are sliced. A local file becomes a memory map.
 
     Raises:
-        FileNotFoundError: it is not there.
-        CuratorError: it is a local file and not a whole array.
+        FileNotFoundError: there is no such local file.
+        CuratorError: the local file is not a whole array.
     """
     if not storage.is_local(url):
         return cast("NDArray[Any]", RemoteRows(url))

@@ -1,4 +1,4 @@
-"""Parquet files: each is written whole with a schema of `curator.io.schemas`; any other file is refused."""
+"""Parquet files, each written whole with a schema of `curator.io.schemas`. Files of another kind are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator.errors import InputError
+from curator.errors import Another, CuratorError, UnusableInput
 from curator.io import storage
 from curator.io.schemas import FORMAT_VERSION
 
@@ -28,32 +28,55 @@ def write_table(url: str, schema: pa.Schema, columns: dict[str, Any] | list[dict
         pq.write_table(table, path, compression="zstd")
 
 
-def read_table(url: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    url: str,
+    schema: pa.Schema,
+    columns: list[str] | None = None,
+    *,
+    error: type[CuratorError] = UnusableInput,
+) -> pa.Table:
     """Read a parquet file that curator wrote.
 
+    Args:
+        url: the file.
+        schema: the schema of `curator.io.schemas` that the file should have.
+        columns: the names of the columns to read; None for all.
+        error: what is raised for another file: `InputError` for callers that run before anything is written.
+
     Raises:
-        FileNotFoundError: it is not there.
-        InputError: it is another kind of file, or a version that this code does not know.
+        FileNotFoundError: there is no such file.
+        CuratorError: of the class `error`: the file is of another kind, or of a version that this code does not know.
     """
     source = str(storage.local_path(url)) if storage.is_local(url) else io.BytesIO(storage.read_bytes(url))
     try:
         # memory_map and the dataset reader would keep the file open or add columns of their own.
         with pq.ParquetFile(source) as file:
-            check_format(file.schema_arrow, schema, url)
+            check_format(file.schema_arrow, schema, url, error=error)
             return file.read(columns=columns)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{url} is not a parquet file curator wrote: {error}") from error
+    except pa.ArrowInvalid as reason:
+        raise error(f"{url} is not a parquet file that curator wrote: {reason}") from reason
 
 
-def check_format(found: pa.Schema, wanted: pa.Schema, url: str) -> None:
-    """Refuse a parquet file of another kind or of an unknown version."""
-    labels, expected = found.metadata or {}, wanted.metadata
-    kind = labels.get(b"curator.format")
-    if kind != expected[b"curator.format"]:
-        raise InputError(f"{url} is no '{expected[b'curator.format'].decode()}' file of curator's")
+def check_format(
+    stored: pa.Schema, expected: pa.Schema, url: str, *, error: type[CuratorError] = UnusableInput
+) -> None:
+    """Refuse a parquet file of another kind or of an unknown version.
+
+    Args:
+        stored: the schema in the file.
+        expected: the schema of `curator.io.schemas` that the file should have.
+        url: the file, for messages.
+        error: see `read_table`.
+
+    Raises:
+        CuratorError: of the class `error`: the file is of another kind or version.
+    """
+    labels, kind = stored.metadata or {}, expected.metadata[b"curator.format"]
+    if labels.get(b"curator.format") != kind:
+        raise error(f"{url} is not a '{kind.decode()}' file that curator wrote")
     version = labels.get(b"curator.version")
-    if version != expected[b"curator.version"]:
-        raise InputError(
-            f"{url} has format version {(version or b'?').decode()}, this curator reads {FORMAT_VERSION}: "
-            "use the curator that wrote it, or run again with another --out"
+    if version != expected.metadata[b"curator.version"]:
+        raise error(
+            f"{url} has format version {(version or b'?').decode()}, this curator reads {FORMAT_VERSION}",
+            advice=("use the curator that wrote it", Another("out")),
         )

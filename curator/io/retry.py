@@ -19,11 +19,12 @@ __all__ = ["ChangedError", "RangeStream", "is_transient", "lacks_credentials", "
 T = TypeVar("T")
 
 ATTEMPTS = 6
-# Seconds before the second attempt; each further wait is twice as long, 8 in all.
+# Seconds before the second attempt. Each further wait is twice as long, which makes 8 seconds in all.
 FIRST_WAIT = 0.25
-# A stream reads ahead this many blocks of this many bytes: what it holds in memory at most is one more.
+# A stream reads ahead AHEAD blocks of BLOCK bytes, so it holds at most one block more in memory.
 BLOCK = 8 << 20
 AHEAD = 3
+# Bytes that are taken from a connection at a time.
 CHUNK = 1 << 20
 
 TRANSIENT_STATUS = (408, 429)
@@ -45,8 +46,6 @@ TRANSIENT_NAMES = {
     "Timeout",
 }
 TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed")
-
-
 # Before any request is sent: botocore and google-auth found nothing to sign it with.
 NO_CREDENTIALS = {
     "CredentialRetrievalError",
@@ -59,7 +58,7 @@ NO_CREDENTIALS = {
 
 
 class ChangedError(OSError):
-    """What stands under a URL is not what was found there before."""
+    """The file under a URL is in another state than it was before."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -113,14 +112,14 @@ def _code(error: BaseException) -> str:
 
 
 def retried(call: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-    """The result of `call`, tried again after transient errors, `ATTEMPTS` times, with growing pauses.
+    """The result of `call`, which is tried up to `ATTEMPTS` times after transient errors, with growing pauses.
 
     Args:
-        call: may be repeated without harm.
-        progress: how far the calls got so far. One that got further starts the count anew.
+        call: a function that may be repeated without harm.
+        progress: tells how far the calls got. A call that got further starts the count anew.
 
     Raises:
-        OSError: the last error, of whatever client.
+        OSError: the last error, whichever client raised it.
     """
     attempt, reached = 0, progress()
     while True:
@@ -139,68 +138,69 @@ def retried(call: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T
 
 
 def read_range(filesystem: Any, path: str, start: int, end: int, version: str = "") -> bytes:
-    """Bytes [start, end) of a remote file, fewer where it ends before; goes on at the byte where it broke.
+    """Bytes [start, end) of a remote file, fewer where it ends before. A read that breaks goes on where it broke.
 
     Args:
-        filesystem: fsspec's.
-        path: inside it.
+        filesystem: the fsspec filesystem.
+        path: the file's path inside it.
         start: first byte.
         end: the byte after the last.
-        version: the etag it must have, where the filesystem can ask for that (S3, HTTP); empty for any.
+        version: the etag that the file must have, where the filesystem can check it (S3, HTTP); empty for any.
 
     Raises:
-        ChangedError: it has another etag.
-        OSError: storage failed, and went on failing.
+        ChangedError: the file has another etag.
+        OSError: every attempt failed.
     """
-    got = bytearray()
+    data = bytearray()
 
     def read() -> None:
         if "s3" in filesystem.protocol:
-            fsspec.asyn.sync(filesystem.loop, _read_s3, filesystem, path, start, end, version, got)
+            fsspec.asyn.sync(filesystem.loop, _read_s3, filesystem, path, start, end, version, data)
         else:
             headers = {"headers": {"If-Match": f'"{version}"'}} if _can_match(filesystem, version) else {}
-            got[:] = filesystem.cat_file(path, start=start, end=end, **headers)
+            data[:] = filesystem.cat_file(path, start=start, end=end, **headers)
 
     try:
-        retried(read, lambda: len(got))
+        retried(read, lambda: len(data))
     except Exception as error:
         if status_of(error) == PRECONDITION_FAILED:
             raise ChangedError(f"{path} changed while it was read") from error
         raise
-    return bytes(got)
+    return bytes(data)
 
 
 def _can_match(filesystem: Any, version: str) -> bool:
-    # A weak etag never matches.
+    # RFC 9110: a weak etag matches no If-Match.
     return bool(version) and "http" in filesystem.protocol and not version.startswith("W/")
 
 
-async def _read_s3(filesystem: Any, path: str, start: int, end: int, version: str, got: bytearray) -> None:
-    """Add to `got` what it lacks of [start, end), keeping what came before an error."""
+async def _read_s3(filesystem: Any, path: str, start: int, end: int, version: str, data: bytearray) -> None:
+    """Add to `data` the bytes of [start, end) that it lacks. What came before an error is kept."""
     bucket, key, object_version = filesystem.split_path(path)
-    wanted = {"VersionId": object_version} if object_version else {}
+    condition = {"VersionId": object_version} if object_version else {}
     if version:
-        wanted["IfMatch"] = f'"{version}"'
-    first = start + len(got)
-    answer = await filesystem._call_s3("get_object", Bucket=bucket, Key=key, Range=f"bytes={first}-{end - 1}", **wanted)
+        condition["IfMatch"] = f'"{version}"'
+    first = start + len(data)
+    span = f"bytes={first}-{end - 1}"
+    answer = await filesystem._call_s3("get_object", Bucket=bucket, Key=key, Range=span, **condition)
     body = answer["Body"]
     try:
-        while len(got) < end - start and (chunk := await body.read(CHUNK)):
-            got += chunk
+        while len(data) < end - start and (chunk := await body.read(CHUNK)):
+            data += chunk
     finally:
         body.close()
-    if len(got) < first - start + answer["ContentLength"]:
-        raise ConnectionError(f"{path}: the connection ended {len(got)} bytes into a read of {end - start}")
+    if len(data) < first - start + answer["ContentLength"]:
+        raise ConnectionError(f"{path}: the connection ended {len(data)} bytes into a read of {end - start}")
 
 
 class RangeStream(io.RawIOBase):
-    """A remote file read from front to back in blocks, the next ones on their way while one is used.
+    """A remote file that is read from front to back in blocks. The next blocks are fetched while one is used.
 
     Seeking works, and costs a block. Memory: `BLOCK` x (1 + `AHEAD`) bytes.
 
     Args:
-        read: gives bytes [start, end); called from several threads.
-        size: bytes of the whole file.
+        read: a function that gives bytes [start, end) and may be called from several threads.
+        size: the bytes of the whole file.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
@@ -213,19 +213,19 @@ class RangeStream(io.RawIOBase):
         self._threads = ThreadPoolExecutor(1 + AHEAD, "read-ahead")
 
     def readable(self) -> bool:
-        """It is."""
+        """Whether the stream can be read: always."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Whether the stream can move: always."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte comes from."""
+        """The position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; nothing is read until somebody reads."""
+        """Move to a position. Nothing is fetched until the next read."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
@@ -235,25 +235,25 @@ class RangeStream(io.RawIOBase):
         if self._position >= self._size:
             return 0
         number, inside = divmod(self._position, BLOCK)
-        piece = self._block(number)[inside : inside + len(buffer)]
-        buffer[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
+        data = self._block(number)[inside : inside + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
     def close(self) -> None:
-        """Give up what is on its way."""
+        """Drop the blocks that are still being fetched."""
         if not self.closed:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._blocks.clear()
         super().close()
 
     def _block(self, number: int) -> memoryview:
-        # A look at a file's head, or at its end, should not fetch what nobody asked for.
+        # A look at a file's head, or at its end, should not fetch the blocks around it.
         ahead = AHEAD if number == self._last + 1 and number else 0
         if number != self._last:
-            wanted = range(number, min(number + ahead, (self._size - 1) // BLOCK) + 1)
+            indices = range(number, min(number + ahead, (self._size - 1) // BLOCK) + 1)
             self._blocks = {
-                index: self._blocks.get(index) or self._threads.submit(self._fetch, index) for index in wanted
+                index: self._blocks.get(index) or self._threads.submit(self._fetch, index) for index in indices
             }
             self._last = number
         return memoryview(self._blocks[number].result())
@@ -263,5 +263,5 @@ class RangeStream(io.RawIOBase):
         end = min(start + BLOCK, self._size)
         data = self._read_range(start, end)
         if len(data) > end - start:
-            raise OSError("its server sends whole files where a range is asked: copy it first")
+            raise OSError("the server sends whole files where a range is requested: copy the file first")
         return data

@@ -23,14 +23,14 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from curator.errors import CuratorError, InputError
+from curator.errors import Another, CuratorError, InputError
 from curator.io import storage
 from curator.io.lease import Lease
 
 __all__ = ["Holder", "current_holder", "owned"]
 
 NAME = "owner.json"
-# Someone who only looks whether the lock is held holds it for a moment.
+# A process that only looks whether the lock is held holds it for a moment: so many seconds are waited for that.
 PATIENCE = 0.5
 # The children of a holder that was killed share its lock until they notice.
 ORPHANS_PATIENCE = 15.0
@@ -42,10 +42,10 @@ class Holder:
 
     Attributes:
         run: a random name of the run.
-        host: of the driver.
-        pid: of the driver.
-        user: who started it.
-        since: when, ISO 8601 in UTC.
+        host: the driver's machine.
+        pid: the driver's process number.
+        user: the user who started the run.
+        since: the time at which the run started, ISO 8601 in UTC.
     """
 
     run: str
@@ -56,7 +56,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        """This process, from now on."""
+        """The holder that this process is, from now on."""
         return cls(
             uuid.uuid4().hex,
             socket.gethostname(),
@@ -67,7 +67,7 @@ class Holder:
 
     @classmethod
     def from_json(cls, data: bytes) -> Holder | None:
-        """From owner.json; None if it holds nothing that can be read."""
+        """The holder that owner.json names; None if its content cannot be read."""
         try:
             record = json.loads(data)
             return cls(**{field.name: record[field.name] for field in fields(cls)})
@@ -75,11 +75,11 @@ class Holder:
             return None
 
     def to_json(self) -> bytes:
-        """As it stands in owner.json."""
+        """The content of owner.json."""
         return (json.dumps(asdict(self)) + "\n").encode()
 
     def is_dead(self) -> bool:
-        """True if it ran on this machine and has ended; False where nobody can tell."""
+        """True if the holder ran on this machine and has ended; False where that cannot be told."""
         return self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists() and Path("/proc/1").exists()
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Owner:
         self._lease = lease
 
     def check(self) -> None:
-        """Raise `CuratorError` if another run took the directory over. Cheap: call it often."""
+        """Raise `CuratorError` if another run took the directory over. The check is cheap, so call it often."""
         if self._lease is not None:
             self._lease.check()
 
@@ -102,10 +102,11 @@ class Owner:
 def owned(url: str) -> Iterator[Owner]:
     """Own a run directory while the block runs.
 
-    Nothing else is written, and a folder that was made for the lock goes with it if it is empty.
+    Only the lock is written. A folder that was made for the lock is removed with it if it is empty.
 
     Raises:
-        InputError: another run holds it (the message says who, and since when), or nothing can be written there.
+        InputError: another run holds the directory (the message says who, and since when), or the directory cannot be
+            written to.
     """
     if storage.is_local(url):
         with _locked(storage.local_path(url)):
@@ -118,7 +119,7 @@ def owned(url: str) -> Iterator[Owner]:
 
 
 def current_holder(url: str) -> Holder | None:
-    """Who holds a run directory now; None if nobody does. Takes and changes nothing."""
+    """The holder of a run directory; None if it has none. Nothing is taken or changed."""
     try:
         holder = Holder.from_json(storage.read_bytes(storage.join(url, NAME)))
     except OSError:
@@ -132,15 +133,15 @@ def current_holder(url: str) -> Holder | None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _open_locked(path)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is a file, not a directory: give another --out") from error
+        raise InputError(f"{folder} is a file, not a directory", advice=Another("out")) from error
     except PermissionError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror}): give another --out") from error
+        raise InputError(f"{folder} cannot be written to ({error.strerror})", advice=Another("out")) from error
     try:
         os.truncate(file, 0)
         os.write(file, Holder.this_process().to_json())
@@ -149,8 +150,8 @@ def _locked(folder: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
         os.close(file)
         with contextlib.suppress(OSError):
-            for empty in made:
-                empty.rmdir()
+            for parent in created:
+                parent.rmdir()
 
 
 def _open_locked(path: Path) -> int:
@@ -159,7 +160,7 @@ def _open_locked(path: Path) -> int:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it before may have removed the file that we opened.
+            # The holder before may have removed the file that was opened here.
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
                 return file
         except BlockingIOError as error:
@@ -187,25 +188,25 @@ def _is_locked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _leased(url: str) -> Iterator[Lease]:
-    path, me = storage.join(url, NAME), Holder.this_process()
-    lease = Lease(path, me.to_json())
+    path = storage.join(url, NAME)
+    lease = Lease(path, Holder.this_process().to_json())
     try:
-        while (found := lease.take()) is not None:
-            holder = Holder.from_json(found)
-            left = Lease.seconds_left(path)
-            if left > 0 and not (holder and holder.is_dead()):
-                raise _held(url, f"{holder or 'another run'}; its lease ends in {left:.0f} s unless it is renewed")
-            lease.take_over(found)
+        while (content := lease.take()) is not None:
+            holder = Holder.from_json(content)
+            seconds = Lease.seconds_left(path)
+            if seconds > 0 and not (holder and holder.is_dead()):
+                raise _held(url, f"{holder or 'another run'}; its lease ends in {seconds:.0f} s unless it is renewed")
+            lease.take_over(content)
     except CuratorError:
         raise
     except (OSError, NotImplementedError) as error:
-        raise InputError(f"{url} cannot be written to ({error}): give another --out") from error
+        raise InputError(f"{url} cannot be written to ({error})", advice=Another("out")) from error
     with lease:
         yield lease
 
 
 def _held(url: str, holder: str) -> InputError:
-    return InputError(f"{url} is in use by {holder}: wait for that run or stop it, or give another --out")
+    return InputError(f"{url} is in use by {holder}", advice=("wait for that run or stop it", Another("out")))
 
 
 def _user() -> str:

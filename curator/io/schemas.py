@@ -1,6 +1,6 @@
-"""The Arrow schema of every parquet file curator writes: the one place where columns and dtypes stand.
+"""The Arrow schema of every parquet file that curator writes: the one place where columns and dtypes stand.
 
-Each file carries `curator.format` and `curator.version` in its metadata; a version this code does not
+Each file carries `curator.format` and `curator.version` in its metadata. A version that this code does not
 know is refused.
 """
 
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 2
+# One file of a sample.
 MEMBER = pa.struct([("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
 
 
@@ -31,6 +32,7 @@ def _schema(name: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
     return pa.schema(fields, metadata=labels)
 
 
+# A row is one part: a source, and the state in which it was embedded.
 PARTS = _schema(
     "parts",
     [
@@ -41,6 +43,7 @@ PARTS = _schema(
         ("kind", pa.string()),  # tar, folder, embeddings
     ],
 )
+# A row is one embedded sample, in the order of its part's array.
 METADATA = _schema(
     "metadata",
     [
@@ -56,6 +59,7 @@ METADATA = _schema(
         ("members", pa.list_(MEMBER)),
     ],
 )
+# A row is one sample that was left out, or one piece of damage in a shard.
 QUARANTINE = _schema(
     "quarantine",
     [
@@ -67,7 +71,8 @@ QUARANTINE = _schema(
         ("detail", pa.string()),
     ],
 )
-CHOSEN_ROW = [
+# What is known about a row of the pool that a selector ranked.
+RANKED_ROW = [
     ("id", pa.int64()),
     ("shard", pa.string()),
     ("key", pa.string()),
@@ -75,35 +80,41 @@ CHOSEN_ROW = [
     ("centroid", pa.int32()),
     ("round", pa.int32()),
 ]
-SELECTED = _schema("selected", CHOSEN_ROW)
+# A row is one chosen sample, in order of choice.
+SELECTED = _schema("selected", RANKED_ROW)
+# A row is one candidate that a filter refused, in order of refusal.
 SKIPPED = _schema(
     "skipped",
     [
-        *CHOSEN_ROW,
+        *RANKED_ROW,
         ("reason", pa.string()),  # denied, near_evaluation, duplicate, near_duplicate
         ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
         ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_evaluation
         ("similarity", pa.float32()),  # to the match
     ],
 )
+# A row is one sample of the pool that a better or earlier sample stands for.
 DUPLICATES = _schema(
     "duplicates",
     [
-        ("shard", pa.string()),  # with `key` what a deny list needs
+        ("shard", pa.string()),  # with `key`, all that a deny list needs
         ("key", pa.string()),
         ("id", pa.int64()),
         ("reason", pa.string()),  # duplicate, near_duplicate
-        ("match", pa.int64()),  # the sample that stays
+        ("match", pa.int64()),  # the id of the sample that stays
         ("match_shard", pa.string()),
         ("match_key", pa.string()),
         ("similarity", pa.float32()),  # null for copies
     ],
 )
+# A row is one round of a selection.
 ROUNDS = _schema(
     "rounds",
     [("round", pa.int32()), ("mean_score", pa.float64()), ("ratio", pa.float64()), ("chosen", pa.int64())],
 )
+# One sample that was skipped as a duplicate of a chosen one.
 STANDS_FOR = pa.struct([("id", pa.int64()), ("shard", pa.string()), ("key", pa.string()), ("similarity", pa.float32())])
+# A row is one packed sample, in the order of the output shards.
 MANIFEST = _schema(
     "manifest",
     [
@@ -121,11 +132,10 @@ MANIFEST = _schema(
         ("centroid", pa.int32()),
         ("round", pa.int32()),
         ("members", pa.list_(MEMBER)),
-        ("stands_for", pa.list_(STANDS_FOR)),  # the duplicates that were skipped because of it
+        ("stands_for", pa.list_(STANDS_FOR)),  # the samples skipped as its duplicates
     ],
 )
-
-# A training run's samples; `curator.sources.find` in the file's metadata describes the sources they are in.
+# A row is one sample that a training run reads. The file's metadata describes the sources.
 SAMPLES = _schema(
     "samples",
     [("source", pa.int32()), ("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64())],

@@ -24,8 +24,8 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from curator.errors import InputError
-from curator.io import retry as remote
+from curator.errors import UnusableInput
+from curator.io import retry
 from curator.io.retry import ChangedError, RangeStream, retried
 
 __all__ = [
@@ -73,18 +73,19 @@ def resolve(url: str) -> tuple[Any, str]:
     """The fsspec filesystem of a URL and the path inside it.
 
     Raises:
-        InputError: the scheme is unknown or its package (s3fs, gcsfs, ...) is not installed.
+        UnusableInput: the scheme is unknown or its package (s3fs, gcsfs, ...) is not installed.
     """
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}.get(url.partition("://")[0])
-        advice = f": pip install 'coreset-curator[{extra}]'" if extra else ""
-        raise InputError(f"cannot open {url}: {error}{advice}") from error
+        advice = f"pip install 'coreset-curator[{extra}]'" if extra else ()
+        raise UnusableInput(f"cannot open {url}: {error}", advice=advice) from error
     except ValueError as error:
-        raise InputError(f"cannot open {url}: {error}") from error
+        raise UnusableInput(f"cannot open {url}: {error}") from error
     if "s3" in filesystem.protocol:
-        filesystem.retries = 1  # ours go around it
+        # Attempts of nested layers multiply, and `retried` makes enough of them.
+        filesystem.retries = 1
     return filesystem, path
 
 
@@ -107,8 +108,8 @@ def join(url: str, *names: str) -> str:
     return "/".join([url.rstrip("/"), *names])
 
 
-def _fresh(url: str) -> tuple[Any, str]:
-    """As `resolve`, with remembered listings dropped: other processes write to the same place."""
+def _resolve_uncached(url: str) -> tuple[Any, str]:
+    """As `resolve`, with remembered listings dropped, because other processes write to the same place."""
     filesystem, path = resolve(url)
     filesystem.invalidate_cache()
     return filesystem, path
@@ -118,7 +119,7 @@ def exists(url: str) -> bool:
     """True if a file, object or directory is there now."""
     if is_local(url):
         return local_path(url).exists()
-    filesystem, path = _fresh(url)
+    filesystem, path = _resolve_uncached(url)
     return bool(retried(lambda: filesystem.exists(path)))
 
 
@@ -126,7 +127,7 @@ def is_directory(url: str) -> bool:
     """True for a directory, or a prefix with objects below it."""
     if is_local(url):
         return local_path(url).is_dir()
-    filesystem, path = _fresh(url)
+    filesystem, path = _resolve_uncached(url)
     return bool(retried(lambda: filesystem.isdir(path)))
 
 
@@ -138,7 +139,7 @@ def stat(url: str) -> Stat:
     """
     if is_local(url):
         return local_stat(local_path(url))
-    filesystem, path = _fresh(url)
+    filesystem, path = _resolve_uncached(url)
     return _info_stat(retried(lambda: filesystem.info(path)))
 
 
@@ -150,20 +151,20 @@ def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
     """
     urls = list(urls)
     remote = [url for url in urls if not is_local(url)]
-    found = dict(_maybe_stat(url) for url in urls if is_local(url))
+    states = dict(_maybe_stat(url) for url in urls if is_local(url))
     by_parent: dict[str, list[str]] = {}
     for url in remote:
         by_parent.setdefault(url.rpartition("/")[0], []).append(url)
     single: list[str] = []
     for parent, children in by_parent.items():
         if len(children) > 2 and not parent.startswith("http"):
-            found.update(_stat_by_listing(parent, children))
+            states.update(_stat_by_listing(parent, children))
         else:
             single.extend(children)
     if single:
         with ThreadPoolExecutor(REMOTE_THREADS) as threads:
-            found.update(threads.map(_maybe_stat, single))
-    return {url: state for url, state in found.items() if state is not None}
+            states.update(threads.map(_maybe_stat, single))
+    return {url: state for url, state in states.items() if state is not None}
 
 
 def _maybe_stat(url: str) -> tuple[str, Stat | None]:
@@ -174,7 +175,7 @@ def _maybe_stat(url: str) -> tuple[str, Stat | None]:
 
 
 def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]:
-    filesystem, path = _fresh(parent)
+    filesystem, path = _resolve_uncached(parent)
     try:
         listing = retried(lambda: filesystem.ls(path, detail=True))
     except FileNotFoundError:
@@ -199,7 +200,7 @@ def _info_stat(info: dict[str, Any]) -> Stat:
 
 def list_names(url: str) -> list[str]:
     """Names of the files directly below a directory, sorted; empty if there is no such directory."""
-    filesystem, path = _fresh(url)
+    filesystem, path = _resolve_uncached(url)
     try:
         entries = retried(lambda: filesystem.ls(path, detail=True))
     except (FileNotFoundError, NotADirectoryError):
@@ -214,13 +215,13 @@ def list_tree(url: str) -> list[tuple[str, Stat]]:
     Links to directories are followed. A directory that is met again, by a link to it or around a circle of links, is
     listed under the first of its names, its own before those of links.
     """
-    filesystem, path = _fresh(url)
+    filesystem, path = _resolve_uncached(url)
     if isinstance(filesystem, LocalFileSystem):
         root = Path(path)
         return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in _walk(root) if file.exists())
-    found = retried(lambda: filesystem.find(path, detail=True))
+    infos = retried(lambda: filesystem.find(path, detail=True))
     prefix = path.rstrip("/") + "/"
-    return [(name.removeprefix(prefix), _info_stat(found[name])) for name in sorted(found)]
+    return [(name.removeprefix(prefix), _info_stat(infos[name])) for name in sorted(infos)]
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -235,15 +236,15 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names)
 
 
-def check_unchanged(url: str, state: Stat, found: Stat | None = None) -> None:
+def check_unchanged(url: str, state: Stat, current: Stat | None = None) -> None:
     """Raise `ChangedError` if a file is not in this state any more.
 
     Args:
         url: the file.
-        state: what it was.
-        found: what it is, where that is known already.
+        state: the state that it had.
+        current: the state that it has, where that is known already.
     """
-    if (found or stat(url)) != state:
+    if (current or stat(url)) != state:
         raise ChangedError(f"{url} changed while it was read")
 
 
@@ -254,10 +255,11 @@ def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
 
     Args:
         url: the file.
-        state: what it must be. Where the store can be asked for that (S3, HTTP with etags) so is every read.
+        state: the state that the file must be in. Where the store can check it (S3, HTTP with etags) it is checked
+            with every read.
 
     Raises:
-        ChangedError: at once, or in a read: it is not.
+        ChangedError: the file is in another state. This may show at once or in a later read.
     """
     if is_local(url):
         file = open(local_path(url), "rb", buffering=1 << 20)  # noqa: SIM115
@@ -267,14 +269,14 @@ def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
         return file
     filesystem, path = resolve(url)
     info = retried(lambda: filesystem.info(path))
-    found = _info_stat(info)
+    current = _info_stat(info)
     if state is not None:
-        check_unchanged(url, state, found)
+        check_unchanged(url, state, current)
     if info.get("size") is None or info.get("partial") is False:
         # A server that knows no ranges: read in one go, and nothing to go on from where it breaks.
         return cast(BinaryIO, filesystem.open(path, "rb", block_size=0))
-    version = found.version if state is not None else ""
-    stream = RangeStream(lambda start, end: remote.read_range(filesystem, path, start, end, version), found.size)
+    version = current.version if state is not None else ""
+    stream = RangeStream(lambda start, end: retry.read_range(filesystem, path, start, end, version), current.size)
     return io.BufferedReader(stream, 1 << 20)
 
 
@@ -293,22 +295,22 @@ def read_range(url: str, start: int, end: int, state: Stat | None = None) -> byt
         url: the file.
         start: first byte.
         end: the byte after the last.
-        state: what the file must be, as far as the store can be asked for that: see `open_stream`.
+        state: the state that the file must be in, as far as the store can check it: see `open_stream`.
 
     Raises:
-        ChangedError: it is not.
+        ChangedError: the file is in another state.
     """
     filesystem, path = resolve(url)
     if is_local(url):
         return cast(bytes, filesystem.cat_file(path, start=start, end=end))
-    return remote.read_range(filesystem, path, start, end, state.version if state else "")
+    return retry.read_range(filesystem, path, start, end, state.version if state else "")
 
 
 @contextlib.contextmanager
 def write_file(url: str) -> Iterator[Path]:
     """Write a whole file: fill the local path it yields; it appears under `url` when the block ends well.
 
-    An exception inside the block leaves nothing behind, neither at `url` nor beside it. What stood at
+    An exception inside the block leaves nothing behind, neither at `url` nor beside it. A file that stood at
     `url` before stands until it is replaced.
 
     >>> with write_file("/tmp/example.txt") as path:
@@ -338,14 +340,14 @@ def write_bytes(url: str, data: bytes) -> None:
 
 
 def remove(url: str) -> None:
-    """Remove a file or a directory with all below it; nothing happens where nothing is."""
-    filesystem, path = _fresh(url)
+    """Remove a file, or a directory with everything below it. Nothing happens if there is none."""
+    filesystem, path = _resolve_uncached(url)
     with contextlib.suppress(FileNotFoundError):
         retried(lambda: filesystem.rm(path, recursive=True))
 
 
 def remove_temporaries(url: str) -> None:
-    """Remove what killed writers left below a local directory. Only the owner of the directory may."""
+    """Remove the files that killed writers left below a local directory. Only the owner of the directory may do so."""
     if is_local(url):
         for path in local_path(url).rglob(f".*{TEMPORARY}"):
             path.unlink(missing_ok=True)

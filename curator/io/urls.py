@@ -1,4 +1,4 @@
-"""URLs as users write them: brace ranges, globs, lists, and what they are called in files we write."""
+"""URLs as users write them (brace ranges, globs, lists), and their names in the files that curator writes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = ["absolute", "expand", "public_name", "public_text"]
 # A range as the shell writes it, {000000..000041}, or a list, {a,b}; without nesting.
 BRACE = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
+RANGE_ADVICE = "write a range as {000000..000041}"
 GLOB = re.compile(r"[*?\[]")
 # URLs inside of other text; several may be joined by `::`, and what ends a clause ends a URL.
 IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://(?:(?!::)[^\s\"'<>])+(?<![:,.;)])", re.IGNORECASE)
@@ -26,7 +27,7 @@ SECRET_PARAMETER = re.compile(
 
 
 def public_name(url: str) -> str:
-    """A URL without userinfo and signature parameters: the name of a shard in every file we write.
+    """A URL without userinfo and signature parameters: the name of a shard in every file that curator writes.
 
     >>> public_name("https://me:pw@host/a.tar?X-Amz-Signature=12&versionId=3")
     'https://host/a.tar?versionId=3'
@@ -35,12 +36,12 @@ def public_name(url: str) -> str:
         return url
     scheme, netloc, path, query, fragment = urlsplit(url)
     # Split, not parsed: an object's key may hold a `?`, and what is kept must stay readable under this name.
-    kept = [piece for piece in query.split("&") if not SECRET_PARAMETER.fullmatch(piece.partition("=")[0])]
+    kept = [field for field in query.split("&") if not SECRET_PARAMETER.fullmatch(field.partition("=")[0])]
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "&".join(kept), fragment))
 
 
 def public_text(text: str) -> str:
-    """Any text, such as a flag's value or an error's message, with the public names of the URLs in it.
+    """Any text, such as a setting's value or an error's message, with the public names of the URLs in it.
 
     >>> public_text("404 at https://host/a.tar?X-Amz-Signature=12: run again")
     '404 at https://host/a.tar: run again'
@@ -51,12 +52,12 @@ def public_text(text: str) -> str:
 def _public_match(match: re.Match[str]) -> str:
     try:
         return public_name(match[0])
-    except ValueError:  # no URL after all; what it hides cannot be told
+    except ValueError:  # not a URL after all, so what it hides cannot be told
         return match[0].partition("://")[0] + "://..."
 
 
 def absolute(url: str) -> str:
-    """Local paths made absolute (`~` expanded, no `..`), every other URL as it is, without a last slash."""
+    """A local path made absolute (`~` expanded, no `..`). Other URLs only lose a slash at the end."""
     if storage.is_local(url):
         return os.path.abspath(storage.local_path(url).expanduser())
     return url.rstrip("/")
@@ -89,7 +90,7 @@ def _listed(patterns: Iterable[str]) -> Iterator[str]:
             elif piece:
                 yield piece
             else:
-                raise InputError(f"empty URL in '{pattern}'; write A::B, or one URL")
+                raise InputError(f"empty URL in '{pattern}'", advice="write A::B, or one URL")
 
 
 def _lines(url: str) -> list[str]:
@@ -102,7 +103,7 @@ def _lines(url: str) -> list[str]:
     if not lines:
         raise InputError(f"the list of URLs @{url} is empty")
     if nested := [line for line in lines if line.startswith("@")]:
-        raise InputError(f"the list of URLs @{url} names another list, {nested[0]}: write its URLs instead")
+        raise InputError(f"the list of URLs @{url} names another list, {nested[0]}", advice="write its URLs instead")
     return list(_listed(lines))
 
 
@@ -111,7 +112,7 @@ def _braces(text: str, pattern: str) -> Iterator[str]:
     match = BRACE.search(text)
     if match is None:
         if "{" in text or "}" in text:
-            raise InputError(f"unbalanced brace in '{pattern}'; a range reads {{000000..000041}}")
+            raise InputError(f"unbalanced brace in '{pattern}'", advice=RANGE_ADVICE)
         yield text
         return
     for choice in _choices(match[1], pattern):
@@ -127,7 +128,7 @@ def _choices(inside: str, pattern: str) -> list[str]:
         width = len(span[1]) if span[1].startswith("0") or len(span[1]) == len(span[2]) else 0
         return [str(number).zfill(width) for number in range(first, last + 1)]
     if "," not in inside or not inside.replace(",", ""):
-        raise InputError(f"the range {{{inside}}} in '{pattern}' is empty; a range reads {{000000..000041}}")
+        raise InputError(f"the range {{{inside}}} in '{pattern}' is empty", advice=RANGE_ADVICE)
     return inside.split(",")
 
 
@@ -135,11 +136,12 @@ def _matches(url: str, pattern: str) -> list[str]:
     if url.startswith("http") or not GLOB.search(url):
         return [url]
     if storage.is_local(url) and storage.local_path(url).exists():
-        return [url]  # a file whose name really holds a bracket
+        # The file's own name holds a bracket.
+        return [url]
     filesystem, path = storage.resolve(url)
     filesystem.invalidate_cache()
     scheme = "" if storage.is_local(url) else url.partition("://")[0] + "://"
-    found = [scheme + name.removeprefix(scheme) for name in sorted(filesystem.glob(path))]
-    if not found:
+    urls = [scheme + name.removeprefix(scheme) for name in sorted(filesystem.glob(path))]
+    if not urls:
         raise InputError(f"nothing matches '{pattern}'")
-    return found
+    return urls

@@ -1,6 +1,7 @@
 """Packing: a selection becomes new shards of the original bytes, and a manifest.
 
-    SelectedRows -> plan_shards -> [OutputShard] -> pack_shard, each alone -> finish
+    SelectedRows -> plan_shards -> [OutputShard] -> pack_shard, each alone -> finish_packing
 
-The driver asks `is_current`, else `prepare`s, has every unit that is not done packed, and `finish`es.
+The driver asks `is_packed`. If that is false it calls `begin_packing`, has every output shard packed that is not
+done, and calls `finish_packing`. Reads the pool's `store` and the source shards; knows no selector and no encoder.
 """

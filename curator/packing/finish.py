@@ -1,4 +1,4 @@
-"""Around the units of packing: is there anything to do, make room, and close with manifest and sizes."""
+"""Before and after the output shards are written: what is done already, and the manifest and sizes at the end."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from curator.packing.plan import OutputShard, SelectedRows, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
 from curator.store.part_reader import PartReader
 
-__all__ = ["MANIFEST", "SIZES", "finish", "is_current", "prepare", "read_sizes", "write_manifest_only"]
+__all__ = [
+    "MANIFEST",
+    "SIZES",
+    "begin_packing",
+    "finish_packing",
+    "is_packed",
+    "read_sizes",
+    "write_manifest_only",
+]
 
 MANIFEST = "manifest.parquet"
 SIZES = "sizes.json"
+# Under this name the manifest's file metadata has the hash of all output shards.
 PLAN = "curator.plan"
+# Rows of the manifest that are written at a time where there are no output shards.
 BLOCK_ROWS = 1 << 16
 
 
-def is_current(out_url: str, shards: Sequence[OutputShard]) -> bool:
-    """True if exactly this plan was packed and finished here, and all its tars still stand.
+def is_packed(out_url: str, shards: Sequence[OutputShard]) -> bool:
+    """True if exactly these output shards were packed and finished, and all their tars still stand.
 
     Cost: one listing, the sizes, and the end of the manifest.
     """
@@ -37,18 +47,18 @@ def is_current(out_url: str, shards: Sequence[OutputShard]) -> bool:
         return False
     if labels.get(PLAN.encode()) != plan_hash(shards).encode():
         return False
-    wanted = {shard.name: len(shard.chosen) for shard in shards}
-    return sizes == wanted and wanted.keys() <= set(storage.list_names(folder))
+    expected = {shard.name: len(shard.chosen) for shard in shards}
+    return sizes == expected and expected.keys() <= set(storage.list_names(folder))
 
 
-def prepare(out_url: str, shards: Sequence[OutputShard]) -> set[int]:
-    """Make a run directory ready for packing a plan; only its owner may.
+def begin_packing(out_url: str, shards: Sequence[OutputShard]) -> set[int]:
+    """Make a run directory ready for packing these output shards. Only the owner of the directory may do so.
 
-    First sizes.json and the manifest go, so that no reader meets a mixture; then tars beyond the plan, the
-    done-marks of other plans, and what killed writers left.
+    First sizes.json and the manifest are removed, so that no reader meets a mixture. Then surplus tars, the
+    done-marks of other contents, and the files that killed writers left are removed.
 
     Returns:
-        The numbers of the units that are done: their tar stands, and a done-mark of the same content.
+        the numbers of the output shards that are done: the tar stands, and a done-mark of the same content.
     """
     folder, marks = storage.join(out_url, "shards"), storage.join(out_url, "packing")
     storage.remove(storage.join(folder, SIZES))
@@ -60,25 +70,25 @@ def prepare(out_url: str, shards: Sequence[OutputShard]) -> set[int]:
     done = {shard for shard in shards if shard.name in tars and shard.mark_name in marked}
     surplus = tars - {shard.name for shard in shards}
     stale = marked - {shard.mark_name for shard in done}
-    # Marks first: one that outlived its tar's replacement would vouch for other bytes.
+    # Marks go first: a mark that outlives the replacement of its tar would vouch for other bytes.
     _remove_all(storage.join(marks, name) for name in sorted(stale))
     _remove_all(storage.join(folder, name) for name in sorted(surplus))
     return {shard.number for shard in done}
 
 
-def finish(out_url: str, shards: Sequence[OutputShard]) -> None:
-    """Close the packing of a plan: write the manifest, then sizes.json, then remove the done-marks.
+def finish_packing(out_url: str, shards: Sequence[OutputShard]) -> None:
+    """Write the manifest, then sizes.json, then remove the done-marks.
 
     Memory: the rows of one output shard. The manifest is in tar order, shard after shard.
 
     Raises:
-        CuratorError: a unit is not done.
+        CuratorError: an output shard is not done.
     """
     for shard in _undone(out_url, shards):
-        raise CuratorError(f"{shard.name} is not packed yet: run again")
+        raise CuratorError(f"{shard.name} is not packed yet", advice="run again")
     tables = (parquet.read_table(shard.mark_url(out_url), schemas.MANIFEST) for shard in shards)
     _write_manifest(out_url, tables, plan_hash(shards))
-    # Of workers that were killed on the way.
+    # Workers that were killed on the way left these.
     storage.remove_temporaries(storage.join(out_url, "shards"))
     sizes = {shard.name: len(shard.chosen) for shard in shards}
     storage.write_bytes(storage.join(out_url, "shards", SIZES), (json.dumps(sizes, indent=1) + "\n").encode())
@@ -92,11 +102,11 @@ def write_manifest_only(store: PartReader, chosen: SelectedRows, out_url: str) -
     Memory: the metadata of the parts that `BLOCK_ROWS` samples lie in.
 
     Args:
-        store: the pool; its parts may be ready embeddings, whose unknown columns stay null.
-        chosen: what was chosen.
-        out_url: the run directory.
+        store: the store of the pool. Parts from ready embeddings leave unknown columns null.
+        chosen: the chosen rows.
+        out_url: the URL of the run directory.
     """
-    prepare(out_url, [])
+    begin_packing(out_url, [])
     cuts = (chosen.cut(start, start + BLOCK_ROWS) for start in range(0, len(chosen), BLOCK_ROWS))
     tables = (manifest_columns(store.rows(cut.ids, COLUMNS), cut) for cut in cuts)
     _write_manifest(out_url, tables, "")
@@ -106,8 +116,8 @@ def read_sizes(out_url: str) -> dict[str, int]:
     """Output shard -> number of samples, as sizes.json says.
 
     Raises:
-        FileNotFoundError: it is not there: nothing is packed, or packing is not finished.
-        ValueError: it is not what `finish` writes.
+        FileNotFoundError: there is no sizes.json: nothing is packed, or packing is not finished.
+        ValueError: the content is not what `finish_packing` writes.
     """
     sizes = json.loads(storage.read_bytes(storage.join(out_url, "shards", SIZES)))
     if not isinstance(sizes, dict) or not all(isinstance(count, int) for count in sizes.values()):

@@ -1,7 +1,7 @@
-"""What the members of a packed shard are called: `{part:08d}_{key}.{extension}`.
+"""The names of an output shard's members: `{part:08d}_{key}.{extension}`.
 
-Members lie in the root of the tar, so a whole name must fit USTAR's name field: 100 bytes. The prefix field
-beside it needs a slash to split at.
+Members lie in the root of the tar, so a whole name must fit USTAR's name field of 100 bytes. The prefix field
+beside it can only hold what comes before a slash.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["Namer", "extensions"]
 MAX_NAME = 100
 MAX_KEY = 80
 MAX_EXTENSION = 64
-# A last dotted part up to this long, its dot included, outlives the cut: it says which member is the image.
+# A last dotted part of at most so many bytes, its dot included, is kept: it says which member is the image.
 MAX_KIND = 16
 OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Namer:
-    """Names the samples of one output shard, no two alike.
+    """Gives the samples of one output shard their names, no two alike.
 
     A key's characters outside `[A-Za-z0-9_-]` become `-`, and it is cut at 80 characters, or shorter where
     the name with the sample's longest extension would exceed 100 bytes (a changed key beside `.jpg`: 78). If
@@ -42,9 +42,9 @@ class Namer:
         The same samples in the same order get the same names.
 
         Args:
-            part: the sample's part.
-            key: its key.
-            exts: its members' extensions, as `extensions` made them.
+            part: the part of the sample.
+            key: the key of the sample.
+            exts: the new extensions of its members, from `extensions`.
         """
         room = MAX_NAME - 1 - max((len(ext.encode()) for ext in exts), default=0)
         attempt = 0
@@ -55,9 +55,9 @@ class Namer:
 
 
 def extensions(exts: Sequence[str]) -> list[str]:
-    """The extensions that a sample's members get, in the order given.
+    """The extensions that the members of a sample get, in the order given.
 
-    They are kept, with these exceptions. One longer than 64 UTF-8 bytes is cut to 64, of which the last are
+    Extensions are kept, with these exceptions. One longer than 64 UTF-8 bytes is cut to 64, of which the last are
     `-`, 8 hex digits of its sha256, and its last dotted part (`.jpg`), which tells what the member is. One
     that equals an earlier one, in any case, or begins with webdataset's own `__` gets a number in front:
     readers that lower-case extensions refuse twins, and `x.__bad__` makes a sample vanish.

@@ -1,4 +1,4 @@
-"""What is packed into which output shard: pure arithmetic on ids, known before a byte is read."""
+"""Which sample is packed into which output shard: arithmetic on ids, known before a byte is read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from curator.errors import InputError
+from curator.errors import InputError, Redo, UnusableInput, Use
 from curator.io import schemas, storage
 from curator.io.storage import Stat
 from curator.store.part_reader import PartReader
+from curator.types import parts_of
 
 __all__ = ["OutputShard", "SelectedRows", "check_packable", "plan_hash", "plan_shards"]
 
@@ -27,38 +29,39 @@ class SelectedRows:
     """A selection's columns, in pool order.
 
     Attributes:
-        ids: (n,) int64, ascending, each once.
-        score: (n,) float32.
-        centroid: (n,) int32.
-        round: (n,) int32.
-        stands_for: (n,) lists of `schemas.STANDS_FOR`, the duplicates skipped for each; None if nobody looked.
+        ids: int64 (n,), ascending, each once.
+        score: float32 (n,).
+        centroid: int32 (n,).
+        round: int32 (n,).
+        stands_for: (n,) lists of `schemas.STANDS_FOR`, the duplicates that were skipped for each row; None if
+            duplicates were not looked for.
     """
 
-    ids: np.ndarray
-    score: np.ndarray
-    centroid: np.ndarray
-    round: np.ndarray
+    ids: NDArray[np.int64]
+    score: NDArray[np.float32]
+    centroid: NDArray[np.int32]
+    round: NDArray[np.int32]
     stands_for: pa.ListArray | None = None
 
     @classmethod
-    def of(
+    def in_pool_order(
         cls,
-        ids: np.ndarray,
-        score: np.ndarray,
-        centroid: np.ndarray,
-        round: np.ndarray,  # noqa: A002
+        ids: NDArray[Any],
+        score: NDArray[Any],
+        centroid: NDArray[Any],
+        round: NDArray[Any],  # noqa: A002
         stands_for: pa.ListArray | None = None,
     ) -> SelectedRows:
-        """From columns in any one order.
+        """The same columns, given in any order, sorted by id.
 
         Raises:
-            InputError: an id occurs twice.
+            UnusableInput: an id occurs twice.
         """
         ids = np.asarray(ids, np.int64)
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         if len(twice := ids[1:][ids[1:] == ids[:-1]]):
-            raise InputError(f"the selection holds id {twice[0]} twice")
+            raise UnusableInput(f"the selection holds id {twice[0]} twice", advice=Redo("select"))
         return cls(
             ids,
             np.asarray(score, np.float32)[order],
@@ -82,11 +85,11 @@ class OutputShard:
     """One output shard: a task that depends on no other.
 
     Attributes:
-        number: its place among the output shards, from 0.
-        chosen: its samples, in pool order.
-        seed: of the shuffle inside it.
-        identity: hash of all that its bytes and manifest rows are a function of; names its done-mark.
-        states: public name -> what each of its sources was when it was embedded, and must be still.
+        number: the number of the output shard, from 0.
+        chosen: the rows of its samples, in pool order.
+        seed: the seed of the shuffle inside it.
+        identity: the hash of all that its bytes and manifest rows are a function of; part of its done-mark's name.
+        states: public name of each source shard -> its state when it was embedded, which it must still have.
     """
 
     number: int
@@ -96,30 +99,30 @@ class OutputShard:
     states: Mapping[str, Stat]
 
     @property
-    def ids(self) -> np.ndarray:
-        """Its samples' ids, (n,) int64, ascending."""
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of its samples, int64 (n,), ascending."""
         return self.chosen.ids
 
     @property
     def name(self) -> str:
-        """Its file's name."""
+        """The name of its tar."""
         return f"curated-{self.number:06d}.tar"
 
     def url(self, out_url: str) -> str:
-        """Where its tar goes in the run directory `out_url`."""
+        """The URL of its tar in the run directory `out_url`."""
         return storage.join(out_url, "shards", self.name)
 
     @property
     def mark_name(self) -> str:
-        """The name of its done-mark: its manifest rows."""
+        """The name of its done-mark, which holds its rows of the manifest."""
         return f"manifest-{self.number:06d}-{self.identity}.parquet"
 
     def mark_url(self, out_url: str) -> str:
-        """Where its done-mark goes in the run directory `out_url`."""
+        """The URL of its done-mark in the run directory `out_url`."""
         return storage.join(out_url, "packing", self.mark_name)
 
-    def order(self) -> np.ndarray:
-        """(n,) int64: which row of `chosen` comes 1st, 2nd, ... in the tar. A function of (seed, number)."""
+    def order(self) -> NDArray[np.int64]:
+        """Which row of `chosen` comes first, second, ... in the tar: int64 (n,), a function of seed and number."""
         bits = np.random.PCG64([self.seed, self.number])
         return np.random.Generator(bits).permutation(len(self.chosen))
 
@@ -130,57 +133,65 @@ def plan_shards(store: PartReader, chosen: SelectedRows, shard_size: int, seed: 
     Cost: one listing and one small file of the pool; a hash over the selection.
 
     Args:
-        store: the pool the ids are from.
-        chosen: all that was chosen.
-        shard_size: samples in an output shard; the last may have fewer.
-        seed: at least 0.
+        store: the store of the pool that the ids are from.
+        chosen: all chosen rows.
+        shard_size: the number of samples in an output shard; the last shard may have fewer.
+        seed: the seed of the shuffle inside the output shards, at least 0.
 
     Raises:
-        InputError: `shard_size` is below 1, or an id is from no finished part of the pool.
+        InputError: `shard_size` is below 1.
+        UnusableInput: an id is of no finished part of the pool.
     """
     if shard_size < 1:
-        raise InputError(f"--shard-size {shard_size}: an output shard holds at least 1 sample")
+        raise InputError("an output shard holds at least 1 sample", field="shard_size", value=shard_size)
     finished = store.finished()
     sources = {part.part: part for part in store.registered() if part.part in finished}
-    if len(unknown := np.setdiff1d(chosen.ids >> 32, np.fromiter(sources, np.int64))):
-        raise InputError(f"the selection names part {unknown[0]}, which {store.url} does not hold: run embed")
+    if len(unknown := np.setdiff1d(parts_of(chosen.ids), np.fromiter(sources, np.int64))):
+        raise UnusableInput(
+            f"the selection names part {unknown[0]}, which {store.url} does not hold", advice="embed the pool first"
+        )
     shards = []
     for number, start in enumerate(range(0, len(chosen), shard_size)):
         cut = chosen.cut(start, start + shard_size)
-        parts = [sources[int(part)] for part in np.unique(cut.ids >> 32)]
+        parts = [sources[int(part)] for part in np.unique(parts_of(cut.ids))]
         known_by = [[part.part, part.url, part.stat.size, part.stat.version, finished[part.part]] for part in parts]
-        identity = _unit_hash(number, cut, seed, known_by)
+        identity = _shard_hash(number, cut, seed, known_by)
         shards.append(OutputShard(number, cut, seed, identity, {part.url: part.stat for part in parts}))
     return shards
 
 
 def plan_hash(shards: Iterable[OutputShard]) -> str:
-    """The identity of a whole plan."""
+    """The identity of all output shards together."""
     return _hash(json.dumps([shard.identity for shard in shards]).encode())
 
 
 def check_packable(store: PartReader) -> None:
-    """See to it that the pool's samples can be copied from where they came.
+    """Refuse a pool whose samples cannot be copied from shards.
 
     Raises:
-        InputError: a part was made from ready embeddings or a folder, so there is no shard to read from.
+        UnusableInput: a part was made from ready embeddings or a folder, so there is no shard to read from.
     """
     for part in store.registered():
         if part.kind == "embeddings":
-            raise InputError(f"{part.url} is ready embeddings: no shard to pack from; only --manifest-only is possible")
+            raise UnusableInput(
+                f"{part.url} is ready embeddings, which no sample can be packed from", advice=Use("manifest_only", True)
+            )
         if part.kind != "tar":
-            raise InputError(f"{part.url} is a {part.kind}: only tar shards can be packed from")
+            raise UnusableInput(
+                f"{part.url} is a {part.kind}, and samples are packed from tar shards only",
+                advice=Use("manifest_only", True),
+            )
 
 
-def _unit_hash(number: int, chosen: SelectedRows, seed: int, parts: list[list[Any]]) -> str:
+def _shard_hash(number: int, chosen: SelectedRows, seed: int, parts: list[list[Any]]) -> str:
     head = json.dumps([schemas.FORMAT_VERSION, LAYOUT_VERSION, number, seed, parts]).encode()
     columns = (chosen.ids, chosen.score, chosen.centroid, chosen.round)
     lists = [] if chosen.stands_for is None else [json.dumps(chosen.stands_for.to_pylist()).encode()]
     return _hash(head, *(np.ascontiguousarray(values).tobytes() for values in columns), *lists)
 
 
-def _hash(*pieces: bytes) -> str:
+def _hash(*data: bytes) -> str:
     digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
+    for content in data:
+        digest.update(content)
     return digest.hexdigest()[:16]

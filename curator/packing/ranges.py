@@ -1,4 +1,4 @@
-"""Reading only what is needed of the source shards, in few large reads and bounded memory."""
+"""Reading from the source shards only what is needed, in few large reads and bounded memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from operator import attrgetter
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from curator.errors import CuratorError
+from curator.errors import CuratorError, Redo
 from curator.io import storage
 from curator.io.storage import Stat
 from curator.packing import ustar
-from curator.packing.layout import Place
+from curator.packing.layout import MemberCopy
 
-__all__ = ["Read", "changed", "fetch", "plan_reads"]
+__all__ = ["Read", "fetch_reads", "plan_reads", "source_changed"]
 
 # Gaps up to this many bytes are read along: headers, and a small member that is skipped.
 MAX_GAP = 4 << 10
@@ -26,9 +26,9 @@ MAX_GAP = 4 << 10
 MAX_READ = 8 << 20
 # Remote reads wait for the network, not for this machine. Memory: this many times MAX_READ.
 REMOTE_READS = 8
-CHANGED = "changed since it was embedded: run again with --redo pool"
 
-Piece = tuple[Place, int, memoryview]
+# A member, the position of these bytes in it, and the bytes.
+Chunk = tuple[MemberCopy, int, memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,59 +36,66 @@ class Read:
     """One range of a source shard, and the members that it covers, wholly or in part.
 
     Attributes:
-        shard: the source shard's public name.
-        start: first byte.
+        shard: the public name of the source shard.
+        start: the first byte.
         end: the byte after the last.
-        places: the members, in the source's order.
+        copies: the members, in the order of the source.
     """
 
     shard: str
     start: int
     end: int
-    places: tuple[Place, ...]
+    copies: tuple[MemberCopy, ...]
 
-    def pieces(self, data: bytes) -> Iterator[Piece]:
-        """What the read's bytes give to each member: (member, position inside it, bytes).
+    def chunks(self, data: bytes) -> Iterator[Chunk]:
+        """Divide the bytes of the read among its members.
 
-        Over all reads of a plan a member's pieces come in order and end where it ends; an empty member
-        gives one empty piece.
+        Over all reads from `plan_reads` the chunks of a member come in order and end where it ends. An empty
+        member gives one empty chunk.
+
+        Args:
+            data: the bytes of the range.
+
+        Yields:
+            the member, the position of the chunk inside it, and the bytes.
 
         Raises:
             CuratorError: the header before a member states another size.
         """
         view = memoryview(data)
-        for place in self.places:
-            if self.start <= _begin(place):
-                self._check_header(place, view)
-            start = max(place.source, self.start)
-            end = min(place.source + place.size, self.end)
-            if start < end or not place.size:
-                yield place, start - place.source, view[start - self.start : end - self.start]
+        for copy in self.copies:
+            if self.start <= _begin(copy):
+                self._check_header(copy, view)
+            start = max(copy.source_offset, self.start)
+            end = min(copy.source_offset + copy.size, self.end)
+            if start < end or not copy.size:
+                yield copy, start - copy.source_offset, view[start - self.start : end - self.start]
 
-    def _check_header(self, place: Place, view: memoryview) -> None:
-        at = _begin(place) - self.start
-        stated = ustar.stated_size(bytes(view[at : at + ustar.BLOCK]))
+    def _check_header(self, copy: MemberCopy, view: memoryview) -> None:
+        start = _begin(copy) - self.start
+        stated = ustar.stated_size(bytes(view[start : start + ustar.BLOCK]))
         # A size that octal digits cannot hold may stand in a PAX header instead.
-        if stated != place.size and place.size <= ustar.MAX_OCTAL:
-            raise changed(place, f"no member of {place.size} bytes at byte {place.source}")
+        if stated != copy.size and copy.size <= ustar.MAX_OCTAL:
+            raise source_changed(copy, f"no member of {copy.size} bytes at byte {copy.source_offset}")
 
 
-def changed(place: Place, what: str) -> CuratorError:
-    """The error for a source that is not what the metadata says."""
-    return CuratorError(f"{place.shard}: {place.key}: {what}; the source {CHANGED}")
+def source_changed(copy: MemberCopy, what: str) -> CuratorError:
+    """The error for a source shard whose content is not what the metadata says."""
+    message = f"{copy.shard}: {copy.key}: {what}; the source changed since it was embedded"
+    return CuratorError(message, advice=Redo("pool"))
 
 
-def plan_reads(places: Iterable[Place]) -> list[Read]:
-    """The reads that cover members of any shards, by shard and position.
+def plan_reads(copies: Iterable[MemberCopy]) -> list[Read]:
+    """The reads that cover these members, by shard and position.
 
     Each member is read with the 512-byte header before it. Neighbours at most `MAX_GAP` bytes apart share
     a read, up to `MAX_READ`: sparse samples cost little more than their bytes, and a densely chosen shard
     is streamed.
 
     Args:
-        places: in any order.
+        copies: members of any shards, in any order.
     """
-    ordered = sorted(places, key=attrgetter("shard", "source"))
+    ordered = sorted(copies, key=attrgetter("shard", "source_offset"))
     return [
         read
         for shard, group in groupby(ordered, key=attrgetter("shard"))
@@ -97,7 +104,7 @@ def plan_reads(places: Iterable[Place]) -> list[Read]:
     ]
 
 
-def fetch(
+def fetch_reads(
     reads: Iterable[Read], urls: Mapping[str, str], states: Mapping[str, Stat] | None = None
 ) -> Iterator[tuple[Read, bytes]]:
     """Carry out reads, in order.
@@ -105,10 +112,10 @@ def fetch(
     Memory: one read of a local file; up to `REMOTE_READS` of remote ones, which are read side by side.
 
     Args:
-        reads: as `plan_reads` made them.
-        urls: where to read a shard, if not under its public name.
-        states: what a shard must be, by its public name: those that are not named may be anything. Local
-            files are looked at before and after their reads; S3 and HTTP are asked with every read.
+        reads: the reads, from `plan_reads`.
+        urls: public name of a shard -> URL to read it from, where they differ.
+        states: public name of a shard -> the state it must be in; a shard that is not named may be in any. Local
+            files are checked before and after their reads, S3 and HTTP with every read.
 
     Raises:
         CuratorError: a shard cannot be read, is in another state, or ends before a member does.
@@ -162,7 +169,7 @@ def _read_remote(read: Read, url: str, state: Stat | None) -> bytes:
 
 
 def _ends_before(url: str, position: int) -> bool:
-    # A range that begins behind the end is an error to object stores, not an empty answer.
+    # Object stores answer a range that begins behind the end with an error, not with no bytes.
     try:
         return storage.stat(url).size <= position
     except Exception:
@@ -195,7 +202,7 @@ class _LocalFile:
         return self
 
     def _check(self) -> None:
-        # Of the open file: one that was replaced under its name stays what it was.
+        # The open file is checked, since it stays the same when another file takes its name.
         if self.state is not None and storage.local_stat(self.file) != self.state:
             raise _replaced(self.shard)
 
@@ -210,7 +217,7 @@ class _LocalFile:
 
 
 def _replaced(shard: str) -> CuratorError:
-    return CuratorError(f"{shard} {CHANGED}")
+    return CuratorError(f"{shard} changed since it was embedded", advice=Redo("pool"))
 
 
 def _unreadable(shard: str, url: str, error: Exception) -> CuratorError:
@@ -218,17 +225,19 @@ def _unreadable(shard: str, url: str, error: Exception) -> CuratorError:
     # The URL may carry a signature.
     for secret in (url, urlsplit(url).query):
         reason = reason.replace(secret, shard) if secret else reason
-    return CuratorError(f"{shard} cannot be read: {reason}; make it readable and run again")
+    return CuratorError(f"{shard} cannot be read: {reason}", advice="make it readable and run again")
 
 
 def _whole(read: Read, data: bytes) -> bytes:
-    wanted = read.end - read.start
-    if len(data) > wanted:
-        raise CuratorError(f"{read.shard}: its server sends whole files where a range is asked: copy it first")
-    if len(data) < wanted:
+    size = read.end - read.start
+    if len(data) > size:
+        raise CuratorError(
+            f"{read.shard}: the server sends whole files where a range is requested", advice="copy the shard first"
+        )
+    if len(data) < size:
         end = read.start + len(data)
-        place = next(place for place in read.places if place.source + place.size > end or not place.size)
-        raise changed(place, f"the shard ends before its member at byte {place.source} does")
+        copy = next(copy for copy in read.copies if copy.source_offset + copy.size > end or not copy.size)
+        raise source_changed(copy, f"the shard ends before its member at byte {copy.source_offset} does")
     return data
 
 
@@ -236,31 +245,31 @@ def _url(read: Read, urls: Mapping[str, str]) -> str:
     return urls.get(read.shard, read.shard)
 
 
-def _begin(place: Place) -> int:
-    return place.source - ustar.BLOCK
+def _begin(copy: MemberCopy) -> int:
+    return copy.source_offset - ustar.BLOCK
 
 
-def _runs(places: Iterable[Place]) -> Iterator[list[Place]]:
-    """Neighbours that are near enough to be read in one go."""
-    run: list[Place] = []
+def _runs(copies: Iterable[MemberCopy]) -> Iterator[list[MemberCopy]]:
+    """Groups of neighbours that are near enough to be read together."""
+    run: list[MemberCopy] = []
     end = 0
-    for place in places:
-        if run and _begin(place) - end > MAX_GAP:
+    for copy in copies:
+        if run and _begin(copy) - end > MAX_GAP:
             yield run
             run = []
-        run.append(place)
-        end = max(end, place.source + place.size)
+        run.append(copy)
+        end = max(end, copy.source_offset + copy.size)
     if run:
         yield run
 
 
-def _cut(shard: str, run: list[Place]) -> Iterator[Read]:
-    last = max(place.source + place.size for place in run)
+def _cut(shard: str, run: list[MemberCopy]) -> Iterator[Read]:
+    last = max(copy.source_offset + copy.size for copy in run)
     waiting = deque(run)
     for start in range(_begin(run[0]), last, MAX_READ):
         end = min(start + MAX_READ, last)
-        places = []
+        copies = []
         while waiting and _begin(waiting[0]) < end:
-            places.append(waiting.popleft())
-        yield Read(shard, start, end, tuple(places))
-        waiting.extendleft(reversed([place for place in places if place.source + place.size > end]))
+            copies.append(waiting.popleft())
+        yield Read(shard, start, end, tuple(copies))
+        waiting.extendleft(reversed([copy for copy in copies if copy.source_offset + copy.size > end]))

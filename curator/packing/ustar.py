@@ -1,7 +1,7 @@
 """The bytes of a USTAR archive around its members' data (POSIX.1-1988; GNU tar manual, "Basic Tar Format").
 
-Written here rather than by tarfile, so that every member's place is known before its data is, and the same
-members give the same bytes on every Python.
+Written here rather than by tarfile, so that the position of every member is known before its data is, and the
+same members give the same bytes on every Python.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["BLOCK", "archive_size", "header", "padded", "stated_size"]
 BLOCK = 512
 RECORD = 20 * BLOCK
 NAME_BYTES = 100
-# 11 octal digits; what is larger is written as GNU tar does, in base 256.
+# The largest size of 11 octal digits. Larger ones are written in base 256, as GNU tar does.
 MAX_OCTAL = 8**11 - 1
 SIZE = slice(124, 136)
 CHECKSUM = slice(148, 156)
@@ -21,8 +21,8 @@ def header(name: str, size: int) -> bytes:
     """The 512-byte header of a regular file: mode 0644, uid, gid and mtime 0, no user or group name.
 
     Args:
-        name: at most 100 bytes as UTF-8.
-        size: bytes of data that follow.
+        name: the name of the member, at most 100 bytes as UTF-8.
+        size: the bytes of data that follow.
 
     Raises:
         ValueError: the name is empty or does not fit.
@@ -50,12 +50,12 @@ def header(name: str, size: int) -> bytes:
 
 
 def padded(size: int) -> int:
-    """Bytes that a member's data takes up: whole blocks."""
+    """The bytes that the data of a member takes up, in whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
 def archive_size(end: int) -> int:
-    """Bytes of an archive whose last member ends, padded, at `end`.
+    """The bytes of an archive whose last member ends, padded, at byte `end`.
 
     Two blocks of zeros mark the end; whole records of 10,240 bytes are the custom, tarfile's included.
     """
@@ -65,7 +65,8 @@ def archive_size(end: int) -> int:
 def stated_size(block: bytes) -> int | None:
     """The data size that any tar header block states; None if it states none. A blank field states 0, as to readers."""
     if not block.strip(b"\0"):
-        return None  # an end mark
+        # The mark at the end of an archive.
+        return None
     field = block[SIZE]
     if len(field) == 12 and field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")

@@ -1,13 +1,14 @@
-"""Is what was packed what was selected, byte for byte?"""
+"""The check that the output shards hold what was selected, byte for byte."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curator.io import parquet, schemas, storage
 from curator.packing.compare import compare_images, compare_tar
@@ -17,36 +18,36 @@ from curator.store.part_reader import PartReader
 
 __all__ = ["verify_shards"]
 
-# Per output shard; what is wrong with one tar is seldom worth more lines.
+# Lines for one output shard: a tar that differs in more places is seldom worth more.
 MAX_LINES = 20
 
 
 def verify_shards(
     out_url: str,
     store: PartReader,
-    ids: np.ndarray,
+    ids: NDArray[np.int64],
     urls: Mapping[str, str] | None = None,
     report: Callable[[str, int], None] | None = None,
 ) -> list[str]:
     """Compare a finished packing with the selection, the pool's metadata and the sources.
 
-    Every tar is read with our own reader, every source range read again. A manifest without tars
-    (`--manifest-only`) has its images' sha256 checked in the sources. Memory: one output shard's rows
-    of the manifest, one read of a source (see `ranges.fetch`), and the ids.
+    Every tar is read with curator's own reader, and every source range is read again. Where only the manifest was
+    written, the sha256 of its images are checked in the sources. Memory: one output shard's rows of the manifest,
+    one read of a source (see `ranges.fetch_reads`), and the ids.
 
     Args:
-        out_url: the run directory.
-        store: the pool.
-        ids: (n,) int64, what was selected, in any order.
-        urls: where to read a source shard, if not under its public name.
-        report: told, after each output shard, its name and how many differences it has.
+        out_url: the URL of the run directory.
+        store: the store of the pool.
+        ids: int64 (n,), the selected ids, in any order.
+        urls: public name of a source shard -> URL to read it from, where they differ.
+        report: is called after each output shard with its name and the number of its differences.
 
     Returns:
-        One line for each difference, at most 20 of each output shard and one that counts the rest; empty
-        if there is none.
+        one line for each difference, at most 20 of each output shard and one that counts the rest; empty if
+        there is none.
 
     Raises:
-        InputError: the manifest is not one that this curator reads.
+        UnusableInput: the manifest is not one that this curator reads.
     """
     ids = np.unique(np.asarray(ids, np.int64))
     folder = storage.join(out_url, "shards")
@@ -54,30 +55,24 @@ def verify_shards(
         return [f"{folder}/{MANIFEST} is missing: packing is not finished"]
     tars = {name for name in storage.list_names(folder) if name.endswith(".tar")}
     counts: dict[str, int] = {}
-    seen: list[np.ndarray] = []
+    seen: list[NDArray[np.int64]] = []
     lines: list[str] = []
-    for name, table in _units(storage.join(folder, MANIFEST)):
+    for name, table in _manifest_shards(storage.join(folder, MANIFEST)):
         seen.append(table["id"].to_numpy())
-        found = _limited(_unit(folder, name, table, tars, store, ids, urls or {}), name or MANIFEST)
+        different = chain(_compare_pool(table, store, ids), _compare_sources(folder, name, table, tars, urls or {}))
+        differences = _limited(different, name or MANIFEST)
         if name is not None:
             counts[name] = counts.get(name, 0) + len(table)
         if report is not None:
-            report(name or MANIFEST, len(found))
-        lines += found
+            report(name or MANIFEST, len(differences))
+        lines += differences
     lines += _compare_sizes(out_url, counts, tars)
     return lines + _compare_ids(np.concatenate([np.empty(0, np.int64), *seen]), ids)
 
 
-def _unit(
-    folder: str,
-    name: str | None,
-    table: pa.Table,
-    tars: set[str],
-    store: PartReader,
-    ids: np.ndarray,
-    urls: Mapping[str, str],
+def _compare_sources(
+    folder: str, name: str | None, table: pa.Table, tars: set[str], urls: Mapping[str, str]
 ) -> Iterator[str]:
-    yield from _compare_pool(table, store, ids)
     rows = table.to_pylist()
     if name is None:
         yield from compare_images(rows, urls)
@@ -85,8 +80,8 @@ def _unit(
         yield from compare_tar(storage.join(folder, name), rows, urls)
 
 
-def _units(url: str) -> Iterator[tuple[str | None, pa.Table]]:
-    """The manifest's rows, output shard by output shard; without output shards, in blocks."""
+def _manifest_shards(url: str) -> Iterator[tuple[str | None, pa.Table]]:
+    """The names of the output shards with their rows of the manifest; blocks of rows where there are no shards."""
     name: str | None = None
     pending: list[pa.Table] = []
     with storage.open_stream(url) as stream, pq.ParquetFile(stream) as file:
@@ -111,7 +106,7 @@ def _runs(table: pa.Table) -> Iterator[pa.Table]:
             yield table.slice(start, end - start)
 
 
-def _compare_pool(table: pa.Table, store: PartReader, ids: np.ndarray) -> Iterator[str]:
+def _compare_pool(table: pa.Table, store: PartReader, ids: NDArray[np.int64]) -> Iterator[str]:
     known = table.filter(pa.array(_contains(ids, table["id"].to_numpy())))
     rows = store.rows(known["id"].to_numpy(), COLUMNS)
     for column in COLUMNS:
@@ -119,9 +114,9 @@ def _compare_pool(table: pa.Table, store: PartReader, ids: np.ndarray) -> Iterat
         if rows[column].equals(known[name]):
             continue
         pairs = zip(known["id"].to_pylist(), known[name].to_pylist(), rows[column].to_pylist(), strict=True)
-        for sample, here, there in pairs:
-            if here != there:
-                yield f"{MANIFEST}: id {sample} has {name} {here}, the pool's metadata {there}"
+        for sample, in_manifest, in_pool in pairs:
+            if in_manifest != in_pool:
+                yield f"{MANIFEST}: id {sample} has {name} {in_manifest}, the pool's metadata {in_pool}"
 
 
 def _compare_sizes(out_url: str, counts: Mapping[str, int], tars: set[str]) -> Iterator[str]:
@@ -140,22 +135,22 @@ def _compare_sizes(out_url: str, counts: Mapping[str, int], tars: set[str]) -> I
         return
     for name in sorted(sizes.keys() | counts.keys()):
         if sizes.get(name) != counts.get(name):
-            said, held = sizes.get(name, "nothing"), counts.get(name, "nothing")
-            yield f"{SIZES} says {said} of {name}, the manifest {held}"
+            in_sizes, in_manifest = sizes.get(name, "nothing"), counts.get(name, "nothing")
+            yield f"{SIZES} says {in_sizes} of {name}, the manifest {in_manifest}"
 
 
-def _compare_ids(found: np.ndarray, ids: np.ndarray) -> list[str]:
-    unique, counts = np.unique(found, return_counts=True)
+def _compare_ids(packed: NDArray[np.int64], ids: NDArray[np.int64]) -> list[str]:
+    unique, counts = np.unique(packed, return_counts=True)
     kinds = (
         (np.setdiff1d(ids, unique, assume_unique=True), "selected and not in the manifest"),
         (np.setdiff1d(unique, ids, assume_unique=True), "in the manifest and not selected"),
         (unique[counts > 1], "in the manifest more than once"),
     )
-    return [f"{len(some)} ids are {what}, the first {some[0]}" for some, what in kinds if len(some)]
+    return [f"{len(wrong)} ids are {what}, the first {wrong[0]}" for wrong, what in kinds if len(wrong)]
 
 
-def _contains(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    same: np.ndarray = np.append(ordered, -1)[np.searchsorted(ordered, values)] == values
+def _contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = np.append(ordered, -1)[np.searchsorted(ordered, values)] == values
     return same
 
 

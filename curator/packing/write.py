@@ -1,4 +1,4 @@
-"""One output shard: read what is needed, write it in place, then say so."""
+"""Writing one output shard, and then its done-mark."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from curator.io import schemas, storage
 from curator.packing import ustar
-from curator.packing.layout import Layout, Place, lay_out
+from curator.packing.layout import MemberCopy, TarLayout, lay_out
 from curator.packing.plan import OutputShard, SelectedRows
-from curator.packing.ranges import Read, changed, fetch, plan_reads
+from curator.packing.ranges import Read, fetch_reads, plan_reads, source_changed
 from curator.store.part_reader import PartReader
 
 __all__ = ["ImageHash", "PackedShard", "manifest_columns", "pack_shard"]
@@ -30,11 +30,11 @@ class PackedShard:
     """What packing one output shard took.
 
     Attributes:
-        number: the output shard's.
-        samples: how many it holds.
-        size: bytes of its tar.
-        bytes_chosen: bytes of all its members' data.
-        bytes_read: bytes read from the sources for them.
+        number: the number of the output shard.
+        samples: the number of its samples.
+        size: the bytes of its tar.
+        bytes_chosen: the bytes of data of all its members.
+        bytes_read: the bytes that were read from the sources for them.
     """
 
     number: int
@@ -45,17 +45,17 @@ class PackedShard:
 
 
 class ImageHash:
-    """The sha256 of one image after another, from pieces that come in order."""
+    """The sha256 of one image after another, whose chunks come in order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, place: Place, start: int, piece: memoryview) -> str | None:
-        """Take a member's next piece; the hex digest when it was the last, else None."""
+    def add(self, copy: MemberCopy, start: int, chunk: memoryview) -> str | None:
+        """Add the next chunk of a member. Returns the hex digest if the chunk was the last one, else None."""
         if start == 0:
             self._digest = hashlib.sha256()
-        self._digest.update(piece)
-        return self._digest.hexdigest() if start + len(piece) == place.size else None
+        self._digest.update(chunk)
+        return self._digest.hexdigest() if start + len(chunk) == copy.size else None
 
 
 def pack_shard(
@@ -63,24 +63,24 @@ def pack_shard(
 ) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 
-    Reads are in the order of the sources, writes in place, so memory holds one read (see
-    `ranges.fetch`), whatever the sizes of members, samples and shard, plus the shard's metadata. The same
-    plan gives the same bytes.
+    Reads are in the order of the sources, and every chunk is written to its final position. So memory holds one read
+    (see `ranges.fetch_reads`), whatever the sizes of members, samples and shard, plus the metadata of the shard. The
+    same output shard gives the same bytes.
 
     Args:
-        store: the pool.
-        shard: from `plan_shards`.
-        out_url: the run directory.
-        urls: where to read a source shard, if not under its public name.
+        store: the store of the pool.
+        shard: the output shard, from `plan_shards`.
+        out_url: the URL of the run directory.
+        urls: public name of a source shard -> URL to read it from, where they differ.
 
     Raises:
         CuratorError: a source cannot be read, or is not what was embedded. Nothing is left behind.
     """
     rows = store.rows(shard.ids, COLUMNS)
     layout = lay_out(shard, rows)
-    reads = plan_reads(layout.places)
+    reads = plan_reads(layout.copies)
     with storage.write_file(shard.url(out_url)) as path:
-        _write_tar(path, layout, fetch(reads, urls or {}, shard.states))
+        _write_tar(path, layout, fetch_reads(reads, urls or {}, shard.states))
     columns = manifest_columns(rows, shard.chosen, shard.name, layout.keys).take(pa.array(shard.order()))
     with storage.write_file(shard.mark_url(out_url)) as path:
         pq.write_table(columns, path, compression="zstd")
@@ -88,7 +88,7 @@ def pack_shard(
         shard.number,
         len(shard.chosen),
         layout.size,
-        sum(place.size for place in layout.places),
+        sum(copy.size for copy in layout.copies),
         sum(read.end - read.start for read in reads),
     )
 
@@ -96,13 +96,13 @@ def pack_shard(
 def manifest_columns(
     rows: pa.Table, chosen: SelectedRows, out_shard: str | None = None, out_keys: list[str] | None = None
 ) -> pa.Table:
-    """The manifest's rows of some samples, in the order of their ids.
+    """The manifest's rows of chosen samples, in the order of their ids.
 
     Args:
-        rows: their metadata, with `COLUMNS`.
-        chosen: the same samples.
-        out_shard: the output shard's file name; None where nothing is packed.
-        out_keys: the samples' names in it.
+        rows: the metadata of the samples, with `COLUMNS`.
+        chosen: the chosen rows of the same samples.
+        out_shard: the file name of the output shard; None where nothing is packed.
+        out_keys: the names of the samples in it.
     """
     columns: dict[str, Any] = {name: rows[name] for name in COLUMNS if name != "image_path"}
     columns |= {
@@ -124,27 +124,28 @@ def manifest_columns(
     return pa.table(arrays, schema=schemas.MANIFEST)
 
 
-def _write_tar(path: Path, layout: Layout, fetched: Iterable[tuple[Read, bytes]]) -> None:
+def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, bytes]]) -> None:
     with open(path, "wb", buffering=0) as file:
-        file.truncate(layout.size)  # what nobody writes is zeros: padding and end
+        # Bytes that are not written later are zeros: the padding and the end of the archive.
+        file.truncate(layout.size)
         _copy(file.fileno(), fetched)
 
 
 def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
     image = ImageHash()
     for read, data in fetched:
-        for place, start, piece in read.pieces(data):
-            # Every member has a first piece: an empty one has an empty one.
-            before = ustar.header(place.name, place.size) if start == 0 else b""
-            _write(file, before, piece, place.target + start - len(before))
-            if place.sha256:
-                found = image.add(place, start, piece)
-                if found not in (None, place.sha256):
-                    raise changed(place, "its image has another sha256")
+        for copy, start, chunk in read.chunks(data):
+            # Every member has a first chunk, which is empty for an empty member.
+            before = ustar.header(copy.name, copy.size) if start == 0 else b""
+            _write(file, before, chunk, copy.target_offset + start - len(before))
+            if copy.sha256:
+                digest = image.add(copy, start, chunk)
+                if digest not in (None, copy.sha256):
+                    raise source_changed(copy, "its image has another sha256")
 
 
-def _write(file: int, before: bytes, piece: memoryview, position: int) -> None:
-    written = os.pwritev(file, [before, piece], position)
-    whole = before + piece if written < len(before) + len(piece) else b""
+def _write(file: int, before: bytes, chunk: memoryview, position: int) -> None:
+    written = os.pwritev(file, [before, chunk], position)
+    whole = before + chunk if written < len(before) + len(chunk) else b""
     while written < len(whole):
         written += os.pwrite(file, whole[written:], position + written)

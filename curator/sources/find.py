@@ -150,7 +150,7 @@ def _embeddings(url: str) -> list[Source]:
 
 def _own_parts(url: str) -> list[Source]:
     """The finished parts of another run."""
-    table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS)
+    table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS, error=InputError)
     done = {int(name.partition("-")[0]) for name in storage.list_names(storage.join(url, "done"))}
     missing = [row["url"] for row in table.to_pylist() if row["part"] not in done]
     if missing:

@@ -6,8 +6,8 @@ import torch
 
 from curator.encoders.checkpoint import build_backbone
 from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import fit_weights
-from curator.encoders.weights import RANDOM, read_weights
+from curator.encoders.match_state_dict import load_weights
+from curator.encoders.weights import RANDOM
 from curator.errors import Another, InputError
 from curator.io import storage
 from curator.io.urls import absolute
@@ -57,7 +57,7 @@ def make_backbone(architecture: str, image_size: int, seed: int, weights: str = 
     """
     backbone = build_backbone(architecture, image_size, seed)
     if weights != RANDOM:
-        fit_weights(backbone.model, read_weights(weights), source=f"--weights {weights}", ignore=backbone.heads)
+        load_weights(backbone.model, weights, ignore=backbone.heads)
     return backbone
 
 

@@ -92,7 +92,7 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
 
 
 def _row_columns(directory: TargetDirectory, selector: Selector, rows: Selection | Skipped) -> dict[str, Any]:
-    """The columns of `schemas.CHOSEN_ROW`. What a selector does not know is null, not a number that looks like one."""
+    """The columns of `schemas.RANKED_ROW`. What a selector does not know is null, not a number that looks like one."""
     samples = directory.pool.rows(rows.ids, ["shard", "image_path"])
     unknown = [None] * len(rows.ids)
     return {

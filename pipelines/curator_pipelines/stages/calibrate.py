@@ -129,7 +129,9 @@ class CalibrateStage:
         unknown = np.full(len(ids), -1, np.int32)
         begun = time.monotonic()
         samples = size = 0
-        for shard in plan_shards(store, SelectedRows.of(ids, unknown, unknown, unknown), max(50, len(ids) // 10), 0):
+        for shard in plan_shards(
+            store, SelectedRows.in_pool_order(ids, unknown, unknown, unknown), max(50, len(ids) // 10), 0
+        ):
             packed = pack_shard(store, shard, folder, urls)
             samples, size = samples + packed.samples, size + packed.size
             if time.monotonic() - begun > (1 - EMBED_SHARE) * self.seconds:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.index import IndexPiece, IndexStore, ListScan, PiecePlan, build_shard, scan_lists
+from curator.index import IndexPiece, IndexStore, ListTask, PieceTask, build_piece, scan_lists
 from curator.selection import TopK
 from curator.store.part_store import PartStore
 from curator.store.row_reader import RowReader
@@ -26,16 +26,16 @@ class IndexStage:
     store_url: str
     sample_rate: float
 
-    def open(self, context: WorkerContext) -> Callable[[Task[PiecePlan]], int]:
+    def open(self, context: WorkerContext) -> Callable[[Task[PieceTask]], int]:
         """Load the quantiser once; the function builds a shard and returns its number of rows."""
         index, pool = IndexStore(self.index_url), PartStore(self.store_url)
         quantiser, codec = index.quantiser(), index.codec()
         threadpool_limits(context.cpus)
 
-        def build(task: Task[PiecePlan]) -> int:
+        def build(task: Task[PieceTask]) -> int:
             plan = task.payload
             parts = [(part, pool.vectors(part)) for part in sorted(plan.parts)]
-            rows = build_shard(index.shard_url(plan.shard), parts, quantiser, self.sample_rate, codec)
+            rows = build_piece(index.piece_url(plan.number), parts, quantiser, self.sample_rate, codec)
             index.mark(plan, rows)
             context.report({"rows": rows})
             return rows
@@ -57,14 +57,14 @@ class ListStage:
     store_url: str
     centroids: NDArray[np.float32]
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ListScan]], TopK]:
+    def open(self, context: WorkerContext) -> Callable[[Task[ListTask]], TopK]:
         """Load the codec; a shard is opened when it is first asked for, and stays open."""
         codec, read_rows = IndexStore(self.index_url).codec(), RowReader(PartStore(self.store_url))
         threadpool_limits(context.cpus)
         opened: dict[str, IndexPiece] = {}
 
-        def scan(task: Task[ListScan]) -> TopK:
-            url = task.payload.shard
+        def scan(task: Task[ListTask]) -> TopK:
+            url = task.payload.piece
             if url not in opened:
                 opened[url] = IndexPiece.open(url, codec)
             return scan_lists(opened[url], task.payload, self.centroids, read_rows.vectors)

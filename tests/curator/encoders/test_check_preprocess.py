@@ -3,18 +3,18 @@ from dataclasses import replace
 
 import pytest
 
-from curator.encoders.check_preprocess import MIN_AGREEMENT, agreements, check_agreement
+from curator.encoders.check_preprocess import MIN_COSINE, lowest_cosine, preprocess_cosines
 from curator.encoders.load import load_encoder
 
 
 def test_lite0_agrees_on_photos(lite0, photos):
-    assert check_agreement(lite0, photos) >= 0.999
+    assert lowest_cosine(lite0, photos) >= 0.999
 
 
 @pytest.mark.shared_data
 def test_lite0_agrees_on_a_pool(lite0, pool_images):
-    assert len(agreements(lite0, pool_images)) == 32
-    assert check_agreement(lite0, pool_images) >= 0.999
+    assert len(preprocess_cosines(lite0, pool_images)) == 32
+    assert lowest_cosine(lite0, pool_images) >= 0.999
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_lite0_agrees_on_a_pool(lite0, pool_images):
 )
 def test_other_families_agree(spec, photos):
     encoder = load_encoder(spec, weights="random", device="cpu", precision="fp32")
-    assert check_agreement(encoder, photos) >= MIN_AGREEMENT
+    assert lowest_cosine(encoder, photos) >= MIN_COSINE
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_other_families_agree(spec, photos):
 )
 def test_a_wrong_preprocessing_is_noticed(lite0, photos, monkeypatch, wrong):
     monkeypatch.setattr(lite0, "preprocess", replace(lite0.preprocess, **wrong))
-    assert check_agreement(lite0, photos) < MIN_AGREEMENT
+    assert lowest_cosine(lite0, photos) < MIN_COSINE
 
 
 def test_files_that_are_no_images_are_passed_over(tiny, photos):
-    assert len(agreements(tiny, [b"no image", photos[0]])) == 1
-    assert math.isnan(check_agreement(tiny, [b"no image"]))
+    assert len(preprocess_cosines(tiny, [b"no image", photos[0]])) == 1
+    assert math.isnan(lowest_cosine(tiny, [b"no image"]))
 
 
 def test_more_images_than_a_batch(tiny, photos):
-    assert len(agreements(tiny, photos[:1] * 40)) == 32
+    assert len(preprocess_cosines(tiny, photos[:1] * 40)) == 32

@@ -10,6 +10,7 @@ from curator.encoders.checkpoint import _infer as infer
 from curator.encoders.checkpoint import build_backbone, copy_at_size, load_checkpoint, save_checkpoint
 from curator.encoders.load import load_encoder
 from curator.encoders.spec import EncoderSpec
+from curator.encoders.weights import WeightsOrigin
 from curator.errors import InputError
 
 ON = {"device": "cpu", "precision": "fp32"}
@@ -86,7 +87,7 @@ def test_an_unknown_version_is_refused(tmp_path):
 
 
 def test_weights_beside_a_checkpoint_are_refused(tmp_path):
-    with pytest.raises(InputError, match="leave out --weights"):
+    with pytest.raises(InputError, match="leave weights away"):
         load_encoder(f"checkpoint:{tmp_path}/encoder.pt", weights="random", **ON)
 
 
@@ -173,7 +174,7 @@ def test_a_named_architecture_is_taken(tmp_path, foreign):
     torch.save(foreign["torchvision:resnet18"], tmp_path / "w.pth")
     encoder = load_encoder(f"checkpoint:{tmp_path}/w.pth@timm:resnet18", **ON)
     assert (encoder.architecture, encoder.dim) == ("timm:resnet18", 512)
-    with pytest.raises(InputError, match=r"does not fit the encoder: \d+ missing: .*; \d+ of another"):
+    with pytest.raises(InputError, match=r"do not match the model's: \d+ missing: .*; \d+ of another"):
         load_encoder(f"checkpoint:{tmp_path}/w.pth@timm:resnet50", **ON)
 
 
@@ -183,8 +184,8 @@ def test_a_file_that_fits_nothing_says_what_is_nearest(tmp_path, foreign):
     tensors["layer4.1.extra.weight"] = torch.ones(3)
     torch.save(tensors, tmp_path / "w.pth")
     told = (
-        r"w\.pth: its tensors fit none of the usual .* name it, as in checkpoint:.*@timm:resnet18 \(nearest is "
-        r"torchvision:resnet18, with 1 missing: layer4\.1\.bn2\.bias; 1 unexpected: layer4\.1\.extra\.weight\)"
+        r"w\.pth': its tensors match none of the usual .* \(nearest is torchvision:resnet18, with 1 missing: "
+        r"layer4\.1\.bn2\.bias; 1 unexpected: layer4\.1\.extra\.weight\): name .* as in checkpoint:.*@timm:resnet18$"
     )
     with pytest.raises(InputError, match=told):
         load_encoder(f"checkpoint:{tmp_path}/w.pth", **ON)
@@ -192,7 +193,7 @@ def test_a_file_that_fits_nothing_says_what_is_nearest(tmp_path, foreign):
 
 def test_our_own_file_names_its_architecture(tmp_path):
     save(tmp_path / "encoder.pt", build_backbone("timm:test_resnet", 64))
-    with pytest.raises(InputError, match="leave out @timm:resnet18"):
+    with pytest.raises(InputError, match="leave @timm:resnet18 away"):
         load_encoder(f"checkpoint:{tmp_path}/encoder.pt@timm:resnet18", **ON)
 
 
@@ -201,7 +202,7 @@ def test_architectures_that_hold_one_another_are_told_apart(architecture):
     """All names of ResNet-18 are in ResNet-34, with the same shapes."""
     with torch.device("meta"):
         tensors = build_backbone(architecture).model.state_dict()
-    assert infer(tensors, "it") == architecture
+    assert infer(tensors, WeightsOrigin(None, "it")) == architecture
 
 
 def test_a_copy_is_fed_images_of_another_size(tmp_path):
@@ -213,5 +214,5 @@ def test_a_copy_is_fed_images_of_another_size(tmp_path):
 
 def test_only_our_own_files_are_copied(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pt")
-    with pytest.raises(InputError, match=r"foreign\.pt is not an encoder that"):
+    with pytest.raises(InputError, match=r"foreign\.pt: it is not an encoder that"):
         copy_at_size(f"{tmp_path}/foreign.pt", f"{tmp_path}/copy.pt", 96)

@@ -18,7 +18,7 @@ def test_auto_takes_the_gpu_if_there_is_one(monkeypatch):
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
 def test_no_gpu(monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(InputError, match="use --device cpu"):
+    with pytest.raises(InputError, match="give device='cpu'"):
         resolve_device(device)
 
 
@@ -36,7 +36,7 @@ def test_precision(monkeypatch, native):
     if native:
         assert resolve_precision("bf16", CPU) == "bf16"
     else:
-        with pytest.raises(InputError, match="use --precision fp32"):
+        with pytest.raises(InputError, match="give precision='fp32'"):
             resolve_precision("bf16", CPU)
     with pytest.raises(InputError, match="fp16"):
         resolve_precision("fp16", CPU)

@@ -49,7 +49,7 @@ def test_weights_in_timms_own_names(tmp_path, lite0):
 
 def test_weights_of_another_model(tmp_path):
     torch.save({"conv1.weight": torch.ones(3)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"other\.pth does not hold the tensors of tf_efficientnet_lite0"):
+    with pytest.raises(InputError, match=r"other\.pth': it does not hold the tensors of tf_efficientnet_lite0"):
         load_lite0(SPEC, str(tmp_path / "other.pth"))
 
 

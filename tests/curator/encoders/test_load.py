@@ -54,7 +54,7 @@ def test_a_model_without_rows_of_features(monkeypatch):
 
 def test_no_gpu_is_said_before_anything_is_loaded(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(InputError, match="use --device cpu"):
+    with pytest.raises(InputError, match="give device='cpu'"):
         load_encoder("timm:no_such_model", device="cuda")
 
 

@@ -104,7 +104,7 @@ def test_names(model, tag, told):
 @pytest.mark.parametrize("name", [spec("ViT-B-32", "openai"), spec("hf-hub:nobody/nothing")])
 def test_a_failed_download_says_what_to_do(monkeypatch, name):
     monkeypatch.setattr(weights_module, "_reachable", lambda url: False)
-    with pytest.raises(InputError, match=r"could not get the weights of open_clip:.*; pass --weights PATH"):
+    with pytest.raises(InputError, match=r"could not get the weights of open_clip:.*: give weights$"):
         load_open_clip(name, None)
 
 

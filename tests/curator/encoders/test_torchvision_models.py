@@ -60,5 +60,5 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
 
     monkeypatch.setattr("curator.encoders.weights._reachable", lambda url: True)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(InputError, match=r"the weights of torchvision:resnet18 .*no network.*; pass --weights PATH"):
+    with pytest.raises(InputError, match=r"the weights of torchvision:resnet18 .*no network.*: give weights$"):
         load_torchvision(spec("resnet18"), None)

@@ -63,7 +63,7 @@ def test_random_weights_are_the_same_and_leave_torchs_state_alone():
 
 def test_a_failed_download_is_one_line(monkeypatch):
     monkeypatch.setattr(module, "_reachable", lambda url: True)
-    told = r"could not get the weights \(no route\); pass --weights PATH"
+    told = r"could not get the weights \(no route\): give weights$"
     with pytest.raises(InputError, match=told), downloading("the weights"):
         raise OSError("no\nroute")
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from curator.index import Factory, IndexPiece, build_shard, default_lists, sample_rows, train, train_codec
+from curator.index import Factory, IndexPiece, build_piece, default_lists, sample_rows, train_codec, train_quantiser
 
 
 class Pool:
@@ -34,18 +34,18 @@ def read_rows(ids, parts):
 
 
 def indexed(folder, parts, cuts=(0, 3, 5), lists=None, rate=0.05, kind="Flat"):
-    """A pool of parts, its quantiser, and shards cut at these parts; `refined` counts the rows read by id."""
+    """A pool of parts, its quantiser, and pieces cut at these parts; `refined` counts the rows read by id."""
     pool = Pool(parts)
     rows = sum(len(part) for part in parts)
     factory = Factory(lists or default_lists(rows), kind)
     sample = sample_rows(pool.parts(), rows, factory.training_rows, seed=0)
-    quantiser, _ = train(sample, factory.lists, seed=0)
+    quantiser, _ = train_quantiser(sample, factory.lists, seed=0)
     codec = None if kind == "Flat" else train_codec(kind, sample, quantiser)
-    shards = []
+    pieces = []
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
-        build_shard(f"{folder}/{number}", pool.content[start:end], quantiser, rate, codec)
-        shards.append(IndexPiece.open(f"{folder}/{number}", codec))
-    made = SimpleNamespace(pool=pool, quantiser=quantiser, codec=codec, shards=shards, rows=rows, refined=0)
+        build_piece(f"{folder}/{number}", pool.content[start:end], quantiser, rate, codec)
+        pieces.append(IndexPiece.open(f"{folder}/{number}", codec))
+    made = SimpleNamespace(pool=pool, quantiser=quantiser, codec=codec, pieces=pieces, rows=rows, refined=0)
 
     def counted(ids):
         made.refined += len(ids)
@@ -63,9 +63,9 @@ def make():
 
 @pytest.fixture(scope="session")
 def by_kind(tmp_path_factory):
-    """A pool of 6,000 rows in 5 parts with 12 centroids; `by_kind(kind)` is its index of 2 shards."""
+    """A pool of 6,000 rows in 5 parts with 12 centroids; `by_kind(kind)` is its index of 2 pieces."""
     rows, centroids = clustered(6000, 24, 0)
-    # Equal rows in different parts: their order is that of their ids, whichever list or shard they are in.
+    # Equal rows in different parts: their order is that of their ids, whichever list or piece they are in.
     rows[5000:5040] = rows[100:140]
 
     @functools.cache

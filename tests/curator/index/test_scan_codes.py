@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from curator.errors import CuratorError
-from curator.index.scan_codes import scan_codes
+from curator.index.scan_codes import CodedRows, scan_codes
 from curator.search.scan import scan_block
 from curator.search.top_k import Cursors
 
@@ -21,7 +21,7 @@ def block(by_kind, request):
     ids = FIRST + np.arange(len(rows))
 
     def by_codes(*arguments, angles=angles, rows=rows):
-        return scan_codes(ids, points, angles, lambda some: rows[some - FIRST], made.centroids, *arguments)
+        return scan_codes(CodedRows(ids, points, angles), lambda asked: rows[asked - FIRST], made.centroids, *arguments)
 
     return by_codes, lambda *arguments: scan_block(FIRST, rows, made.centroids, *arguments), angles, rows
 

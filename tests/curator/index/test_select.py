@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator.index import select_ivf
 from curator.search.exact_scores import exact_scores
 from curator.selection import Rules, deny, select_simcore
@@ -17,7 +17,7 @@ KINDS = ["SQ8", "PQ12", "PQ1"]
 
 def ivf(made, recall, **limits):
     rules = Rules(**limits)
-    return select_ivf(made.quantiser, made.shards, made.centroids, rules, recall=recall, read_rows=made.read_rows)
+    return select_ivf(made.quantiser, made.pieces, made.centroids, rules, recall=recall, read_rows=made.read_rows)
 
 
 @pytest.mark.parametrize("kind", ["Flat", *KINDS])
@@ -80,7 +80,7 @@ def test_a_pool_is_exhausted_only_when_all_of_it_was_read(made):
     assert found.stop_reason == "pool_exhausted"
     assert len(found.ids) == made.rows
     assert recall.lists_read == recall.lists or recall.proven
-    assert recall.deepened > 0
+    assert recall.extensions > 0
 
 
 def test_a_filter_that_remembers_is_asked_anew_for_each_selection(made):
@@ -91,7 +91,7 @@ def test_a_filter_that_remembers_is_asked_anew_for_each_selection(made):
         return filters[-1]
 
     _, recall = ivf(made, 0.9, budget=300, stop=None, new_filter=new_filter)
-    assert len(filters) == recall.deepened + 1
+    assert len(filters) == recall.extensions + 1
 
 
 def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_path):
@@ -111,8 +111,8 @@ def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_
 
 
 def test_bad_arguments_are_refused(made):
-    with pytest.raises(InputError, match="recall is a share"):
+    with pytest.raises(InputError, match=r"recall=0\.0: it is a share above 0"):
         ivf(made, 0.0, budget=3, stop=None)
     other = SimpleNamespace(**{**vars(made), "centroids": made.centroids[:, :8].copy()})
-    with pytest.raises(InputError, match="different dimensions"):
+    with pytest.raises(UnusableInput, match="different dimensions"):
         ivf(other, 0.9, budget=3, stop=None)

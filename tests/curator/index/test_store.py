@@ -3,10 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curator.errors import InputError
-from curator.index import Factory, IndexStore, build_shard, parse_factory, select_ivf, store, train, train_codec
+from curator.errors import InputError, UnusableInput
+from curator.index import (
+    Factory,
+    IndexStore,
+    build_piece,
+    parse_factory,
+    select_ivf,
+    store,
+    train_codec,
+    train_quantiser,
+)
+from curator.index.pieces import SAMPLE_SEED
 from curator.index.quantiser import sample_rows
-from curator.index.shards import SAMPLE_SEED
 from curator.search.exact_scores import exact_scores
 from curator.selection import Rules, select_simcore
 from curator.selection.random import priorities
@@ -15,7 +24,7 @@ from curator.store.part_store import DoneMark, PartStore
 
 @pytest.fixture
 def stores(made, tmp_path):
-    """A pool of the first four parts of `made`, and an index of it without shards."""
+    """A pool of the first four parts of `made`, and an index of it without pieces."""
     pool, index = PartStore(str(tmp_path / "pool")), IndexStore(str(tmp_path / "index"))
     for part, rows in made.pool.content[:4]:
         # Metadata has no say in an index.
@@ -32,45 +41,45 @@ def _folder(url):
 
 def build(index, pool, plan):
     parts = [(part, pool.vectors(part)) for part in plan.parts]
-    index.mark(plan, build_shard(index.shard_url(plan.shard), parts, index.quantiser(), 0.05, index.codec()))
+    index.mark(plan, build_piece(index.piece_url(plan.number), parts, index.quantiser(), 0.05, index.codec()))
 
 
-def test_a_shard_holds_every_row_once_in_its_list(made):
-    ids = np.concatenate([shard.ids for shard in made.shards])
+def test_a_piece_holds_every_row_once_in_its_list(made):
+    ids = np.concatenate([piece.ids for piece in made.pieces])
     assert len(np.unique(ids)) == len(ids) == made.rows
     content = dict(made.pool.parts())
-    for shard in made.shards:
-        own = np.repeat(np.arange(len(shard.sums)), np.diff(shard.offsets))
+    for piece in made.pieces:
+        own = np.repeat(np.arange(len(piece.sums)), np.diff(piece.offsets))
         assert (np.diff(own) >= 0).all()
-        original = np.array([content[number >> 32][number & 0xFFFFFFFF] for number in shard.ids.tolist()])
-        assert np.array_equal(original, shard.stored)
+        original = np.array([content[number >> 32][number & 0xFFFFFFFF] for number in piece.ids.tolist()])
+        assert np.array_equal(original, piece.stored)
         assert np.array_equal(made.quantiser.assign(original), own)
         cosines = exact_scores(original, made.quantiser.centroids[own])
-        least = np.ones(len(shard.sums), np.float32)
+        least = np.ones(len(piece.sums), np.float32)
         np.minimum.at(least, own, cosines)
-        assert np.abs(least - shard.nearest).max() < 1e-5
-        assert 0 < len(shard.sample) < 0.1 * len(ids)
+        assert np.abs(least - piece.nearest).max() < 1e-5
+        assert 0 < len(piece.sample) < 0.1 * len(ids)
 
 
-def test_what_a_kill_left_is_planned_again_in_the_same_shards(stores, monkeypatch):
+def test_what_a_kill_left_is_built_again_in_the_same_pieces(stores, monkeypatch):
     pool, index = stores
-    monkeypatch.setattr(store, "SHARD_BYTES", 1)
-    plans = index.plan(pool)
+    monkeypatch.setattr(store, "PIECE_BYTES", 1)
+    plans = index.missing_pieces(pool)
     assert [list(plan.parts) for plan in plans] == [[0], [1], [2], [3]]
     build(index, pool, plans[2])  # the others' workers were killed
-    assert index.plan(pool) == [plans[0], plans[1], plans[3]]
+    assert index.missing_pieces(pool) == [plans[0], plans[1], plans[3]]
 
 
-def test_parts_are_added_without_touching_old_shards(made, stores):
+def test_parts_are_added_without_touching_old_pieces(made, stores):
     pool, index = stores
-    [first] = index.plan(pool)
+    [first] = index.missing_pieces(pool)
     build(index, pool, first)
-    assert index.plan(pool) == []
+    assert index.missing_pieces(pool) == []
     part, rows = made.pool.content[4]
     np.save(pool.array_url(part), rows)
     pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
-    [added] = index.plan(pool)
-    assert (added.shard, list(added.parts)) == (1, [4])
+    [added] = index.missing_pieces(pool)
+    assert (added.number, list(added.parts)) == (1, [4])
 
 
 @pytest.mark.parametrize("kind", ["Flat", "SQ8"])
@@ -78,20 +87,20 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     pool, _ = stores
     index = IndexStore(str(tmp_path / "grown"))
     sample = sample_rows(pool.parts(), sum(len(rows) for _, rows in made.pool.content[:4]), 4000, 0)
-    quantiser, _ = train(sample, len(made.quantiser.centroids), 0)
+    quantiser, _ = train_quantiser(sample, len(made.quantiser.centroids), 0)
     index.create(quantiser, None if kind == "Flat" else train_codec(kind, sample, quantiser), kind, 0.05, 0)
-    build(index, pool, *index.plan(pool))
+    build(index, pool, *index.missing_pieces(pool))
     part, rows = made.pool.content[4]
     np.save(pool.array_url(part), rows)
     pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
 
-    build(index, pool, *index.plan(pool))
+    build(index, pool, *index.missing_pieces(pool))
 
     exact = select_simcore(made.pool, made.centroids, Rules(budget=300))
     overlaps, told = [], []
-    for quantiser, shards in ((index.quantiser(), index.shards()), (made.quantiser, made.shards)):
+    for quantiser, pieces in ((index.quantiser(), index.pieces()), (made.quantiser, made.pieces)):
         found, recall = select_ivf(
-            quantiser, shards, made.centroids, Rules(budget=300), recall=0.9, read_rows=made.read_rows
+            quantiser, pieces, made.centroids, Rules(budget=300), recall=0.9, read_rows=made.read_rows
         )
         overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
         told.append(recall.estimate)
@@ -102,13 +111,13 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
 
 def test_an_index_of_other_parts_is_refused(stores):
     pool, index = stores
-    build(index, pool, index.plan(pool)[0])
+    build(index, pool, index.missing_pieces(pool)[0])
     pool.mark(9, "f" * 16, DoneMark(0, 0, 24, {}, []))
-    assert list(index.missing(pool)) == [9]
+    assert list(index.missing_parts(pool)) == [9]
     (path,) = Path(pool.url, "done").glob("00000001-*")
     path.rename(path.with_name("00000001-" + "a" * 16 + ".json"))
-    with pytest.raises(InputError, match="another part 1"):
-        index.missing(pool)
+    with pytest.raises(UnusableInput, match="another part 1"):
+        index.missing_parts(pool)
 
 
 @pytest.mark.parametrize("kind", ["SQ8", "PQ12"])
@@ -117,31 +126,31 @@ def test_an_index_of_codes_is_smaller_than_its_pool_and_another_one(made, by_kin
     index = IndexStore(plain.url + kind)
     settings = index.create(made.quantiser, by_kind(kind).codec, kind, 0.05, 0)
     assert settings["factory"] == f"IVF{len(made.quantiser.centroids)},{kind}"
-    [plan], [of_plain] = index.plan(pool), plain.plan(pool)
+    [plan], [of_plain] = index.missing_pieces(pool), plain.missing_pieces(pool)
     assert plan.parts == of_plain.parts and plan.identity != of_plain.identity
     build(index, pool, plan)
-    stored = Path(index.shard_url(0), "codes.npy").stat().st_size
+    stored = Path(index.piece_url(0), "codes.npy").stat().st_size
     assert stored == 128 + 4800 * ((24 if kind == "SQ8" else 12) + 2)
-    assert not Path(index.shard_url(0), "rows.npy").exists()
-    [shard] = index.shards()
-    assert np.array_equal(shard.sample, made.read_rows(shard.ids[_places(shard)]))
+    assert not Path(index.piece_url(0), "rows.npy").exists()
+    [piece] = index.pieces()
+    assert np.array_equal(piece.sample, made.read_rows(piece.ids[_places(piece)]))
 
 
-def _places(shard):
-    """Where a shard's sample is, by what decides it."""
-    return np.flatnonzero(priorities(shard.ids, SAMPLE_SEED) < np.uint64(0.05 * (2**64 - 1025)))
+def _places(piece):
+    """Where a piece's sample is, by what decides it."""
+    return np.flatnonzero(priorities(piece.ids, SAMPLE_SEED) < np.uint64(0.05 * (2**64 - 1025)))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("HNSW32", "builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm, such as IVF256,SQ8"),
+        ("HNSW32", "builds IVFn,Flat, IVFn,SQ8 and IVFn,PQm: give factory='IVF256,SQ8'$"),
         ("IVF0,Flat", "IVFn"),
         ("IVF8,SQ4", "IVFn"),
         ("IVF8,PQ8x4", "IVFn"),
-        ("IVF99999,SQ8", "more lists .* take IVF256,SQ8"),
-        ("IVF8,PQ5", "PQm cuts 24 dimensions into m equal pieces; PQ6 would do"),
-        ("IVF8,PQ0", "PQ6 would do"),
+        ("IVF99999,SQ8", "more lists .*: give factory='IVF256,SQ8'$"),
+        ("IVF8,PQ5", "PQm cuts 24 dimensions into m equal groups: give factory='IVF8,PQ6'$"),
+        ("IVF8,PQ0", "give factory='IVF8,PQ6'$"),
     ],
 )
 def test_other_factories_are_refused(text, message):
@@ -165,7 +174,7 @@ def test_a_factory_has_one_name(text, factory):
 
 def test_a_small_training_sample_is_told(made):
     sample = sample_rows(made.pool.parts(), made.rows, made.rows, 0)
-    _, warning = train(sample, 500, 0)
+    _, warning = train_quantiser(sample, 500, 0)
     assert "would make good ones" in warning
-    with pytest.raises(InputError, match="cannot train"):
-        train(sample, made.rows + 1, 0)
+    with pytest.raises(UnusableInput, match="cannot train"):
+        train_quantiser(sample, made.rows + 1, 0)

@@ -10,8 +10,7 @@ import pytest
 from faulty_proxy import always, once_each
 
 from curator.errors import CuratorError
-from curator.io import retry as remote
-from curator.io import storage
+from curator.io import retry, storage
 from curator.io.retry import RangeStream, is_transient, retried
 from curator.sources.find import find_sources
 from curator.sources.read import UnreadableShard, read_source
@@ -69,7 +68,7 @@ class TestRetried:
 
         with pytest.raises(OSError, match="again"):
             retried(fail)
-        assert len(calls) == remote.ATTEMPTS
+        assert len(calls) == retry.ATTEMPTS
         assert all(1.1 * before < after for before, after in pairwise(waits))
         assert sum(waits) < 12
 
@@ -90,7 +89,7 @@ class TestRetried:
 
         def creep():
             reached.append(1)
-            if len(reached) < 4 * remote.ATTEMPTS:
+            if len(reached) < 4 * retry.ATTEMPTS:
                 raise TimeoutError
             return "there"
 
@@ -146,7 +145,7 @@ class TestFaults:
         with pytest.raises(UnreadableShard, match=r"shard\.tar"):
             list(read_source(source))
         asked = [method for method, _, _ in faulty_s3.requests[count:] if method == "GET"]
-        assert len(asked) == remote.ATTEMPTS
+        assert len(asked) == retry.ATTEMPTS
 
 
 class TestChanged:
@@ -158,7 +157,7 @@ class TestChanged:
             storage.read_range(shard, 5, 9, before)
 
     def test_a_stream_that_is_replaced_while_it_is_read(self, shard, monkeypatch):
-        monkeypatch.setattr(remote, "BLOCK", 50_000)
+        monkeypatch.setattr(retry, "BLOCK", 50_000)
         stream = storage.open_stream(shard, storage.stat(shard))
         assert stream.read(10) == DATA[:10]
         storage.write_bytes(shard, DATA[::-1])
@@ -181,7 +180,7 @@ class TestChanged:
 class TestRangeStream:
     @pytest.fixture
     def asked(self, monkeypatch):
-        monkeypatch.setattr(remote, "BLOCK", 1000)
+        monkeypatch.setattr(retry, "BLOCK", 1000)
         return []
 
     def stream(self, asked, data=DATA):

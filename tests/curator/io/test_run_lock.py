@@ -83,7 +83,10 @@ def test_what_the_owner_wrote_stays(out):
 def test_a_second_run_is_told_who_holds_it(out):
     with another_process(out) as process:
         with (
-            pytest.raises(InputError, match=rf"in use by process {process.pid} of .+ on .+, since 20\d\d-.*--out"),
+            pytest.raises(
+                InputError,
+                match=rf"in use by process {process.pid} of .+ on .+, since 20\d\d-.*: wait .*, or give another out$",
+            ),
             owned(out),
         ):
             pass

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator.errors import InputError
+from curator.errors import UnusableInput
 from curator.io import parquet, schemas, storage
 
 ALL = {
@@ -97,10 +97,10 @@ def test_values_of_another_type_are_refused(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     url = str(tmp_path / "x.parquet")
     parquet.write_table(url, schemas.SELECTED, SELECTED)
-    with pytest.raises(InputError, match="no 'parts' file"):
+    with pytest.raises(UnusableInput, match="not a 'parts' file"):
         parquet.read_table(url, schemas.PARTS)
     pq.write_table(pa.table({"id": [1]}), url)
-    with pytest.raises(InputError, match="no 'selected' file"):
+    with pytest.raises(UnusableInput, match="not a 'selected' file"):
         parquet.read_table(url, schemas.SELECTED)
 
 
@@ -108,7 +108,7 @@ def test_an_unknown_version_is_refused(tmp_path):
     url = str(tmp_path / "x.parquet")
     labels = schemas.SELECTED.metadata | {b"curator.version": b"99"}
     pq.write_table(schemas.SELECTED.with_metadata(labels).empty_table(), url)
-    with pytest.raises(InputError, match="format version 99, this curator reads 2"):
+    with pytest.raises(UnusableInput, match="format version 99, this curator reads 2"):
         parquet.read_table(url, schemas.SELECTED)
 
 
@@ -116,7 +116,7 @@ def test_an_unknown_version_is_refused(tmp_path):
 def test_what_is_no_parquet_is_refused(data, tmp_path):
     url = str(tmp_path / "x.parquet")
     storage.write_bytes(url, data)
-    with pytest.raises(InputError, match="not a parquet file"):
+    with pytest.raises(UnusableInput, match="not a parquet file"):
         parquet.read_table(url, schemas.SELECTED)
 
 

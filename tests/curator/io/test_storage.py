@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curator.errors import InputError
+from curator.errors import UnusableInput
 from curator.io import storage
 from curator.io.storage import TEMPORARY
 
@@ -206,7 +206,7 @@ def test_free_space(tmp_path, s3_bucket):
 
 
 def test_an_unknown_scheme_is_the_users_mistake():
-    with pytest.raises(InputError, match="cannot open nonsense://x"):
+    with pytest.raises(UnusableInput, match="cannot open nonsense://x"):
         storage.exists("nonsense://x")
 
 

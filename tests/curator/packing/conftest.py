@@ -60,7 +60,7 @@ class Pool:
     def chosen(self, ids: np.ndarray | None = None) -> SelectedRows:
         ids = self.ids if ids is None else np.asarray(ids, np.int64)
         n = len(ids)
-        return SelectedRows.of(ids, np.linspace(1, 0, n, dtype=np.float32), ids % 5, np.arange(n) // 3)
+        return SelectedRows.in_pool_order(ids, np.linspace(1, 0, n, dtype=np.float32), ids % 5, np.arange(n) // 3)
 
     def members(self, sample_id: int) -> dict[str, bytes]:
         return {member.ext: member.data or b"" for member in self.samples[sample_id].members}

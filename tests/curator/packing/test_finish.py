@@ -10,7 +10,7 @@ from curator.errors import CuratorError
 from curator.io import parquet, schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges, write
-from curator.packing.finish import finish, is_current, prepare, read_sizes, write_manifest_only
+from curator.packing.finish import begin_packing, finish_packing, is_packed, read_sizes, write_manifest_only
 from curator.packing.plan import plan_hash, plan_shards
 from curator.packing.write import pack_shard
 
@@ -21,11 +21,11 @@ def plan_of(pool, ids=None, size=8, seed=0):
 
 def pack_all(pool, plan):
     """As the driver does it; returns the numbers that were packed."""
-    done = prepare(pool.out, plan)
+    done = begin_packing(pool.out, plan)
     missing = [unit for unit in plan if unit.number not in done]
     for unit in missing:
         pack_shard(pool.store, unit, pool.out)
-    finish(pool.out, plan)
+    finish_packing(pool.out, plan)
     return [unit.number for unit in missing]
 
 
@@ -44,13 +44,13 @@ def tree(url):
 
 def test_a_finished_packing(somewhere):
     plan = plan_of(somewhere)
-    assert not is_current(somewhere.out, plan)
+    assert not is_packed(somewhere.out, plan)
     assert pack_all(somewhere, plan) == [0, 1, 2]
     names = [f"curated-{number:06d}.tar" for number in range(3)]
     assert storage.list_names(shards_url(somewhere)) == [*names, "manifest.parquet", "sizes.json"]
     assert storage.list_tree(storage.join(somewhere.out, "packing")) == []
     assert read_sizes(somewhere.out) == dict(zip(names, [8, 8, 4], strict=True))
-    assert is_current(somewhere.out, plan)
+    assert is_packed(somewhere.out, plan)
     table = parquet.read_table(shards_url(somewhere, "manifest.parquet"), schemas.MANIFEST)
     assert table["id"].to_pylist() == [i for unit in plan for i in unit.ids[unit.order()].tolist()]
     assert table.schema.remove_metadata() == schemas.MANIFEST.remove_metadata()
@@ -63,15 +63,15 @@ def test_a_resumed_run_packs_only_what_is_missing_and_gives_the_same_bytes(somew
     undisturbed = tree(shards_url(somewhere))
     storage.remove(shards_url(somewhere))
 
-    fetch, calls = ranges.fetch, []
+    fetch_reads, calls = ranges.fetch_reads, []
 
     def breaking(*arguments):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        yield from fetch(*arguments)
+        yield from fetch_reads(*arguments)
 
-    monkeypatch.setattr(write, "fetch", breaking)
+    monkeypatch.setattr(write, "fetch_reads", breaking)
     with pytest.raises(KeyboardInterrupt):
         pack_all(somewhere, plan)
     assert storage.list_names(shards_url(somewhere)) == ["curated-000000.tar", "curated-000001.tar"]
@@ -87,7 +87,7 @@ def test_a_tar_without_its_mark_and_a_mark_without_its_tar_are_packed_again(some
         pack_shard(somewhere.store, unit, somewhere.out)
     storage.remove(plan[0].mark_url(somewhere.out))
     storage.remove(plan[2].url(somewhere.out))
-    assert prepare(somewhere.out, plan) == {1}
+    assert begin_packing(somewhere.out, plan) == {1}
     assert storage.list_names(storage.join(somewhere.out, "packing")) == [plan[1].mark_name]
 
 
@@ -95,22 +95,22 @@ def test_the_marks_of_another_plan_count_for_nothing(somewhere):
     old, new = plan_of(somewhere), plan_of(somewhere, seed=1)
     for unit in old:
         pack_shard(somewhere.store, unit, somewhere.out)
-    assert prepare(somewhere.out, new) == set()
+    assert begin_packing(somewhere.out, new) == set()
     assert storage.list_names(storage.join(somewhere.out, "packing")) == []
     # Back to the old plan while the tars may be of either: none may be taken for done.
     pack_shard(somewhere.store, new[0], somewhere.out)
-    assert prepare(somewhere.out, old) == set()
+    assert begin_packing(somewhere.out, old) == set()
 
 
 def test_packing_fewer_shards_removes_the_surplus(somewhere):
     pack_all(somewhere, plan_of(somewhere, size=4))
     fewer = plan_of(somewhere, somewhere.ids[:9], size=4)
-    assert not is_current(somewhere.out, fewer)
+    assert not is_packed(somewhere.out, fewer)
     pack_all(somewhere, fewer)
     assert sorted(read_sizes(somewhere.out)) == [f"curated-{number:06d}.tar" for number in range(3)]
     tars = [name for name in storage.list_names(shards_url(somewhere)) if name.endswith(".tar")]
     assert tars == sorted(read_sizes(somewhere.out))
-    assert is_current(somewhere.out, fewer)
+    assert is_packed(somewhere.out, fewer)
 
 
 def test_sizes_go_first_then_the_manifest_and_they_come_back_last(pool, monkeypatch):
@@ -139,9 +139,9 @@ def test_killed_between_manifest_and_sizes(pool, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             pack_all(pool, plan)
     assert storage.exists(shards_url(pool, "manifest.parquet"))
-    assert not is_current(pool.out, plan)
+    assert not is_packed(pool.out, plan)
     assert pack_all(pool, plan) == []
-    assert is_current(pool.out, plan)
+    assert is_packed(pool.out, plan)
 
 
 def test_finishing_too_early_is_refused_and_writes_nothing(pool):
@@ -149,7 +149,7 @@ def test_finishing_too_early_is_refused_and_writes_nothing(pool):
     for unit in plan[:-1]:
         pack_shard(pool.store, unit, pool.out)
     with pytest.raises(CuratorError, match=f"{plan[-1].name} is not packed"):
-        finish(pool.out, plan)
+        finish_packing(pool.out, plan)
     assert "manifest.parquet" not in storage.list_names(shards_url(pool))
 
 
@@ -158,7 +158,7 @@ def test_what_is_missing_makes_it_not_current(pool, victim):
     plan = plan_of(pool)
     pack_all(pool, plan)
     storage.remove(shards_url(pool, victim))
-    assert not is_current(pool.out, plan)
+    assert not is_packed(pool.out, plan)
 
 
 @pytest.mark.parametrize("name", ["sizes.json", "manifest.parquet"])
@@ -167,20 +167,20 @@ def test_what_is_damaged_makes_it_not_current(pool, name, data):
     plan = plan_of(pool)
     pack_all(pool, plan)
     storage.write_bytes(shards_url(pool, name), data)
-    assert not is_current(pool.out, plan)
+    assert not is_packed(pool.out, plan)
 
 
 def test_another_plan_is_not_current(pool):
     pack_all(pool, plan_of(pool))
-    assert not is_current(pool.out, plan_of(pool, seed=1))
-    assert not is_current(pool.out, plan_of(pool, pool.ids[:-1]))
+    assert not is_packed(pool.out, plan_of(pool, seed=1))
+    assert not is_packed(pool.out, plan_of(pool, pool.ids[:-1]))
 
 
 def test_what_killed_writers_left_is_removed(pool, tmp_path):
     left = tmp_path / "run" / "shards" / f".curated-000000.tar.abc{storage.TEMPORARY}"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    prepare(pool.out, plan_of(pool))
+    begin_packing(pool.out, plan_of(pool))
     assert not left.exists()
 
 
@@ -196,7 +196,7 @@ def test_an_empty_selection_is_an_empty_packing(pool):
     assert plan == []
     pack_all(pool, plan)
     assert read_sizes(pool.out) == {}
-    assert is_current(pool.out, plan)
+    assert is_packed(pool.out, plan)
 
 
 def test_sizes_are_plain_json_in_order(pool):
@@ -218,7 +218,7 @@ def test_a_manifest_alone(somewhere, monkeypatch):
     for row in rows:
         sample = somewhere.samples[row["id"]]
         assert (row["shard"], row["key"], row["offset"]) == (sample.shard, sample.key, sample.image.offset)
-    assert not is_current(somewhere.out, plan_of(somewhere))
+    assert not is_packed(somewhere.out, plan_of(somewhere))
 
 
 def test_a_manifest_of_ready_embeddings_keeps_what_is_unknown_null(pool):

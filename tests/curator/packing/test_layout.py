@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curator.packing import ustar
-from curator.packing.finish import finish
-from curator.packing.layout import lay_out, member_order, sample_places
+from curator.packing.finish import finish_packing
+from curator.packing.layout import lay_out, member_order, sample_copies
 from curator.packing.plan import plan_shards
 from curator.packing.verify import verify_shards
 from curator.packing.write import COLUMNS, pack_shard
@@ -38,8 +38,8 @@ def test_only_the_image_has_a_hash():
             {"ext": "JPG", "offset": 2560, "size": 5},
         ],
     }
-    places = sample_places("00000000_n", row)
-    assert [(place.name, place.source, place.size, place.sha256) for place in places] == [
+    copies = sample_copies("00000000_n", row)
+    assert [(copy.name, copy.source_offset, copy.size, copy.sha256) for copy in copies] == [
         ("00000000_n.jpg", 1536, 4, "f00"),
         ("00000000_n.2.JPG", 2560, 5, ""),
         ("00000000_n.txt", 512, 3, ""),
@@ -52,12 +52,12 @@ def test_every_place_is_known_before_a_source_is_read(pool):
     (shard,) = plan_shards(pool.store, pool.chosen(), 100, 0)
     layout = lay_out(shard, pool.store.rows(shard.ids, COLUMNS))
     position = 0
-    for place in layout.places:
-        assert place.target == position + ustar.BLOCK
-        position = place.target + ustar.padded(place.size)
+    for copy in layout.copies:
+        assert copy.target_offset == position + ustar.BLOCK
+        position = copy.target_offset + ustar.padded(copy.size)
     assert layout.size == ustar.archive_size(position)
     in_order = [layout.keys[index] for index in shard.order()]
-    assert [place.name.partition(".")[0] for place in layout.places[::3]] == in_order
+    assert [copy.name.partition(".")[0] for copy in layout.copies[::3]] == in_order
 
 
 NAMES = st.text("abcé ./-", min_size=1, max_size=12).filter(lambda key: key.strip("/. ") == key and "//" not in key)
@@ -92,7 +92,7 @@ def test_what_goes_in_comes_out(make_pool, make_tar, samples, prefix, kind, size
                 for info in tar:
                     base, _, ext = info.name.partition(".")
                     found.setdefault(base, []).append((ext, tar.extractfile(info).read()))
-        finish(pool.out, shards)
+        finish_packing(pool.out, shards)
         assert verify_shards(pool.out, pool.store, pool.ids) == []
     assert sorted(sorted(data for _, data in members) for members in found.values()) == sorted(
         sorted([image, *(data for _, data in others)]) for image, others in samples

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator.io import parquet, schemas, storage
 from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_hash, plan_shards
 
@@ -15,7 +15,7 @@ def plan(pool, chosen=None, size=8, seed=0):
 
 
 def test_chosen_comes_in_pool_order_whatever_the_order_of_choice():
-    chosen = SelectedRows.of(np.array([7, 3, 5]), [0.7, 0.3, 0.5], [70, 30, 50], [1, 2, 3])
+    chosen = SelectedRows.in_pool_order(np.array([7, 3, 5]), [0.7, 0.3, 0.5], [70, 30, 50], [1, 2, 3])
     assert chosen.ids.tolist() == [3, 5, 7]
     assert chosen.centroid.tolist() == [30, 50, 70]
     assert chosen.round.tolist() == [2, 3, 1]
@@ -24,8 +24,8 @@ def test_chosen_comes_in_pool_order_whatever_the_order_of_choice():
 
 
 def test_an_id_chosen_twice_is_refused():
-    with pytest.raises(InputError, match="id 3 twice"):
-        SelectedRows.of(np.array([3, 1, 3]), [0, 0, 0], [0, 0, 0], [0, 0, 0])
+    with pytest.raises(UnusableInput, match="id 3 twice"):
+        SelectedRows.in_pool_order(np.array([3, 1, 3]), [0, 0, 0], [0, 0, 0], [0, 0, 0])
 
 
 def test_runs_of_shard_size_in_pool_order(pool):
@@ -46,7 +46,7 @@ def test_every_shard_is_shuffled_in_an_order_of_its_own(pool):
 def test_the_order_is_pinned():
     # A change here changes the bytes of every packed shard.
     n = 6
-    shard = OutputShard(3, SelectedRows.of(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "", {})
+    shard = OutputShard(3, SelectedRows.in_pool_order(np.arange(n), np.zeros(n), np.zeros(n), np.zeros(n)), 0, "", {})
     assert shard.order().tolist() == [1, 3, 0, 5, 2, 4]
 
 
@@ -97,12 +97,12 @@ def test_a_unit_travels_to_a_worker(pool):
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_an_impossible_shard_size_is_refused(pool, size):
-    with pytest.raises(InputError, match="--shard-size"):
+    with pytest.raises(InputError, match=f"shard_size={size}: an output shard holds at least 1 sample"):
         plan(pool, size=size)
 
 
 def test_an_id_of_no_part_is_refused(pool):
-    with pytest.raises(InputError, match="part 9"):
+    with pytest.raises(UnusableInput, match="part 9"):
         plan(pool, pool.chosen(np.array([0, 9 << 32])))
 
 
@@ -110,8 +110,11 @@ def test_only_tars_can_be_packed(pool):
     check_packable(pool.store)
     url = storage.join(pool.store.url, "parts.parquet")
     rows = parquet.read_table(url, schemas.PARTS).to_pylist()
-    for kind, message in (("embeddings", "--manifest-only"), ("folder", "only tar shards")):
+    for kind, message in (
+        ("embeddings", "give manifest_only=True"),
+        ("folder", "is a folder, and samples are packed from tar shards only: give manifest_only=True"),
+    ):
         rows[2]["kind"] = kind
         parquet.write_table(url, schemas.PARTS, rows)
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(UnusableInput, match=message):
             check_packable(pool.store)

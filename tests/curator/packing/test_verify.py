@@ -10,7 +10,7 @@ import pytest
 from curator.io import parquet, schemas, storage
 from curator.packing import finish as finish_module
 from curator.packing import ranges
-from curator.packing.finish import finish, prepare, write_manifest_only
+from curator.packing.finish import begin_packing, finish_packing, write_manifest_only
 from curator.packing.plan import plan_shards
 from curator.packing.verify import verify_shards
 from curator.packing.write import pack_shard
@@ -18,10 +18,10 @@ from curator.packing.write import pack_shard
 
 def pack(pool, ids=None, size=8):
     plan = plan_shards(pool.store, pool.chosen(ids), size, 0)
-    prepare(pool.out, plan)
+    begin_packing(pool.out, plan)
     for unit in plan:
         pack_shard(pool.store, unit, pool.out)
-    finish(pool.out, plan)
+    finish_packing(pool.out, plan)
     return plan
 
 
@@ -134,8 +134,8 @@ def test_a_member_of_another_length(packed):
 
     def lengthen(entries):
         names = [name for name, _ in entries]
-        place = names.index(f"{row['out_key']}.txt")
-        entries[place] = (entries[place][0], entries[place][1] + b"!")
+        copy = names.index(f"{row['out_key']}.txt")
+        entries[copy] = (entries[copy][0], entries[copy][1] + b"!")
 
     edit_tar(packed, "curated-000000.tar", lengthen)
     (line,) = verify(packed)

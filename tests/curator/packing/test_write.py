@@ -172,11 +172,11 @@ def test_a_changed_image_is_caught_and_nothing_is_left(make_pool, make_tar, make
     data = bytearray(storage.read_bytes(pool.shards[0]))
     victim = pool.samples[int(pool.ids[4])]
     data[victim.image.offset + 17] ^= 1
-    told = rf"{pool.shards[0]} changed since it was embedded.*--redo pool"
+    told = rf"{pool.shards[0]} changed since it was embedded.*redo='pool'"
     if storage.is_local(anywhere):
         # Same size, same time: only the hash tells.
         time = os.stat(pool.shards[0]).st_mtime_ns
-        told = rf"{pool.shards[0]}: {victim.key}: .*sha256.*--redo pool"
+        told = rf"{pool.shards[0]}: {victim.key}: .*sha256.*redo='pool'"
     storage.write_bytes(pool.shards[0], bytes(data))
     if storage.is_local(anywhere):
         os.utime(pool.shards[0], ns=(time, time))
@@ -190,14 +190,14 @@ def test_a_changed_image_is_caught_and_nothing_is_left(make_pool, make_tar, make
 
 def test_an_exception_half_way_leaves_nothing(make_pool, make_tar, make_entries, anywhere, monkeypatch, request):
     pool = make_pool(anywhere, [make_tar(make_entries(9, 3000, seed)) for seed in range(2)])
-    whole = ranges.fetch
+    whole = ranges.fetch_reads
 
     def breaking(*arguments):
         iterator = whole(*arguments)
         yield next(iterator)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write, "fetch", breaking)
+    monkeypatch.setattr(write, "fetch_reads", breaking)
     with pytest.raises(KeyboardInterrupt):
         pack(pool)
     assert storage.list_tree(storage.join(pool.out, "shards")) == []

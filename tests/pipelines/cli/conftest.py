@@ -47,7 +47,7 @@ def in_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curator_pipelines.jobs.select.prepare.make_executor", lambda *arguments: InProcessExecutor())
         patch.setattr("curator_pipelines.jobs.select.pack.make_executor", lambda *arguments: InProcessExecutor())
-        patch.setattr("curator.encoders.check_preprocess.check_agreement", lambda encoder, images: 1.0)
+        patch.setattr("curator.encoders.check_preprocess.lowest_cosine", lambda encoder, images: 1.0)
         yield
 
 

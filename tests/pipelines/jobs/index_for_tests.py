@@ -10,6 +10,6 @@ from curator_pipelines.jobs.select import index
 from curator_pipelines.run.progress import Reporter
 
 if __name__ == "__main__":
-    store.SHARD_BYTES = 1
+    store.PIECE_BYTES = 1
     index.IndexStage = HeldIndexStage  # type: ignore[misc]
     index.run_index(build(IndexConfig, {"out": sys.argv[1], "factory": sys.argv[2]}), Reporter())

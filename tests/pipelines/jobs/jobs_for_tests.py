@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curator.index import IndexStore, PiecePlan
+from curator.index import IndexStore, PieceTask
 from curator.io import storage
 from curator.store.part_store import DoneMark, PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
@@ -254,9 +254,9 @@ class DyingIndexStage(IndexStage):
     def open(self, context: WorkerContext) -> Any:
         build = super().open(context)
 
-        def build_or_die(task: Task[PiecePlan]) -> int:
+        def build_or_die(task: Task[PieceTask]) -> int:
             with pytest.MonkeyPatch.context() as patch:
-                if task.payload.shard == 1 and not task.attempt:
+                if task.payload.number == 1 and not task.attempt:
                     patch.setattr(IndexStore, "mark", _die)
                 return build(task)
 
@@ -273,8 +273,8 @@ class HeldIndexStage(IndexStage):
             (Path(self.store_url).parents[1] / "begun").touch()
             time.sleep(PATIENCE)
 
-        def build_or_wait(task: Task[PiecePlan]) -> int:
-            if task.payload.shard == 2:
+        def build_or_wait(task: Task[PieceTask]) -> int:
+            if task.payload.number == 2:
                 IndexStore.mark = wait  # type: ignore[method-assign]
             return build(task)
 

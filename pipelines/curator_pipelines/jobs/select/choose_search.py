@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from curator.index import IndexStore, ListScan, Scan, select_ivf
+from curator.index import IndexStore, ListTask, ScanLists, select_ivf
 from curator.io.urls import public_name
 from curator.search.passes import PassProgress
 from curator.search.pool import Floats
@@ -76,7 +76,7 @@ def _select_over_index(
     passes.begin()
     selection, measured = select_ivf(
         index.quantiser(),
-        index.shards(),
+        index.pieces(),
         centroids,
         rules,
         recall=recall,
@@ -97,10 +97,10 @@ def _select_over_index(
     return replace(selection, recall=detail, warnings=warnings)
 
 
-def _scan_lists_by_workers(pool: PartReader, url: str, executor: Executor, centroids: Floats) -> Scan:
+def _scan_lists_by_workers(pool: PartReader, url: str, executor: Executor, centroids: Floats) -> ScanLists:
     stage = ListStage(url, pool.url, centroids)
 
-    def scan(tasks: Iterable[ListScan]) -> Iterator[TopK]:
+    def scan(tasks: Iterable[ListTask]) -> Iterator[TopK]:
         with closing(executor.map(stage, tasks)) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()
@@ -116,8 +116,8 @@ def recall_line(detail: dict[str, Any]) -> str:
         words = "recall unknown: no row put aside reaches a lower bound"
     else:
         words = (
-            f"recall {detail['estimate']:.3f} measured on {detail['wanted']:,} rows "
+            f"recall {detail['estimate']:.3f} measured on {detail['relevant']:,} rows "
             f"({detail['level']:.0%} interval {detail['low']:.3f} to {detail['high']:.3f})"
         )
-    deepened = f", deepened {detail['deepened']} times" if detail["deepened"] else ""
-    return f"{words}; {detail['scanned']:.1%} of the vectors scanned{deepened}"
+    extensions = f", extended {detail['extensions']} times" if detail["extensions"] else ""
+    return f"{words}; {detail['scanned']:.1%} of the vectors scanned{extensions}"

@@ -134,7 +134,7 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
     import torch
 
     from curator.embedding.crash_probe import sound_images
-    from curator.encoders.check_preprocess import MIN_AGREEMENT, check_agreement
+    from curator.encoders.check_preprocess import MIN_COSINE, lowest_cosine
     from curator.encoders.load import load_encoder
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -148,10 +148,9 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
             precision=config.precision,
             batch_size=config.batch_size,
         )
-    if images and (agreement := check_agreement(encoder, sound.result())) < MIN_AGREEMENT:
+    if images and (agreement := lowest_cosine(encoder, sound.result())) < MIN_COSINE:
         raise InputError(
-            "our preprocessing does not give what the model's own gives "
-            f"(cosine {agreement:.4f}, needed {MIN_AGREEMENT})",
+            f"our preprocessing does not give what the model's own gives (cosine {agreement:.4f}, needed {MIN_COSINE})",
             field="encoder",
             value=config.encoder,
             advice=Another("encoder"),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.errors import CuratorError, InputError, Leave, Use
-from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
+from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
 from curator.io import storage
 from curator.io.run_lock import owned
 from curator.io.urls import absolute
@@ -82,12 +82,12 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
             advice=("remove it to build another", Leave("factory")),
         )
     state = run.record.get("stages", {}).get("index", {}).get("state")
-    if settings is not None and state == "done" and not config.add and (missing := index.missing(pool)):
+    if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(pool)):
         raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool", advice=Use("add", True))
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)
-    shards = index.shards()
+    shards = index.pieces()
     return IndexSummary(
         run.url,
         (index.settings() or {})["factory"],
@@ -133,7 +133,7 @@ def build_index(
         _train(pool, index, _parse(pool, factory), seed, reporter)
     settings = index.settings()
     assert settings is not None
-    plans = index.plan(pool)
+    plans = index.missing_pieces(pool)
     if not plans:
         return 0
     storage.remove_temporaries(index.url)
@@ -158,7 +158,7 @@ def _train(pool: StoredParts, index: IndexStore, factory: Factory, seed: int, re
     rows = pool.count()
     reporter.say(f"index: training {factory.lists:,} lists{f' and {factory.kind}' if coded else ''}")
     sample = sample_rows(pool.parts(), rows, factory.training_rows, seed)
-    quantiser, warning = train(sample, factory.lists, seed)
+    quantiser, warning = train_quantiser(sample, factory.lists, seed)
     if warning:
         reporter.warn(f"index: {warning}")
     codec = train_codec(factory.kind, sample, quantiser) if coded else None

@@ -14,7 +14,7 @@ from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.storage import Stat
 from curator.io.urls import absolute
-from curator.packing.finish import finish, is_current, prepare, write_manifest_only
+from curator.packing.finish import begin_packing, finish_packing, is_packed, write_manifest_only
 from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_shards
 from curator.store.part_reader import PartReader
 from curator.types import parts_of
@@ -101,7 +101,9 @@ def pack_selection(
         InputError: the selection cannot be packed, or OUT has not enough space.
         CuratorError: a source changed since it was embedded, or cannot be read.
     """
-    chosen = SelectedRows.of(stored.ids, stored.scores, stored.anchors, stored.rounds, stands_for(directory, stored))
+    chosen = SelectedRows.in_pool_order(
+        stored.ids, stored.scores, stored.anchors, stored.rounds, stands_for(directory, stored)
+    )
     manifest = directory.path("shards", "manifest.parquet")
     if settings.manifest_only:
         write_manifest_only(directory.pool, chosen, directory.url)
@@ -110,18 +112,18 @@ def pack_selection(
     shards = plan_shards(directory.pool, chosen, settings.shard_size, settings.seed)
     last = max(len(shards) - 1, 0)
     pattern = directory.path("shards", f"curated-{{000000..{last:06d}}}.tar")
-    if is_current(directory.url, shards):
+    if is_packed(directory.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
     urls = sources.pool_urls if sources else {}
     _check_sources(directory.pool, shards, urls, sources.pool_states if sources else {})
     run.check_owner()
-    done = prepare(directory.url, shards)
+    done = begin_packing(directory.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(directory, todo)
     _pack_all(run, PackStage(directory.url, directory.pool.url, urls), todo, executor, reporter)
     run.check_owner()
-    finish(directory.url, shards)
+    finish_packing(directory.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
 
 

@@ -28,7 +28,7 @@ from curator_pipelines.run.progress import Reporter
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """A shard a part, built in this process."""
-    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    monkeypatch.setattr(store, "PIECE_BYTES", 1)
     monkeypatch.setattr(job, "make_executor", lambda *arguments: InProcessExecutor())
 
 
@@ -53,7 +53,7 @@ def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, set
     summary = index(out, factory=factory)
     assert (summary.rows, summary.shards, summary.built) == (exact["candidates"], 4, 4)
     assert index(out, factory=factory).built == 0
-    ids = np.load(out / "index" / "shards" / "00000000" / "ids.npy")
+    ids = np.load(out / "index" / "pieces" / "00000000" / "ids.npy")
     assert len(ids) == 9
     told = run(out=str(out), **settings, search="ivf", recall=1.0)
     record = told.selection
@@ -95,7 +95,7 @@ def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, factory, un
     kept = [
         name
         for name in before
-        if name.startswith(("index.json", "quantiser", "codec", "shards/00000000", "done/00000001"))
+        if name.startswith(("index.json", "quantiser", "codec", "pieces/00000000", "done/00000001"))
     ]
     assert len(kept) == 7 + (factory == "IVF8,SQ8") and all(after[name] == before[name] for name in kept)
     assert not temporaries(out)
@@ -115,7 +115,7 @@ def test_a_killed_worker_changes_nothing(out, factory, undisturbed, monkeypatch,
 
 def test_newer_parts_need_add_and_old_shards_stay(out, factory):
     index(out, factory=factory)
-    folder = out / "index" / "shards"
+    folder = out / "index" / "pieces"
     # As if the last part had been embedded after the index was built.
     for mark in (out / "index" / "done").glob("00000003-*"):
         mark.unlink()
