@@ -1,4 +1,4 @@
-"""The index stages: some stored parts become one index shard, and lists of a shard are scanned."""
+"""The index stages: stored parts become a piece of the index, and lists of a piece are scanned."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["IndexStage", "ListStage"]
 
 @dataclass(frozen=True)
 class IndexStage:
-    """Builds shards of the index at `index_url` from the parts at `store_url`."""
+    """Builds pieces of the index at `index_url` from the parts at `store_url`."""
 
     index_url: str
     store_url: str
     sample_rate: float
 
     def open(self, context: WorkerContext) -> Callable[[Task[PieceTask]], int]:
-        """Load the quantiser once; the function builds a shard and returns its number of rows."""
+        """Load the quantiser once; the function builds a piece and returns its number of rows."""
         index, pool = IndexStore(self.index_url), PartStore(self.store_url)
         quantiser, codec = index.quantiser(), index.codec()
         threadpool_limits(context.cpus)
 
         def build(task: Task[PieceTask]) -> int:
-            plan = task.payload
-            parts = [(part, pool.vectors(part)) for part in sorted(plan.parts)]
-            rows = build_piece(index.piece_url(plan.number), parts, quantiser, self.sample_rate, codec)
-            index.mark(plan, rows)
+            piece = task.payload
+            parts = [(part, pool.vectors(part)) for part in sorted(piece.parts)]
+            rows = build_piece(index.piece_url(piece.number), parts, quantiser, self.sample_rate, codec)
+            index.mark(piece, rows)
             context.report({"rows": rows})
             return rows
 
@@ -45,7 +45,7 @@ class IndexStage:
 
 @dataclass(frozen=True)
 class ListStage:
-    """Scans lists of index shards, for all centroids at once.
+    """Scans lists of pieces of the index, for all centroids at once.
 
     Args:
         index_url: the index.
@@ -58,7 +58,7 @@ class ListStage:
     centroids: NDArray[np.float32]
 
     def open(self, context: WorkerContext) -> Callable[[Task[ListTask]], TopK]:
-        """Load the codec; a shard is opened when it is first asked for, and stays open."""
+        """Load the codec. A piece is opened when its first task comes, and stays open."""
         codec, read_rows = IndexStore(self.index_url).codec(), RowReader(PartStore(self.store_url))
         threadpool_limits(context.cpus)
         opened: dict[str, IndexPiece] = {}

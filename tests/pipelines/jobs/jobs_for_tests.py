@@ -249,7 +249,7 @@ class HeldScanStage(ScanStage):
 
 
 class DyingIndexStage(IndexStage):
-    """The worker dies over one index shard, when its files stand and its done-mark does not."""
+    """The worker dies over one piece of the index, when its files stand and its done-mark does not."""
 
     def open(self, context: WorkerContext) -> Any:
         build = super().open(context)
@@ -264,7 +264,7 @@ class DyingIndexStage(IndexStage):
 
 
 class HeldIndexStage(IndexStage):
-    """The worker leaves `begun` beside the run directory at that moment of shard 2, and waits to be killed."""
+    """The worker leaves `begun` beside the run directory at that moment of piece 2, and waits to be killed."""
 
     def open(self, context: WorkerContext) -> Any:
         build = super().open(context)

@@ -37,7 +37,7 @@ class IndexSummary:
     out: str
     factory: str
     rows: int
-    shards: int
+    pieces: int
     built: int
     seconds: float
     warnings: list[str]
@@ -49,14 +49,14 @@ class IndexSummary:
     def to_text(self) -> str:
         """For a person."""
         return (
-            f"index       {self.factory}: {self.rows:,} rows in {self.shards:,} shards, {self.built:,} of them new\n"
+            f"index       {self.factory}: {self.rows:,} rows in {self.pieces:,} pieces, {self.built:,} of them new\n"
             f"time        {duration(self.seconds)}\n"
             f"use         curator select --out {self.out} --search ivf ..."
         )
 
 
 def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
-    """Build OUT/index over OUT/pool; finished shards are not built again.
+    """Build OUT/index over OUT/pool; finished pieces are not built again.
 
     Raises:
         InputError: OUT has no embedded pool, or an index that lacks parts and `add` is not given.
@@ -87,12 +87,12 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)
-    shards = index.pieces()
+    pieces = index.pieces()
     return IndexSummary(
         run.url,
         (index.settings() or {})["factory"],
-        sum(len(shard.ids) for shard in shards),
-        len(shards),
+        sum(len(piece.ids) for piece in pieces),
+        len(pieces),
         built,
         time.monotonic() - started,
         reporter.warnings,
@@ -125,7 +125,7 @@ def build_index(
 
     Raises:
         InputError: faiss is missing, or the factory string does not fit.
-        CuratorError: a shard could not be built.
+        CuratorError: a piece could not be built.
     """
     index = IndexStore(run.path("index"))
     rows = pool.count()
@@ -145,7 +145,7 @@ def build_index(
         storage.remove_temporaries(index.url)  # of workers that were killed on the way
         if errors:
             raise CuratorError(f"index: {errors[0]}") from errors[0]
-        state |= {"shards": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
+        state |= {"pieces": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
     return len(plans)
 
 

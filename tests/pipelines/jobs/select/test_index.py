@@ -16,7 +16,7 @@ from jobs_for_tests import (
     until,
 )
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator.index import IndexStore, store
 from curator.io import storage
 from curator_pipelines.config.select import IndexConfig, build
@@ -51,7 +51,7 @@ def index(out, **settings):
 def test_an_index_is_built_once_and_selects_what_exact_search_does(out, run, settings, factory):
     exact = json.loads((out / "selection" / "selection.json").read_text())
     summary = index(out, factory=factory)
-    assert (summary.rows, summary.shards, summary.built) == (exact["candidates"], 4, 4)
+    assert (summary.rows, summary.pieces, summary.built) == (exact["candidates"], 4, 4)
     assert index(out, factory=factory).built == 0
     ids = np.load(out / "index" / "pieces" / "00000000" / "ids.npy")
     assert len(ids) == 9
@@ -135,7 +135,7 @@ def test_select_builds_the_index_it_lacks(out, run, settings):
 
 
 def test_few_samples_train_no_product_quantiser(out):
-    with pytest.raises(InputError, match="rows cannot train PQ16, which needs 256: take SQ8 or Flat"):
+    with pytest.raises(UnusableInput, match="rows cannot train PQ16, which needs 256: give factory='IVF8,SQ8'"):
         index(out, factory="IVF8,PQ16")
     assert index(out, factory="IVF8,SQ8").built == 4
 
