@@ -22,11 +22,11 @@ FILES = dict(re.findall(r"^```python (\w+\.py)\n(.*?)^```$", (ROOT / "docs" / "e
 COMMAND = [sys.executable, "-P", "-c", "from curator_pipelines.cli.main import main; main()"]
 ENTRY_POINTS = """
 [curator.selectors]
-near-mean = outside.my_selectors:NearMean
+near-mean = outside_my_selectors:NearMean
 [curator.encoders]
-filters = outside.my_encoders:load
+filters = outside_my_encoders:load
 [curator.methods]
-agree = outside.my_methods:Agree
+agree = outside_my_methods:Agree
 """
 
 
@@ -58,12 +58,12 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder in which a package with the three files is installed."""
+    """A folder in which a distribution of three packages is installed, one for each file."""
     folder = tmp_path / "site"
-    (folder / "outside").mkdir(parents=True)
-    (folder / "outside" / "__init__.py").write_text("")
     for name, text in FILES.items():
-        (folder / "outside" / name).write_text(text)
+        package = folder / f"outside_{name.removesuffix('.py')}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(text)
     info = folder / "outside-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
@@ -120,12 +120,11 @@ def test_installed_package(data: Path, site: Path, tmp_path: Path) -> None:
     identity = json.loads((tmp_path / "run" / "run.json").read_text())["identities"]["pool"]
     assert (identity["architecture"], identity["plugin"]["distribution"]) == ("filters:8", "outside")
 
-    file = site / "outside" / "my_selectors.py"
+    file = site / "outside_my_selectors" / "__init__.py"
     file.write_text(file.read_text().replace("(rows * mean)", "(rows * -mean)"))
     chosen = selected(tmp_path)["id"]
-    # The encoder is of the same package, so that all of the package's files are its own too.
-    said = curator(*words, "--redo", "embed", cwd=tmp_path, path=(site,))
-    assert "nothing changed" not in said
+    # The encoder is of another package, so what is embedded stays.
+    assert "nothing changed" not in curator(*words, cwd=tmp_path, path=(site,))
     assert selected(tmp_path)["id"] != chosen
 
 

@@ -68,7 +68,10 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
         ({"stop": "off"}, "stop='off': something must end the selection: give budget"),
         ({"selector": "random"}, "selector='random': this selector does not stop by itself: give budget"),
         ({"selector": "knn"}, "selector='knn': this selector does not stop by itself: give budget"),
-        ({"selector": "best"}, "selector='best': no such selector; one of simcore, knn, random"),
+        (
+            {"selector": "best"},
+            "selector='best': there is no such selector; it is simcore, knn, random, ",
+        ),
         ({"clusters": "0"}, "clusters='0': should be greater than or equal to 1"),
         ({"clusters": "many"}, "clusters='many': should be a valid integer"),
         ({"precision": "fp23"}, "precision='fp23': unknown; did you mean 'fp32'?"),
