@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.errors import CuratorError, InputError
+from curator.errors import CuratorError, InputError, Leave
 from curator.index import Factory, IndexStore, parse_factory, sample_rows, train, train_codec
 from curator.io import storage
 from curator.io.run_lock import owned
@@ -72,11 +72,16 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     started = time.monotonic()
     index = IndexStore(run.path("index"))
     settings = index.settings()
-    if settings is not None and config.factory and settings["factory"] != str(_parse(run, config.factory)):
-        raise InputError(
-            f"{index.url} is {settings['factory']}, not {config.factory}: "
-            "remove it to build another, or leave --factory away"
-        )
+    if settings is not None:
+        given = {"factory": str(_parse(run, config.factory)), "seed": config.seed}
+        for name in sorted(config.model_fields_set & given.keys()):
+            if settings[name] != given[name]:
+                raise InputError(
+                    f"{index.url} was made with {settings[name]}",
+                    field=name,
+                    value=given[name],
+                    advice=("remove it to build another", Leave(name)),
+                )
     state = run.record.get("stages", {}).get("index", {}).get("state")
     if settings is not None and state == "done" and not config.add and (missing := index.missing(run.pool)):
         raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool: add them with --add")
