@@ -74,7 +74,7 @@ class IndexConfig(ExecutorConfig):
             is_path=True,
         ),
     ]
-    add: Annotated[bool, Setting("Newer parts of the pool are added to a finished index.", changes="index")] = False
+    add: Annotated[bool, Setting("Newer parts of the pool are added to a finished index.", changes=None)] = False
     factory: Annotated[
         str | None,
         Setting(

@@ -44,12 +44,13 @@ def encoder_loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         load = curator.encoders.load.load_encoder
         once = functools.cache(load)
-        # What stands in a checkpoint may change.
-        patch.setattr(
-            curator.encoders.load,
-            "load_encoder",
-            lambda spec, **named: (load if spec.startswith("checkpoint:") else once)(spec, **named),
-        )
+
+        def load_encoder(spec: str, **named: Any) -> Any:
+            # What stands in a file may change.
+            in_a_file = spec.startswith("checkpoint:") or named.get("weights") not in (None, "random")
+            return (load if in_a_file else once)(spec, **named)
+
+        patch.setattr(curator.encoders.load, "load_encoder", load_encoder)
         sound = functools.cache(curator.embedding.crash_probe.sound_images)
         patch.setattr(curator.embedding.crash_probe, "sound_images", lambda images: sound(tuple(images)))
         yield

@@ -74,13 +74,16 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     pool = run.pool.snapshot()
     index = IndexStore(run.path("index"))
     settings = index.settings()
-    if settings is not None and config.factory and settings["factory"] != str(_parse(pool, config.factory)):
-        raise InputError(
-            f"{index.url} is {settings['factory']}",
-            field="factory",
-            value=config.factory,
-            advice=("remove it to build another", Leave("factory")),
-        )
+    if settings is not None:
+        given = {"factory": str(_parse(pool, config.factory)), "seed": config.seed}
+        for name in sorted(config.model_fields_set & given.keys()):
+            if settings[name] != given[name]:
+                raise InputError(
+                    f"{index.url} was made with {settings[name]}",
+                    field=name,
+                    value=given[name],
+                    advice=("remove it to build another", Leave(name)),
+                )
     state = run.record.get("stages", {}).get("index", {}).get("state")
     if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(pool)):
         raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool", advice=Use("add", True))
