@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from curator_pipelines.config.setting import Setting
+from curator.settings.setting import Setting
 from curator_pipelines.config.values import Seed, Share, Text, Urls, Workers
 from pydantic import Field
 

@@ -141,15 +141,15 @@ def test_a_flag_that_must_be_there(curator: Select, no: Callable[..., str], data
 @pytest.mark.parametrize(
     ("encoder", "words"),
     [
-        ("lite", ("unknown encoder", "near: lite0")),
+        ("lite", ("there is no such encoder", "near: lite0")),
         ("timm:resnet5O", ("unknown model", "near: resnet50")),
         ("timm:resnet50.a1_in1", ("unknown weights", "resnet50.a1_in1k")),
         ("torchvision:resnt50", ("unknown model", "near: resnet50")),
         ("open_clip:ViT-B-3", ("unknown model", "ViT-B-32")),
-        ("tim:resnet50", ("unknown encoder", "near: timm")),
+        ("tim:resnet50", ("there is no such encoder", "near: timm")),
         ("timm:", ("the model is missing",)),
-        ("", ("unknown encoder", "lite0, timm:MODEL")),
-        ("checkpoint:x.pt", ("leave out --weights",)),
+        ("", ("there is no such encoder", "lite0, timm:MODEL")),
+        ("checkpoint:x.pt", ("leave --weights away",)),
     ],
 )
 def test_encoders_that_are_not_there(
@@ -187,8 +187,8 @@ def test_a_gpu_where_there_is_none(select: Select, no: Callable[..., str]) -> No
         (("--budget", "²"), ("--budget ²", "1000")),
         (("--stop", "off"), ("--stop off: something must end the selection: give --budget",)),
         (("--stop", "1.5"), ("--stop 1.5", "0.95")),
-        (("--selector", "random"), ("--selector random: only simcore stops by itself: give --budget",)),
-        (("--selector", "knn"), ("--selector knn: only simcore stops by itself: give --budget",)),
+        (("--selector", "random"), ("--selector random: this selector does not stop by itself: give --budget",)),
+        (("--selector", "knn"), ("--selector knn: this selector does not stop by itself: give --budget",)),
         (("--selector", "simcor", "--budget", "3"), ("--selector simcor", "simcore")),
         (("--clusters", "0"), ("--clusters 0",)),
         (("--clusters", "ten"), ("--clusters ten: should be a valid integer",)),
@@ -225,7 +225,7 @@ def test_a_misspelt_flag(select: Select, no: Callable[..., str], flag: str) -> N
 def test_a_budget_above_the_pool_is_a_warning(select: Select) -> None:
     ran = select("--budget", 10**20, "--manifest-only")
     assert ran.code == 0
-    assert "warning: --budget 100,000,000,000,000,000,000 is above the 16 candidates" in ran.err
+    assert "warning: the budget of 100,000,000,000,000,000,000 is above the 16 candidates" in ran.err
     assert "16 of 16 candidates" in ran.out
 
 

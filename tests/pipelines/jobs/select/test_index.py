@@ -144,9 +144,9 @@ def test_what_cannot_be_indexed_is_refused(out, tmp_path):
     with pytest.raises(InputError, match="no embedded pool is there: embed the pool into it first"):
         index(tmp_path / "nothing")
     index(out)
-    with pytest.raises(InputError, match="factory='IVF9,Flat': .* was made with IVF8,Flat"):
+    with pytest.raises(InputError, match=r"factory='IVF9,Flat': .* was made with IVF8,Flat"):
         index(out, factory="IVF9,Flat")
-    with pytest.raises(InputError, match="factory='IVF8,SQ8': .* was made with IVF8,Flat"):
+    with pytest.raises(InputError, match=r"factory='IVF8,SQ8': .* was made with IVF8,Flat"):
         index(out, factory="IVF8,SQ8")
 
 
