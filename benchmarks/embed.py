@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.data import describe_machine, pool_sources
 from curator.embedding.decode_batches import Decoder
-from curator.embedding.embed_source import embed_source
+from curator.embedding.read_decode_encode import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
 from curator.sources.read import read_source

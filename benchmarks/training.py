@@ -33,8 +33,8 @@ from benchmarks.data import describe_machine, pool_sources
 from curator_ssl import train_loop
 from curator_ssl.backbones import feature_dim, make_backbone
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
+from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.samples import Samples
 from curator_ssl.data.schedule import make_schedule
 from curator_ssl.resolve import resolve_length, resolve_machine

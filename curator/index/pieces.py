@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
 from curator.io import npy, storage
-from curator.search.exact_scores import row_norms
 from curator.search.pool import Floats, check_finite
+from curator.search.scoring import row_norms
 from curator.selection.random import priorities
 from curator.types import join_id, part_ids
 

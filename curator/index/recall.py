@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.exact_scores import propose, row_norms
 from curator.search.pool import Floats
 from curator.search.scan import scan_part
+from curator.search.scoring import propose, row_norms
 from curator.selection.rounds import run_rounds
 from curator.selection.rules import Rules
 

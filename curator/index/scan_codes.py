@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, check_finite
 from curator.search.scan import ranked
+from curator.search.scoring import exact_pairs, margin, propose, row_norms
 from curator.search.top_k import Cursors, TopK
 from curator.selection.near_duplicate_filters import ReadRows
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.exact_scores import MARGIN, exact_pairs, row_norms
 from curator.search.pool import Floats
+from curator.search.scoring import MARGIN, exact_pairs, row_norms
 from curator.types import unit_rows
 
 __all__ = ["Pairs", "SimilarityJoin", "directions"]

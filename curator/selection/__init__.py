@@ -4,9 +4,9 @@ target rows -> find_centroids -> best_rows of the pool -> rounds -> Selection
 """
 
 from curator.search.distributed_scan import DistributedScan, ScanTask, scan_parts
-from curator.search.exact_scores import exact_scores
 from curator.search.pool import Pool
 from curator.search.scan import best_rows, scan_part
+from curator.search.scoring import exact_scores
 from curator.search.similarity_join import SimilarityJoin, directions
 from curator.search.top_k import Cursors, TopK, merge
 from curator.selection.centroids import find_centroids

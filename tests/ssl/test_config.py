@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from curator.errors import InputError
-from curator.settings.build import build
+from curator.settings.config import build
 from curator.settings.setting import declared
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.find_samples import find_samples
+from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.samples import Samples
 from curator_ssl.optim import OPTIMIZERS
 from curator_ssl.outputs.checkpoints import run_identity

@@ -30,7 +30,7 @@ def command(as_json: bool, **flags: Any) -> None:
     curator inspect run
     """
     from curator_pipelines.jobs.queries.inspect import inspect_sources
-    from curator_pipelines.jobs.queries.inspect_run import inspect_run, is_run
+    from curator_pipelines.jobs.queries.run_state import inspect_run, is_run
 
     if len(flags["urls"]) == 1 and is_run(flags["urls"][0]):
         run_command(InspectConfig, lambda config, reporter: inspect_run(config.urls[0]), flags, as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from curator.settings.build import Config
+    from curator.settings.config import Config
     from curator_pipelines.run.progress import Reporter
 
 __all__ = ["Result", "print_result", "run_command"]
@@ -31,7 +31,7 @@ R = TypeVar("R", bound=Result)
 
 def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[str, Any], as_json: bool = False) -> R:
     """Check the flags against the model, run the job with progress on the terminal, and print what it gives back."""
-    from curator.settings.build import build
+    from curator.settings.config import build
     from curator_pipelines.run.progress import Reporter
 
     config = build(model, dict(flags))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from curator.settings.build import Config
+from curator.settings.config import Config
 from curator.settings.setting import declared
 
 __all__ = ["identity_settings"]

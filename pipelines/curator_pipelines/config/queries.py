@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from curator.errors import InputError, Use
-from curator.settings.build import Config
+from curator.settings.config import Config
 from curator.settings.setting import Setting
 from curator.settings.values import Count, EncoderName, Seed, Similarity, Urls, Weights
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from curator.encoders.spec import ENCODERS
-from curator.settings.build import Config
+from curator.settings.config import Config
 from curator.settings.setting import Setting
 from curator.settings.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
 

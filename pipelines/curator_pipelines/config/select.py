@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection.selectors import SELECTOR_SETTINGS, SELECTORS, find_selector
-from curator.settings.build import Config, build
+from curator.settings.config import Config, build
 from curator.settings.setting import Setting, declared
 from curator.settings.stages import REDONE
 from curator.settings.values import (

@@ -82,7 +82,7 @@ class CalibrateStage:
         encoder.encode(torch.zeros(encoder.input_shape, dtype=torch.uint8))
 
         def measure(task: Task[tuple[Source, ...]]) -> Measured:
-            from curator.embedding.embed_source import embed_source
+            from curator.embedding.read_decode_encode import embed_source
 
             with tempfile.TemporaryDirectory(prefix="curator-") as folder:
                 store = PartStore(f"{folder}/pool")

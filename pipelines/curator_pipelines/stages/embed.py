@@ -58,7 +58,7 @@ class EmbedStage:
     Args:
         store_url: `OUT/target` or `OUT/pool`.
         encoder: None where every source is ready embeddings.
-        min_side: see `curator.embedding.embed_source`.
+        min_side: see `curator.embedding.read_decode_encode`.
     """
 
     store_url: str
@@ -116,7 +116,7 @@ class EmbedStage:
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
         from curator.embedding.crash_probe import find_crashing_samples
-        from curator.embedding.embed_source import embed_source
+        from curator.embedding.read_decode_encode import embed_source
 
         assert encoder is not None
         # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.

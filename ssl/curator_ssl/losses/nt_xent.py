@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from curator_ssl.distributed.all_gather import all_gather, all_gather_plain
+from curator_ssl.distributed.collectives import all_gather, all_gather_plain
 from curator_ssl.distributed.ranks import rank, world_size
 
-__all__ = ["nt_xent"]
+__all__ = ["nt_xent_loss"]
 
 
-def nt_xent(
+def nt_xent_loss(
     first: torch.Tensor, second: torch.Tensor, temperature: float, images: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Each view must find the other view of its image among all views of all ranks.
@@ -31,7 +31,7 @@ def nt_xent(
 
     Source: Chen et al., ICML 2020, equation 1.
 
-    >>> bool(nt_xent(torch.eye(4), torch.eye(4), 0.1) < nt_xent(torch.eye(4), torch.eye(4).flip(0), 0.1))
+    >>> bool(nt_xent_loss(torch.eye(4), torch.eye(4), 0.1) < nt_xent_loss(torch.eye(4), torch.eye(4).flip(0), 0.1))
     True
     """
     with torch.autocast(first.device.type, enabled=False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from curator_ssl.losses.nt_xent import nt_xent
+from curator_ssl.losses.nt_xent import nt_xent_loss
 from curator_ssl.methods.base import Method, spread
 from curator_ssl.methods.options import SimCLROptions
 
@@ -38,5 +38,5 @@ class SimCLR(Method):
         # Both views in one pass: batch norms see all of them, and the kernels twice the work.
         projected = self.head(self.backbone(torch.cat([first, second])))
         first_projected, second_projected = projected.chunk(2)
-        loss = nt_xent(first_projected, second_projected, self.temperature, images)
+        loss = nt_xent_loss(first_projected, second_projected, self.temperature, images)
         return loss, spread(first_projected.detach())

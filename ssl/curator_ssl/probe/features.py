@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from curator.embedding.decode_batches import Decoder, fill_batches
-from curator.embedding.embed_source import embed_source
+from curator.embedding.read_decode_encode import embed_source
 from curator.encoders.encoder import Encoder
 from curator.images.preprocess import Preprocess
 from curator.sources.read import read_source

@@ -5,7 +5,7 @@ import pytest
 
 from curator.errors import InputError, UnusableInput
 from curator.index import select_ivf
-from curator.search.exact_scores import exact_scores
+from curator.search.scoring import exact_scores
 from curator.selection import Rules, deny, select_simcore
 
 LIMITS = [(30, None), (600, None), (None, 0.8), (6000, None)]

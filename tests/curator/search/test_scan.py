@@ -6,8 +6,8 @@ from threadpoolctl import threadpool_limits
 
 from curator.errors import CuratorError, InputError
 from curator.search import scan as search
-from curator.search.exact_scores import exact_scores
 from curator.search.scan import best_rows, scan_part, shortlist
+from curator.search.scoring import exact_scores
 from curator.search.top_k import Cursors, merge
 
 

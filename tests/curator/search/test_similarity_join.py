@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from curator.search import similarity_join as near
-from curator.selection import SimilarityJoin, directions, exact_scores
+from curator.search.scoring import exact_scores
+from curator.search.similarity_join import SimilarityJoin, directions
 
 
 def pairs_by_hand(rows, others, threshold):

@@ -3,17 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curator.selection import (
-    Rejection,
-    Rules,
-    SimilarityJoin,
-    directions,
-    exact_scores,
-    near_evaluation,
-    no_duplicates,
-    select_random,
-    select_simcore,
-)
+from curator.search.scoring import exact_scores
+from curator.search.similarity_join import SimilarityJoin, directions
+from curator.selection import Rejection, Rules, near_evaluation, no_duplicates, select_random, select_simcore
 
 
 def similarity(row, other):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curator.selection import exact_scores
+from curator.search.scoring import exact_scores
 from curator.selection import pool_dedup as pool_duplicates
 from curator.selection.pool_dedup import find_near_duplicates, pool_clusters
 

@@ -27,7 +27,7 @@ from jobs_for_tests import (
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from curator.errors import CuratorError, TooManyBad
-from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]

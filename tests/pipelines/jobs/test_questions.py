@@ -10,7 +10,7 @@ from jobs_for_tests import files_of, picture, table
 from curator.errors import InputError
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.jobs.select import pack
 from curator_pipelines.run.progress import Reporter
 

@@ -24,7 +24,7 @@ from jobs_for_tests import (
 )
 
 from curator.errors import InputError
-from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]

@@ -25,7 +25,8 @@ from jobs_for_tests import (
     table,
 )
 
-from curator.selection import Rules, best_rows
+from curator.search.scan import best_rows
+from curator.selection import Rules
 from curator.selection import multi_target as several
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor

@@ -32,9 +32,9 @@ from curator_pipelines.config.select import EmbedConfig, IndexConfig, PackConfig
 from curator_pipelines.config.train import ProbeConfig, TrainConfig, WarmupConfig
 from curator_pipelines.executors import InProcessExecutor
 from curator_pipelines.jobs.queries.dedup import run_dedup
-from curator_pipelines.jobs.queries.inspect_run import inspect_run
+from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
-from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.jobs.queries.why import explain
 from curator_pipelines.jobs.select import executor
 from curator_pipelines.jobs.select.embed_pool import run_embed

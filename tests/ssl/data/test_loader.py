@@ -11,8 +11,8 @@ from training_for_tests import picture, write_tar
 
 from curator.errors import CuratorError, Reason
 from curator.io import storage
-from curator_ssl.data.find_samples import find_samples
 from curator_ssl.data.loader import Batch, StepDataset, load_steps
+from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
 from curator_ssl.data.schedule import Schedule

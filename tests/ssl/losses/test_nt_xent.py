@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from curator_ssl.losses.nt_xent import nt_xent
+from curator_ssl.losses.nt_xent import nt_xent_loss
 
 
 def slow_twin(
@@ -33,13 +33,13 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
 def test_like_the_slow_twin(pair: tuple[torch.Tensor, torch.Tensor], temperature: float) -> None:
-    assert float(nt_xent(*pair, temperature)) == pytest.approx(slow_twin(*pair, temperature), rel=1e-5)
+    assert float(nt_xent_loss(*pair, temperature)) == pytest.approx(slow_twin(*pair, temperature), rel=1e-5)
 
 
 def test_like_lightly(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     loss = pytest.importorskip("lightly.loss").NTXentLoss(temperature=0.2)
     ours, theirs = (tuple(one.clone().requires_grad_() for one in pair) for _ in range(2))
-    mine, reference = nt_xent(*ours, 0.2), loss(*theirs)
+    mine, reference = nt_xent_loss(*ours, 0.2), loss(*theirs)
     mine.backward()
     reference.backward()
     assert mine.item() == pytest.approx(reference.item(), rel=1e-5)
@@ -51,7 +51,7 @@ def test_rows_that_do_not_count_are_as_if_they_were_not_there(pair: tuple[torch.
     images = torch.tensor([7, -1, 3, 5, -1, 2])
     valid = images >= 0
     first, second = (one.clone().requires_grad_() for one in pair)
-    loss = nt_xent(first, second, 0.3, images)
+    loss = nt_xent_loss(first, second, 0.3, images)
     loss.backward()
     assert loss.item() == pytest.approx(slow_twin(pair[0][valid], pair[1][valid], 0.3), rel=1e-5)
     assert first.grad is not None and first.grad[~valid].abs().max() == 0
@@ -60,13 +60,13 @@ def test_rows_that_do_not_count_are_as_if_they_were_not_there(pair: tuple[torch.
 
 def test_an_image_that_a_step_holds_twice_does_not_repel_itself(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     images = [4, 9, 4, 0, 9, 4]
-    assert float(nt_xent(*pair, 0.3, torch.tensor(images))) == pytest.approx(
+    assert float(nt_xent_loss(*pair, 0.3, torch.tensor(images))) == pytest.approx(
         slow_twin(*pair, 0.3, images=images), rel=1e-5
     )
 
 
 def test_nothing_counts(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     first = pair[0].clone().requires_grad_()
-    loss = nt_xent(first, pair[1], 0.3, torch.full((6,), -1))
+    loss = nt_xent_loss(first, pair[1], 0.3, torch.full((6,), -1))
     loss.backward()
     assert loss.item() == 0 and first.grad is not None and first.grad.abs().max() == 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from curator.errors import InputError
-from curator_ssl.losses.nt_xent import nt_xent
+from curator_ssl.losses.nt_xent import nt_xent_loss
 from curator_ssl.methods import make_method, method_options
 from curator_ssl.methods.base import Method, spread
 from curator_ssl.methods.options import describe_options
@@ -57,7 +57,7 @@ class TestSimCLR:
         made, (first, second) = method("simclr"), views()
         one, other = (made.head(made.backbone(view)) for view in (first, second))
         loss, wide = made(first, second, IMAGES)
-        torch.testing.assert_close(loss, nt_xent(one, other, 0.1))
+        torch.testing.assert_close(loss, nt_xent_loss(one, other, 0.1))
         torch.testing.assert_close(wide, spread(one))
 
 

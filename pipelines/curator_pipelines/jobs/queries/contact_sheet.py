@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from curator.errors import InputError, SampleError
 from curator.images.decode import decode_image
 from curator.io import npy, storage
-from curator.selection import exact_scores
+from curator.search.scoring import exact_scores
 from curator.store.part_reader import PartReader
 from curator.types import part_ids
 from curator_pipelines.run.run_directory import TargetDirectory

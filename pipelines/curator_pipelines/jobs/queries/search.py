@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curator.errors import Another, InputError, SampleError, Use
 from curator.io import storage
 from curator.io.urls import absolute
-from curator.selection import best_rows
+from curator.search.scan import best_rows
 from curator.store.deny_list import DenyList
 from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader

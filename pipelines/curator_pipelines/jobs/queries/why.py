@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, Use
 from curator.io import npy, parquet, schemas, storage
-from curator.search.exact_scores import exact_pairs, margin, propose, row_norms
 from curator.search.pool import Floats, Pool
 from curator.search.scan import BLOCK_ROWS, blocks
-from curator.selection import exact_scores
+from curator.search.scoring import exact_pairs, exact_scores, margin, propose, row_norms
 from curator.store.row_reader import RowReader
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.jobs.queries.search import find_key, open_run

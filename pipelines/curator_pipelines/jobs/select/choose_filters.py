@@ -9,15 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import UnusableInput
-from curator.selection import (
-    Filter,
-    SimilarityJoin,
-    deny,
-    directions,
-    first_rejection,
-    near_evaluation,
-    no_duplicates,
-)
+from curator.search.similarity_join import SimilarityJoin, directions
+from curator.selection import Filter, deny, first_rejection, near_evaluation, no_duplicates
 from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader
 from curator.types import part_ids

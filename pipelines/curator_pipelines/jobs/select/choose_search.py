@@ -10,9 +10,11 @@ from typing import Any
 
 from curator.index import IndexStore, ListTask, ScanLists, select_ivf
 from curator.io.urls import public_name
+from curator.search.distributed_scan import DistributedScan, ScanTask
 from curator.search.passes import PassProgress
 from curator.search.pool import Floats
-from curator.selection import DistributedScan, Rules, ScanTask, Selection, TopK, select_each
+from curator.search.top_k import TopK
+from curator.selection import Rules, Selection, select_each
 from curator.selection.selectors import Search
 from curator.store.part_reader import PartReader
 from curator.store.row_reader import RowReader

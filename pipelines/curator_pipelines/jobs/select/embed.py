@@ -56,7 +56,7 @@ class EmbedJob:
         name: `target`, `pool`, `exclude`, or `NAME/target` of several targets: where its parts go below OUT.
         sources: what to embed.
         encoding: with which encoder.
-        min_side: see `curator.embedding.embed_source`.
+        min_side: see `curator.embedding.read_decode_encode`.
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
     """

@@ -20,7 +20,7 @@ from curator_pipelines.jobs.train.train_progress import TrainProgress
 from curator_pipelines.run.progress import Reporter, duration
 from curator_ssl.backbones import check_backbone
 from curator_ssl.config import CPU_SAMPLES_SEEN, TrainConfig
-from curator_ssl.data.find_samples import FoundSamples, find_samples
+from curator_ssl.data.sample_finder import FoundSamples, find_samples
 from curator_ssl.data.schedule import make_schedule
 from curator_ssl.distributed.ranks import is_first, is_launched, world_size
 from curator_ssl.outputs.checkpoints import has_checkpoint

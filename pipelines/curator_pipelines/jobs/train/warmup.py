@@ -12,7 +12,7 @@ from curator.errors import Another, InputError, Redo, Use
 from curator.io import storage
 from curator.io.run_lock import Owner, owned
 from curator.io.urls import absolute
-from curator.settings.build import build
+from curator.settings.config import build
 from curator.settings.setting import declared
 from curator.sources.source import Source
 from curator_pipelines.config.select import SelectConfig
@@ -91,7 +91,7 @@ def _warm_up(
 ) -> WarmupResult:
     from curator.encoders.checkpoint import copy_at_size
     from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
-    from curator_ssl.data.find_samples import find_samples
+    from curator_ssl.data.sample_finder import find_samples
     from curator_ssl.resolve import resolve_length, resolve_machine
 
     run.check_ours()

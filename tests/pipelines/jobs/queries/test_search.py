@@ -7,7 +7,7 @@ from jobs_for_tests import picture, table
 from PIL import Image
 
 from curator.errors import InputError
-from curator.selection import exact_scores
+from curator.search.scoring import exact_scores
 from curator.store.part_store import PartStore
 from curator.types import part_ids
 from curator_pipelines.config.queries import SearchConfig

@@ -7,7 +7,7 @@ import torch
 
 from curator.errors import InputError
 from curator.io.run_lock import owned
-from curator.settings.build import build
+from curator.settings.config import build
 from curator_pipelines.cli.main import run
 from curator_pipelines.config.train import LaunchedTrainConfig
 from curator_pipelines.jobs.train import train_run

@@ -8,7 +8,7 @@ import pytest
 
 from curator.encoders.load import load_encoder
 from curator.errors import CuratorError, InputError
-from curator.settings.build import build
+from curator.settings.config import build
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.config.train import WarmupConfig
 from curator_pipelines.jobs.select.select_run import plan_select

@@ -12,7 +12,7 @@ from curator.io import parquet, schemas, storage
 from curator.sources.find import find_sources
 from curator.sources.read import read_source
 from curator.types import RawSample
-from curator_ssl.data.find_samples import find_samples
+from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
 
@@ -107,7 +107,7 @@ class TestOnce:
         self, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = find_samples(shards, [], str(tmp_path)).samples
-        monkeypatch.setattr("curator_ssl.data.find_samples.read_source", lambda *a, **k: pytest.fail("scanned again"))
+        monkeypatch.setattr("curator_ssl.data.sample_finder.read_source", lambda *a, **k: pytest.fail("scanned again"))
 
         again = find_samples(shards, [], str(tmp_path)).samples
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from curator.embedding.embed_source import embed_source
+from curator.embedding.read_decode_encode import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
 from curator.errors import Reason

@@ -14,7 +14,7 @@ import webdataset as wds
 from jobs_for_tests import curator, entries_of, packed_samples, table, tar_bytes
 
 from curator.errors import InputError
-from curator_pipelines.jobs.queries.verify import verify
+from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curator.search.exact_scores import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms, widen
+from curator.search.scoring import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms, widen
 
 
 def every_pair(rows, centroids):
