@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from curator.sources.find import find_sources
-from curator.sources.source import Source
+from curator.sources import Source, find_sources
 
 
 def pool_sources() -> list[Source]:
@@ -18,7 +17,7 @@ def pool_sources() -> list[Source]:
     folder = os.environ.get("CURATOR_TEST_DATA")
     if folder:
         return find_sources([f"{folder}/pool-*.tar"], "pool", folders=False)
-    from curator_pipelines.jobs.demo.demo_data import build_demo_data
+    from curator_pipelines.jobs.demo import build_demo_data
 
     data = build_demo_data(Path(tempfile.gettempdir()) / "curator-benchmark-data")
     return find_sources([data.pool], "pool", folders=False)

@@ -14,12 +14,9 @@ from itertools import islice
 import torch
 
 from benchmarks.data import describe_machine, pool_sources
-from curator.embedding.decode_batches import Decoder
-from curator.embedding.read_decode_encode import embed_source
-from curator.encoders.encoder import Encoder
-from curator.encoders.load import load_encoder
-from curator.sources.read import read_source
-from curator.sources.source import Source
+from curator.embedding import Decoder, embed_source
+from curator.encoders import Encoder, load_encoder
+from curator.sources import Source, read_source
 from curator.types import RawSample
 
 BATCHES = 12

@@ -27,14 +27,11 @@ from PIL import Image
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.embed import decode_rate, encode_rate
-from curator.encoders.encoder import Encoder
-from curator.encoders.load import load_encoder
-from curator.sources.find import find_sources
-from curator.store.part_store import PartStore
-from curator_pipelines.executors import Executor, LocalExecutor
-from curator_pipelines.executors.ray import RayExecutor
-from curator_pipelines.executors.ray_cluster import connect
-from curator_pipelines.stages.embed import EmbedStage, EmbedTask, EncoderSettings
+from curator.encoders import Encoder, load_encoder
+from curator.sources import find_sources
+from curator.store import PartStore
+from curator_pipelines.executors import Executor, LocalExecutor, RayExecutor, connect
+from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings
 
 SPECS = ("timm:mobilenetv3_small_100", "lite0", "timm:resnet50")
 SECONDS = 20

@@ -23,9 +23,9 @@ from torchvision.io import decode_jpeg
 from benchmarks import training
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.embed import decode_rate, encode_rate
-from curator.embedding.read_decode_encode import embed_source
-from curator.encoders.load import load_encoder
-from curator.sources.read import read_source
+from curator.embedding import embed_source
+from curator.encoders import load_encoder
+from curator.sources import read_source
 from curator.types import RawSample
 
 MIN_COSINE = 0.999

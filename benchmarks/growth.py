@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.measure import measure
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.run import RunDirectory
 
 SHARD = 1000
 TARGET = 300

@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
-from curator.index import IndexStore, default_lists, select_ivf
-from curator.index.quantiser import TRAIN_ROWS, import_faiss, sample_rows
+from curator.index import TRAIN_ROWS, IndexStore, default_lists, import_faiss, sample_rows, select_ivf
 from curator.io import storage
 from curator.selection import Rules, find_centroids, select_simcore
-from curator.store.part_store import DoneMark, PartStore
-from curator.store.row_reader import RowReader
-from curator_pipelines.config.select import IndexConfig, build
-from curator_pipelines.jobs.select.index import run_index
-from curator_pipelines.run.progress import Reporter
+from curator.store import DoneMark, PartStore, RowReader
+from curator_pipelines.config import IndexConfig, build
+from curator_pipelines.jobs.select import run_index
+from curator_pipelines.run import Reporter
 
 PART_ROWS = 100_000
 TARGET_ROWS = 2_000

@@ -21,15 +21,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.data import describe_machine, pool_sources
-from curator.sources.read import read_source
-from curator.store.part_store import PartStore
+from curator.sources import read_source
+from curator.store import PartStore
 from curator.types import RawSample
-from curator_pipelines.config.queries import DedupConfig
-from curator_pipelines.config.select import EmbedConfig, SelectConfig, build
-from curator_pipelines.jobs.queries.dedup import run_dedup
-from curator_pipelines.jobs.select.embed_pool import run_embed
-from curator_pipelines.jobs.select.select_run import run_select
-from curator_pipelines.run.progress import Reporter
+from curator_pipelines.config import DedupConfig, EmbedConfig, SelectConfig, build
+from curator_pipelines.jobs.queries import run_dedup
+from curator_pipelines.jobs.select import run_embed, run_select
+from curator_pipelines.run import Reporter
 
 ORIGINALS = 120
 EVALUATION = 30

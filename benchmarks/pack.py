@@ -23,10 +23,8 @@ from numpy.typing import NDArray
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.mock_s3 import mock_s3
-from curator.packing.finish import begin_packing, finish_packing
-from curator.packing.plan import SelectedRows, plan_shards
-from curator.packing.write import PackedShard, pack_shard
-from curator.store.part_store import PartStore
+from curator.packing import PackedShard, SelectedRows, begin_packing, finish_packing, pack_shard, plan_shards
+from curator.store import PartStore
 
 SHARD_SIZE = 10_000
 ROUNDS = 3

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import describe_machine, pool_sources
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.run import RunDirectory
 
 SPECS = ("timm:mobilenetv3_small_100", "lite0")
 BUDGET = "10%"

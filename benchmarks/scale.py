@@ -23,20 +23,14 @@ from typing import Any
 from benchmarks.data import describe_machine
 from benchmarks.mock_s3 import mock_s3
 from curator.errors import Reason
-from curator.io import storage
-from curator.io.storage import Stat
-from curator.sources.find import find_sources
-from curator.sources.source import Source
-from curator.store.ledger import write_quarantine
-from curator.store.part_store import DoneMark, PartStore
+from curator.io import Stat, storage
+from curator.sources import Source, find_sources
+from curator.store import DoneMark, PartStore, write_quarantine
 from curator.types import LedgerLine
 from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
-from curator_pipelines.jobs.select import embed
-from curator_pipelines.jobs.select.embed import EmbedJob
-from curator_pipelines.jobs.select.encoding import Encoding
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory
-from curator_pipelines.stages.embed import EmbedTask
+from curator_pipelines.jobs.select import EmbedJob, Encoding, embed
+from curator_pipelines.run import Reporter, RunDirectory
+from curator_pipelines.stages import EmbedTask
 
 SAMPLES, BAD = 10_000, 5
 PAUSE = 0.0

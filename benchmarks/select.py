@@ -22,10 +22,9 @@ from benchmarks.index import CLUSTERS, make_pool
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator.io import storage
-from curator.search.scoring import widen
-from curator.search.top_k import Cursors, TopK
+from curator.search import Cursors, TopK, widen
 from curator.selection import Rules, find_centroids, run_rounds, select_each, select_simcore
-from curator.store.part_store import PartStore
+from curator.store import PartStore
 
 BUDGET = 0.01
 TARGETS = 8

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from benchmarks.data import describe_machine, pool_sources
 from curator.io import storage
-from curator.sources.tar import read_samples
+from curator.sources import read_samples
 
 ROUNDS = 3
 

@@ -11,7 +11,7 @@ in the same precision and memory layout; left out where lightly is not installed
 
 from __future__ import annotations
 
-from curator_pipelines.executors.threads import prepare_threads
+from curator_pipelines.executors import prepare_threads
 
 prepare_threads()
 
@@ -33,10 +33,7 @@ from benchmarks.data import describe_machine, pool_sources
 from curator_ssl import train_loop
 from curator_ssl.backbones import feature_dim, make_backbone
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.loader import Batch, StepDataset, load_steps
-from curator_ssl.data.sample_finder import find_samples
-from curator_ssl.data.samples import Samples
-from curator_ssl.data.schedule import make_schedule
+from curator_ssl.data import Batch, Samples, StepDataset, find_samples, load_steps, make_schedule
 from curator_ssl.resolve import resolve_length, resolve_machine
 
 BATCH = 128

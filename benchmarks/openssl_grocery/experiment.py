@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.data import describe_machine
-from curator.encoders.checkpoint import copy_at_size
-from curator.encoders.load import load_backbone
-from curator.sources.find import find_sources
-from curator.sources.read import read_source
+from curator.encoders import copy_at_size, load_backbone
+from curator.sources import find_sources, read_source
 from curator.types import RawSample
 
 DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.openssl_grocery.experiment import BATCH, TARGET, Experiment, accuracies, curator
-from curator.encoders.checkpoint import save_checkpoint
+from curator.encoders import save_checkpoint
 from curator_ssl.backbones import make_backbone
 
 

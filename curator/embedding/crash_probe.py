@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from curator.io.storage import Stat
-from curator.sources.read import read_source
-from curator.sources.source import Source
+from curator.io import Stat
+from curator.sources import Source, read_source
 from curator.types import RawSample
 
 __all__ = ["find_crashing_samples", "sound_images"]
@@ -80,7 +79,7 @@ def _signal_name(status: int) -> str:
 
 def _child() -> None:
     from curator.errors import SampleError
-    from curator.images.decode import decode_image
+    from curator.images import decode_image
 
     request = json.load(sys.stdin)
     for key, data in _images(request):

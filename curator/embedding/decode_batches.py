@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 
 from curator.errors import SampleError
-from curator.images.decode import decode_image
+from curator.images import decode_image
 from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
 
 __all__ = ["Decoder", "fill_batches", "run_ahead"]

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
-from curator.encoders.encoder import Encoder
+from curator.encoders import Encoder
 from curator.errors import Reason
-from curator.sources.read import read_source
-from curator.sources.source import Source
-from curator.store.part_store import DoneMark
+from curator.sources import Source, read_source
+from curator.store import DoneMark
 from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, Progress, RawSample, SampleRow
 
 __all__ = ["embed_source"]

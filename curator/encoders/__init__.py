@@ -2,3 +2,7 @@
 
 Uses `images` for preprocessing and `io` for files. Knows no source and no stored part.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

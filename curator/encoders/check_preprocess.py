@@ -12,7 +12,7 @@ from PIL import Image
 
 from curator.encoders.encoder import Encoder
 from curator.errors import SampleError
-from curator.images.decode import DecodedImage, decode_image
+from curator.images import DecodedImage, decode_image
 
 __all__ = ["MIN_COSINE", "lowest_cosine", "preprocess_cosines"]
 

@@ -14,9 +14,8 @@ from curator.encoders.match_state_dict import find_match, load_matching
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.weights import RANDOM, WeightsOrigin, find_tensors, load_file
 from curator.errors import InputError, Leave
-from curator.images.preprocess import Preprocess
-from curator.io import storage
-from curator.io.urls import absolute
+from curator.images import Preprocess
+from curator.io import absolute, storage
 
 __all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "copy_at_size", "load_checkpoint", "save_checkpoint"]
 

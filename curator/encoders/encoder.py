@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from curator.encoders.fold_batch_norm import fold_batch_norms
-from curator.images.preprocess import Preprocess
+from curator.images import Preprocess
 from curator.types import unit_rows
 
 __all__ = ["MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]

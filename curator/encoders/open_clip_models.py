@@ -15,7 +15,7 @@ from curator.encoders.match_state_dict import load_matching
 from curator.encoders.spec import EncoderSpec, near_names
 from curator.encoders.weights import RANDOM, WeightsOrigin, downloading, random_weights, read_weights
 from curator.errors import InputError
-from curator.images.preprocess import Preprocess
+from curator.images import Preprocess
 
 __all__ = ["create_whole", "load_open_clip", "open_clip_preprocess"]
 

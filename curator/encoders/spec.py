@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from curator.errors import InputError
-from curator.plugins.table import Table
+from curator.plugins import Table
 
 __all__ = ["ENCODERS", "EncoderSpec", "near_names", "parse_spec"]
 

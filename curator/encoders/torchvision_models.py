@@ -11,7 +11,7 @@ from curator.encoders.match_state_dict import load_weights
 from curator.encoders.spec import EncoderSpec, near_names
 from curator.encoders.weights import RANDOM, downloading, random_weights
 from curator.errors import InputError
-from curator.images.preprocess import Preprocess
+from curator.images import Preprocess
 
 __all__ = ["load_torchvision", "torchvision_preprocess"]
 

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import torch
 
 from curator.errors import Advice, InputError, Use
-from curator.io import storage
-from curator.io.urls import absolute
+from curator.io import absolute, storage
 
 __all__ = ["RANDOM", "WeightsOrigin", "downloading", "find_tensors", "load_file", "random_weights", "read_weights"]
 

@@ -2,3 +2,7 @@
 
 Knows no file, no source and no encoder. It imports nothing of curator but `errors`.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curator.errors import UnusableInput, Use
 from curator.index.quantiser import CODEC_ROWS, Factory, Quantiser, import_faiss, unit_rows
-from curator.search.pool import Floats
+from curator.search import Floats
 
 __all__ = ["Codec", "train_codec"]
 

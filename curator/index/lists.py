@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Quantiser
 from curator.index.scan import ListTask, ScanLists
-from curator.search.top_k import Cursors, TopK, merge
+from curator.search import Cursors, TopK, merge
 
 __all__ = ["Lists"]
 

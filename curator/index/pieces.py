@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
 from curator.io import npy, storage
-from curator.search.pool import Floats, check_finite
-from curator.search.scoring import row_norms
-from curator.selection.random import priorities
+from curator.search import Floats, check_finite, row_norms
+from curator.selection import priorities
 from curator.types import join_id, part_ids
 
 __all__ = ["IndexPiece", "build_piece"]

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Floats
-from curator.search.scan import scan_part
-from curator.search.scoring import propose, row_norms
-from curator.selection.rounds import run_rounds
-from curator.selection.rules import Rules
+from curator.search import Floats, propose, row_norms, scan_part
+from curator.selection import Rules, run_rounds
 
 __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 

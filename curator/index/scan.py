@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from curator.index.pieces import IndexPiece
 from curator.index.scan_codes import CodedRows, scan_codes
 from curator.io import storage
-from curator.search.pool import Floats
-from curator.search.scan import scan_block
-from curator.search.top_k import Cursors, TopK, merge
-from curator.selection.near_duplicate_filters import ReadRows
+from curator.search import Cursors, Floats, TopK, merge, scan_block
+from curator.selection import ReadRows
 
 __all__ = ["ListTask", "ScanLists", "scan_in_this_thread", "scan_lists"]
 

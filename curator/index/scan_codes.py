@@ -7,11 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Floats, check_finite
-from curator.search.scan import ranked
-from curator.search.scoring import exact_pairs, margin, propose, row_norms
-from curator.search.top_k import Cursors, TopK
-from curator.selection.near_duplicate_filters import ReadRows
+from curator.search import Cursors, Floats, TopK, check_finite, exact_pairs, margin, propose, ranked, row_norms
+from curator.selection import ReadRows
 
 __all__ = ["CodedRows", "scan_codes"]
 

@@ -14,13 +14,8 @@ from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import ScanLists, scan_in_this_thread
-from curator.search.scan import check_centroids
-from curator.search.top_k import Cursors, TopK
-from curator.selection.frontier import first_k, k_limit
-from curator.selection.near_duplicate_filters import ReadRows
-from curator.selection.result import Selection, StopReason
-from curator.selection.rounds import run_rounds
-from curator.selection.rules import Rules
+from curator.search import Cursors, TopK, check_centroids
+from curator.selection import ReadRows, Rules, Selection, StopReason, first_k, k_limit, run_rounds
 from curator.types import Progress
 
 __all__ = ["IndexSearch", "select_ivf"]

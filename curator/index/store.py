@@ -19,7 +19,7 @@ from curator.index.codec import Codec
 from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Factory, Quantiser
 from curator.io import npy, schemas, storage
-from curator.store.part_reader import PartReader
+from curator.store import PartReader
 
 __all__ = ["IndexStore", "PieceTask"]
 

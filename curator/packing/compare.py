@@ -14,7 +14,7 @@ from curator.io import storage
 from curator.packing.layout import MemberCopy, sample_copies
 from curator.packing.ranges import fetch_reads, plan_reads
 from curator.packing.write import ImageHash
-from curator.sources.tar import read_samples
+from curator.sources import read_samples
 from curator.types import LedgerLine
 
 __all__ = ["compare_images", "compare_tar"]

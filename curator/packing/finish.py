@@ -13,7 +13,7 @@ from curator.errors import CuratorError
 from curator.io import parquet, schemas, storage
 from curator.packing.plan import OutputShard, SelectedRows, plan_hash
 from curator.packing.write import COLUMNS, manifest_columns
-from curator.store.part_reader import PartReader
+from curator.store import PartReader
 
 __all__ = [
     "MANIFEST",

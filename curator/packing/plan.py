@@ -13,9 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.errors import InputError, Redo, UnusableInput, Use
-from curator.io import schemas, storage
-from curator.io.storage import Stat
-from curator.store.part_reader import PartReader
+from curator.io import Stat, schemas, storage
+from curator.store import PartReader
 from curator.types import parts_of
 
 __all__ = ["OutputShard", "SelectedRows", "check_packable", "plan_hash", "plan_shards"]

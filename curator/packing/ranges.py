@@ -13,8 +13,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from curator.errors import CuratorError, Redo
-from curator.io import storage
-from curator.io.storage import Stat
+from curator.io import Stat, storage
 from curator.packing import ustar
 from curator.packing.layout import MemberCopy
 

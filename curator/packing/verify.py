@@ -14,7 +14,7 @@ from curator.io import parquet, schemas, storage
 from curator.packing.compare import compare_images, compare_tar
 from curator.packing.finish import MANIFEST, SIZES, read_sizes
 from curator.packing.write import COLUMNS
-from curator.store.part_reader import PartReader
+from curator.store import PartReader
 
 __all__ = ["verify_shards"]
 

@@ -18,7 +18,7 @@ from curator.packing import ustar
 from curator.packing.layout import MemberCopy, TarLayout, lay_out
 from curator.packing.plan import OutputShard, SelectedRows
 from curator.packing.ranges import Read, fetch_reads, plan_reads, source_changed
-from curator.store.part_reader import PartReader
+from curator.store import PartReader
 
 __all__ = ["ImageHash", "PackedShard", "manifest_columns", "pack_shard"]
 

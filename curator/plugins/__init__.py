@@ -3,8 +3,6 @@
 A table knows names and where things are; it imports one only when it is asked for. It knows no images and no pools.
 """
 
-from curator.plugins.identity import plugin_identity
-from curator.plugins.search_path import add_plugin_folder, plugin_folder
-from curator.plugins.table import Plugin, Table
+import lazy_loader
 
-__all__ = ["Plugin", "Table", "add_plugin_folder", "plugin_folder", "plugin_identity"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

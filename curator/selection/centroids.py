@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.search.pool import Floats
+from curator.search import Floats
 from curator.types import unit_rows
 
 __all__ = ["N_INIT", "find_centroids"]

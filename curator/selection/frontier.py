@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.top_k import Cursors, TopK
+from curator.search import Cursors, TopK
 
 __all__ = ["LEAST_K", "BestRows", "Fetch", "Frontier", "first_k", "k_limit"]
 

@@ -10,10 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.search.passes import PassProgress
-from curator.search.pool import Floats, Pool, check_finite, check_rows
-from curator.search.scan import BLOCK_ROWS, blocks, check_centroids, shortlist
-from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
+from curator.search import (
+    BLOCK_ROWS,
+    Floats,
+    PassProgress,
+    Pool,
+    blocks,
+    check_centroids,
+    check_finite,
+    check_rows,
+    exact_pairs,
+    margin,
+    propose,
+    row_norms,
+    shortlist,
+    widen,
+)
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
 from curator.selection.rules import Rules

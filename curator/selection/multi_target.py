@@ -15,10 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from curator.search.passes import PassProgress
-from curator.search.pool import Floats, Pool
-from curator.search.scan import best_rows, check_centroids
-from curator.search.top_k import Cursors, TopK
+from curator.search import Cursors, Floats, PassProgress, Pool, TopK, best_rows, check_centroids
 from curator.selection.frontier import Fetch, k_limit
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds

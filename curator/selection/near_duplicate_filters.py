@@ -8,8 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Floats
-from curator.search.similarity_join import Pairs, SimilarityJoin
+from curator.search import Floats, Pairs, SimilarityJoin
 from curator.selection.filters import Filter, Rejection
 
 __all__ = [

@@ -13,10 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.pool import Floats, Pool, check_finite
-from curator.search.scan import BLOCK_ROWS, blocks
-from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
-from curator.search.similarity_join import SimilarityJoin, directions
+from curator.search import (
+    BLOCK_ROWS,
+    Floats,
+    Pool,
+    SimilarityJoin,
+    blocks,
+    check_finite,
+    directions,
+    exact_pairs,
+    margin,
+    propose,
+    row_norms,
+    widen,
+)
 from curator.selection.near_duplicate_filters import ReadRows
 from curator.types import Progress
 

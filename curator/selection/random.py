@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.passes import PassProgress
-from curator.search.pool import Pool
+from curator.search import PassProgress, Pool
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
 from curator.selection.rules import Rules

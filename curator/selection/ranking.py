@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError
-from curator.search.pool import Pool
+from curator.search import Pool
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection, StopReason
 from curator.selection.rules import Rules

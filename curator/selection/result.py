@@ -198,7 +198,7 @@ class Selection:
         """The chosen rows as an Arrow table with the columns of `selected.parquet`; what is not known is null."""
         import pyarrow as pa
 
-        from curator.io.schemas import SELECTED
+        from curator.io import SELECTED
 
         unknown = [None] * len(self)
         columns = {

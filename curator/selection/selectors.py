@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from curator.errors import InputError
-from curator.plugins.table import Table
-from curator.search.passes import PassProgress
-from curator.search.pool import Floats, Pool
+from curator.plugins import Table
+from curator.search import Floats, PassProgress, Pool
 from curator.selection.centroids import find_centroids
 from curator.selection.knn import select_knn
 from curator.selection.multi_target import select_each

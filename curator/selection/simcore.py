@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search.passes import PassProgress
-from curator.search.pool import Floats, Pool
-from curator.search.scan import BLOCK_ROWS, best_rows, check_centroids
-from curator.search.top_k import Cursors, TopK
+from curator.search import BLOCK_ROWS, Cursors, Floats, PassProgress, Pool, TopK, best_rows, check_centroids
 from curator.selection.frontier import Fetch
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from curator.encoders.spec import parse_spec
+from curator.encoders import parse_spec
 from curator.errors import InputError, Use
 
 __all__ = [

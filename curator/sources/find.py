@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from curator.errors import InputError
-from curator.io import parquet, schemas, storage
-from curator.io.storage import Stat
-from curator.io.urls import expand, public_name
+from curator.io import Stat, expand, parquet, public_name, schemas, storage
 from curator.sources.folder import folder_stat, list_images
 from curator.sources.source import Source
 from curator.sources.tar import begins_like_tar

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from curator.errors import Reason
-from curator.io import storage
-from curator.io.storage import Stat
+from curator.io import Stat, storage
 from curator.sources import tar
 from curator.types import LedgerLine, Member, RawSample
 

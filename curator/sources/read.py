@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from curator.errors import CuratorError, Redo
-from curator.io import storage
-from curator.io.urls import public_text
+from curator.io import public_text, storage
 from curator.sources.folder import folder_stat, read_folder
 from curator.sources.source import Source
 from curator.sources.tar import read_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from curator.io.storage import Stat
+from curator.io import Stat
 
 __all__ = ["Source"]
 

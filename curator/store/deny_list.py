@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.io import storage
-from curator.io.urls import absolute, public_name
+from curator.io import absolute, public_name, storage
 from curator.store.part_reader import PartReader
 from curator.types import join_id
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import npy, parquet, schemas, storage
-from curator.sources.source import Source
+from curator.sources import Source
 from curator.store.part_store import DoneMark, PartStore
 from curator.types import LedgerLine
 

@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curator.io import npy, parquet, schemas, storage
-from curator.io.storage import Stat
+from curator.io import Stat, npy, parquet, schemas, storage
 from curator.types import parts_of, rows_of
 
 __all__ = ["Part", "PartReader", "register_columns", "register_rows"]

@@ -22,9 +22,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError, Reason
-from curator.io import npy, parquet, schemas, storage
-from curator.io.storage import Stat
-from curator.sources.source import Source
+from curator.io import Stat, npy, parquet, schemas, storage
+from curator.sources import Source
 from curator.store.part_reader import Part, PartReader, register_columns, register_rows
 from curator.store.stored_parts import PartCounts, PartListing, StoredParts
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow

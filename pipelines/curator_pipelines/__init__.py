@@ -1,1 +1,4 @@
-"""Composition: executors, jobs and the `curator` command."""
+"""Composition: executors, stages, jobs, the `curator` command and the functions of `import curator`.
+
+Here curator's rooms and the trainer meet. Ray, click and rich are known here and nowhere below.
+"""

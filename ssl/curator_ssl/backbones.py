@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from curator.encoders.checkpoint import build_backbone
-from curator.encoders.encoder import Backbone
-from curator.encoders.match_state_dict import load_weights
-from curator.encoders.weights import RANDOM
+from curator.encoders import RANDOM, Backbone, build_backbone, load_weights
 from curator.errors import Another, InputError
-from curator.io import storage
-from curator.io.urls import absolute
+from curator.io import absolute, storage
 
 __all__ = ["check_backbone", "feature_dim", "full_name", "make_backbone"]
 

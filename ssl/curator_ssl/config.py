@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curator.settings.config import Config
-from curator.settings.setting import Setting
-from curator.settings.values import Count, Device, Precision, Seed, Share, Urls, Weights
+from curator.settings import Config, Count, Device, Precision, Seed, Setting, Share, Urls, Weights
 from curator_ssl.methods import METHODS, describe_options
 from curator_ssl.optim import OPTIMIZERS
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from curator.encoders.device import resolve_device, resolve_precision
+from curator.encoders import resolve_device, resolve_precision
 from curator.errors import InputError, Leave
-from curator.io.urls import absolute
+from curator.io import absolute
 from curator_ssl.backbones import full_name
 from curator_ssl.config import BATCH_SIZES, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
-from curator_ssl.data.samples import Samples
-from curator_ssl.data.schedule import make_schedule
+from curator_ssl.data import Samples, make_schedule
 from curator_ssl.methods import method_options
 from curator_ssl.optim import OPTIMIZERS
 

@@ -11,15 +11,11 @@ from curator.errors import CuratorError, InputError
 from curator.io import storage
 from curator.types import LedgerLine
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.loader import StepDataset, load_steps
-from curator_ssl.data.samples import Samples
-from curator_ssl.data.schedule import make_schedule
-from curator_ssl.distributed.ranks import RankGroup, is_first, join, rank, world_size
+from curator_ssl.data import Samples, StepDataset, load_steps, make_schedule
+from curator_ssl.distributed import RankGroup, is_first, join, rank, world_size
 from curator_ssl.optim import make_optimizer
-from curator_ssl.outputs.bad_samples import BadSamples
-from curator_ssl.outputs.checkpoints import load_training, run_identity, save_encoder, save_training
-from curator_ssl.outputs.step_log import StepLog
-from curator_ssl.probe.online import make_training_probe
+from curator_ssl.outputs import BadSamples, StepLog, load_training, run_identity, save_encoder, save_training
+from curator_ssl.probe import make_training_probe
 from curator_ssl.reporter import TrainReporter
 from curator_ssl.stop_signals import stop_signals
 from curator_ssl.train_step import TrainStep, build_method

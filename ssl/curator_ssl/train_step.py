@@ -9,14 +9,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from curator.encoders.encoder import Backbone
+from curator.encoders import Backbone
 from curator_ssl.backbones import feature_dim, make_backbone
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.augment import sample_seed
-from curator_ssl.data.loader import Batch
-from curator_ssl.distributed.ranks import RankGroup, rank, synchronise_norms, world_size
-from curator_ssl.methods import make_method
-from curator_ssl.methods.base import Method
+from curator_ssl.data import Batch, sample_seed
+from curator_ssl.distributed import RankGroup, rank, synchronise_norms, world_size
+from curator_ssl.methods import Method, make_method
 
 __all__ = ["TrainStep", "build_method"]
 

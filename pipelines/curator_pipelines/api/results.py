@@ -11,9 +11,8 @@ from curator.errors import CuratorError
 
 if TYPE_CHECKING:
     from curator.selection import Selection
-    from curator_pipelines.jobs.select.pack import Packed
-    from curator_pipelines.jobs.select.summary import SelectSummary
-    from curator_pipelines.run.run_directory import TargetDirectory
+    from curator_pipelines.jobs.select import Packed, SelectSummary
+    from curator_pipelines.run import TargetDirectory
 
 __all__ = ["Coreset", "PackResult", "SelectResult"]
 
@@ -93,7 +92,7 @@ class SelectResult(PackResult):
 
 def coresets_of(out: str, packed: dict[str, Packed]) -> dict[str, Coreset]:
     """Target name -> what was chosen for it."""
-    from curator_pipelines.run.run_directory import RunDirectory
+    from curator_pipelines.run import RunDirectory
 
     run = RunDirectory(out)
     coresets = {}
@@ -107,7 +106,7 @@ def coresets_of(out: str, packed: dict[str, Packed]) -> dict[str, Coreset]:
 def _read_selection(directory: TargetDirectory) -> Selection:
     from curator.io import parquet, schemas
     from curator.selection import RefusedRound, Rounds, Selection, Skipped, StopReason
-    from curator_pipelines.run.stored_selection import load_selection
+    from curator_pipelines.run import load_selection
 
     stored = load_selection(directory)
     if stored is None:

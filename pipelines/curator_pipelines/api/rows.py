@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from curator.errors import CuratorWarning
 from curator_pipelines.api.signature import takes
-from curator_pipelines.config.select import SelectConfig, build
+from curator_pipelines.config import SelectConfig, build
 
 if TYPE_CHECKING:
-    from curator.search.pool import Pool
+    from curator.search import Pool
     from curator.selection import Request, Selection
 
 __all__ = ["select_rows"]
@@ -46,7 +46,7 @@ def select_rows(target: Any, pool: Any, *, keys: Sequence[str] | None = None, **
     >>> selection.ids.tolist(), selection.table()["key"].to_pylist()
     ([0, 2], ['a', 'c'])
     """
-    from curator.search.memory_pool import MemoryPool, as_rows
+    from curator.search import MemoryPool, as_rows
     from curator.selection import find_selector
 
     # The model also asks where a run's data is; there is none here.

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from curator.errors import CuratorWarning, InputError
-from curator.io.urls import absolute
+from curator.io import absolute
 from curator_pipelines.api.results import PackResult, SelectResult, coresets_of
 from curator_pipelines.api.signature import takes
-from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig, build
-from curator_pipelines.jobs.select.summary import EmbedSummary
-from curator_pipelines.run.progress import Reporter
+from curator_pipelines.config import Config, EmbedConfig, PackConfig, SelectConfig, build
+from curator_pipelines.jobs.select import EmbedSummary
+from curator_pipelines.run import Reporter
 
 __all__ = ["embed", "pack", "select"]
 
@@ -51,7 +51,7 @@ def select(*, progress: bool = False, **settings: Any) -> SelectResult:
     for name in ("target", "pool"):
         if not isinstance(settings[name], str | list):
             raise InputError("give URLs, or give arrays to curator.select_rows", field=name)
-    from curator_pipelines.jobs.select.select_run import run_select
+    from curator_pipelines.jobs.select import run_select
 
     config = build(SelectConfig, settings)
     with _torch_restored():
@@ -81,7 +81,7 @@ def embed(*, progress: bool = False, **settings: Any) -> EmbedSummary:
     Warns:
         CuratorWarning: as `curator.select` does.
     """
-    from curator_pipelines.jobs.select.embed_pool import run_embed
+    from curator_pipelines.jobs.select import run_embed
 
     config = build(EmbedConfig, settings)
     with _torch_restored():
@@ -106,7 +106,7 @@ def pack(*, progress: bool = False, **settings: Any) -> PackResult:
     Warns:
         CuratorWarning: as `curator.select` does.
     """
-    from curator_pipelines.jobs.select.pack import run_pack
+    from curator_pipelines.jobs.select import run_pack
 
     config = build(PackConfig, settings)
     packed, told = _run(run_pack, config, progress)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar, Union, cast, get_args, ge
 
 from pydantic import BaseModel, BeforeValidator
 
-from curator.settings.setting import Declared, Setting, declared, did_you_mean
+from curator.settings import Declared, Setting, declared, did_you_mean
 
 __all__ = ["takes"]
 

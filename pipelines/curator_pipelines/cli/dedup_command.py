@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.queries import DedupConfig
+from curator_pipelines.config import DedupConfig
 
 __all__ = ["command"]
 
@@ -27,6 +27,6 @@ def command(as_json: bool, **flags: Any) -> None:
     curator dedup --run web-lite0 --dedup 0.95
     curator select --pool web-lite0/pool --deny web-lite0/dedup/deny.parquet --target photos/ --out run --encoder lite0
     """
-    from curator_pipelines.jobs.queries.dedup import run_dedup
+    from curator_pipelines.jobs.queries import run_dedup
 
     run_command(DedupConfig, run_dedup, flags, as_json)

@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.queries import DemoConfig
+from curator_pipelines.config import DemoConfig
 
 __all__ = ["command"]
 
@@ -22,6 +22,6 @@ def command(**flags: Any) -> None:
     scikit-image ships, shuffled, as shards. Prints how many of the chosen are solar cells, and writes a contact
     sheet. Needs the extra `demo`.
     """
-    from curator_pipelines.jobs.demo.demo_run import run_demo
+    from curator_pipelines.jobs.demo import run_demo
 
     run_command(DemoConfig, lambda config, reporter: run_demo(config.out, reporter), flags)

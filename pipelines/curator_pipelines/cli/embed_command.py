@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.select import EmbedConfig
+from curator_pipelines.config import EmbedConfig
 
 __all__ = ["command"]
 
@@ -25,6 +25,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator embed --pool 'web/{00000..00041}.tar' --out web-lite0 --encoder lite0
     """
-    from curator_pipelines.jobs.select.embed_pool import run_embed
+    from curator_pipelines.jobs.select import run_embed
 
     run_command(EmbedConfig, run_embed, flags, as_json)

@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.select import IndexConfig
+from curator_pipelines.config import IndexConfig
 
 __all__ = ["command"]
 
@@ -30,6 +30,6 @@ def command(as_json: bool, **flags: Any) -> None:
     curator index --out web-lite0
     curator index --out web-lite0 --factory IVF4096,SQ8
     """
-    from curator_pipelines.jobs.select.index import run_index
+    from curator_pipelines.jobs.select import run_index
 
     run_command(IndexConfig, run_index, flags, as_json)

@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.queries import InspectConfig
+from curator_pipelines.config import InspectConfig
 
 __all__ = ["command"]
 
@@ -29,8 +29,7 @@ def command(as_json: bool, **flags: Any) -> None:
     curator inspect 'web/{00000..00041}.tar'
     curator inspect run
     """
-    from curator_pipelines.jobs.queries.inspect import inspect_sources
-    from curator_pipelines.jobs.queries.run_state import inspect_run, is_run
+    from curator_pipelines.jobs.queries import inspect_run, inspect_sources, is_run
 
     if len(flags["urls"]) == 1 and is_run(flags["urls"][0]):
         run_command(InspectConfig, lambda config, reporter: inspect_run(config.urls[0]), flags, as_json)

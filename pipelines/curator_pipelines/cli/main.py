@@ -13,9 +13,9 @@ import click
 
 import curator
 from curator.errors import CuratorError, Spell
-from curator.io.urls import public_text
+from curator.io import public_text
 from curator_pipelines.cli.spelling import as_flag
-from curator_pipelines.executors.threads import prepare_threads
+from curator_pipelines.executors import prepare_threads
 
 __all__ = ["cli", "main"]
 
@@ -116,7 +116,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"curator: storage failed:{why}; run again to go on", err=True)
         return 1
     except Exception as error:
-        from curator.io.retry import lacks_credentials
+        from curator.io import lacks_credentials
 
         if not lacks_credentials(error):
             raise

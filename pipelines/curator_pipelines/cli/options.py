@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from curator.errors import InputError
-from curator.settings.setting import Declared, declared, did_you_mean
+from curator.settings import Declared, declared, did_you_mean
 from curator_pipelines.cli.spelling import spelled
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def _load_config(ctx: click.Context, parameter: click.Parameter, path: str | Non
         return
     import yaml
 
-    from curator.io import storage
-    from curator.io.urls import absolute
+    from curator.io import absolute, storage
 
     try:
         values = yaml.safe_load(storage.read_bytes(absolute(path)))

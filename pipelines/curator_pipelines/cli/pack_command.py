@@ -10,7 +10,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import Result, run_command
-from curator_pipelines.config.select import PackConfig
+from curator_pipelines.config import PackConfig
 
 __all__ = ["command"]
 
@@ -47,6 +47,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator pack --out run --shard-size 10000
     """
-    from curator_pipelines.jobs.select.pack import run_pack
+    from curator_pipelines.jobs.select import run_pack
 
     run_command(PackConfig, lambda config, reporter: PackSummary(run_pack(config, reporter)), flags, as_json)

@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.select import PlanConfig
+from curator_pipelines.config import PlanConfig
 
 __all__ = ["command"]
 
@@ -29,6 +29,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator plan --target photos/ --pool 'web/{00000..00041}.tar' --out run --encoder lite0 --budget 5% --calibrate
     """
-    from curator_pipelines.jobs.select.select_run import plan_select
+    from curator_pipelines.jobs.select import plan_select
 
     run_command(PlanConfig, lambda config, reporter: plan_select(config, reporter, config.calibrate), flags, as_json)

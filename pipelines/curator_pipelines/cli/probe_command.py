@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.train import ProbeConfig
+from curator_pipelines.config import ProbeConfig
 
 __all__ = ["command"]
 
@@ -27,6 +27,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator probe --encoder checkpoint:run/encoder.pt --train photos/train --test photos/test --label folder
     """
-    from curator_pipelines.jobs.train.probe import run_probe
+    from curator_pipelines.jobs.train import run_probe
 
     run_command(ProbeConfig, run_probe, flags, as_json)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from curator.settings.config import Config
-    from curator_pipelines.run.progress import Reporter
+    from curator.settings import Config
+    from curator_pipelines.run import Reporter
 
 __all__ = ["Result", "print_result", "run_command"]
 
@@ -31,8 +31,8 @@ R = TypeVar("R", bound=Result)
 
 def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[str, Any], as_json: bool = False) -> R:
     """Check the flags against the model, run the job with progress on the terminal, and print what it gives back."""
-    from curator.settings.config import build
-    from curator_pipelines.run.progress import Reporter
+    from curator.settings import build
+    from curator_pipelines.run import Reporter
 
     config = build(model, dict(flags))
     with Reporter() as reporter:

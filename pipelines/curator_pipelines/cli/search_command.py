@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.queries import SearchConfig
+from curator_pipelines.config import SearchConfig
 
 __all__ = ["command"]
 
@@ -28,8 +28,7 @@ def command(as_json: bool, **flags: Any) -> None:
     curator search --run web-clip --text 'a red bicycle'
     curator search --run run --why 0000010007
     """
-    from curator_pipelines.jobs.queries.search import run_search
-    from curator_pipelines.jobs.queries.why import explain
+    from curator_pipelines.jobs.queries import explain, run_search
 
     if flags["why"] is None:
         run_command(SearchConfig, run_search, flags, as_json)

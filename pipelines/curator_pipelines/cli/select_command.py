@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.config import SelectConfig
 
 __all__ = ["command"]
 
@@ -30,7 +30,7 @@ def command(dry_run: bool, as_json: bool, **flags: Any) -> None:
     \b
     curator select --target photos/ --pool 'web/{00000..00041}.tar' --out run --encoder lite0 --budget 5%
     """
-    from curator_pipelines.jobs.select.select_run import plan_select, run_select
+    from curator_pipelines.jobs.select import plan_select, run_select
 
     if dry_run:
         run_command(SelectConfig, plan_select, flags, as_json)

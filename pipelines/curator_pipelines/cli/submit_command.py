@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curator_pipelines.cli.options import options
-from curator_pipelines.config.queries import SubmitConfig
+from curator_pipelines.config import SubmitConfig
 
 __all__ = ["command"]
 
@@ -27,7 +27,7 @@ def command(**flags: Any) -> int:
     curator submit --address http://head:8265 -- select --target s3://b/target.tar \\
         --pool 's3://b/web/{00000..00041}.tar' --out s3://b/run --encoder lite0
     """
-    from curator.settings.config import build
+    from curator.settings import build
     from curator_pipelines.cli.main import COMMANDS
     from curator_pipelines.jobs.submit import submit
 

@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, json_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.train import LaunchedTrainConfig
+from curator_pipelines.config import LaunchedTrainConfig
 
 __all__ = ["command"]
 
@@ -30,6 +30,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator train --target photos/ --shards run/shards --out trained --arch resnet18
     """
-    from curator_pipelines.jobs.train.train_run import run_train
+    from curator_pipelines.jobs.train import run_train
 
     run_command(LaunchedTrainConfig, run_train, flags, as_json)

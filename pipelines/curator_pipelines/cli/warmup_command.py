@@ -8,7 +8,7 @@ import click
 
 from curator_pipelines.cli.options import UrlCommand, config_option, options
 from curator_pipelines.cli.run_command import run_command
-from curator_pipelines.config.train import WarmupConfig
+from curator_pipelines.config import WarmupConfig
 
 __all__ = ["command"]
 
@@ -25,6 +25,6 @@ def command(**flags: Any) -> None:
     \b
     curator warmup --target photos/ --out run
     """
-    from curator_pipelines.jobs.train.warmup import run_warmup
+    from curator_pipelines.jobs.train import run_warmup
 
     run_command(WarmupConfig, run_warmup, flags)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from curator.settings.config import Config
-from curator.settings.setting import declared
+from curator.settings import Config, declared
 
 __all__ = ["identity_settings"]
 

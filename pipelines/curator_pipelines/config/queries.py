@@ -7,9 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from curator.errors import InputError, Use
-from curator.settings.config import Config
-from curator.settings.setting import Setting
-from curator.settings.values import Count, EncoderName, Seed, Similarity, Urls, Weights
+from curator.settings import Config, Count, EncoderName, Seed, Setting, Similarity, Urls, Weights
 
 __all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
 

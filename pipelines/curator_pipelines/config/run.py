@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from curator.encoders.spec import ENCODERS
-from curator.settings.config import Config
-from curator.settings.setting import Setting
-from curator.settings.values import Count, Device, EncoderName, Precision, Share, Weights, Workers
+from curator.encoders import ENCODERS
+from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
 
 __all__ = ["EncodingConfig", "ExecutorConfig"]
 

@@ -8,20 +8,22 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.selection.selectors import SELECTOR_SETTINGS, SELECTORS, find_selector
-from curator.settings.config import Config, build
-from curator.settings.setting import Setting, declared
-from curator.settings.stages import REDONE
-from curator.settings.values import (
+from curator.selection import SELECTOR_SETTINGS, SELECTORS, find_selector
+from curator.settings import (
+    REDONE,
     Budget,
+    Config,
     Count,
     EncoderName,
     Seed,
+    Setting,
     Share,
     Similarity,
     Text,
     Urls,
     Weights,
+    build,
+    declared,
     parse_budget,
     parse_stop,
 )

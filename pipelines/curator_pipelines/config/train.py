@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.settings.config import Config
-from curator.settings.setting import Setting
-from curator.settings.values import Count, Device, EncoderName, Precision, Seed, Share, Urls, Weights
+from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Urls, Weights
 from curator_ssl.config import TrainConfig
 
 __all__ = ["LaunchedTrainConfig", "ProbeConfig", "WarmupConfig"]

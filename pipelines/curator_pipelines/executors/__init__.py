@@ -4,34 +4,6 @@ A stage knows no executor, an executor knows no images. One dispatcher hands tas
 kind of worker does differently is in `local` and `ray`. Nothing that belongs to a job comes in here.
 """
 
-from curator_pipelines.executors.failures import Failure, dead_at_start, given_up
-from curator_pipelines.executors.in_process import InProcessExecutor
-from curator_pipelines.executors.local import LocalExecutor
-from curator_pipelines.executors.protocol import (
-    MAX_ATTEMPTS,
-    MAX_DEATHS_AT_START,
-    Executor,
-    Outcome,
-    Stage,
-    Task,
-    WorkerContext,
-    as_tasks,
-    no_progress,
-)
+import lazy_loader
 
-__all__ = [
-    "MAX_ATTEMPTS",
-    "MAX_DEATHS_AT_START",
-    "Executor",
-    "Failure",
-    "InProcessExecutor",
-    "LocalExecutor",
-    "Outcome",
-    "Stage",
-    "Task",
-    "WorkerContext",
-    "as_tasks",
-    "dead_at_start",
-    "given_up",
-    "no_progress",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

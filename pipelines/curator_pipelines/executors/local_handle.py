@@ -9,7 +9,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from curator.io.main_module import main_module_hidden
+from curator.io import main_module_hidden
 from curator_pipelines.executors.dispatcher import WorkerHandle
 from curator_pipelines.executors.worker import work
 

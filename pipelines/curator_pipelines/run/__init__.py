@@ -2,3 +2,7 @@
 
 Jobs use it; it starts no work of its own and knows neither executors nor the command line.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

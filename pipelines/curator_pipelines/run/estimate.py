@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.sources.folder import list_images
-from curator.sources.source import Source
-from curator.sources.tar import read_samples
+from curator.sources import Source, list_images, read_samples
 
 __all__ = ["estimate_samples"]
 

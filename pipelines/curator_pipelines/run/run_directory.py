@@ -13,13 +13,9 @@ from typing import Any
 
 import curator
 from curator.errors import Another, InputError, Redo
-from curator.io import storage
-from curator.io.run_lock import Owner
-from curator.io.schemas import FORMAT_VERSION
-from curator.io.urls import public_text
-from curator.settings.stages import REDONE, STAGES
-from curator.store.part_reader import PartReader
-from curator.store.part_store import PartStore
+from curator.io import FORMAT_VERSION, Owner, public_text, storage
+from curator.settings import REDONE, STAGES
+from curator.store import PartReader, PartStore
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 
 from curator.errors import InputError, Redo
 from curator.io import npy, parquet, schemas, storage
-from curator.selection import Selection, Selector, Skipped
-from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION
-from curator_pipelines.config.select import SelectConfig
+from curator.selection import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION, Selection, Selector, Skipped
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]

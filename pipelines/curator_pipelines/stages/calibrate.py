@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curator.io import storage
-from curator.packing.plan import SelectedRows, plan_shards
-from curator.packing.write import pack_shard
-from curator.sources.source import Source
-from curator.store.part_store import PartStore
+from curator.packing import SelectedRows, pack_shard, plan_shards
+from curator.sources import Source
+from curator.store import PartStore
 from curator.types import part_ids
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage
@@ -82,7 +81,7 @@ class CalibrateStage:
         encoder.encode(torch.zeros(encoder.input_shape, dtype=torch.uint8))
 
         def measure(task: Task[tuple[Source, ...]]) -> Measured:
-            from curator.embedding.read_decode_encode import embed_source
+            from curator.embedding import embed_source
 
             with tempfile.TemporaryDirectory(prefix="curator-") as folder:
                 store = PartStore(f"{folder}/pool")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curator.sources.source import Source
-from curator.store.part_store import DoneMark, PartStore
+from curator.sources import Source
+from curator.store import DoneMark, PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 if TYPE_CHECKING:
-    from curator.encoders.encoder import Encoder
+    from curator.encoders import Encoder
 
 __all__ = ["EmbedStage", "EmbedTask", "EncoderSettings"]
 
@@ -83,8 +83,7 @@ class EmbedStage:
         """
         import torch
 
-        from curator.encoders.load import load_encoder
-        from curator.encoders.spec import ENCODERS
+        from curator.encoders import ENCODERS, load_encoder
         from curator.errors import CuratorError
         from curator.plugins import add_plugin_folder
 
@@ -110,13 +109,12 @@ class EmbedStage:
     ) -> DoneMark:
         work = task.payload
         if work.source.is_ready:
-            from curator.store.import_embeddings import import_part
+            from curator.store import import_part
 
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embedding.crash_probe import find_crashing_samples
-        from curator.embedding.read_decode_encode import embed_source
+        from curator.embedding import embed_source, find_crashing_samples
 
         assert encoder is not None
         # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.

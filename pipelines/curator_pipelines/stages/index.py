@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from curator.index import IndexPiece, IndexStore, ListTask, PieceTask, build_piece, scan_lists
-from curator.search.top_k import TopK
-from curator.store.part_store import PartStore
-from curator.store.row_reader import RowReader
+from curator.search import TopK
+from curator.store import PartStore, RowReader
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["IndexStage", "ListStage"]

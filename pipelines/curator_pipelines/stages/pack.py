@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from curator.packing.plan import OutputShard
-from curator.packing.write import PackedShard, pack_shard
-from curator.store.part_store import PartStore
+from curator.packing import OutputShard, PackedShard, pack_shard
+from curator.store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["PackStage"]

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.search.distributed_scan import ScanTask, scan_parts
-from curator.search.top_k import TopK
-from curator.store.part_store import PartStore
+from curator.search import ScanTask, TopK, scan_parts
+from curator.store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["ScanStage"]

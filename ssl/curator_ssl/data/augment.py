@@ -8,7 +8,7 @@ import struct
 import torch
 from torchvision.transforms import v2
 
-from curator.images.preprocess import MAX_ASPECT
+from curator.images import MAX_ASPECT
 
 __all__ = ["TwoViews", "sample_seed"]
 

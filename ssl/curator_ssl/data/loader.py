@@ -12,9 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from curator.errors import CuratorError, Reason, SampleError
-from curator.images.decode import decode_image
-from curator.io import storage
-from curator.io.main_module import main_module_hidden
+from curator.images import decode_image
+from curator.io import main_module_hidden, storage
 from curator.types import LedgerLine
 from curator_ssl.data.augment import TwoViews, sample_seed
 from curator_ssl.data.sample_reader import SampleReader

@@ -12,14 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from curator.errors import Another, CuratorError, InputError, Reason, Use
-from curator.io import parquet, schemas, storage
-from curator.io.storage import Stat
-from curator.io.urls import absolute, expand
-from curator.sources.find import find_sources
-from curator.sources.folder import list_images
-from curator.sources.read import UnreadableShard, read_source
-from curator.sources.source import Source
-from curator.store.ledger import write_quarantine
+from curator.io import Stat, absolute, expand, parquet, schemas, storage
+from curator.sources import Source, UnreadableShard, find_sources, list_images, read_source
+from curator.store import write_quarantine
 from curator.types import LedgerLine, RawSample
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
 

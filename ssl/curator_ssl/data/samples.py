@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curator.io import parquet, schemas, storage
-from curator.io.storage import Stat
+from curator.io import Stat, parquet, schemas, storage
 
 __all__ = ["ImageLocation", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from curator_ssl.distributed.collectives import all_gather, all_gather_plain
-from curator_ssl.distributed.ranks import rank, world_size
+from curator_ssl.distributed import all_gather, all_gather_plain, rank, world_size
 
 __all__ = ["nt_xent_loss"]
 

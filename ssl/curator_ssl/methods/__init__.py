@@ -4,7 +4,6 @@ A backbone and the method's own options come in, a module with a loss comes out.
 finds anyone's own. Cheap to import: no torch here.
 """
 
-from curator_ssl.methods.options import describe_options
-from curator_ssl.methods.table import METHODS, make_method, method_options
+import lazy_loader
 
-__all__ = ["METHODS", "describe_options", "make_method", "method_options"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

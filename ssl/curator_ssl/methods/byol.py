@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from curator.errors import InputError
-from curator_ssl.distributed.collectives import sum_over_ranks
-from curator_ssl.distributed.ranks import world_size
+from curator_ssl.distributed import sum_over_ranks, world_size
 from curator_ssl.methods.base import Method, spread
 from curator_ssl.methods.options import BYOLOptions
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from curator.errors import InputError
-from curator.settings.setting import did_you_mean
+from curator.settings import did_you_mean
 
 __all__ = ["BYOLOptions", "NoOptions", "SimCLROptions", "describe_options", "options_of", "read_options"]
 

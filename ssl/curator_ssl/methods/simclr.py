@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from curator_ssl.losses.nt_xent import nt_xent_loss
+from curator_ssl.losses import nt_xent_loss
 from curator_ssl.methods.base import Method, spread
 from curator_ssl.methods.options import SimCLROptions
 

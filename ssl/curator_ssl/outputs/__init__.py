@@ -2,3 +2,7 @@
 
 The loop's values come in; nothing here decides what the next step does. Only the first rank writes.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from curator.errors import Change, TooManyBad
 from curator.io import storage
-from curator.store.ledger import write_quarantine
+from curator.store import write_quarantine
 from curator.types import LedgerLine
 from curator_ssl.config import TrainConfig
-from curator_ssl.distributed.ranks import RankGroup
+from curator_ssl.distributed import RankGroup
 
 __all__ = ["BadSamples"]
 

@@ -7,16 +7,13 @@ from typing import Any
 
 import torch
 
-from curator.encoders.checkpoint import save_checkpoint
-from curator.encoders.encoder import Backbone, hash_tensors
-from curator.encoders.weights import RANDOM
+from curator.encoders import RANDOM, Backbone, hash_tensors, save_checkpoint
 from curator.errors import Another, InputError
 from curator.io import storage
-from curator.settings.setting import declared
+from curator.settings import declared
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.samples import Samples
-from curator_ssl.methods import METHODS
-from curator_ssl.methods.base import Method
+from curator_ssl.data import Samples
+from curator_ssl.methods import METHODS, Method
 
 __all__ = ["has_checkpoint", "load_training", "run_identity", "save_encoder", "save_training"]
 

@@ -11,8 +11,8 @@ import torch
 
 from curator.errors import Change, CuratorError, Use
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.schedule import Schedule
-from curator_ssl.distributed.ranks import RankGroup, is_first
+from curator_ssl.data import Schedule
+from curator_ssl.distributed import RankGroup, is_first
 from curator_ssl.outputs.collapse import CollapseDetector
 from curator_ssl.outputs.metrics import Metrics
 from curator_ssl.reporter import TrainReporter

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curator.embedding.decode_batches import Decoder, fill_batches
-from curator.embedding.read_decode_encode import embed_source
-from curator.encoders.encoder import Encoder
-from curator.images.preprocess import Preprocess
-from curator.sources.read import read_source
-from curator.sources.source import Source
+from curator.embedding import Decoder, embed_source, fill_batches
+from curator.encoders import Encoder
+from curator.images import Preprocess
+from curator.sources import Source, read_source
 from curator.types import Progress, RawSample
 from curator_ssl.probe.labels import SampleName
 

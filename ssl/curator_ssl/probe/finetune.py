@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.transforms import v2
 
-from curator.encoders.encoder import Backbone
+from curator.encoders import Backbone
 
 __all__ = ["fine_tune", "label_subset"]
 

@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from curator.errors import InputError
-from curator.io import storage
-from curator.io.urls import absolute
-from curator.sources.find import find_sources
-from curator.sources.read import read_source
-from curator.sources.source import Source
+from curator.io import absolute, storage
+from curator.sources import Source, find_sources, read_source
 from curator.types import RawSample
 
 __all__ = ["LabelRule", "SampleName", "image_sources", "parse_label", "read_labels"]

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curator.encoders.checkpoint import build_backbone
-from curator.encoders.encoder import MIN_BATCH_SIZE, Backbone, Encoder
+from curator.encoders import MIN_BATCH_SIZE, Backbone, Encoder, build_backbone
 from curator.errors import InputError
 from curator_ssl.config import TrainConfig
 from curator_ssl.probe.features import Labelled, embed_labelled

@@ -6,8 +6,7 @@ import timm
 import torch
 from torchvision import models
 
-from curator.encoders.checkpoint import _infer as infer
-from curator.encoders.checkpoint import build_backbone, copy_at_size, load_checkpoint, save_checkpoint
+from curator.encoders.checkpoint import _infer as infer, build_backbone, copy_at_size, load_checkpoint, save_checkpoint
 from curator.encoders.load import load_encoder
 from curator.encoders.spec import EncoderSpec
 from curator.encoders.weights import WeightsOrigin

@@ -8,8 +8,7 @@ import pytest
 
 from curator.errors import CuratorError
 from curator.io import parquet, schemas, storage
-from curator.packing import finish as finish_module
-from curator.packing import ranges, write
+from curator.packing import finish as finish_module, ranges, write
 from curator.packing.finish import begin_packing, finish_packing, is_packed, read_sizes, write_manifest_only
 from curator.packing.plan import plan_hash, plan_shards
 from curator.packing.write import pack_shard

@@ -3,8 +3,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from curator.packing import ustar
 from curator.packing.finish import finish_packing

@@ -4,8 +4,7 @@ import hashlib
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from webdataset.tariterators import base_plus_ext
 
 from curator.packing.names import Namer, extensions

@@ -8,8 +8,7 @@ import tarfile
 import pytest
 
 from curator.io import parquet, schemas, storage
-from curator.packing import finish as finish_module
-from curator.packing import ranges
+from curator.packing import finish as finish_module, ranges
 from curator.packing.finish import begin_packing, finish_packing, write_manifest_only
 from curator.packing.plan import plan_shards
 from curator.packing.verify import verify_shards

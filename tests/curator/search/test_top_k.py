@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from curator.search import top_k as queues
 from curator.search.top_k import NO_ROW, TopK, merge, top_k_of_pairs

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from curator.search.scoring import exact_scores
 from curator.search.similarity_join import SimilarityJoin, directions

@@ -2,8 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from curator.errors import InputError
 from curator.selection import Rejection, Rules, deny, objective, select_simcore

@@ -4,8 +4,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from curator.errors import Reason
 from curator.sources import tar

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from jobs_for_tests import ENCODER, PATIENCE, ROOT, flags
-from jobs_for_tests import curator as run_command
+from jobs_for_tests import ENCODER, PATIENCE, ROOT, curator as run_command, flags
 
 import curator
 from curator_pipelines.executors import InProcessExecutor

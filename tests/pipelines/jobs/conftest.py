@@ -18,8 +18,7 @@ import curator.embedding.crash_probe
 import curator.encoders.load
 from curator_pipelines.config.select import SelectConfig, build
 from curator_pipelines.executors import Executor, InProcessExecutor
-from curator_pipelines.jobs.select import pack, prepare
-from curator_pipelines.jobs.select import select_run as select
+from curator_pipelines.jobs.select import pack, prepare, select_run as select
 from curator_pipelines.jobs.select.summary import SelectSummary
 from curator_pipelines.run.progress import Reporter
 

@@ -26,8 +26,7 @@ from jobs_for_tests import (
 )
 
 from curator.search.scan import best_rows
-from curator.selection import Rules
-from curator.selection import multi_target as several
+from curator.selection import Rules, multi_target as several
 from curator_pipelines.config.select import PackConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
 from curator_pipelines.jobs.select import choose, choose_search, embed, pack

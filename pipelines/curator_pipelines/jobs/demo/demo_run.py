@@ -9,13 +9,11 @@ from typing import Any
 
 from curator.io import storage
 from curator.types import Member
-from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.demo.demo_data import SOLAR, build_demo_data
-from curator_pipelines.jobs.queries.contact_sheet import write_contact_sheet
-from curator_pipelines.jobs.select.select_run import run_select
-from curator_pipelines.jobs.select.summary import SelectSummary
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.jobs.queries import write_contact_sheet
+from curator_pipelines.jobs.select import SelectSummary, run_select
+from curator_pipelines.run import Reporter, RunDirectory
 
 __all__ = ["DemoResult", "run_demo"]
 
@@ -83,7 +81,7 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
 
 def _chosen_sources(run: RunDirectory) -> list[str]:
     """What each chosen image shows, by its label: for counting, never for selecting."""
-    from curator_pipelines.run.stored_selection import load_selection
+    from curator_pipelines.run import load_selection
 
     stored = load_selection(run.target_directory())
     assert stored is not None

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from curator.errors import InputError, SampleError
-from curator.images.decode import decode_image
+from curator.images import decode_image
 from curator.io import npy, storage
-from curator.search.scoring import exact_scores
-from curator.store.part_reader import PartReader
+from curator.search import exact_scores
+from curator.store import PartReader
 from curator.types import part_ids
-from curator_pipelines.run.run_directory import TargetDirectory
-from curator_pipelines.run.stored_selection import load_selection
+from curator_pipelines.run import TargetDirectory, load_selection
 
 __all__ = ["write_contact_sheet", "write_hits_sheet"]
 

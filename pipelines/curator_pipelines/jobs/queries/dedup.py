@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.io import parquet, schemas
-from curator.selection.near_duplicate_filters import DUPLICATE, NEAR_DUPLICATE
-from curator.selection.pool_dedup import Repeats, find_near_duplicates, pool_clusters
-from curator.store.part_reader import PartReader
-from curator.store.row_reader import RowReader
+from curator.selection import DUPLICATE, NEAR_DUPLICATE, Repeats, find_near_duplicates, pool_clusters
+from curator.store import PartReader, RowReader
 from curator.types import ids_at
-from curator_pipelines.config.queries import DedupConfig
+from curator_pipelines.config import DedupConfig
 from curator_pipelines.jobs.queries.search import open_run
-from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run import Reporter
 
 __all__ = ["DedupResult", "find_copies", "run_dedup"]
 

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curator.embedding.decode_batches import Decoder
-from curator.sources.find import find_sources
-from curator.sources.read import UnreadableShard, read_source
-from curator.sources.source import Source
-from curator.store.import_embeddings import ready_shape
+from curator.embedding import Decoder
+from curator.sources import Source, UnreadableShard, find_sources, read_source
+from curator.store import ready_shape
 from curator.types import LedgerLine, Progress, SampleRow
-from curator_pipelines.run.estimate import estimate_samples
-from curator_pipelines.run.progress import Reporter
+from curator_pipelines.run import Reporter, estimate_samples
 
 __all__ = ["InspectResult", "inspect_sources"]
 

@@ -8,12 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from curator.errors import InputError
-from curator.io import parquet, schemas, storage
-from curator.io.run_lock import current_holder
-from curator.io.urls import absolute
-from curator_pipelines.run.progress import LAST_BAD, duration
-from curator_pipelines.run.progress_file import read_progress
-from curator_pipelines.run.run_directory import RunDirectory
+from curator.io import absolute, current_holder, parquet, schemas, storage
+from curator_pipelines.run import LAST_BAD, RunDirectory, duration, read_progress
 
 __all__ = ["RunState", "StageState", "inspect_run", "is_run"]
 

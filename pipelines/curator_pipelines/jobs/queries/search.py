@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, SampleError, Use
-from curator.io import storage
-from curator.io.urls import absolute
-from curator.search.scan import best_rows
-from curator.store.deny_list import DenyList
-from curator.store.part_reader import PartReader
-from curator.store.row_reader import RowReader
-from curator_pipelines.config.queries import SearchConfig
+from curator.io import absolute, storage
+from curator.search import best_rows
+from curator.store import DenyList, PartReader, RowReader
+from curator_pipelines.config import SearchConfig
 from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.run import Reporter, RunDirectory
 
 __all__ = ["Hit", "SearchResult", "find_key", "open_run", "run_search"]
 
@@ -180,8 +176,8 @@ def _check_same(run: RunDirectory, tensors: str, spec: str) -> None:
 def _embed_image(run: RunDirectory, config: SearchConfig, url: str) -> NDArray[Any]:
     import torch
 
-    from curator.encoders.load import load_encoder
-    from curator.images.decode import decode_image
+    from curator.encoders import load_encoder
+    from curator.images import decode_image
 
     try:
         image = decode_image(storage.read_bytes(absolute(url)))
@@ -197,7 +193,7 @@ def _embed_image(run: RunDirectory, config: SearchConfig, url: str) -> NDArray[A
 
 
 def _embed_text(run: RunDirectory, config: SearchConfig, text: str) -> NDArray[Any]:
-    from curator.encoders.open_clip_text import load_text_encoder
+    from curator.encoders import load_text_encoder
 
     settings = _encoder_settings(run, config)
     encode, tensors = load_text_encoder(settings["spec"], settings["weights"])

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.io import parquet, schemas
-from curator.io.urls import absolute
-from curator.packing.verify import verify_shards
-from curator.store.part_store import PartStore
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
-from curator_pipelines.run.stored_selection import StoredSelection, load_selection
+from curator.io import absolute, parquet, schemas
+from curator.packing import verify_shards
+from curator.store import PartStore
+from curator_pipelines.run import Reporter, RunDirectory, StoredSelection, TargetDirectory, load_selection
 
 __all__ = ["VerifyResult", "verify"]
 

@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, Use
 from curator.io import npy, parquet, schemas, storage
-from curator.search.pool import Floats, Pool
-from curator.search.scan import BLOCK_ROWS, blocks
-from curator.search.scoring import exact_pairs, exact_scores, margin, propose, row_norms
-from curator.store.row_reader import RowReader
-from curator_pipelines.config.queries import SearchConfig
+from curator.search import BLOCK_ROWS, Floats, Pool, blocks, exact_pairs, exact_scores, margin, propose, row_norms
+from curator.store import RowReader
+from curator_pipelines.config import SearchConfig
 from curator_pipelines.jobs.queries.search import find_key, open_run
-from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
-from curator_pipelines.run.stored_selection import StoredSelection, load_selection
+from curator_pipelines.run import RunDirectory, StoredSelection, TargetDirectory, load_selection
 
 __all__ = ["CentroidView", "Explanation", "explain"]
 

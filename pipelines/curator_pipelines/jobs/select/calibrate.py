@@ -13,12 +13,11 @@ import numpy as np
 
 from curator.errors import CuratorError, InputError
 from curator.selection import Rules, find_centroids, select_simcore
-from curator.sources.source import Source
-from curator_pipelines.config.select import SelectConfig
+from curator.sources import Source
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.select.prepare import Prepared
-from curator_pipelines.run.progress import Reporter, duration
-from curator_pipelines.stages.calibrate import CalibrateStage, Measured
-from curator_pipelines.stages.embed import EmbedStage
+from curator_pipelines.run import Reporter, duration
+from curator_pipelines.stages import CalibrateStage, EmbedStage, Measured
 
 __all__ = ["SECONDS", "Forecast", "StageForecast", "calibrate"]
 

@@ -11,18 +11,15 @@ import numpy as np
 
 from curator.errors import UnusableInput
 from curator.io import schemas, storage
-from curator.search.passes import PassProgress
+from curator.search import PassProgress
 from curator.selection import SELECTORS, Request, Rules, Selection, Selector, find_selector
-from curator.store.deny_list import DenyList
+from curator.store import DenyList
 from curator.types import Progress
-from curator_pipelines.config.identity import identity_settings
-from curator_pipelines.config.select import SelectConfig
+from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
 from curator_pipelines.jobs.select.choose_search import exact_search, index_identity, index_search
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import TargetDirectory
-from curator_pipelines.run.stored_selection import StoredSelection, load_selection, store_selection
+from curator_pipelines.run import Reporter, StoredSelection, TargetDirectory, load_selection, store_selection
 
 __all__ = ["choose", "is_current"]
 

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import UnusableInput
-from curator.search.similarity_join import SimilarityJoin, directions
+from curator.search import SimilarityJoin, directions
 from curator.selection import Filter, deny, first_rejection, near_evaluation, no_duplicates
-from curator.store.part_reader import PartReader
-from curator.store.row_reader import RowReader
+from curator.store import PartReader, RowReader
 from curator.types import part_ids
-from curator_pipelines.config.select import SelectConfig
-from curator_pipelines.run.run_directory import TargetDirectory
+from curator_pipelines.config import SelectConfig
+from curator_pipelines.run import TargetDirectory
 
 __all__ = ["Filters", "all_vectors"]
 

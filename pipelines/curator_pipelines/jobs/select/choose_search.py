@@ -9,19 +9,13 @@ from functools import partial
 from typing import Any
 
 from curator.index import IndexStore, ListTask, ScanLists, select_ivf
-from curator.io.urls import public_name
-from curator.search.distributed_scan import DistributedScan, ScanTask
-from curator.search.passes import PassProgress
-from curator.search.pool import Floats
-from curator.search.top_k import TopK
-from curator.selection import Rules, Selection, select_each
-from curator.selection.selectors import Search
-from curator.store.part_reader import PartReader
-from curator.store.row_reader import RowReader
+from curator.io import public_name
+from curator.search import DistributedScan, Floats, PassProgress, ScanTask, TopK
+from curator.selection import Rules, Search, Selection, select_each
+from curator.store import PartReader, RowReader
 from curator.types import Progress
 from curator_pipelines.executors import Executor
-from curator_pipelines.stages.index import ListStage
-from curator_pipelines.stages.scan import ScanStage
+from curator_pipelines.stages import ListStage, ScanStage
 
 __all__ = ["exact_search", "index_identity", "index_search", "recall_line"]
 

@@ -10,19 +10,23 @@ from typing import Any
 
 from curator.errors import Another, CuratorError, InputError, Reason, Redo
 from curator.io import storage
-from curator.sources.read import UnreadableShard
-from curator.sources.source import Source
-from curator.store.ledger import Account, LedgerLines
-from curator.store.part_reader import Part
-from curator.store.part_store import DoneMark, PartStore, difference, identity_hash
-from curator.store.stored_parts import PartListing, StoredParts
+from curator.sources import Source, UnreadableShard
+from curator.store import (
+    Account,
+    DoneMark,
+    LedgerLines,
+    Part,
+    PartListing,
+    PartStore,
+    StoredParts,
+    difference,
+    identity_hash,
+)
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.select.encoding import Encoding, provenance
-from curator_pipelines.run.estimate import estimate_samples
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory
-from curator_pipelines.stages.embed import EmbedStage, EmbedTask
+from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
+from curator_pipelines.stages import EmbedStage, EmbedTask
 
 __all__ = ["EmbedJob", "Embedded"]
 

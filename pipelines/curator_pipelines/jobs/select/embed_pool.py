@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 
 from curator.errors import Another, InputError
-from curator.io.run_lock import Owner, owned
-from curator.io.urls import absolute
-from curator_pipelines.config.select import EmbedConfig
+from curator.io import Owner, absolute, owned
+from curator_pipelines.config import EmbedConfig
 from curator_pipelines.jobs.select.prepare import prepare
 from curator_pipelines.jobs.select.run_sources import find_run_sources
 from curator_pipelines.jobs.select.select_run import embed_all
 from curator_pipelines.jobs.select.summary import EmbedSummary
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.run import Reporter, RunDirectory, recorded
 
 __all__ = ["run_embed"]
 

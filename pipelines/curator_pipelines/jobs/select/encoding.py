@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from curator.encoders.spec import ENCODERS, parse_spec
+from curator.encoders import ENCODERS, parse_spec
 from curator.errors import Another, InputError, Use
 from curator.io import storage
 from curator.plugins import plugin_folder
-from curator.sources.read import read_source
-from curator.sources.source import Source
-from curator.store.import_embeddings import check_ready
+from curator.sources import Source, read_source
+from curator.store import check_ready
 from curator.types import RawSample
-from curator_pipelines.config.select import EncodingConfig
+from curator_pipelines.config import EncodingConfig
 from curator_pipelines.jobs.select.run_sources import RunSources
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.stages.embed import EncoderSettings
+from curator_pipelines.run import Reporter
+from curator_pipelines.stages import EncoderSettings
 
 __all__ = ["Encoding", "Encodings", "choose_encodings", "provenance"]
 
@@ -133,9 +132,8 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
     """
     import torch
 
-    from curator.embedding.crash_probe import sound_images
-    from curator.encoders.check_preprocess import MIN_COSINE, lowest_cosine
-    from curator.encoders.load import load_encoder
+    from curator.embedding import sound_images
+    from curator.encoders import MIN_COSINE, load_encoder, lowest_cosine
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(1) as threads:

@@ -11,13 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from curator.errors import Change, InputError
-from curator_pipelines.config.select import ExecutorConfig
-from curator_pipelines.executors import Executor, LocalExecutor
-from curator_pipelines.executors.shared_storage import check_shared
+from curator_pipelines.config import ExecutorConfig
+from curator_pipelines.executors import Executor, LocalExecutor, check_shared
 
 if TYPE_CHECKING:
-    from curator_pipelines.executors.ray import RayExecutor
-    from curator_pipelines.executors.ray_cluster import Cluster
+    from curator_pipelines.executors import Cluster, RayExecutor
 
 __all__ = ["executor_begun", "make_executor"]
 
@@ -62,7 +60,7 @@ def _address(config: ExecutorConfig) -> str | None:
 
 def _connect(address: str) -> Cluster:
     try:
-        from curator_pipelines.executors.ray_cluster import connect
+        from curator_pipelines.executors import connect
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
@@ -99,7 +97,7 @@ def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
 
 def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayExecutor:
     cluster = _connect(address)
-    from curator_pipelines.executors.ray import RayExecutor
+    from curator_pipelines.executors import RayExecutor
 
     check_shared(out, {node.machine for node in cluster.nodes()})
     executor = RayExecutor(cluster, config.workers, gpus_per_worker=config.gpus_per_worker, on_gpus=device == "cuda")

@@ -10,19 +10,14 @@ from typing import Any
 
 from curator.errors import CuratorError, InputError, Leave, Use
 from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
-from curator.io import storage
-from curator.io.run_lock import owned
-from curator.io.urls import absolute
-from curator.sources.source import Source
-from curator.store.part_store import PartStore
-from curator.store.stored_parts import StoredParts
-from curator_pipelines.config.select import IndexConfig
+from curator.io import absolute, owned, storage
+from curator.sources import Source
+from curator.store import PartStore, StoredParts
+from curator_pipelines.config import IndexConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.executor import make_executor
-from curator_pipelines.run.progress import Reporter, duration
-from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import RunDirectory
-from curator_pipelines.stages.index import IndexStage
+from curator_pipelines.run import Reporter, RunDirectory, duration, recorded
+from curator_pipelines.stages import IndexStage
 
 __all__ = ["IndexSummary", "build_index", "pool_index", "run_index"]
 

@@ -10,23 +10,33 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError, Redo, UnusableInput
-from curator.io import storage
-from curator.io.run_lock import Owner, owned
-from curator.io.storage import Stat
-from curator.io.urls import absolute
-from curator.packing.finish import begin_packing, finish_packing, is_packed, write_manifest_only
-from curator.packing.plan import OutputShard, SelectedRows, check_packable, plan_shards
-from curator.store.part_reader import PartReader
+from curator.io import Owner, Stat, absolute, owned, storage
+from curator.packing import (
+    OutputShard,
+    SelectedRows,
+    begin_packing,
+    check_packable,
+    finish_packing,
+    is_packed,
+    plan_shards,
+    write_manifest_only,
+)
+from curator.store import PartReader
 from curator.types import parts_of
-from curator_pipelines.config.select import PackConfig
+from curator_pipelines.config import PackConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.executor import make_executor
 from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory
-from curator_pipelines.run.stored_selection import StoredSelection, load_selection, stands_for
-from curator_pipelines.stages.pack import PackStage
+from curator_pipelines.run import (
+    Reporter,
+    RunDirectory,
+    StoredSelection,
+    TargetDirectory,
+    load_selection,
+    recorded,
+    stands_for,
+)
+from curator_pipelines.stages import PackStage
 
 __all__ = ["PackSettings", "Packed", "pack_all", "pack_selection", "run_pack"]
 

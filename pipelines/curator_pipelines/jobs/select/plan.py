@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.io import storage
-from curator.store.deny_list import DenyList
-from curator_pipelines.config.select import SelectConfig
+from curator.store import DenyList
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.select.calibrate import Forecast, calibrate
 from curator_pipelines.jobs.select.choose import is_current
 from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.prepare import Prepared
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.stored_selection import load_selection
+from curator_pipelines.run import Reporter, load_selection
 
 __all__ = ["Plan", "SetPlan", "make_plan"]
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from curator.store.stored_parts import StoredParts
-from curator_pipelines.config.select import EncodingConfig
+from curator.store import StoredParts
+from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.encoding import Encodings, choose_encodings
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
 from curator_pipelines.jobs.select.index import pool_index
 from curator_pipelines.jobs.select.run_sources import RunSources
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.run_directory import RunDirectory, TargetDirectory, target_set
+from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, target_set
 
 __all__ = ["Prepared", "prepare"]
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from curator.errors import Another, InputError, Leave, Use
-from curator.io.storage import Stat
-from curator.sources.find import find_sources
-from curator.sources.source import Source
-from curator_pipelines.run.run_directory import target_set
+from curator.io import Stat
+from curator.sources import Source, find_sources
+from curator_pipelines.run import target_set
 
 __all__ = ["RunSources", "find_run_sources"]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 
 from curator.errors import CuratorError
-from curator.io.run_lock import Owner, owned
-from curator.io.urls import absolute, public_name
-from curator.store.deny_list import read_deny_list
-from curator.store.ledger import write_quarantine
-from curator.store.stored_parts import StoredParts
-from curator_pipelines.config.select import SelectConfig
+from curator.io import Owner, absolute, owned, public_name
+from curator.store import StoredParts, read_deny_list, write_quarantine
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
@@ -20,10 +17,8 @@ from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare
 from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult
-from curator_pipelines.jobs.train.warmup import plan_warmup, with_warmup
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import RunDirectory
+from curator_pipelines.jobs.select.warmup_first import plan_warmup, with_warmup
+from curator_pipelines.run import Reporter, RunDirectory, recorded
 
 __all__ = ["plan_select", "run_select"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.store.ledger import Account
+from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
-from curator_pipelines.run.progress import duration
+from curator_pipelines.run import duration
 
 __all__ = ["EmbedSummary", "SelectSummary", "TargetResult"]
 

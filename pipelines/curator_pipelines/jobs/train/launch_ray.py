@@ -14,11 +14,10 @@ from typing import Any
 
 from curator.errors import CuratorError, InputError, Use
 from curator.io import storage
-from curator_pipelines.executors.ray_cluster import Cluster, connect
-from curator_pipelines.executors.shared_storage import check_shared
+from curator_pipelines.executors import Cluster, check_shared, connect
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_ssl.config import TrainConfig
-from curator_ssl.distributed.ranks import PATIENCE
+from curator_ssl.distributed import PATIENCE
 from curator_ssl.reporter import SilentReporter, TrainReporter
 from curator_ssl.train_loop import TrainResult
 

@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from curator.encoders.encoder import Encoder
-from curator.encoders.load import load_backbone, load_encoder
+from curator.encoders import Encoder, load_backbone, load_encoder
 from curator.errors import Another, Change, InputError, TooManyBad
-from curator.sources.source import Source
-from curator_pipelines.config.train import ProbeConfig
-from curator_pipelines.run.estimate import estimate_samples
-from curator_pipelines.run.progress import Reporter
-from curator_ssl.probe.accuracy import Accuracy
-from curator_ssl.probe.features import Labelled, embed_labelled, pixel_batches
-from curator_ssl.probe.finetune import fine_tune, label_subset
-from curator_ssl.probe.knn import knn_accuracy
-from curator_ssl.probe.labels import LabelRule, image_sources, parse_label, read_labels
-from curator_ssl.probe.linear import linear_probe
+from curator.sources import Source
+from curator_pipelines.config import ProbeConfig
+from curator_pipelines.run import Reporter, estimate_samples
+from curator_ssl.probe import (
+    Accuracy,
+    Labelled,
+    LabelRule,
+    embed_labelled,
+    fine_tune,
+    image_sources,
+    knn_accuracy,
+    label_subset,
+    linear_probe,
+    parse_label,
+    pixel_batches,
+    read_labels,
+)
 
 __all__ = ["ProbeResult", "run_probe"]
 

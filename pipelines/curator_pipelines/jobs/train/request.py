@@ -9,8 +9,7 @@ from typing import Any
 from curator.io import storage
 from curator.plugins import add_plugin_folder, plugin_folder
 from curator_ssl.config import TrainConfig
-from curator_ssl.data.sample_finder import FoundSamples, stored_lines
-from curator_ssl.data.samples import read_samples_file
+from curator_ssl.data import FoundSamples, read_samples_file, stored_lines
 from curator_ssl.reporter import TrainReporter
 from curator_ssl.train_loop import TrainResult, train
 

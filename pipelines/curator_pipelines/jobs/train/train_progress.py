@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from curator_pipelines.run.progress import Reporter, StageProgress
+from curator_pipelines.run import Reporter, StageProgress
 
 __all__ = ["TrainProgress"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from curator.errors import CuratorError
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
-from curator_pipelines.run.progress import Reporter
-from curator_ssl.distributed.ranks import is_first, rank
+from curator_pipelines.run import Reporter
+from curator_ssl.distributed import is_first, rank
 from curator_ssl.train_loop import TrainResult
 
 __all__ = ["error_file", "request_file", "result_file"]

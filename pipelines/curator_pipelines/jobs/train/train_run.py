@@ -10,20 +10,17 @@ from typing import Any
 import torch
 
 from curator.errors import Another, InputError, Use
-from curator.io import storage
-from curator.io.run_lock import owned
-from curator.io.urls import absolute
-from curator_pipelines.config.train import LaunchedTrainConfig
+from curator.io import absolute, owned, storage
+from curator_pipelines.config import LaunchedTrainConfig
 from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
-from curator_pipelines.run.progress import Reporter, duration
+from curator_pipelines.run import Reporter, duration
 from curator_ssl.backbones import check_backbone
 from curator_ssl.config import CPU_SAMPLES_SEEN, TrainConfig
-from curator_ssl.data.sample_finder import FoundSamples, find_samples
-from curator_ssl.data.schedule import make_schedule
-from curator_ssl.distributed.ranks import is_first, is_launched, world_size
-from curator_ssl.outputs.checkpoints import has_checkpoint
+from curator_ssl.data import FoundSamples, find_samples, make_schedule
+from curator_ssl.distributed import is_first, is_launched, world_size
+from curator_ssl.outputs import has_checkpoint
 from curator_ssl.resolve import resolve_length, resolve_machine
 from curator_ssl.train_loop import Interrupted, TrainResult, train
 

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curator.errors import Another, InputError, Redo, Use
-from curator.io import storage
-from curator.io.run_lock import Owner, owned
-from curator.io.urls import absolute
-from curator.settings.config import build
-from curator.settings.setting import declared
-from curator.sources.source import Source
-from curator_pipelines.config.select import SelectConfig
-from curator_pipelines.config.train import WarmupConfig
-from curator_pipelines.jobs.select.run_sources import RunSources
-from curator_pipelines.run.progress import Reporter
-from curator_pipelines.run.progress_file import recorded
-from curator_pipelines.run.run_directory import RunDirectory
+from curator.io import absolute, owned, storage
+from curator.settings import build, declared
+from curator.sources import Source
+from curator_pipelines.config import WarmupConfig
+from curator_pipelines.run import Reporter, RunDirectory, recorded
 from curator_ssl.config import TrainConfig
 
-__all__ = ["WarmupResult", "plan_warmup", "run_warmup", "with_warmup"]
+__all__ = ["ARCHITECTURE", "WarmupResult", "run_warmup", "warm_up"]
 
 ARCHITECTURE = "timm:resnet18"
 # Images are embedded at so many times the side of a view. A view of 64 px leaves the last stage of a ResNet four
 # positions, which see more padding than image: of what it chose at that size, 74% was like the target, and at twice
-# the size 95% (benchmarks/RESULTS.md).
+# the size 93% (benchmarks/NOTES.md).
 ENLARGED = 2
 
 
@@ -83,15 +75,23 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> WarmupResult:
     """
     out = absolute(config.out)
     with owned(out) as owner, recorded(reporter, out):
-        return _warm_up(RunDirectory(out, owner), config, reporter)
+        return warm_up(RunDirectory(out, owner), config, reporter)
 
 
-def _warm_up(
+def warm_up(
     run: RunDirectory, config: WarmupConfig, reporter: Reporter, target_sources: Sequence[Source] = ()
 ) -> WarmupResult:
-    from curator.encoders.checkpoint import copy_at_size
+    """As `run_warmup`, for who owns the run directory already.
+
+    Args:
+        run: the run directory.
+        config: the settings of the warm-up.
+        reporter: is told of the training.
+        target_sources: what the target stands for, where that was looked up before.
+    """
+    from curator.encoders import copy_at_size
     from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
-    from curator_ssl.data.sample_finder import find_samples
+    from curator_ssl.data import find_samples
     from curator_ssl.resolve import resolve_length, resolve_machine
 
     run.check_ours()
@@ -115,8 +115,7 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
 
     The target is left out: the images themselves are compared, in whatever way they are named.
     """
-    from curator.encoders.encoder import hash_named_tensors
-    from curator.encoders.weights import RANDOM, read_weights
+    from curator.encoders import RANDOM, hash_named_tensors, read_weights
 
     values = {
         name: getattr(config, name)
@@ -142,7 +141,7 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
 
 
 def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
-    from curator.encoders.device import resolve_device
+    from curator.encoders import resolve_device
 
     effort = EFFORTS[resolve_device(config.device).type]
     batch = min(effort.batch_size, images)
@@ -162,92 +161,3 @@ def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
     }
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}
     return build(TrainConfig, shared | own | length)
-
-
-def with_warmup(
-    config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
-) -> tuple[SelectConfig, float | None]:
-    """A selection's config with its warm-up done and `checkpoint:OUT/encoder.pt` in its place.
-
-    Args:
-        config: of the selection.
-        sources: what its target, pool and evaluation set stand for.
-        reporter: is told of the training.
-        owner: this process as OUT's owner.
-
-    Returns:
-        the config, unchanged where another encoder is named or nothing is left to encode; and the seconds that
-        the warm-up took, None without one.
-
-    Raises:
-        InputError: what can be found before training: embeddings beside images, another encoder in OUT.
-    """
-    if not _needs_warmup(config, sources):
-        return config, None
-    started = time.monotonic()
-    run = RunDirectory(absolute(config.out), owner)
-    _check_begun(config, run)
-    redo = config.redo
-    if redo == "warmup":
-        # At once, and not by `run.start`: a run that is stopped while it trains goes on without --redo.
-        run.throw_away(redo)
-        if run.record:
-            run.save()
-        redo = None
-    shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
-    warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
-    reporter.say(_warm_up(run, warmup, reporter, sources.of_targets).text)
-    ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
-    return config.model_copy(update=ready), time.monotonic() - started
-
-
-def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
-    """As `with_warmup`, for who only asks: says that a warm-up comes first, and stands in an untrained encoder.
-
-    Raises:
-        InputError: also if what follows is to be measured, and the encoder that takes the time is not there.
-    """
-    if not _needs_warmup(config, sources):
-        return config
-    run = RunDirectory(absolute(config.out))
-    _check_begun(config, run)
-    encoder = run.path("encoder.pt")
-    if storage.exists(encoder) and config.redo != "warmup":
-        return config.model_copy(update={"encoder": f"checkpoint:{encoder}", "weights": None})
-    if calibrated:
-        raise InputError(
-            "this measures with the encoder of the run, which is to be trained first",
-            field="calibrate",
-            advice=("warm up with the same target and the same run directory first", Use("encoder")),
-        )
-    reporter.say(f"first a warm-up encoder ({ARCHITECTURE}) would be trained on the target, to {encoder}")
-    redo = "embed" if config.redo == "warmup" else config.redo
-    return config.model_copy(update={"encoder": ARCHITECTURE, "weights": "random", "redo": redo})
-
-
-def _check_begun(config: SelectConfig, run: RunDirectory) -> None:
-    run.check_ours()
-    if config.redo != "warmup" and run.record.get("identities") and not storage.exists(run.path("encoder.pt")):
-        raise InputError(
-            f"{run.url} was begun with another encoder than a warm-up",
-            advice=("give the same encoder", Another("out"), Redo("warmup")),
-        )
-
-
-def _target_urls(config: SelectConfig) -> list[str]:
-    return [url for urls in config.targets().values() for url in urls]
-
-
-def _needs_warmup(config: SelectConfig, sources: RunSources) -> bool:
-    if config.encoder != "warmup":
-        return False
-    ready = next((source for source in sources.everything if source.is_ready), None)
-    if ready is None:
-        return True
-    if any(source.holds_images for source in sources.everything):
-        raise InputError(
-            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up would be "
-            "another one",
-            advice=Use("encoder"),
-        )
-    return False

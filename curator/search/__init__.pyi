@@ -1,0 +1,24 @@
+from .distributed_scan import DistributedScan as DistributedScan, ScanTask as ScanTask, scan_parts as scan_parts
+from .memory_pool import MemoryPool as MemoryPool, as_rows as as_rows
+from .passes import PassProgress as PassProgress
+from .pool import Floats as Floats, Pool as Pool, check_finite as check_finite, check_rows as check_rows
+from .scan import (
+    BLOCK_ROWS as BLOCK_ROWS,
+    best_rows as best_rows,
+    blocks as blocks,
+    check_centroids as check_centroids,
+    ranked as ranked,
+    scan_block as scan_block,
+    scan_part as scan_part,
+    shortlist as shortlist,
+)
+from .scoring import (
+    exact_pairs as exact_pairs,
+    exact_scores as exact_scores,
+    margin as margin,
+    propose as propose,
+    row_norms as row_norms,
+    widen as widen,
+)
+from .similarity_join import Pairs as Pairs, SimilarityJoin as SimilarityJoin, directions as directions
+from .top_k import Cursors as Cursors, TopK as TopK, merge as merge

@@ -1,0 +1,34 @@
+from .centroids import find_centroids as find_centroids
+from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
+from .frontier import first_k as first_k, k_limit as k_limit
+from .knn import select_knn as select_knn
+from .multi_target import select_each as select_each
+from .near_duplicate_filters import (
+    DUPLICATE as DUPLICATE,
+    NEAR_DUPLICATE as NEAR_DUPLICATE,
+    NEAR_EVALUATION as NEAR_EVALUATION,
+    ReadRows as ReadRows,
+    near_evaluation as near_evaluation,
+    no_duplicates as no_duplicates,
+)
+from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_duplicates, pool_clusters as pool_clusters
+from .random import priorities as priorities, select_random as select_random
+from .ranking import Ranking as Ranking
+from .result import (
+    RefusedRound as RefusedRound,
+    Rounds as Rounds,
+    Selection as Selection,
+    Skipped as Skipped,
+    StopReason as StopReason,
+)
+from .rounds import run_rounds as run_rounds
+from .rules import Rules as Rules
+from .selectors import (
+    SELECTOR_SETTINGS as SELECTOR_SETTINGS,
+    SELECTORS as SELECTORS,
+    Request as Request,
+    Search as Search,
+    Selector as Selector,
+    find_selector as find_selector,
+)
+from .simcore import objective as objective, select_simcore as select_simcore

@@ -1,0 +1,21 @@
+from .identity import identity_settings as identity_settings
+from .queries import (
+    DedupConfig as DedupConfig,
+    DemoConfig as DemoConfig,
+    InspectConfig as InspectConfig,
+    SearchConfig as SearchConfig,
+    SubmitConfig as SubmitConfig,
+    VerifyConfig as VerifyConfig,
+)
+from .select import (
+    Config as Config,
+    EmbedConfig as EmbedConfig,
+    EncodingConfig as EncodingConfig,
+    ExecutorConfig as ExecutorConfig,
+    IndexConfig as IndexConfig,
+    PackConfig as PackConfig,
+    PlanConfig as PlanConfig,
+    SelectConfig as SelectConfig,
+    build as build,
+)
+from .train import LaunchedTrainConfig as LaunchedTrainConfig, ProbeConfig as ProbeConfig, WarmupConfig as WarmupConfig

@@ -1,0 +1,13 @@
+from .in_process import InProcessExecutor as InProcessExecutor
+from .local import LocalExecutor as LocalExecutor
+from .protocol import (
+    MAX_ATTEMPTS as MAX_ATTEMPTS,
+    Executor as Executor,
+    Outcome as Outcome,
+    Task as Task,
+    WorkerContext as WorkerContext,
+)
+from .ray import RayExecutor as RayExecutor
+from .ray_cluster import Cluster as Cluster, connect as connect
+from .shared_storage import check_shared as check_shared
+from .threads import prepare_threads as prepare_threads

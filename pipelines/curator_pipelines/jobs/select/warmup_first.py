@@ -1,0 +1,104 @@
+"""A selection that begins with a warm-up: from there on its encoder is a file, as with `checkpoint:OUT/encoder.pt`."""
+
+from __future__ import annotations
+
+import time
+
+from curator.errors import Another, InputError, Redo, Use
+from curator.io import Owner, absolute, storage
+from curator.settings import build
+from curator_pipelines.config import SelectConfig, WarmupConfig
+from curator_pipelines.jobs.select.run_sources import RunSources
+from curator_pipelines.jobs.train import ARCHITECTURE, warm_up
+from curator_pipelines.run import Reporter, RunDirectory
+
+__all__ = ["plan_warmup", "with_warmup"]
+
+
+def with_warmup(
+    config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
+) -> tuple[SelectConfig, float | None]:
+    """A selection's config with its warm-up done and `checkpoint:OUT/encoder.pt` in its place.
+
+    Args:
+        config: of the selection.
+        sources: what its target, pool and evaluation set stand for.
+        reporter: is told of the training.
+        owner: this process as OUT's owner.
+
+    Returns:
+        the config, unchanged where another encoder is named or nothing is left to encode; and the seconds that
+        the warm-up took, None without one.
+
+    Raises:
+        InputError: what can be found before training: embeddings beside images, another encoder in OUT.
+    """
+    if not _needs_warmup(config, sources):
+        return config, None
+    started = time.monotonic()
+    run = RunDirectory(absolute(config.out), owner)
+    _check_begun(config, run)
+    redo = config.redo
+    if redo == "warmup":
+        # At once, and not by `run.start`: a run that is stopped while it trains goes on without --redo.
+        run.throw_away(redo)
+        if run.record:
+            run.save()
+        redo = None
+    shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
+    warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
+    reporter.say(warm_up(run, warmup, reporter, sources.of_targets).text)
+    ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
+    return config.model_copy(update=ready), time.monotonic() - started
+
+
+def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
+    """As `with_warmup`, for who only asks: says that a warm-up comes first, and stands in an untrained encoder.
+
+    Raises:
+        InputError: also if what follows is to be measured, and the encoder that takes the time is not there.
+    """
+    if not _needs_warmup(config, sources):
+        return config
+    run = RunDirectory(absolute(config.out))
+    _check_begun(config, run)
+    encoder = run.path("encoder.pt")
+    if storage.exists(encoder) and config.redo != "warmup":
+        return config.model_copy(update={"encoder": f"checkpoint:{encoder}", "weights": None})
+    if calibrated:
+        raise InputError(
+            "this measures with the encoder of the run, which is to be trained first",
+            field="calibrate",
+            advice=("warm up with the same target and the same run directory first", Use("encoder")),
+        )
+    reporter.say(f"first a warm-up encoder ({ARCHITECTURE}) would be trained on the target, to {encoder}")
+    redo = "embed" if config.redo == "warmup" else config.redo
+    return config.model_copy(update={"encoder": ARCHITECTURE, "weights": "random", "redo": redo})
+
+
+def _check_begun(config: SelectConfig, run: RunDirectory) -> None:
+    run.check_ours()
+    if config.redo != "warmup" and run.record.get("identities") and not storage.exists(run.path("encoder.pt")):
+        raise InputError(
+            f"{run.url} was begun with another encoder than a warm-up",
+            advice=("give the same encoder", Another("out"), Redo("warmup")),
+        )
+
+
+def _target_urls(config: SelectConfig) -> list[str]:
+    return [url for urls in config.targets().values() for url in urls]
+
+
+def _needs_warmup(config: SelectConfig, sources: RunSources) -> bool:
+    if config.encoder != "warmup":
+        return False
+    ready = next((source for source in sources.everything if source.is_ready), None)
+    if ready is None:
+        return True
+    if any(source.holds_images for source in sources.everything):
+        raise InputError(
+            f"{ready.url} is embeddings: what stands beside it must come from the same encoder, and a warm-up would be "
+            "another one",
+            advice=Use("encoder"),
+        )
+    return False

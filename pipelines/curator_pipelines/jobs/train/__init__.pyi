@@ -1,0 +1,3 @@
+from .probe import run_probe as run_probe
+from .train_run import run_train as run_train
+from .warmup import ARCHITECTURE as ARCHITECTURE, run_warmup as run_warmup, warm_up as warm_up

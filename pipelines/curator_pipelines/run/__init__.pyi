@@ -1,0 +1,10 @@
+from .estimate import estimate_samples as estimate_samples
+from .progress import LAST_BAD as LAST_BAD, Reporter as Reporter, StageProgress as StageProgress, duration as duration
+from .progress_file import read_progress as read_progress, recorded as recorded
+from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set
+from .stored_selection import (
+    StoredSelection as StoredSelection,
+    load_selection as load_selection,
+    stands_for as stands_for,
+    store_selection as store_selection,
+)

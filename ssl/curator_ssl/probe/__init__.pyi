@@ -1,0 +1,12 @@
+from .accuracy import Accuracy as Accuracy
+from .features import Labelled as Labelled, embed_labelled as embed_labelled, pixel_batches as pixel_batches
+from .finetune import fine_tune as fine_tune, label_subset as label_subset
+from .knn import knn_accuracy as knn_accuracy
+from .labels import (
+    LabelRule as LabelRule,
+    image_sources as image_sources,
+    parse_label as parse_label,
+    read_labels as read_labels,
+)
+from .linear import linear_probe as linear_probe
+from .online import make_training_probe as make_training_probe
