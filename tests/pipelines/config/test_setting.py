@@ -11,9 +11,9 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
-from curator_pipelines.config.build import Config
-from curator_pipelines.config.setting import Setting, declared
 
+from curator.settings.config import Config
+from curator.settings.setting import Setting, declared
 from curator_pipelines.cli.main import cli
 from curator_pipelines.cli.options import UrlCommand, options
 from curator_pipelines.cli.spelling import spelled

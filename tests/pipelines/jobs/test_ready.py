@@ -23,7 +23,7 @@ from jobs_for_tests import (
     write_ready,
 )
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
@@ -215,12 +215,12 @@ class TestEnds:
             ({"budget": "1%"}, 1, "budget"),
             ({"budget": "51"}, 51, "budget"),
             ({"budget": "52"}, 51, "pool_exhausted"),
-            ({"budget": "9", "selector": "knn"}, 9, "budget"),
-            ({"budget": "9", "selector": "random"}, 9, "budget"),
+            ({"budget": "9", "selector": "knn", "clusters": None}, 9, "budget"),
+            ({"budget": "9", "selector": "random", "clusters": None}, 9, "budget"),
         ],
     )
     def test_budgets(
-        self, change: dict[str, str], count: int, reason: str, run: Run, ready: dict[str, Any], tmp_path: Path
+        self, change: dict[str, Any], count: int, reason: str, run: Run, ready: dict[str, Any], tmp_path: Path
     ) -> None:
         summary = run(out=str(tmp_path / "run"), **ready | change)
 
@@ -248,7 +248,7 @@ class TestEnds:
 
     def test_knn_is_the_nearest_to_any_target(self, run: Run, ready: dict[str, Any], tmp_path: Path) -> None:
         out = tmp_path / "run"
-        run(out=str(out), **ready | {"selector": "knn"})
+        run(out=str(out), **ready | {"selector": "knn", "clusters": None})
 
         targets = stored(out, "target").astype(np.float64)
         targets /= np.linalg.norm(targets, axis=1, keepdims=True)
@@ -259,7 +259,7 @@ class TestEnds:
         found = []
         for seed in (0, 0, 1):
             out = tmp_path / f"run-{len(found)}"
-            run(out=str(out), **ready | {"selector": "random", "seed": seed})
+            run(out=str(out), **ready | {"selector": "random", "clusters": None, "seed": seed})
             found.append([row["id"] for row in chosen(out)])
 
         assert found[0] == found[1] != found[2]
@@ -316,7 +316,7 @@ class TestLeftOut:
         summary = run(out=str(tmp_path / "run"), **settings | {"deny": str(tmp_path / "deny")})
 
         assert len(summary.warnings) == 1
-        assert "1 of 2 entries match no sample" in summary.warnings[0]
+        assert "1 of 2 entries of the deny list match no sample" in summary.warnings[0]
 
     def test_min_side(self, run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
         out = tmp_path / "run"
@@ -324,7 +324,7 @@ class TestLeftOut:
         run(out=str(out), **settings | {"min_side": 48})
         assert [row["reason"] for row in ledger(str(out))] == ["decode_error"]
 
-        with pytest.raises(InputError, match="the pool has no usable sample"):
+        with pytest.raises(UnusableInput, match="the pool has no usable sample"):
             run(out=str(tmp_path / "none"), **settings | {"min_side": 49})
 
         reasons = [row["reason"] for row in ledger(str(tmp_path / "none"))]

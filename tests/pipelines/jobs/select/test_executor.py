@@ -104,5 +104,5 @@ def test_ray_that_starts_beside_the_encoder(encoder: str, code: int, told: str, 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
 def test_nonsense_workers(workers: str) -> None:
-    with pytest.raises(InputError, match="--workers"):
+    with pytest.raises(InputError, match="workers="):
         build(SelectConfig, {"out": "/run", "target": ["/t"], "pool": ["/p"], "workers": workers})
