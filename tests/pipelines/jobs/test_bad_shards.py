@@ -177,7 +177,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
 from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs import prepare
+from curator_pipelines.jobs.select import prepare
 import torch, timm  # before the limit: they write caches
 prepare.make_executor = lambda *arguments, **named: InProcessExecutor()
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
