@@ -76,7 +76,7 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     settings = index.settings()
     if settings is not None and config.factory and settings["factory"] != str(_parse(pool, config.factory)):
         raise InputError(
-            f"{index.url} is {settings['factory']}, not that",
+            f"{index.url} is {settings['factory']}",
             field="factory",
             value=config.factory,
             advice=("remove it to build another", Leave("factory")),

@@ -144,9 +144,9 @@ def test_what_cannot_be_indexed_is_refused(out, tmp_path):
     with pytest.raises(InputError, match="no embedded pool is there: embed the pool into it first"):
         index(tmp_path / "nothing")
     index(out)
-    with pytest.raises(InputError, match=r"factory='IVF9,Flat': .* is IVF8,Flat, not that"):
+    with pytest.raises(InputError, match="is IVF8,Flat, not IVF9,Flat"):
         index(out, factory="IVF9,Flat")
-    with pytest.raises(InputError, match=r"factory='IVF8,SQ8': .* is IVF8,Flat, not that"):
+    with pytest.raises(InputError, match="is IVF8,Flat, not IVF8,SQ8"):
         index(out, factory="IVF8,SQ8")
 
 
