@@ -148,7 +148,7 @@ class PartStore(PartReader):
 
     def finished(self) -> dict[int, str]:
         """Part number -> identity hash of every finished part, by one listing."""
-        return dict(_read_mark_name(name) for name in self._mark_names())
+        return dict(self._marked())
 
     def keep_marks(self, identities: Mapping[int, str]) -> dict[int, str]:
         """Those of these parts that are finished, by one listing; done-marks of any other identity are removed.
@@ -156,8 +156,7 @@ class PartStore(PartReader):
         A worker may outlive its run, and mark a part of what has begun anew meanwhile in its place.
         """
         finished = {}
-        for name in self._mark_names():
-            part, identity = _read_mark_name(name)
+        for part, identity in self._marked():
             if identities.get(part) == identity:
                 finished[part] = identity
             else:
@@ -216,7 +215,7 @@ class PartStore(PartReader):
 
     def listing(self) -> PartListing:
         """Which parts there are: one reading of parts.parquet and one listing of the done-marks."""
-        return PartListing(tuple(self.registered()), self.finished())
+        return PartListing(tuple(self.registered()), self._marked())
 
     def snapshot(self) -> StoredParts:
         """What there is now: one reading of parts.parquet, one listing, and one reading of each done-mark."""
@@ -228,8 +227,10 @@ class PartStore(PartReader):
     def _register_url(self) -> str:
         return storage.join(self.url, "parts.parquet")
 
-    def _mark_names(self) -> list[str]:
-        return storage.list_names(storage.join(self.url, "done"))
+    def _marked(self) -> tuple[tuple[int, str], ...]:
+        """Part number and identity of every done-mark, by one listing."""
+        names = storage.list_names(storage.join(self.url, "done"))
+        return tuple((int(name[:8]), name.removesuffix(".json")[9:]) for name in names)
 
 
 def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
@@ -245,10 +246,6 @@ def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
                 f"now {source.stat.size} (version {source.stat.version})"
             )
     return ""
-
-
-def _read_mark_name(name: str) -> tuple[int, str]:
-    return int(name[:8]), name.removesuffix(".json")[9:]
 
 
 def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:

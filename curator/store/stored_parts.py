@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from curator.store.part_reader import Part, PartReader
@@ -31,11 +32,17 @@ class PartListing:
 
     Attributes:
         registered: all parts, by number.
-        finished: part number -> identity hash of the finished ones.
+        marks: part number and identity hash of every done-mark. A part may have several, where a worker outlived
+            its run.
     """
 
     registered: tuple[Part, ...] = ()
-    finished: Mapping[int, str] = field(default_factory=dict)
+    marks: tuple[tuple[int, str], ...] = ()
+
+    @cached_property
+    def finished(self) -> dict[int, str]:
+        """Part number -> identity hash of the finished parts."""
+        return dict(self.marks)
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,15 @@ class EmbedJob:
         return PartListing() if self.run.redoes(self.name, self.redo) else self.store.listing()
 
     @cached_property
+    def finished(self) -> dict[int, str]:
+        """Part number -> identity of those of them that are finished, and were made as this run would make them."""
+        identities = self._identities(self.listing.registered)
+        return {part: identity for part, identity in self.listing.marks if identities.get(part) == identity}
+
+    @cached_property
     def todo(self) -> list[Source]:
         """The sources that are not finished parts yet."""
-        done = {part.url for part in self.listing.registered if part.part in self.listing.finished}
+        done = {part.url for part in self.listing.registered if part.part in self.finished}
         return [source for source in self.sources if source.name not in done]
 
     @cached_property
@@ -112,7 +118,7 @@ class EmbedJob:
     @cached_property
     def looked_at(self) -> dict[int, DoneMark]:
         """The done-marks of a few finished shards, by part: they tell how many bytes a sample takes."""
-        finished = self.listing.finished
+        finished = self.finished
         shards = [part.part for part in self.listing.registered if part.part in finished and part.kind == "tar"]
         shards = shards[:: max(1, len(shards) // LOOK_PARTS)][:LOOK_PARTS]
         return dict(self.store.marks({part: finished[part] for part in shards}))
@@ -157,7 +163,7 @@ class EmbedJob:
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
             parts = self.store.register(self.sources, self.listing.registered)
-            identities = {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
+            identities = self._identities(parts)
             unreadable = self._embed_missing(parts, identities, executor, reporter, state)
             embedded = self._collect(parts, identities, unreadable)
             state |= {
@@ -202,17 +208,19 @@ class EmbedJob:
         return unreadable
 
     def _tasks(self, parts: Sequence[Part], identities: Mapping[int, str]) -> list[EmbedTask]:
-        """The parts still to make. A done-mark of another identity goes first: it would vouch for other data."""
+        """The parts still to make. Done-marks of another identity go first: they would vouch for other data."""
+        for number, identity in self.listing.marks:
+            if identities.get(number) != identity:
+                self.store.remove_mark(number, identity)
         by_name = {source.name: source for source in self.sources}
-        tasks = []
-        for part in parts:
-            marked = self.listing.finished.get(part.part)
-            if marked == identities[part.part]:
-                continue
-            if marked is not None:
-                self.store.remove_mark(part.part, marked)
-            tasks.append(EmbedTask(by_name[part.url], part.part, identities[part.part]))
-        return tasks
+        return [
+            EmbedTask(by_name[part.url], part.part, identities[part.part])
+            for part in parts
+            if part.part not in self.finished
+        ]
+
+    def _identities(self, parts: Sequence[Part]) -> dict[int, str]:
+        return {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
 
     def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
         """Record with what the parts are made; a mix invalidates nothing, but its last bits may differ."""
@@ -244,10 +252,7 @@ class EmbedJob:
         finished = self.store.keep_marks(identities)
         account, lines, seconds = Account(), LedgerLines(), dict[str, float]()
         counts = {}
-        read = {
-            part: mark for part, mark in self.looked_at.items() if finished.get(part) == self.listing.finished[part]
-        }
-        for number, mark in self.store.marks(finished, read):
+        for number, mark in self.store.marks(finished, read=self.looked_at):
             counts[number] = mark.counts
             account.add(mark.seen, mark.embedded, mark.ledger)
             lines.extend(mark.ledger)
@@ -261,5 +266,5 @@ class EmbedJob:
                 account.add_unreadable(max(1, round(part.stat.size * per_byte)))
                 why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
                 lines.extend([why])
-        stored = StoredParts(self.store.url, PartListing(tuple(parts), finished), counts)
+        stored = StoredParts(self.store.url, PartListing(tuple(parts), tuple(finished.items())), counts)
         return Embedded(stored, account, lines, seconds)
