@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from curator.encoders.load import load_encoder as load_encoder
-from curator.errors import (
-    CuratorError as CuratorError,
-    CuratorWarning as CuratorWarning,
-    InputError as InputError,
-    TooManyBad as TooManyBad,
-    UnusableInput as UnusableInput,
-)
+from curator.errors import CuratorError as CuratorError
+from curator.errors import CuratorWarning as CuratorWarning
+from curator.errors import InputError as InputError
+from curator.errors import TooManyBad as TooManyBad
+from curator.errors import UnusableInput as UnusableInput
 from curator.search.memory_pool import MemoryPool as MemoryPool
 from curator.selection.result import Selection as Selection
-from curator_pipelines.api.results import Coreset as Coreset, PackResult as PackResult, SelectResult as SelectResult
+from curator_pipelines.api.results import Coreset as Coreset
+from curator_pipelines.api.results import PackResult as PackResult
+from curator_pipelines.api.results import SelectResult as SelectResult
 from curator_pipelines.jobs.select.summary import EmbedSummary as EmbedSummary
 
 __all__ = [

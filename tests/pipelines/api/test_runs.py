@@ -194,10 +194,12 @@ class TestScripts:
         done = self.python(str(tmp_path / "script.py"))
         assert (done.stdout, done.stderr) == (EXPECTED, "")
 
+    @pytest.mark.slow
     def test_from_stdin(self, script: str) -> None:
         done = self.python("-", input=script + "main()\n")
         assert (done.stdout, done.stderr) == (EXPECTED, "")
 
+    @pytest.mark.slow
     def test_in_one_line(self, script: str) -> None:
         done = self.python("-c", script + "main()")
         assert (done.stdout, done.stderr) == (EXPECTED, "")

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from curator_pipelines.config.values import Seed, Share, Text, Urls, Workers
 from pydantic import Field
 
 import curator
 from curator.settings.setting import Setting
+from curator.settings.values import Seed, Share, Text, Urls, Workers
 from curator_pipelines.api.signature import takes
 from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig
 

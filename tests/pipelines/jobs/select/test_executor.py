@@ -66,6 +66,8 @@ def test_without_ray_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in [name for name in sys.modules if name.startswith("curator_pipelines.executors.ray")]:
         monkeypatch.delitem(sys.modules, module)
+    # The face of the room remembers what it has loaded.
+    monkeypatch.delattr("curator_pipelines.executors.connect", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_ray)
 
     with pytest.raises(InputError, match="ray is not installed: pip install"):
