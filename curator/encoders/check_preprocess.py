@@ -34,12 +34,12 @@ def lowest_cosine(encoder: Encoder, images: Sequence[bytes]) -> float:
 def preprocess_cosines(encoder: Encoder, images: Sequence[bytes]) -> NDArray[np.float32]:
     """The cosine of both embeddings of each image that can be decoded, float32 (n,)."""
     decoded = _decoded(images[: encoder.batch_size])
-    ours = torch.zeros(encoder.input_shape, dtype=torch.uint8)
-    theirs = torch.zeros(encoder.input_shape)
+    pixels = torch.zeros(encoder.input_shape, dtype=torch.uint8)
+    normalised = torch.zeros(encoder.input_shape)
     for row, image in enumerate(decoded):
-        ours[row] = encoder.preprocess.fit(image.pixels)
-        theirs[row] = encoder.pil_transform(_to_pil(image))
-    cosines: NDArray[np.float32] = (encoder.encode(ours) * encoder.encode_normalised(theirs)).sum(axis=1)
+        pixels[row] = encoder.preprocess.fit(image.pixels)
+        normalised[row] = encoder.pil_transform(_to_pil(image))
+    cosines: NDArray[np.float32] = (encoder.encode(pixels) * encoder.encode_normalised(normalised)).sum(axis=1)
     return cosines[: len(decoded)]
 
 

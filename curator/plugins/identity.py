@@ -44,8 +44,8 @@ def plugin_identity(module: str, distribution: Distribution | None = None) -> di
 def _files_of_distribution(distribution: Distribution) -> dict[str, Path]:
     """The Python files that an installation wrote. An editable one wrote none but a helper that holds its folder."""
     listed = {path.as_posix(): Path(str(path.locate())) for path in distribution.files or ()}
-    ours = {name: path for name, path in listed.items() if not name.startswith("__editable__")}
-    return {name: path for name, path in ours.items() if path.suffix == ".py" and path.is_file()}
+    installed = {name: path for name, path in listed.items() if not name.startswith("__editable__")}
+    return {name: path for name, path in installed.items() if path.suffix == ".py" and path.is_file()}
 
 
 def _files_of(module: str) -> Iterator[tuple[str, Path]]:

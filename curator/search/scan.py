@@ -134,7 +134,7 @@ def ranked(
     cursors: Cursors,
     lower_bound: NDArray[np.float32],
 ) -> TopK:
-    """TopK of the scored pairs that lie after the cursors and not below the lower bound.
+    """The top-k of the scored pairs that lie after the cursors and not below the lower bound.
 
     Args:
         centroid_of: int64 (pairs,), ascending.

@@ -54,8 +54,8 @@ def select_each(
     Raises:
         InputError: as `select_simcore`.
     """
-    for each in centroids:
-        check_centroids(each)
+    for rows in centroids:
+        check_centroids(rows)
     scans = _SharedScans(len(centroids))
     passes = PassProgress.of(progress)
 

@@ -140,17 +140,17 @@ def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], 
     if row_filter is None:
         return page.take(slice(room))
     accepted: list[NDArray[np.int64]] = []
-    count, at = 0, 0
-    while count < room and at < len(page):
+    count, position = 0, 0
+    while count < room and position < len(page):
         # Never more than fit: a filter remembers what it accepts.
-        ids = page.ids[at : at + min(room - count, FILTERED_ROWS)]
+        ids = page.ids[position : position + min(room - count, FILTERED_ROWS)]
         place, rejection = row_filter(ids) or (len(ids), None)
-        accepted.append(np.arange(at, at + place))
-        count, at = count + place, at + place
+        accepted.append(np.arange(position, position + place))
+        count, position = count + place, position + place
         if rejection is not None:
-            row, score, anchor = int(page.ids[at]), float(page.scores[at]), int(page.anchors[at])
+            row, score, anchor = int(page.ids[position]), float(page.scores[position]), int(page.anchors[position])
             skipped.append(SkippedRow.build(row, score, anchor, -1, rejection))
-            at += 1
+            position += 1
     return page.take(np.concatenate([np.empty(0, np.int64), *accepted]))
 
 

@@ -81,7 +81,7 @@ def _tars(urls: list[str], field: str) -> dict[str, Source]:
         if url not in states:
             raise InputError(f"no such file: {public_name(url)}", field=field)
     # A pool is made by one tool: of a very large one, some shards stand for all. What is no tar after all fills the
-    # ledger, and `max_bad` judges it.
+    # ledger, and `max_bad` decides.
     looked_at = urls[:: -(-len(urls) // MAX_HEADS)] if urls else []
     with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
         heads = threads.map(_head, looked_at, (states[url].size for url in looked_at))

@@ -183,8 +183,8 @@ class _Grouper:
                 f"{len(sample.members)} members after the sample of this key had ended; the first is used",
             )
         if sample.image is None:
-            found = ", ".join(member.ext for member in sample.members[:5])
-            return self._line(sample.key, sample.offset, Reason.NO_IMAGE, f"members: {found}")
+            extensions = ", ".join(member.ext for member in sample.members[:5])
+            return self._line(sample.key, sample.offset, Reason.NO_IMAGE, f"members: {extensions}")
         if sample.image.size > MAX_SAMPLE_BYTES:
             detail = f"an image of more than {MAX_SAMPLE_BYTES >> 20} MiB"
             return self._line(sample.key, sample.offset, Reason.TOO_LARGE, detail)
@@ -212,18 +212,18 @@ class _Tar:
         size: int | None = None
         ended = False
         while True:
-            at = self.position
+            start = self.position
             block = self._read(BLOCK)
             if len(block) < BLOCK:
                 if block or not ended:
-                    yield self._broken_off(at, name or "", len(block))
+                    yield self._broken_off(start, name or "", len(block))
                 return
             if block == ZEROS:
                 ended = True
                 continue
             header = _parse(block)
             if header is None:
-                yield self._resynchronise(at, block)
+                yield self._resynchronise(start, block)
                 if not self.pushed:
                     return  # no sound header up to the end
                 name = size = None
@@ -233,7 +233,7 @@ class _Tar:
             if header.kind in HEADERS_WITH_DATA:
                 data = self._header_data(header.size)
                 if data is None:
-                    yield _Damage(Reason.TRUNCATED, at, "", f"a header of {header.size} bytes is not whole")
+                    yield _Damage(Reason.TRUNCATED, start, "", f"a header of {header.size} bytes is not whole")
                 elif header.kind == LONG_NAME:
                     name = _text(data.partition(b"\0")[0])
                 elif header.kind == PAX:
@@ -241,43 +241,43 @@ class _Tar:
                     name = _text(records[b"path"]) if b"path" in records else name
                     size = int(records[b"size"]) if records.get(b"size", b"").isdigit() else size
                 continue
-            entry = self._entry(at, header, name, size)
+            entry = self._entry(start, header, name, size)
             name = size = None
             if entry is not None:
                 yield entry
             if isinstance(entry, _Damage) and entry.reason is Reason.TRUNCATED:
                 return
 
-    def _entry(self, at: int, header: _Header, name: str | None, size: int | None) -> _File | _Damage | None:
+    def _entry(self, start: int, header: _Header, name: str | None, size: int | None) -> _File | _Damage | None:
         name = header.name if name is None else name
         size = header.size if size is None else size
         if header.kind in WITHOUT_DATA:
             return None
         if header.kind == SPARSE:
             self._skip(_padded(size))
-            return _Damage(Reason.BAD_HEADER, at, name, "sparse members are not supported")
+            return _Damage(Reason.BAD_HEADER, start, name, "sparse members are not supported")
         regular = header.kind in REGULAR and not name.endswith("/")
         split = split_name(name) if regular else None
         offset = self.position
-        wanted = split is not None and size <= MAX_SAMPLE_BYTES and self.keep(Member(split[1], offset, size))
-        data = self._read(size) if wanted else None
+        is_kept = split is not None and size <= MAX_SAMPLE_BYTES and self.keep(Member(split[1], offset, size))
+        data = self._read(size) if is_kept else None
         got = len(data) if data is not None else self._skip(size)
         if got < size:
             detail = f"the shard ends {got} bytes into a member of {size} bytes"
-            return _Damage(Reason.TRUNCATED, at, name, detail)
+            return _Damage(Reason.TRUNCATED, start, name, detail)
         self._skip(_padded(size) - size)
-        return _File(name, at, offset, size, data) if split else None
+        return _File(name, start, offset, size, data) if split else None
 
-    def _broken_off(self, at: int, name: str, rest: int) -> _Damage:
-        if at == 0 and not rest:
+    def _broken_off(self, start: int, name: str, rest: int) -> _Damage:
+        if start == 0 and not rest:
             detail = "the file is empty: not a tar"
         elif rest:
             detail = f"the shard ends inside a header; {rest} bytes not read"
         else:
             detail = "no end-of-archive mark: the shard may have been cut between two members"
-        return _Damage(Reason.TRUNCATED, at, name, detail)
+        return _Damage(Reason.TRUNCATED, start, name, detail)
 
-    def _resynchronise(self, at: int, block: bytes) -> _Damage:
+    def _resynchronise(self, start: int, block: bytes) -> _Damage:
         """Skip what follows a bad header up to the next sound one, and leave the stream there."""
         field, _, padding = block[:100].partition(b"\0")
         # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
@@ -294,7 +294,7 @@ class _Tar:
                 break
             passed += BLOCK
         detail = f"bad tar header; {passed} bytes not read"
-        return _Damage(Reason.BAD_HEADER, at, name, detail)
+        return _Damage(Reason.BAD_HEADER, start, name, detail)
 
     def _header_data(self, size: int) -> bytes | None:
         if size > MAX_HEADER_DATA:

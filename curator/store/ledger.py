@@ -82,7 +82,7 @@ class Account:
         self.bad += 1
         self.hidden += expected - 1
 
-    def judge(self, max_bad: float, what: str) -> None:
+    def check_max_bad(self, max_bad: float, what: str) -> None:
         """Raise an error if more than this share of the samples seen is bad.
 
         Args:

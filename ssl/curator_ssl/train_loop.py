@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom: batch, step, log, probe, save, judge."""
+"""The training loop, from top to bottom: batch, step, log, probe, save, check."""
 
 from __future__ import annotations
 

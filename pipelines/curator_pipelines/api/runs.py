@@ -55,9 +55,9 @@ def select(*, progress: bool = False, **settings: Any) -> SelectResult:
 
     config = build(SelectConfig, settings)
     with _torch_restored():
-        summary, told = _run(run_select, config, progress)
+        summary, warnings = _run(run_select, config, progress)
     packed = {name: result.packed for name, result in summary.results.items()}
-    return SelectResult(summary.out, coresets_of(summary.out, packed), told, summary)
+    return SelectResult(summary.out, coresets_of(summary.out, packed), warnings, summary)
 
 
 @takes(EmbedConfig)
@@ -109,9 +109,9 @@ def pack(*, progress: bool = False, **settings: Any) -> PackResult:
     from curator_pipelines.jobs.select import run_pack
 
     config = build(PackConfig, settings)
-    packed, told = _run(run_pack, config, progress)
+    packed, warnings = _run(run_pack, config, progress)
     out = absolute(config.out)
-    return PackResult(out, coresets_of(out, packed), told)
+    return PackResult(out, coresets_of(out, packed), warnings)
 
 
 def _run(job: Callable[[C, Reporter], R], config: C, progress: bool) -> tuple[R, list[str]]:

@@ -97,9 +97,12 @@ class _SourceSet:
 
 
 def _hash(groups: list[list[_SourceSet]]) -> str:
-    """Of all that decides which samples there are: the sources, the tables, and which of them are the target's."""
+    """The hash of what decides which samples there are: sources, tables, and which of them are the target's."""
     described = [
-        [[each.table_state, [asdict(source) for source in _sample_sources(each.sources)]] for each in group]
+        [
+            [source_set.table_state, [asdict(source) for source in _sample_sources(source_set.sources)]]
+            for source_set in group
+        ]
         for group in groups
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
@@ -108,11 +111,11 @@ def _hash(groups: list[list[_SourceSet]]) -> str:
 def _read_groups(
     groups: list[list[_SourceSet]], addresses: dict[str, str], sources_hash: str, say: Callable[[str], None]
 ) -> FoundSamples:
-    count = sum(len(each.sources) for group in groups for each in group if each.table is None)
+    count = sum(len(source_set.sources) for group in groups for source_set in group if source_set.table is None)
     if count:
         say(f"finding the samples of {count} {'source' if count == 1 else 'sources'}")
     with ThreadPoolExecutor(SCAN_THREADS) as threads:
-        pieces = [[piece for each in group for piece in _read_set(each, threads)] for group in groups]
+        pieces = [[piece for source_set in group for piece in _read_set(source_set, threads)] for group in groups]
     samples = Samples.concatenate([piece.samples for group in pieces for piece in group])
     targets = sum(len(piece.samples) for piece in pieces[0])
     if not len(samples):

@@ -65,7 +65,7 @@ class Schedule:
 
     With a `target_share` of 0 all samples are one set and an epoch is one pass over it, without what the last
     step cannot hold. With a share, every batch takes that share from the first `targets` samples and the rest
-    from the others; each of the two is passed over again and again, and an epoch is `steps_per_epoch`.
+    from the others; each of the two is gone through again and again, and an epoch is `steps_per_epoch`.
 
     Attributes:
         samples: how many there are; the target's first.

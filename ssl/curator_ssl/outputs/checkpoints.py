@@ -39,9 +39,9 @@ def run_identity(config: TrainConfig, samples: Samples, backbone: Backbone) -> d
     """
     settings = declared(type(config)).values()
     values = {
-        each.name: getattr(config, each.name)
-        for each in settings
-        if each.setting.changes is not None and not each.setting.by_content
+        item.name: getattr(config, item.name)
+        for item in settings
+        if item.setting.changes is not None and not item.setting.by_content
     }
     return values | {
         "samples": samples.identity(),

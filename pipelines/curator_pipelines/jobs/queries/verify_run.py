@@ -144,15 +144,15 @@ def _check_ledger(run: RunDirectory, stores: list[PartStore], checked: Counter[s
 def _check_selection(directory: TargetDirectory, stored: StoredSelection, checked: Counter[str]) -> Iterator[str]:
     record = stored.record
     checked["chosen"] += len(stored.ids)
-    excluded = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows
+    skipped = parquet.read_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED).num_rows
     candidates = directory.pool.count()
     if record["count"] != len(stored.ids):
         yield f"selection.json says {record['count']} samples, selected.parquet has {len(stored.ids)}"
-    if record["skipped"] != excluded:
-        yield f"selection.json says {record['skipped']} skipped, skipped.parquet has {excluded}"
-    if candidates != len(stored.ids) + excluded + record["not_reached"]:
+    if record["skipped"] != skipped:
+        yield f"selection.json says {record['skipped']} skipped, skipped.parquet has {skipped}"
+    if candidates != len(stored.ids) + skipped + record["not_reached"]:
         yield (
-            f"{candidates} candidates, but {len(stored.ids)} chosen, {excluded} skipped and "
+            f"{candidates} candidates, but {len(stored.ids)} chosen, {skipped} skipped and "
             f"{record['not_reached']} not reached"
         )
     if len(np.unique(stored.ids)) != len(stored.ids):

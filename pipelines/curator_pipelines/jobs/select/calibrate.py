@@ -126,7 +126,7 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter) -> F
     targets = [job.samples or config.clusters for job in prepared.targets.values()]
     clusters = config.clusters * max(1, len(targets))
     stages.append(_select(candidates, round(sum(targets) or clusters), pool.encoding.dim, clusters, share))
-    if not config.manifest_only and any(one.packed for one in work):
+    if not config.manifest_only and any(measured.packed for measured in work):
         stages.append(_pack(None if chosen is None else chosen * max(1, len(targets)), work))
     stages = [stage for stage in stages if stage.amount != 0]
     return Forecast(time.monotonic() - started, len(work), stages)
@@ -144,11 +144,11 @@ def _measure(
         closing(prepared.executor.map(stage, tasks, on_progress=progress)) as outcomes,
     ):
         work = [outcome.unwrap() for outcome in outcomes]
-    if not sum(one.samples for one in work):
+    if not sum(measured.samples for measured in work):
         raise CuratorError(
             "not one sample was embedded: see curator inspect for what is in the pool", field="calibrate"
         )
-    return work, time.monotonic() - begun - max(one.seconds + one.pack_seconds for one in work)
+    return work, time.monotonic() - begun - max(measured.seconds + measured.pack_seconds for measured in work)
 
 
 def _starts(sources: int, workers: int) -> list[int]:
@@ -157,8 +157,8 @@ def _starts(sources: int, workers: int) -> list[int]:
 
 
 def _embed(name: str, amount: float | None, work: Sequence[Measured], start: float, device: str) -> StageForecast:
-    rate = sum(one.samples / one.seconds for one in work)
-    samples = sum(one.samples for one in work)
+    rate = sum(measured.samples / measured.seconds for measured in work)
+    samples = sum(measured.samples for measured in work)
     count = None if amount is None else round(amount)
     seconds = None
     if count is not None:
@@ -169,17 +169,17 @@ def _embed(name: str, amount: float | None, work: Sequence[Measured], start: flo
         rate,
         seconds,
         (seconds or 0.0) / 3600 * len(work) if device == "cuda" else 0.0,
-        None if count is None else round(count * sum(one.bytes for one in work) / samples),
-        None if count is None else round(count * sum(one.stored for one in work) / samples),
-        max(one.memory for one in work),
+        None if count is None else round(count * sum(measured.bytes for measured in work) / samples),
+        None if count is None else round(count * sum(measured.stored for measured in work) / samples),
+        max(measured.memory for measured in work),
         _bound(work, device),
     )
 
 
 def _bound(work: Sequence[Measured], device: str) -> str:
-    total = sum(one.seconds for one in work)
-    encode = sum(one.encode for one in work) / total
-    decode = sum(one.decode / one.threads for one in work) / total
+    total = sum(measured.seconds for measured in work)
+    encode = sum(measured.encode for measured in work) / total
+    decode = sum(measured.decode / measured.threads for measured in work) / total
     shares = f"encoding {encode:.0%} of the time, decoding {decode:.0%}"
     if device == "cuda":
         busy = "the GPU" if encode > BUSY else "decoding on the CPUs" if decode > BUSY else "reading from storage"
@@ -221,12 +221,12 @@ def _select(candidates: float | None, target: int, dim: int, clusters: int, shar
 
 
 def _pack(chosen: int | None, work: Sequence[Measured]) -> StageForecast:
-    working = [one for one in work if one.packed]
-    rate = sum(one.packed / one.pack_seconds for one in working)
-    each = sum(one.packed_bytes for one in working) / sum(one.packed for one in working)
-    size = None if chosen is None else round(chosen * each)
+    working = [measured for measured in work if measured.packed]
+    rate = sum(measured.packed / measured.pack_seconds for measured in working)
+    packed_size = sum(measured.packed_bytes for measured in working) / sum(measured.packed for measured in working)
+    size = None if chosen is None else round(chosen * packed_size)
     seconds = None if chosen is None else chosen / rate
-    memory = max(one.memory for one in work)
+    memory = max(measured.memory for measured in work)
     return StageForecast("pack", chosen, rate, seconds, 0.0, size, size, memory, "storage: reads of single samples")
 
 

@@ -119,7 +119,7 @@ def pool_index(run: RunDirectory, sources: Sequence[Source], finished: Mapping[i
 def build_index(
     run: RunDirectory, pool: StoredParts, factory: str | None, seed: int, executor: Executor, reporter: Reporter
 ) -> int:
-    """Train the quantiser where there is none, and build the shards that are missing; returns how many.
+    """Train the quantiser where there is none, and build the pieces that are missing; returns how many.
 
     Raises:
         InputError: faiss is missing, or the factory string does not fit.

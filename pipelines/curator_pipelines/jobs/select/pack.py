@@ -159,10 +159,10 @@ def _check_sources(
     """Every shard that will be read must be the one that was embedded; those looked at before are not asked again."""
     used = set(np.unique(np.concatenate([parts_of(shard.ids) for shard in shards])).tolist()) if shards else set()
     parts = [part for part in pool.registered() if part.part in used]
-    asked = {part.url: urls.get(part.url, part.url) for part in parts if part.url not in known}
-    states = storage.stat_many(asked.values())
+    urls_to_look_at = {part.url: urls.get(part.url, part.url) for part in parts if part.url not in known}
+    states = storage.stat_many(urls_to_look_at.values())
     for part in parts:
-        state = known.get(part.url) or states.get(asked[part.url])
+        state = known.get(part.url) or states.get(urls_to_look_at[part.url])
         if state is None:
             raise UnusableInput(f"{part.url} is gone: the chosen samples cannot be read from it any more")
         if state != part.stat:
@@ -176,8 +176,8 @@ def _check_space(directory: TargetDirectory, todo: Sequence[OutputShard]) -> Non
         return
     # From the first unit to all: exact sums would read the metadata of every chosen sample twice.
     members = directory.pool.rows(todo[0].ids, ["members"])["members"]
-    one = sum(member["size"] + 1024 for row in members.to_pylist() for member in row)
-    needed = one * sum(len(shard.chosen) for shard in todo) // len(todo[0].chosen)
+    first_bytes = sum(member["size"] + 1024 for row in members.to_pylist() for member in row)
+    needed = first_bytes * sum(len(shard.chosen) for shard in todo) // len(todo[0].chosen)
     if needed > free:
         raise CuratorError(
             f"{directory.url}: the shards need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room "

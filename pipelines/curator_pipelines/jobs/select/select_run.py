@@ -28,7 +28,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
 
     Args:
         config: as for `run_select`.
-        reporter: is told the encoder.
+        reporter: is outcome the encoder.
         calibrated: also measure how long it would take.
 
     Raises:
@@ -73,8 +73,8 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     with run.stage("select") as state:
         selections = choose(targets, config, denied, prepared.executor, reporter)
         for name, stored in selections.items():
-            told = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
-            state |= {name: told} if name else told
+            outcome = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
+            state |= {name: outcome} if name else outcome
     settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
     packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
     run.finish(reporter.warnings)
@@ -110,13 +110,13 @@ def _index(run: RunDirectory, pool: StoredParts, url: str, seed: int, executor: 
 
 
 def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[str, Embedded]:
-    """Embed every set, write the ledger, and only then judge it."""
+    """Embed every set, write the ledger, and only then compare the bad samples with `max_bad`."""
     embedded: dict[str, Embedded] = {}
     problem: CuratorError | None = None
     for name, job in prepared.jobs.items():
         try:
             embedded[name] = job.run_on(prepared.executor, reporter)
-            embedded[name].account.judge(max_bad, name)
+            embedded[name].account.check_max_bad(max_bad, name)
         except CuratorError as error:
             problem = error
             break

@@ -119,8 +119,8 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
 
     values = {
         name: getattr(config, name)
-        for name, each in declared(WarmupConfig).items()
-        if each.setting.changes is not None and name != "target"
+        for name, item in declared(WarmupConfig).items()
+        if item.setting.changes is not None and name != "target"
     }
     if config.weights != RANDOM:
         values["weights"] = hash_named_tensors(read_weights(config.weights))

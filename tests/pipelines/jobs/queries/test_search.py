@@ -104,9 +104,7 @@ def test_why(reference: Path) -> None:
 
 
 def test_questions_that_cannot_be_answered(reference: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match="one question is needed, not none: give image, or give key"
-    ):
+    with pytest.raises(InputError, match="one question is needed, not none: give image, or give key"):
         search(reference, tmp_path)
     with pytest.raises(InputError, match="key='0001': this key is in 4 shards: give shard="):
         search(reference, tmp_path, key="0001")
