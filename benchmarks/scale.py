@@ -25,7 +25,7 @@ from benchmarks.mock_s3 import mock_s3
 from curator.errors import Reason
 from curator.io import Stat, storage
 from curator.sources import Source, find_sources
-from curator.store import DoneMark, PartStore, write_quarantine
+from curator.store import DoneMark, PartStore, identity_hash, write_quarantine
 from curator.types import LedgerLine
 from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
 from curator_pipelines.jobs.select import EmbedJob, Encoding, embed
@@ -132,7 +132,8 @@ def _ask_s3(parts: int, get_backend: Callable[[str], Any]) -> None:
     job = _job(f"s3://{BUCKET}/run", sources)
     for part in job.store.register(sources):
         mark = mark_of(part.url).to_json()
-        key = job.store.done_url(part.part, "0" * 16).removeprefix(f"s3://{BUCKET}/")
+        identity = identity_hash(part.url, part.stat, job.identity)
+        key = job.store.done_url(part.part, identity).removeprefix(f"s3://{BUCKET}/")
         store.put_object(BUCKET, key, mark)
     with measured("floor: list the done-marks, S3"):
         assert len(storage.list_names(f"s3://{BUCKET}/run/pool/done")) == parts
