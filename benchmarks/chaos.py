@@ -210,7 +210,7 @@ def hit(executor: str, kind: str, stage: str, out: Out, seconds: float, chance: 
         if victims:
             ours = [pid for pids in processes(process.pid).values() for pid in pids]
             with suppress(ProcessLookupError):
-                os.kill(chance.stored(victims), signal.SIGKILL)
+                os.kill(chance.choice(victims), signal.SIGKILL)
             finish(process)
             wait_for_end(ours)
             return True

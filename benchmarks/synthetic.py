@@ -49,7 +49,7 @@ class Mixture:
         """Unit rows (count, d), of all leaves or of some that lie side by side."""
         random = np.random.default_rng(seed)
         shares = self.shares[leaves]
-        of = random.stored(len(shares), count, p=shares / shares.sum())
+        of = random.choice(len(shares), count, p=shares / shares.sum())
         rows = random.standard_normal((count, len(self.shape)), np.float32) * self.shape
         rows *= self.widths[leaves][of][:, None]
         rows += self.centres[leaves][of]
@@ -81,7 +81,7 @@ def draw_target(mixture: Mixture, count: int, seed: int) -> NDArray[np.float16]:
     """A target: unit rows (count, d) from three subtrees, each with about a hundredth of the pool."""
     leaves = len(mixture.shares)
     wide = max(1, leaves // 128)
-    places = np.random.default_rng(seed).stored(leaves // wide, 3, replace=False)
+    places = np.random.default_rng(seed).choice(leaves // wide, 3, replace=False)
     cuts = np.diff(np.linspace(0, count, 4).astype(int))
     drawn = [
         mixture.draw(n, seed + i, slice(p * wide, (p + 1) * wide))
