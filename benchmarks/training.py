@@ -126,7 +126,7 @@ def _on_one_batch(config: TrainConfig, samples: Samples) -> float:
     batch = StepDataset(samples, make_schedule(config, samples), config.image_size)[0]
     real = train_loop.load_steps
 
-    def the_same(dataset: StepDataset, start: int, stop: int, *_: object) -> Iterator[Batch]:
+    def the_same(dataset: StepDataset, start: int, stop: int, *_: object, **__: object) -> Iterator[Batch]:
         return (Batch(step, batch.views, batch.images, []) for step, batch in zip(range(start, stop), repeat(batch)))
 
     train_loop.load_steps = the_same
