@@ -133,7 +133,7 @@ def assert_same(fast, slow):
 
 
 def one_by_one(ask):
-    """A row_filter of a function that filters one row."""
+    """A filter made of a function that answers for one row."""
 
     def row_filter(rows):
         answers = ((place, ask(row)) for place, row in enumerate(rows.tolist()))

@@ -7,7 +7,7 @@ from curator.search.top_k import NO_ROW, TopK, merge, top_k_of_pairs
 
 
 def build(lists, k, eligible=None):
-    """TopK of [[(score, id), ...] per centroid]."""
+    """The top-k made of [[(score, id), ...] per centroid]."""
     flat = [(k, score, number) for k, line in enumerate(lists) for score, number in line]
     columns = np.array(flat, np.float64).reshape(-1, 3)
     if eligible is None:

@@ -22,7 +22,7 @@ def test_the_objection_that_comes_first_in_order_of_choice_counts():
     assert row_filter(np.array([5, 2, 1]))[1].because == "b"
     assert row_filter(np.array([6, 1, 2]))[1].because == "a"
     assert row_filter(np.array([7, 8])) is None
-    # The last row_filter is told only of rows that are chosen.
+    # The last filter is told only of rows that are chosen.
     assert asked == [[5], [6], [7, 8]]
     assert first_rejection()(np.array([1])) is None
     assert Rejection(DENIED).match == -1

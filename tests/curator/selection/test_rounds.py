@@ -50,7 +50,7 @@ def test_credit_goes_to_the_best_centroid_then_the_lower():
     assert done.rounds_table.mean_score.tolist() == [2.0 / 3]
 
 
-def test_a_judge_is_asked_once_per_row_in_order_of_choice(twin):
+def test_a_filter_is_asked_once_per_row_in_order_of_choice(twin):
     asked = []
 
     def row_filter(row):
