@@ -37,7 +37,11 @@ class Effort:
 
 
 # Steps and not minutes, since minutes would be other steps on every machine, and so another encoder.
-EFFORTS = {"cpu": Effort(32, 800), "cuda": Effort(32, 2000)}
+EFFORTS = {"cpu": Effort(32, 600), "cuda": Effort(32, 2000)}
+# By what it chose, 200 steps of 128 by AdamW were worth 300 of 256, and more than as much time by SGD, whose loss was
+# far lower (benchmarks/NOTES.md).
+BATCH_SIZE = 128
+RECIPE = {"optimizer": "adamw", "lr": 0.002, "weight_decay": 1e-4}
 # In OUT/warmup: the encoder before its first step, which shows what training was worth.
 UNTRAINED = "untrained.pt"
 
@@ -192,7 +196,8 @@ def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
         "out": work,
         "arch": config.warmup_arch or ARCHITECTURE,
         "image_size": config.warmup_size or effort.image_size,
-        "save_every": 10,
+        "batch_size": min(BATCH_SIZE, images),
+        "save_every": 50,
     }
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}
-    return build(TrainConfig, shared | own | length)
+    return build(TrainConfig, shared | RECIPE | own | length)
