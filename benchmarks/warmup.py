@@ -100,8 +100,9 @@ def main() -> None:
     flags = parser.parse_args()
     done = [json.loads(line) for line in flags.results.read_text().splitlines()] if flags.results.exists() else []
     known = {(line["case"], line["seed"], line["pool"]) for line in done}
-    for case in _cases(flags.tiny, flags.data, flags.first, flags.only):
-        for seed in flags.seeds:
+    cases = list(_cases(flags.tiny, flags.data, flags.first, flags.only))
+    for seed in flags.seeds:
+        for case in cases:
             if (case.name, seed, len(case.pool.labels)) in known:
                 continue
             line = _measure(case, seed, flags.work / f"{case.name}-{seed}", flags.epochs)

@@ -117,7 +117,7 @@ class WarmupConfig(Config):
     warmup_size: Annotated[
         Annotated[int, Field(ge=16)] | None,
         Setting(
-            "The side of a view in the warm-up, in pixels; images are embedded at one and a half times of it.",
+            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
             metavar="PX",
             default_text="32",
             changes="warmup",
