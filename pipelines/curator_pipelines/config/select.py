@@ -187,7 +187,7 @@ class SelectConfig(EncodingConfig):
         Count | None,
         Setting(
             "The number of epochs for which the encoder warmup is trained.",
-            default_text="600 steps on a CPU, 2,000 on a GPU",
+            default_text="400 steps on a CPU, 2,000 on a GPU",
             changes="warmup",
         ),
     ] = None

@@ -102,7 +102,7 @@ class WarmupConfig(Config):
     ] = "random"
     warmup_epochs: Annotated[
         Count | None,
-        Setting("The number of epochs.", default_text="600 steps on a CPU, 2,000 on a GPU", changes="warmup"),
+        Setting("The number of epochs.", default_text="400 steps on a CPU, 2,000 on a GPU", changes="warmup"),
     ] = None
     warmup_arch: Annotated[
         Text | None,

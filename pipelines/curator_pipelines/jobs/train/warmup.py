@@ -37,7 +37,7 @@ class Effort:
 
 
 # Steps and not minutes, since minutes would be other steps on every machine, and so another encoder.
-EFFORTS = {"cpu": Effort(32, 600), "cuda": Effort(32, 2000)}
+EFFORTS = {"cpu": Effort(32, 400), "cuda": Effort(32, 2000)}
 # In OUT/warmup: the encoder before its first step, which shows what training was worth.
 UNTRAINED = "untrained.pt"
 
