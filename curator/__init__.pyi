@@ -188,7 +188,7 @@ def select(
         manifest_only: The manifest is written, but no tars.
         shard_size: The number of samples in an output shard.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
-        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 600 steps on a CPU,
+        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 400 steps on a CPU,
             2,000 on a GPU.
         warmup_arch: The network that the warm-up trains: small_resnet, or any timm or torchvision image model;
             resnet50 as in the paper. Default: small_resnet.

@@ -64,19 +64,17 @@ def test_colours_that_were_not_drawn_stay() -> None:
 
 def test_each_colour_as_torchvision_changes_it() -> None:
     image = SQUARES[:1].float() / 255
-    neutral = [0.99] * 5 + [0.0, 0.5, 0.5, 0.5, 0.5, 0.99]
+    neutral = [0.99] * 5 + [0.0, 0.5, 0.5, 0.5, 0.5]
     changes = {6: functional.adjust_brightness, 7: functional.adjust_contrast, 8: functional.adjust_saturation}
     for place, change in changes.items():
-        # Less of it, so that nothing is cut off on the way.
         drawn = torch.tensor([[*neutral[:place], 0.25, *neutral[place + 1 :]]])
         ours = _recolour(image.flatten(2) * 255, drawn).reshape(image.shape) / 255
-        torch.testing.assert_close(ours, change(image, 0.6), atol=2e-3, rtol=0)
-    grey = _recolour(image.flatten(2) * 255, torch.tensor([[0.99] * 10 + [0.0]])).reshape(image.shape) / 255
-    torch.testing.assert_close(grey, functional.rgb_to_grayscale(image, 3), atol=2e-3, rtol=0)
+        torch.testing.assert_close(ours, change(image, 0.9), atol=2e-3, rtol=0)
 
 
-def test_hue_turns_colours_and_leaves_greys() -> None:
-    drawn = torch.tensor([[0.99] * 5 + [0.0, 0.5, 0.5, 0.5, 0.0, 0.99]])
+def test_hue_turns_colours_and_leaves_greys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "HUE", 0.2)
+    drawn = torch.tensor([[0.99] * 5 + [0.0, 0.5, 0.5, 0.5, 0.0]])
     coloured, grey = torch.tensor([[[200.0], [50.0], [20.0]]]), torch.full((1, 3, 1), 80.0)
     assert (_recolour(coloured, drawn) - coloured).abs().max() > 50
     torch.testing.assert_close(_recolour(grey, drawn), grey, atol=1e-2, rtol=0)
