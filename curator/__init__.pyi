@@ -142,6 +142,7 @@ def select(
     dedup: float | None = None,
     exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
     exclude_above: float = 0.95,
+    skip_own: bool = True,
     search: Literal["exact", "ivf"] = "exact",
     recall: float = 0.99,
     deny: str | os.PathLike[str] | None = None,
@@ -180,6 +181,7 @@ def select(
         dedup: A sample is skipped if it is at least this similar to a chosen one, such as 0.95.
         exclude: Evaluation images: nothing near to one is chosen.
         exclude_above: The similarity from which a sample is too near to an image of `exclude`.
+        skip_own: A sample of the pool that is one of the target's own images is skipped. Default: on.
         search: How the pool is read: exact reads every vector, ivf reads the promising lists of an index.
         recall: The share of the samples of the exact answer that ivf aims at; 1 gives the exact answer.
         deny: A list of samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.

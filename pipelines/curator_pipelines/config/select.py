@@ -155,6 +155,10 @@ class SelectConfig(EncodingConfig):
         Similarity,
         Setting("The similarity from which a sample is too near to an image of {exclude}.", metavar="SIMILARITY"),
     ] = 0.95
+    skip_own: Annotated[
+        bool,
+        Setting("A sample of the pool that is one of the target's own images is skipped.", default_text="on"),
+    ] = True
     search: Annotated[
         Literal["exact", "ivf"],
         Setting("How the pool is read: exact reads every vector, ivf reads the promising lists of an index."),
