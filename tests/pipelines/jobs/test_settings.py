@@ -130,6 +130,7 @@ CASES: dict[str, dict[str, Case]] = {
         "dedup": Case(0.5),
         "exclude": Case(below("exclude-1")),
         "exclude_above": Case(0.5),
+        "skip_own": Case(False),
         "search": Case("ivf"),
         "recall": Case(0.4, also={"search": "ivf"}),
         "deny": Case(below("deny-1.txt")),
@@ -191,6 +192,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries = [(f"{image:04d}.png", picture(100 * (shard + 1) + image)) for image in range(9)]
         # A copy of an image of another shard, for what looks for duplicates.
         entries[3] = ("0003.png", picture(104))
+        # And one of the target's own.
+        entries[5] = ("0005.png", picture(2))
         (folder / f"pool-{shard}.tar").write_bytes(tar_bytes(entries))
     shutil.copy(folder / "weights-1.pt", folder / "resnet.pt")
     return folder
