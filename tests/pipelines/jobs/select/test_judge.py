@@ -75,8 +75,9 @@ def test_own_images_are_skipped_and_told(selector: str, run: Run, images: dict[s
 def test_without_the_filter_they_are_chosen_but_do_not_count_as_near(
     run: Run, images: dict[str, Any], tmp_path: Path
 ) -> None:
-    run(**images, budget="10", out=str(tmp_path / "with"))
-    run(**images, budget="10", out=str(tmp_path / "without"), skip_own=False)
+    settings = images | {"budget": "20", "clusters": 100}
+    run(**settings, out=str(tmp_path / "with"))
+    run(**settings, out=str(tmp_path / "without"), skip_own=False)
 
     chosen = {row["key"] for row in table(str(tmp_path / "without"), "selection", "selected.parquet")}
     assert {"own-3", "own-5", "again-5"} <= chosen
@@ -185,7 +186,7 @@ def test_without_hashes_what_looks_the_same_is_own(run: Run, tmp_path: Path) -> 
 
 
 def test_the_verdict_is_what_brute_force_finds(run: Run, tmp_path: Path) -> None:
-    target, pool = spread(20, 1, centre=0), np.concatenate([spread(30, 2, centre=0), spread(30, 3, centre=1)])
+    target, pool = spread(20, 1, centre=0), np.concatenate([spread(90, 2, centre=0), spread(30, 3, centre=1)])
     settings = ready(tmp_path, target, [pool[:25], pool[25:]])
 
     summary = run(**settings, out=str(tmp_path / "run"))
@@ -193,7 +194,7 @@ def test_the_verdict_is_what_brute_force_finds(run: Run, tmp_path: Path) -> None
     nearest = table(str(tmp_path / "run"), "selection", "nearest.parquet")
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (target, pool)]
     scores = unit[0] @ unit[1].T
-    names = [f"k0-{row}" for row in range(25)] + [f"k1-{row}" for row in range(35)]
+    names = [f"k0-{row}" for row in range(25)] + [f"k1-{row}" for row in range(95)]
     assert [row["target_row"] for row in nearest] == list(range(20))
     assert [row["target_key"] for row in nearest] == [f"t0-{row}" for row in range(20)]
     assert [row["key"] for row in nearest] == [names[place] for place in scores.argmax(axis=1)]
