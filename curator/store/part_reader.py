@@ -56,8 +56,12 @@ class PartReader(ABC):
         """Part number -> identity hash of every finished part."""
 
     @abstractmethod
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part, as its done-mark says."""
+
     def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say."""
+        """Number of embedded samples in finished parts."""
+        return sum(self.lengths().values())
 
     def array_url(self, part: int) -> str:
         """Where a part's vectors are."""
