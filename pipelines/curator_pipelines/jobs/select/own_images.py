@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curator.errors import InputError
+from curator.errors import InputError, UnusableInput
 from curator.search import first_in_hash_order
 from curator.selection import SELECTOR_SETTINGS, HeldOut, Rules, Selection, find_selector, hold_out, pool_ranks
 from curator.store import PartReader, RowReader
@@ -35,14 +35,18 @@ class HeldOutTargets:
         self._seed = config.seed if "seed" in reads else 0
 
     def check(self, set_name: str, stored: PartReader) -> None:
-        """Called for each embedded set, targets first: with `stop` auto, find a target's threshold and tell it.
+        """Called for each embedded set, before the next: with `stop` auto, find a target's threshold and tell it.
 
         Raises:
             InputError: the target is too small or too uniform to find one, before the pool is read for it.
             UnusableInput: no image of the target could be embedded.
         """
         names = {target_set(name): name for name in self._config.targets()}
-        if set_name not in names or self._config.limits()[1] != "auto":
+        if set_name not in names:
+            return
+        if not stored.count():
+            raise UnusableInput(f"{stored.url} has no usable image: see quarantine.parquet for why")
+        if self._config.limits()[1] != "auto":
             return
         name = names[set_name]
         held_out = self.of(name, stored)
