@@ -56,8 +56,12 @@ class PartReader(ABC):
         """Part number -> identity hash of every finished part."""
 
     @abstractmethod
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part, as its done-mark says."""
+
     def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say."""
+        """Number of embedded samples in finished parts."""
+        return sum(self.lengths().values())
 
     def array_url(self, part: int) -> str:
         """Where a part's vectors are."""
@@ -83,7 +87,7 @@ class PartReader(ABC):
 
     def ids(self) -> NDArray[np.int64]:
         """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
-        parts = [part_ids(part, len(rows)) for part, rows in self.parts()]
+        parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
