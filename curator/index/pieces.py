@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from curator.index.codec import Codec
 from curator.index.quantiser import Quantiser
 from curator.io import npy, storage
-from curator.search import Floats, check_finite, row_norms
-from curator.selection import priorities
+from curator.search import Floats, check_finite, priorities, row_norms
 from curator.types import join_id, part_ids
 
 __all__ = ["IndexPiece", "build_piece"]

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError, UnusableInput, Use
-from curator.search import Floats
-from curator.selection import priorities
+from curator.search import Floats, priorities
 from curator.types import part_ids
 
 __all__ = [

@@ -1,4 +1,6 @@
+from .best_similarity import best_similarity as best_similarity, nearest as nearest
 from .distributed_scan import DistributedScan as DistributedScan, ScanTask as ScanTask, scan_parts as scan_parts
+from .hash_order import first_in_hash_order as first_in_hash_order, priorities as priorities
 from .memory_pool import MemoryPool as MemoryPool, as_rows as as_rows
 from .passes import PassProgress as PassProgress
 from .pool import Floats as Floats, Pool as Pool, check_finite as check_finite, check_rows as check_rows

@@ -1,6 +1,13 @@
 from .centroids import find_centroids as find_centroids
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
+from .finds_yours import (
+    CHANCE as CHANCE,
+    beats_chance as beats_chance,
+    is_better as is_better,
+    pool_ranks as pool_ranks,
+)
 from .frontier import first_k as first_k, k_limit as k_limit
+from .held_out import HeldOut as HeldOut, hold_out as hold_out
 from .knn import select_knn as select_knn
 from .multi_target import select_each as select_each
 from .near_duplicate_filters import (
@@ -12,7 +19,7 @@ from .near_duplicate_filters import (
     no_duplicates as no_duplicates,
 )
 from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_duplicates, pool_clusters as pool_clusters
-from .random import priorities as priorities, select_random as select_random
+from .random import select_random as select_random
 from .ranking import Ranking as Ranking
 from .result import (
     RefusedRound as RefusedRound,

@@ -6,24 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.search import Floats
+from curator.search import Floats, first_in_hash_order
 from curator.types import unit_rows
 
 __all__ = ["N_INIT", "find_centroids"]
 
 # Starts of k-means, of which the best is kept.
 N_INIT = 10
+# With no number of clusters, so many distinct rows are their own centroids. Above, so many centroids of so many rows.
+MOST_ROWS = 2000
+AUTO_CLUSTERS = 1000
+SAMPLE_ROWS = 20_000
 # A mean of unit rows shorter than this points nowhere in particular.
 NO_DIRECTION = 1e-6
 
 
-def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.float32]:
+def find_centroids(vectors: Floats, clusters: int | None, seed: int) -> NDArray[np.float32]:
     """Centroids of the target, as unit rows.
 
     Args:
         vectors: float16 or float32 (n, d), the target's embeddings. Rows of zero length are left out.
         clusters: the number of centroids. More describe the target finer and let odd images count more;
-            fewer keep to its middle. The paper uses 100.
+            fewer keep to its middle. The paper uses 100. None: every distinct row up to `MOST_ROWS` of them, above that
+            `AUTO_CLUSTERS` by k-means over at most `SAMPLE_ROWS` rows, drawn by the seed.
         seed: of k-means' starts.
 
     Returns:
@@ -34,7 +39,7 @@ def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.floa
     Raises:
         InputError: no rows to look at, rows that are not finite, or fewer than one cluster.
     """
-    if clusters < 1:
+    if clusters is not None and clusters < 1:
         raise InputError("at least 1 centroid must describe the target", field="clusters", value=clusters)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise InputError(f"the target's embeddings, shape {vectors.shape}, are no table of finite numbers")
@@ -43,9 +48,12 @@ def find_centroids(vectors: Floats, clusters: int, seed: int) -> NDArray[np.floa
     if len(rows) == 0:
         raise InputError("the target has no embedding with a direction", advice="check that it holds images")
     first_seen = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    if len(first_seen) <= clusters:
+    if len(first_seen) <= (MOST_ROWS if clusters is None else clusters):
         return np.asarray(rows[first_seen], np.float32)
-    return _k_means(rows, clusters, seed)
+    if clusters is not None:
+        return _k_means(rows, clusters, seed)
+    sample = rows[first_in_hash_order({0: len(rows)}, SAMPLE_ROWS, seed)]
+    return _k_means(sample, AUTO_CLUSTERS, seed)
 
 
 def _k_means(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[np.float32]:

@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search import PassProgress, Pool
+from curator.search import PassProgress, Pool, priorities
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection
 from curator.selection.rules import Rules
 from curator.types import Progress, part_ids
 
-__all__ = ["priorities", "select_random"]
+__all__ = ["select_random"]
 
 
 def select_random(pool: Pool, rules: Rules, *, seed: int, progress: Progress | None = None) -> Selection:
@@ -53,26 +53,3 @@ def _read(pool: Pool, seed: int, progress: PassProgress, cursor: Cursor, best: B
 
 def _page(keys: NDArray[np.uint64], ids: NDArray[np.int64]) -> Page:
     return Page(keys, ids, np.full(len(ids), -1, np.int32), np.full(len(ids), np.nan, np.float32))
-
-
-def priorities(ids: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Where each row stands in the random order of a seed, smallest first.
-
-    Args:
-        ids: int64 (n,).
-        seed: any integer; taken modulo 2^64.
-
-    Returns:
-        uint64 (n,): splitmix64(splitmix64(seed) xor id), all different (Steele, Lea, Flood: "Fast Splittable
-        Pseudorandom Number Generators", OOPSLA 2014).
-    """
-    start = _splitmix64(np.array([seed % 2**64], np.uint64))
-    return _splitmix64(ids.astype(np.uint64) ^ start)
-
-
-def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One output of the generator per uint64 (n,) state; a bijection."""
-    mixed = state + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -16,9 +16,9 @@ from curator.index import (
 )
 from curator.index.pieces import SAMPLE_SEED
 from curator.index.quantiser import sample_rows
+from curator.search import priorities
 from curator.search.scoring import exact_scores
 from curator.selection import Rules, select_simcore
-from curator.selection.random import priorities
 from curator.store.part_store import DoneMark, PartStore
 
 

@@ -3,7 +3,6 @@ import pytest
 
 from curator.errors import InputError
 from curator.selection import Rules, deny, select_random
-from curator.selection.random import priorities
 
 MASK = 2**64 - 1
 
@@ -22,18 +21,6 @@ def slow_random(ids, seed):
 
 def pool_of(twin, *lengths):
     return twin.ArrayPool([np.zeros((n, 1), np.float16) for n in lengths])
-
-
-def test_splitmix64_is_the_published_one():
-    # The first output of the reference implementation (Vigna) for the state 1234567.
-    assert splitmix64(1234567) == 6457827717110365317
-
-
-@pytest.mark.parametrize("seed", [0, 7, -1, 2**70])
-def test_priorities_equal_python_integers(seed):
-    ids = [0, 1, 5 << 32 | 3, 2**62]
-    expected = [splitmix64(splitmix64(seed & MASK) ^ number) for number in ids]
-    assert priorities(np.array(ids), seed).tolist() == expected
 
 
 @pytest.mark.parametrize("budget", [1, 5, 29, 30])
