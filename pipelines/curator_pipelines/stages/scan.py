@@ -1,15 +1,13 @@
-"""The scan stage: the best rows of some parts for every centroid."""
+"""The scan stage: the best rows of some parts, for every centroid or row of a target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.search import ScanTask, TopK, scan_parts
+from curator.search import RowScan, ScanTask, TopK, scan_parts
 from curator.store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
@@ -22,11 +20,11 @@ class ScanStage:
 
     Args:
         store_url: `OUT/pool`.
-        centroids: float32 (K, d).
+        row_scan: scores rows.
     """
 
     store_url: str
-    centroids: NDArray[np.float32]
+    row_scan: RowScan
 
     def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], TopK]:
         """Nothing costly: the function scans the parts of one task."""
@@ -34,6 +32,6 @@ class ScanStage:
         store = PartStore(self.store_url)
 
         def scan(task: Task[ScanTask]) -> TopK:
-            return scan_parts(task.payload, store.vectors, self.centroids, lambda rows: context.report({"rows": rows}))
+            return scan_parts(task.payload, store.vectors, self.row_scan, lambda rows: context.report({"rows": rows}))
 
         return scan
