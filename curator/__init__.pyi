@@ -139,9 +139,11 @@ def select(
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
     dedup: float | None = None,
     exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
     exclude_above: float = 0.95,
+    skip_own: bool = True,
     search: Literal["exact", "ivf"] = "exact",
     recall: float = 0.99,
     deny: str | os.PathLike[str] | None = None,
@@ -177,9 +179,11 @@ def select(
         stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
         dedup: A sample is skipped if it is at least this similar to a chosen one, such as 0.95.
         exclude: Evaluation images: nothing near to one is chosen.
         exclude_above: The similarity from which a sample is too near to an image of `exclude`.
+        skip_own: A sample of the pool that is one of the target's own images is skipped. Default: on.
         search: How the pool is read: exact reads every vector, ivf reads the promising lists of an index.
         recall: The share of the samples of the exact answer that ivf aims at; 1 gives the exact answer.
         deny: A list of samples never to choose: KEY or SHARD<TAB>KEY a line, or parquet.
@@ -225,6 +229,7 @@ def select_rows(
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> Selection:
@@ -241,6 +246,7 @@ def select_rows(
         stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
 
     Returns:

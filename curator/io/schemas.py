@@ -13,6 +13,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "METADATA",
+    "NEAREST",
     "PARTS",
     "QUARANTINE",
     "ROUNDS",
@@ -87,10 +88,23 @@ SKIPPED = _schema(
     "skipped",
     [
         *RANKED_ROW,
-        ("reason", pa.string()),  # denied, near_evaluation, duplicate, near_duplicate
+        ("reason", pa.string()),  # denied, own_image, looks_like_own, near_evaluation, duplicate, near_duplicate
         ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
-        ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_evaluation
+        # Its id: in the pool for duplicates, in OUT/exclude for near_evaluation, in OUT/target for own images.
+        ("match", pa.int64()),
         ("similarity", pa.float32()),  # to the match
+    ],
+)
+# A row is one target image and the best sample of the pool for it; nulls where the pool has none.
+NEAREST = _schema(
+    "nearest",
+    [
+        ("target_row", pa.int64()),  # its place in the target, by part and row
+        ("target_key", pa.string()),
+        ("id", pa.int64()),
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("score", pa.float32()),
     ],
 )
 # A row is one sample of the pool that a better or earlier sample stands for.

@@ -177,7 +177,7 @@ class _Choice:
         return Selection(
             ids=chosen.ids,
             scores=chosen.scores,
-            anchors=chosen.line,
+            anchors=chosen.line.astype(np.int32),
             rounds=np.full(count, -1, np.int32),
             rounds_table=Rounds.build([], [], []),
             skipped=Skipped.build(self._skipped),

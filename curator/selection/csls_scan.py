@@ -171,7 +171,8 @@ class _Look:
     def _useful(self, rows: NDArray[np.int64], density: Floats, least: Floats) -> NDArray[np.int64]:
         """Those rows whose score, of a density that is known from below, may come up to the least."""
         highest = 2 * self._best[rows] - density + 3 * self._errors[rows] + np.float32(ROUNDING)
-        return rows[highest >= least]
+        useful: NDArray[np.int64] = rows[highest >= least]
+        return useful
 
     def _first_density(self) -> NDArray[np.float32]:
         """A number that no row's proposed density is below, float32 (n,).
@@ -206,7 +207,8 @@ class _Look:
 
     def _least_of(self, rows: NDArray[np.int64]) -> Floats:
         """The least score of use for some rows, whichever of their rivals is the best."""
-        return np.where(self._rivals(rows), self._least[:, None], np.float32(np.inf)).min(axis=0)
+        least: Floats = np.where(self._rivals(rows), self._least[:, None], np.float32(np.inf)).min(axis=0)
+        return least
 
     def exact(
         self, placed: NDArray[np.float32], rows: NDArray[np.int64]

@@ -126,7 +126,7 @@ class HalfWhitened:
         low, high = np.rint((coordinates - slack) * GRID), np.rint((coordinates + slack) * GRID)
         unsure = ~sure | (low != high).any(axis=1)
         low[unsure] = self._in_order(centred[unsure])
-        return (low / GRID).astype(np.float32)
+        return np.asarray(low / GRID, np.float32)
 
     def _in_order(self, centred: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a coordinate is: the definition, on centred unit rows (n, d); in multiples of 1 / `GRID`."""

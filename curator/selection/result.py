@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.filters import NO_MATCH, Rejection
+from curator.selection.verdict import Nearest, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,6 +166,9 @@ class Selection:
         lower_bounds: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
             Rows below it had no influence. None where the pool ran out, and from the selectors without rounds.
         recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
+        nearest: the best pool rows of some target rows; None where nobody looked.
+        verdict: whether the pool seems to hold the target's kind; None where nobody looked.
+        target_copies: how many of the target's rows show what another of its rows shows.
         shards: name of the shard of each chosen row; None where that is not known.
         keys: key of each chosen row; None where that is not known.
     """
@@ -186,6 +190,9 @@ class Selection:
     anchor_rows: NDArray[np.float32] | None = None
     lower_bounds: NDArray[np.float32] | None = None
     recall: dict[str, Any] | None = None
+    nearest: Nearest | None = None
+    verdict: Verdict | None = None
+    target_copies: int = 0
     shards: Sequence[str] | None = None
     keys: Sequence[str] | None = None
 

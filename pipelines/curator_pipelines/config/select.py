@@ -142,6 +142,9 @@ class SelectConfig(EncodingConfig):
     ] = None
     reference_round: Annotated[Count, Setting("The round whose mean {stop} compares with.")] = 1
     selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS.builtin)] = "simcore"
+    per_target: Annotated[
+        Count, Setting("How many times its fair share one image of {target} may have of what csls chooses.")
+    ] = 4
     dedup: Annotated[
         Similarity | None,
         Setting(
@@ -155,6 +158,10 @@ class SelectConfig(EncodingConfig):
         Similarity,
         Setting("The similarity from which a sample is too near to an image of {exclude}.", metavar="SIMILARITY"),
     ] = 0.95
+    skip_own: Annotated[
+        bool,
+        Setting("A sample of the pool that is one of the target's own images is skipped.", default_text="on"),
+    ] = True
     search: Annotated[
         Literal["exact", "ivf"],
         Setting("How the pool is read: exact reads every vector, ivf reads the promising lists of an index."),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.search import RowScan, ScanTask, TopK, scan_parts
+from curator.search import RowScan, Scanned, ScanTask, scan_parts
 from curator.store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
@@ -21,17 +23,25 @@ class ScanStage:
     Args:
         store_url: `OUT/pool`.
         row_scan: scores rows.
+        queries: sets of queries, float32 (m, d) each, that a task may ask for.
     """
 
     store_url: str
     row_scan: RowScan
+    queries: tuple[NDArray[np.float32], ...] = ()
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], TopK]:
+    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Scanned]:
         """Nothing costly: the function scans the parts of one task."""
         threadpool_limits(context.cpus)
         store = PartStore(self.store_url)
 
-        def scan(task: Task[ScanTask]) -> TopK:
-            return scan_parts(task.payload, store.vectors, self.row_scan, lambda rows: context.report({"rows": rows}))
+        def scan(task: Task[ScanTask]) -> Scanned:
+            return scan_parts(
+                task.payload,
+                store.vectors,
+                self.row_scan,
+                lambda rows: context.report({"rows": rows}),
+                self.queries,
+            )
 
         return scan

@@ -33,7 +33,7 @@ class Workers:
         while waiting:
             self.tasks.append(waiting.pop())
             found = scan_parts(self.tasks[-1], self.read, self.row_scan, self.count)
-            self.returned += int(found.counts.sum())
+            self.returned += int(found.top_k.counts.sum())
             yield found
 
     def count(self, rows):

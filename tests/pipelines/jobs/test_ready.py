@@ -148,7 +148,8 @@ class TestReadyEmbeddings:
 
         ours, theirs = files_of(str(tmp_path / "run")), files_of(str(reference))
         changed = [name for name in differing(ours, theirs) if not name.startswith("target/")]
-        assert changed == ["selection/selection.json"]  # it holds the hash of its inputs
+        # The target's keys, and the hash of the inputs.
+        assert changed == ["selection/nearest.parquet", "selection/selection.json"]
 
 
 class TestOtherRunsPool:

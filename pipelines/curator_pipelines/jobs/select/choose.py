@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from curator.errors import UnusableInput
 from curator.io import schemas, storage
-from curator.search import PassProgress
-from curator.selection import SELECTORS, Request, Rules, Selection, Selector, find_selector
-from curator.store import DenyList
+from curator.search import PassProgress, QueryScan, watched
+from curator.selection import SELECTORS, PoolSample, Request, Rules, Selection, Selector, find_selector
+from curator.store import DenyList, RowReader
 from curator.types import Progress
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
-from curator_pipelines.jobs.select.choose_search import exact_search, index_identity, index_search
-from curator_pipelines.run import Reporter, StoredSelection, TargetDirectory, load_selection, store_selection
+from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
+from curator_pipelines.jobs.select.judge import judge, target_queries
+from curator_pipelines.run import (
+    KeptArrays,
+    Reporter,
+    StoredSelection,
+    TargetDirectory,
+    load_selection,
+    store_selection,
+)
 
 __all__ = ["choose", "is_current"]
 
@@ -58,7 +67,7 @@ def is_current(
     """True if a stored selection is whole, and the one that `choose` would make of the parts finished now."""
     if stored.record["identity"] != _identity(directory, config, denied):
         return False
-    files = {"rounds.parquet", "skipped.parquet"}
+    files = {"rounds.parquet", "skipped.parquet", "nearest.parquet"}
     if find_selector(config.selector).has_anchors:
         files.add("centroids.npy")
     return files <= set(storage.list_names(directory.path("selection")))
@@ -82,9 +91,16 @@ def _choose_anew(
     if rules[0].budget is not None and rules[0].budget > candidates:
         reporter.warn(f"the budget of {rules[0].budget:,} is above the {candidates:,} candidates: all are chosen")
     selector = find_selector(config.selector)
+    queries = target_queries(selector, targets)
     with reporter.stage("select", candidates, "rows") as progress:
-        selections = _select(selector, targets, rules, config, executor, PassProgress(progress))
+        kept = KeptArrays(targets, targets[0].pool)
+        selections = _select(selector, targets, rules, queries, config, executor, PassProgress(progress), kept)
+        kept.remove_others()
         progress.done = candidates
+    selections = [
+        judge(directory, selection, queries[number] if queries else None)
+        for number, (directory, selection) in enumerate(zip(targets, selections, strict=True))
+    ]
     stored = {}
     for directory, selection in zip(targets, selections, strict=True):
         _warn(directory, selection.warnings, reporter)
@@ -97,19 +113,26 @@ def _select(
     selector: Selector,
     targets: Sequence[TargetDirectory],
     rules: Sequence[Rules],
+    queries: Sequence[QueryScan],
     config: SelectConfig,
     executor: Executor,
     progress: Progress,
+    kept: KeptArrays,
 ) -> list[Selection]:
     """The selection of each target."""
     pool, index = targets[0].pool, targets[0].index
     if config.search == "ivf":
-        search = index_search(pool, index, config.recall, executor, progress)
+        search = index_search(pool, index, config.recall, executor, progress, queries)
     else:
-        search = exact_search(pool, executor, progress)
+        search = exact_search(pool, executor, progress, queries)
     settings = {name: getattr(config, name) for name in selector.reads}
+    sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
+    scan = exact_scan(pool, executor, progress, queries)
     requests = [
-        Request(pool, all_vectors(directory.target), own_rules, settings, progress, search)
+        # Whatever reads the pool, the queries ride along.
+        Request(
+            watched(pool, queries), all_vectors(directory.target), own_rules, settings, progress, search, scan, sample
+        )
         for directory, own_rules in zip(targets, rules, strict=True)
     ]
     return selector.select(requests)
