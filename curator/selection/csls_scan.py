@@ -93,8 +93,6 @@ class CslsScan:
         cursors: Cursors,
         lower_bound: NDArray[np.float32],
         total: int | None = None,
-        *,
-        block_rows: int = BLOCK_ROWS,
     ) -> TopK:
         """The best rows of one part: see `RowScan.scan`.
 
@@ -103,7 +101,7 @@ class CslsScan:
         """
         check_rows(part, rows, len(self.space.mean))
         merger = TopKMerger(self.lines, k, total)
-        for first, block in blocks(part, rows, len(self.targets) + NEIGHBOURS * FIRST_LOOK, block_rows):
+        for first, block in blocks(part, rows, len(self.targets) + NEIGHBOURS * FIRST_LOOK, BLOCK_ROWS):
             merger.add(self._scan_block(first, block, k, cursors, np.maximum(lower_bound, merger.lower_bound)))
         return merger.merged()
 

@@ -102,6 +102,40 @@ def test_equals_the_twin(twin, small_sample, budget, per_target):
     assert found.passes == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_row_of_the_sample_is_not_its_own_neighbour_at_any_cut(twin, small_sample, monkeypatch, seed):
+    monkeypatch.setattr(csls_sample, "DENSITY_ROWS", 30)
+    monkeypatch.setattr(csls_scan, "FIRST_LOOK", 1)
+    monkeypatch.setattr(csls_scan, "NEIGHBOURS", 30)
+    monkeypatch.setattr(csls_scan, "BLOCK_ROWS", 4)
+    pool, targets = make(twin, 40, dim=2, seed=seed)
+    sample = PoolSample.draw(pool)
+    # A budget of all rows leaves none out at first sight, so this is what the others must begin with.
+    whole = lines(select_csls(pool, targets, Rules(budget=40), per_target=99, sample=sample))
+    assert whole == slow_scores(twin, pool, targets, sample, 30)
+    for budget in range(1, 40):
+        assert lines(select_csls(pool, targets, Rules(budget=budget), per_target=99, sample=sample)) == whole[:budget]
+
+
+@pytest.mark.parametrize("error", [1e-3, 0.05, 0.5])
+@pytest.mark.parametrize("budget", [7, 60])
+def test_proposals_may_be_as_far_off_as_they_say(twin, small_sample, monkeypatch, error, budget):
+    pool, targets = make(twin, 300, targets=6)
+    expected = lines(select_csls(pool, targets, Rules(budget=budget)))
+    propose, rng = HalfWhitened.propose, np.random.default_rng(1)
+
+    def worse(self, rows, norms):
+        unit, errors = propose(self, rows, norms)
+        off = rng.standard_normal(unit.shape)
+        off *= error * rng.choice([0.1, 1], (len(unit), 1)) / np.linalg.norm(off, axis=1, keepdims=True)
+        return (unit + off).astype(np.float32), errors + np.float32(error)
+
+    monkeypatch.setattr(HalfWhitened, "propose", worse)
+    monkeypatch.setattr(csls_scan, "BLOCK_ROWS", 10)
+    for _ in range(5):
+        assert lines(select_csls(pool, targets, Rules(budget=budget))) == expected
+
+
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
 def test_equals_the_twin_with_ties_filters_and_few_rows_kept(twin, data):
