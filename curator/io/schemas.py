@@ -11,9 +11,11 @@ import pyarrow as pa
 __all__ = [
     "DUPLICATES",
     "FORMAT_VERSION",
+    "HELD_OUT",
     "MANIFEST",
     "METADATA",
     "NEAREST",
+    "NEXT",
     "PARTS",
     "QUARANTINE",
     "ROUNDS",
@@ -83,6 +85,20 @@ RANKED_ROW = [
 ]
 # A row is one chosen sample, in order of choice.
 SELECTED = _schema("selected", RANKED_ROW)
+# A row is one sample that was not chosen, in the order in which they would come next.
+NEXT = _schema("next", RANKED_ROW)
+# A row is one image of the target, as it is seen from the rest of the target.
+HELD_OUT = _schema(
+    "held_out",
+    [
+        ("row", pa.int32()),  # of the target, counted over its parts
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("fold", pa.int32()),  # with which it was left out
+        ("h", pa.float32()),  # its best score with the centroids of the other folds
+        ("rank", pa.float64()),  # the share of the pool's rows, or of a sample of them, that score higher
+    ],
+)
 # A row is one candidate that a filter refused, in order of refusal.
 SKIPPED = _schema(
     "skipped",

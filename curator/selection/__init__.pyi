@@ -1,4 +1,4 @@
-from .centroids import find_centroids as find_centroids
+from .centroids import expected_centroids as expected_centroids, find_centroids as find_centroids
 from .csls import NewScan as NewScan, ScanRows as ScanRows, select_csls as select_csls
 from .csls_sample import PoolSample as PoolSample
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
@@ -31,11 +31,14 @@ from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_du
 from .random import select_random as select_random
 from .ranking import Ranking as Ranking
 from .result import (
+    NextRows as NextRows,
     RefusedRound as RefusedRound,
+    RoundLine as RoundLine,
     Rounds as Rounds,
     Selection as Selection,
     Skipped as Skipped,
     StopReason as StopReason,
+    Threshold as Threshold,
 )
 from .rounds import run_rounds as run_rounds
 from .rules import Rules as Rules

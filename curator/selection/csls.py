@@ -21,7 +21,16 @@ from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
 from curator.selection.knn import distinct_rows
 from curator.selection.ordered_choice import FILTERED_ROWS
-from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings
+from curator.selection.result import (
+    NEXT_ROWS,
+    NextRows,
+    Rounds,
+    Selection,
+    Skipped,
+    SkippedRow,
+    StopReason,
+    budget_warnings,
+)
 from curator.selection.rules import Rules
 from curator.types import Progress, parts_of
 
@@ -74,7 +83,7 @@ def select_csls(
     unit, original = distinct_rows(targets)
     sample = sample or PoolSample.draw(pool)
     passes = PassProgress.of(progress)
-    choice = _Choice(budget, max(1, -(-per_target * budget // len(unit))), len(unit), row_filter)
+    choice = _Choice(budget, max(1, -(-per_target * budget // len(unit))), original, row_filter)
     if len(sample.ids):
         check_rows(int(parts_of(sample.ids)[0]), sample.rows, unit.shape[1])
         row_scan = CslsScan.of(sample.space, unit, sample.rows, sample.ids)
@@ -83,10 +92,7 @@ def select_csls(
             return scan_pool(pool, row_scan, cursors, k, total, passes)
 
         choice.fill(new_scan(row_scan) if new_scan else scan_here, progress)
-    selection = choice.selection()
-    return replace(
-        selection, anchors=original[selection.anchors].astype(np.int32), anchor_rows=targets.astype(np.float32)
-    )
+    return replace(choice.selection(), anchor_rows=targets.astype(np.float32))
 
 
 class _Choice:
@@ -95,17 +101,19 @@ class _Choice:
     Args:
         budget: rows to choose.
         most: rows to choose for one target row.
-        targets: T.
+        anchors: int64 (T,), the number by which each target row is called.
         row_filter: as in `Rules`.
     """
 
-    def __init__(self, budget: int, most: int, targets: int, row_filter: Filter | None) -> None:
+    def __init__(self, budget: int, most: int, anchors: NDArray[np.int64], row_filter: Filter | None) -> None:
         self._budget = budget
         self._most = most
         self._row_filter = row_filter
-        self._taken = np.zeros(targets, np.int64)
+        self._anchors = anchors.astype(np.int32)
+        self._taken = np.zeros(len(anchors), np.int64)
         self._chosen = [_Entries.empty()]
         self._skipped: list[SkippedRow] = []
+        self._next = _Entries.empty()
         self._last = (np.float32(np.inf), -1)
         self._candidates = self._passes = self._k = 0
 
@@ -114,7 +122,7 @@ class _Choice:
         filtered = self._row_filter is not None
         limit = k_limit(len(self._taken))
         self._k = min(self._most + (max(SPARE, self._most // 2) if filtered else 0), limit)
-        total = self._budget + (LEAST_K if filtered else 0)
+        total = self._budget + (LEAST_K if filtered else NEXT_ROWS)
         while True:
             top_k = scan(self._cursors(), self._k, total)
             self._candidates, self._passes = top_k.rows, self._passes + 1
@@ -150,34 +158,36 @@ class _Choice:
             last = end if self._row_filter is None else min(end, at + FILTERED_ROWS)
             # Never more than fit: a filter remembers what it accepts.
             offered = at + np.flatnonzero(entries.place[at:last] < allowed[entries.line[at:last]])
-            offered = offered[: self._budget - self._count]
+            room = self._budget - self._count
+            offered = offered[:room]
             refused = self._row_filter(entries.ids[offered]) if self._row_filter and len(offered) else None
-            at = last
+            at = last if len(offered) < room else int(offered[-1]) + 1
             if refused is not None:
                 place, rejection = refused
                 row, offered = offered[place], offered[:place]
                 at = int(row) + 1
                 allowed[entries.line[row]] += 1
-                self._skipped.append(
-                    SkippedRow.build(
-                        int(entries.ids[row]), float(entries.scores[row]), int(entries.line[row]), -1, rejection
-                    )
-                )
+                anchor, score = int(self._anchors[entries.line[row]]), float(entries.scores[row])
+                self._skipped.append(SkippedRow.build(int(entries.ids[row]), score, anchor, -1, rejection))
             self._chosen.append(entries.take(offered))
             self._taken += np.bincount(entries.line[offered], minlength=len(self._taken))
+        if self._count == self._budget:
+            end = entries.end(is_cut & (allowed > top_k.k))
+            following = at + np.flatnonzero(entries.place[at:end] < allowed[entries.line[at:end]])
+            self._next = entries.take(following[:NEXT_ROWS])
         if at:
             self._last = (entries.scores[at - 1], int(entries.ids[at - 1]))
         is_complete = top_k.floor == -math.inf and not (is_cut & (allowed > top_k.k)).any()
         return self._count == self._budget or is_complete
 
     def selection(self) -> Selection:
-        """Everything as columns; anchors are numbers of distinct target rows."""
+        """Everything as columns."""
         chosen = _Entries.concatenate(self._chosen)
         count = len(chosen.ids)
         return Selection(
             ids=chosen.ids,
             scores=chosen.scores,
-            anchors=chosen.line.astype(np.int32),
+            anchors=self._anchors[chosen.line],
             rounds=np.full(count, -1, np.int32),
             rounds_table=Rounds.build([], [], []),
             skipped=Skipped.build(self._skipped),
@@ -189,6 +199,12 @@ class _Choice:
             passes=self._passes,
             k=self._k,
             warnings=self._warnings(count),
+            next_rows=NextRows(
+                self._next.ids,
+                self._next.scores,
+                self._anchors[self._next.line],
+                np.full(len(self._next.ids), -1, np.int32),
+            ),
         )
 
     def _warnings(self, count: int) -> list[str]:

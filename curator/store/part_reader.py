@@ -87,7 +87,7 @@ class PartReader(ABC):
 
     def ids(self) -> NDArray[np.int64]:
         """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
-        parts = [part_ids(part, len(rows)) for part, rows in self.parts()]
+        parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:

@@ -19,11 +19,13 @@ from curator.selection import (
     NEAR_EVALUATION,
     OWN_REASONS,
     Nearest,
+    NextRows,
     Selection,
     Selector,
     Skipped,
 )
 from curator_pipelines.config import SelectConfig
+from curator_pipelines.run.own_images import OwnImages
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
@@ -51,9 +53,25 @@ class StoredSelection:
 
 
 def store_selection(
-    directory: TargetDirectory, config: SelectConfig, selector: Selector, selection: Selection, identity: str
+    directory: TargetDirectory,
+    config: SelectConfig,
+    selector: Selector,
+    selection: Selection,
+    own_images: OwnImages,
+    stop: float | None,
+    identity: str,
 ) -> StoredSelection:
-    """Write selection/; selection.json goes last."""
+    """Write selection/; selection.json goes last.
+
+    Args:
+        directory: of the target.
+        config: of the run.
+        selector: which of the columns are known.
+        selection: what to write.
+        own_images: what the target's own images say of it.
+        stop: the threshold that was in force.
+        identity: a hash of all that the selection is a function of.
+    """
     if selection.anchor_rows is None:
         storage.remove(directory.path("selection", "centroids.npy"))
     else:
@@ -75,7 +93,10 @@ def store_selection(
     parquet.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
     columns = _nearest_columns(directory, selection.nearest or Nearest.unknown())
     parquet.write_table(directory.path("selection", "nearest.parquet"), schemas.NEAREST, columns)
-    record = _record(config, selection, identity)
+    columns = _row_columns(directory, selector, selection.next_rows)
+    parquet.write_table(directory.path("selection", "next.parquet"), schemas.NEXT, columns)
+    own_images.write(directory)
+    record = _record(config, selection, identity) | _stop(config, stop) | own_images.to_json()
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
     return StoredSelection(
@@ -122,7 +143,9 @@ def _nearest_columns(directory: TargetDirectory, nearest: Nearest) -> dict[str, 
     }
 
 
-def _row_columns(directory: TargetDirectory, selector: Selector, rows: Selection | Skipped) -> dict[str, Any]:
+def _row_columns(
+    directory: TargetDirectory, selector: Selector, rows: Selection | Skipped | NextRows
+) -> dict[str, Any]:
     """The columns of `schemas.RANKED_ROW`. What a selector does not know is null, not a number that looks like one."""
     samples = directory.pool.rows(rows.ids, ["shard", "image_path"])
     unknown = [None] * len(rows.ids)
@@ -154,6 +177,9 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "reference_mean": _finite(selection.reference_mean),
         "first_mean": float(means[0]) if len(means) else None,
         "last_mean": float(means[-1]) if len(means) else None,
+        "around_end": [line._asdict() | {"ratio": _finite(line.ratio)} for line in selection.around_end],
+        "thresholds": [told._asdict() for told in selection.thresholds],
+        "next": len(selection.next_rows),
         "objective": _finite(selection.objective),
         "own_images": sum(reason in OWN_REASONS for reason in selection.skipped.reasons),
         "target_copies": selection.target_copies,
@@ -166,6 +192,14 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "index": selection.recall,
         "warnings": selection.warnings,
     }
+
+
+def _stop(config: SelectConfig, stop: float | None) -> dict[str, Any]:
+    """The threshold in force, and who set it."""
+    from_preset = config.preset is not None and "stop" not in config.model_fields_set
+    auto = config.limits()[1] == "auto"
+    origin = None if stop is None else "auto" if auto else f"preset {config.preset}" if from_preset else "given"
+    return {"stop": stop, "stop_from": origin}
 
 
 def _finite(number: float) -> float | None:

@@ -51,20 +51,21 @@ def slow_scores(twin, pool, targets, sample, neighbours):
 
 
 def slow_csls(twin, pool, targets, budget, per_target, sample, denied=(), neighbours=20):
-    """[(id, score, target)] chosen and skipped; targets are distinct unit rows."""
+    """[(id, score, target)] chosen, skipped and next; targets are distinct unit rows."""
     most = max(1, math.ceil(per_target * budget / len(targets)))
-    chosen, skipped, taken = [], [], [0] * len(targets)
+    chosen, skipped, following, taken = [], [], [], [0] * len(targets)
     for line in slow_scores(twin, pool, targets, sample, neighbours):
         if taken[line[2]] == most:
             continue
-        if line[0] in denied:
+        if len(chosen) == budget:
+            following.append(line)
+        elif line[0] in denied:
             skipped.append(line)
             continue
-        chosen.append(line)
+        else:
+            chosen.append(line)
         taken[line[2]] += 1
-        if len(chosen) == budget:
-            break
-    return chosen, skipped
+    return chosen, skipped, following
 
 
 def lines(found):
@@ -98,6 +99,7 @@ def test_equals_the_twin(twin, small_sample, budget, per_target):
     assert (len(sample.ids), sample.space.directions.shape) == (40, (5, 5))
     found = select_csls(pool, targets, Rules(budget=budget), per_target=per_target)
     assert lines(found) == slow_csls(twin, pool, targets, budget, per_target, sample, neighbours=5)[0]
+    assert lines(found.next_rows) == slow_csls(twin, pool, targets, budget, per_target, sample, neighbours=5)[2][:100]
     assert found.candidates == 300
     assert found.passes == 1
 
@@ -158,9 +160,10 @@ def test_equals_the_twin_with_ties_filters_and_few_rows_kept(twin, data):
         patch.setattr(csls, "k_limit", lambda _: limit)
         sample = PoolSample.draw(pool)
         found = select_csls(pool, targets, rules, per_target=per_target, sample=sample)
-    chosen, skipped = slow_csls(twin, pool, targets, budget, per_target, sample, denied, neighbours)
+    chosen, skipped, following = slow_csls(twin, pool, targets, budget, per_target, sample, denied, neighbours)
     assert lines(found) == chosen
     assert lines(found.skipped) == skipped
+    assert lines(found.next_rows) == following[: len(found.next_rows)]
     assert found.stop_reason == ("budget" if len(chosen) == budget else "pool_exhausted")
 
 
@@ -199,6 +202,7 @@ def test_many_workers_choose_the_same(twin, small_sample, parts, denies):
         many = select_csls(pool, targets, rules, new_scan=Workers(pool, workers))
         assert lines(many) == lines(alone)
         assert lines(many.skipped) == lines(alone.skipped)
+        assert lines(many.next_rows) == lines(alone.next_rows) != []
         assert (many.candidates, many.warnings) == (alone.candidates, alone.warnings)
 
 
@@ -223,8 +227,8 @@ def test_no_target_row_gets_more_than_its_share(twin):
 def test_anchors_are_rows_of_the_target_as_given(twin):
     pool, targets = make(twin, 50, targets=2)
     given_rows = np.vstack([np.zeros_like(targets[:1]), targets[:1], targets[:1], targets[1:]])
-    found = select_csls(pool, given_rows, Rules(budget=20))
-    assert set(found.anchors.tolist()) == {1, 3}
+    found = select_csls(pool, given_rows, Rules(budget=20, new_filter=lambda: deny(list(pool.rows())[::2])))
+    assert set(found.anchors.tolist()) == set(found.skipped.anchors.tolist()) == {1, 3}
     assert found.anchor_rows is not None and found.anchor_rows.shape == given_rows.shape
 
 

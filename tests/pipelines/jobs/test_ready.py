@@ -359,7 +359,7 @@ class TestLeftOut:
     def test_a_folder_in_another_runs_embeddings_has_no_shard_to_pack_from(
         self, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
-        wanted = settings | {"pool": [str(reference / "target")], "deny": None, "budget": "3"}
+        wanted = settings | {"pool": [str(reference / "target")], "deny": None, "budget": "3", "skip_own": False}
         with pytest.raises(InputError, match="only shards can be packed from"):
             run(out=str(tmp_path / "run"), **wanted)
         assert not (tmp_path / "run" / "pool").exists()

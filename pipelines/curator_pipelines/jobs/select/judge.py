@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import UnusableInput, Use
+from curator.errors import Another, UnusableInput, Use
 from curator.search import QueryScan
 from curator.selection import (
     LEAST_SHARE,
@@ -55,7 +55,7 @@ def judge(directory: TargetDirectory, selection: Selection, queries: QueryScan |
         raise UnusableInput(
             f"{directory.name + ': ' if directory.name else ''}nothing is left to choose: "
             f"{own:,} of the pool's {selection.candidates:,} images are the target's own",
-            advice=("give another pool", Use("skip_own", False)),
+            advice=(Another("pool"), Use("skip_own", False)),
         )
     nearest, verdict = _verdict(directory, selection, queries)
     copies = _copies(directory.target)
