@@ -1,0 +1,222 @@
+"""Where a selection should end, and where each stop rule ends it: F1 of what is chosen, on targets with known answers.
+
+    python -m benchmarks.stop TINY GROCERY EMBEDDINGS [--encoder SPEC] [--group NAME]...
+
+Folders are those of `benchmarks.groups`; embeddings are of the given encoder, and an encoder of one target has an
+EMBEDDINGS of its own. Measured for each group: the rounds with every target row a centroid (which is `--clusters auto`
+up to 2,000 rows), the best of them by F1, and where `--stop auto`, the paper's rule and its authors' end; the paper's
+rule again with 100 centroids; the first of these with the target made grey and blurred; and the threshold of auto when
+each target photo is there a second time, flipped and stored anew. Labels only measure.
+
+What is finished stands in EMBEDDINGS/stop.jsonl and is not done again. The tables are made from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.altered_targets import embed_altered
+from benchmarks.data import describe_machine
+from benchmarks.groups import GROCERIES, Group, load_groups
+from curator.search import Floats, MemoryPool
+from curator.selection import Rules, Selection, StopReason, find_centroids, hold_out, select_simcore
+
+PAPER = 0.95
+PAPER_CLUSTERS = 100
+AUTHORS_ROUND = 20
+SEED = 0
+PLAIN = "plain"
+UPPER_BOUND = "lite0 was trained with labels on ImageNet, from which these photos are cut: an upper bound"
+
+
+def main() -> None:
+    """Measure what is not measured yet, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stop")
+    parser.add_argument("tiny")
+    parser.add_argument("grocery")
+    parser.add_argument("embeddings")
+    parser.add_argument("--encoder", default="lite0")
+    parser.add_argument("--group", action="append", default=[], help="measure this group only; may be repeated")
+    flags = parser.parse_args()
+    lines = Path(flags.embeddings, "stop.jsonl")
+    finished = {line["group"] for line in _read(lines)}
+    for group in load_groups(flags.tiny, flags.grocery, flags.embeddings, names=flags.group):
+        if group.name not in finished:
+            line = {"encoder": flags.encoder, **measure(group, flags.embeddings, flags.encoder)}
+            with lines.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+    print(f"stop rules, {describe_machine()}\n")
+    print_tables([line for line in _read(lines) if not flags.group or line["group"] in flags.group])
+
+
+def measure(group: Group, embeddings: str, encoder: str) -> dict[str, Any]:
+    """Everything about one group, as one line of the results."""
+    altered = embed_altered(group, embeddings, encoder)
+    twice = np.concatenate([group.target, altered["flipped"]])
+    targets = {PLAIN: group.target, "grey": altered["grey"], "blurred": altered["blurred"]}
+    found = {name: ends(group, target) for name, target in targets.items()}
+    centroids = find_centroids(group.target, PAPER_CLUSTERS, SEED)
+    by_few = select_simcore(MemoryPool(group.pool), centroids, Rules(stop=PAPER)).ids
+    relevant = int(group.relevant.sum())
+    hits_by_few = int(group.relevant[by_few].sum())
+    best_chosen = found[PLAIN]["best"]["chosen"]
+    return {
+        "group": group.name,
+        "target": len(group.target),
+        "pool": len(group.pool),
+        "relevant": relevant,
+        "found": found,
+        "paper_100": {"chosen": len(by_few), "f1": f1(hits_by_few, len(by_few), relevant)},
+        "tau_twice": hold_out(twice, None, SEED).tau,
+        "everything": f1(relevant, len(group.pool), relevant),
+        "random": f1(best_chosen * relevant / len(group.pool), best_chosen, relevant),
+    }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """F1 after each round, and what decides where a rule ends.
+
+    Attributes:
+        f1: float64 (rounds,), after each whole round.
+        chosen: int64 (rounds,), after each whole round.
+        means: float64 (rounds or rounds + 1,): mean scores, also of a last round that the budget cut short.
+        whole: whether no row of the pool was left.
+    """
+
+    f1: NDArray[np.float64]
+    chosen: NDArray[np.int64]
+    means: NDArray[np.float64]
+    whole: bool
+
+    @classmethod
+    def of(cls, selection: Selection, relevant: NDArray[np.bool_]) -> Curve:
+        """The curve of a selection without a stop rule over a pool of one part."""
+        whole = selection.stop_reason is StopReason.POOL_EXHAUSTED
+        chosen = np.cumsum(selection.rounds_table.chosen)
+        # Nobody knows whether the budget cut the last round short.
+        chosen = chosen if whole else chosen[:-1]
+        hits = np.cumsum(relevant[selection.ids])[chosen - 1]
+        curve = 2 * hits / (chosen + int(relevant.sum()))
+        return cls(curve, chosen, selection.rounds_table.mean_score, whole)
+
+    def best(self, relevant: int) -> int | None:
+        """The round with the highest F1, from 1; None while a later one may be higher."""
+        if len(self.f1) == 0:
+            return None
+        # No later round can find more than all relevant rows.
+        if not self.whole and self.f1.max() < 2 * relevant / (self.chosen[-1] + relevant):
+            return None
+        return int(np.argmax(self.f1)) + 1
+
+    def end(self, stop: float, reference_round: int) -> int | None:
+        """The last round before the rule refuses one, from 1; None while it has refused none."""
+        if len(self.means) >= reference_round and self.means[reference_round - 1] > 0:
+            below = self.means < stop * self.means[reference_round - 1]
+            below[:reference_round] = False
+            if below.any():
+                return int(np.argmax(below))
+        return len(self.f1) if self.whole else None
+
+
+def ends(group: Group, target: Floats) -> dict[str, Any]:
+    """The best round with every target row a centroid, and where each rule ends."""
+    held_out = hold_out(target, None, SEED)
+    rules = {"auto": (held_out.tau, 1), "paper": (PAPER, 1), "authors": (PAPER, AUTHORS_ROUND)}
+    relevant = int(group.relevant.sum())
+    centroids = find_centroids(target, None, SEED)
+    budget = 2 * relevant
+    while True:
+        # The first rows of any run are the run with a smaller budget, so a larger one only adds rounds.
+        selection = select_simcore(MemoryPool(group.pool), centroids, Rules(budget=budget))
+        curve = Curve.of(selection, group.relevant)
+        rounds = {"best": curve.best(relevant)} | {name: curve.end(*rule) for name, rule in rules.items()}
+        if None not in rounds.values():
+            break
+        budget *= 2
+    found = {
+        name: {"round": number, "chosen": int(curve.chosen[number - 1]), "f1": float(curve.f1[number - 1])}
+        for name, number in rounds.items()
+        if number is not None
+    }
+    return {"tau": held_out.tau, "alike": held_out.alike, "groups": held_out.groups, **found}
+
+
+def f1(hits: float, chosen: int, relevant: int) -> float:
+    """Of a choice of `chosen` rows that holds `hits` of the `relevant` ones."""
+    return 2 * hits / (chosen + relevant)
+
+
+def print_tables(lines: list[dict[str, Any]]) -> None:
+    """One table of the rules, one of the altered targets."""
+    if any(line["encoder"] == "lite0" and line["group"] not in GROCERIES for line in lines):
+        print(f"{UPPER_BOUND} for all groups but {', '.join(GROCERIES)}.\n")
+    print("F1 of the best round with K = target rows, and of each rule as a share of it (rows chosen)\n")
+    ends = ["auto", f"paper, K = {PAPER_CLUSTERS}", "paper, K = rows", "authors, K = rows"]
+    _head("encoder, group", "target", "relevant", "best round", "F1", *ends, "everything", "random, as many as best")
+    for line in lines:
+        plain = line["found"][PLAIN]
+        best = plain["best"]
+        _row(
+            f"{line['encoder']}, {line['group']}",
+            f"{line['target']:,}",
+            f"{line['relevant']:,} of {line['pool']:,}",
+            f"{best['round']} ({best['chosen']:,})",
+            f"{best['f1']:.3f}",
+            *(_share(end, best) for end in (plain["auto"], line["paper_100"], plain["paper"], plain["authors"])),
+            *(f"{line[name] / best['f1']:.2f}" for name in ("everything", "random")),
+        )
+    _print_averages(lines)
+    print("\nauto when the target is altered: share of the best round with that target; tau\n")
+    _head("encoder, group", "plain", "grey", "blurred", "tau", "tau, each photo twice", "tau, grey", "tau, blurred")
+    for line in lines:
+        found = line["found"]
+        _row(
+            f"{line['encoder']}, {line['group']}",
+            *(_share(targets["auto"], targets["best"]) for targets in found.values()),
+            *(f"{tau:.4f}" for tau in (found[PLAIN]["tau"], line["tau_twice"])),
+            *(f"{found[name]['tau']:.4f}" for name in ("grey", "blurred")),
+        )
+
+
+def _print_averages(lines: list[dict[str, Any]]) -> None:
+    for encoder in dict.fromkeys(line["encoder"] for line in lines):
+        mine = [line for line in lines if line["encoder"] == encoder]
+        best = [line["found"][PLAIN]["best"]["f1"] for line in mine]
+        shares = {name: [line["found"][PLAIN][name]["f1"] for line in mine] for name in ("auto", "paper", "authors")}
+        shares[f"paper with {PAPER_CLUSTERS} centroids"] = [line["paper_100"]["f1"] for line in mine]
+        shares["everything"] = [line["everything"] for line in mine]
+        told = (
+            f"{name} {np.mean(part):.3f} (lowest {min(part):.2f})"
+            for name, values in shares.items()
+            for part in [np.divide(values, best)]
+        )
+        print(f"\n{encoder}, mean over {len(mine)} groups: {', '.join(told)}")
+
+
+def _share(end: dict[str, Any], best: dict[str, Any]) -> str:
+    return f"{end['f1'] / best['f1']:.2f} ({end['chosen']:,})"
+
+
+def _head(*cells: str) -> None:
+    _row(*cells)
+    _row(*["---"] * len(cells))
+
+
+def _row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
