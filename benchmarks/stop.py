@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from benchmarks.altered_targets import embed_altered
 from benchmarks.data import describe_machine
+from benchmarks.dense_search import DenseSearch
 from benchmarks.groups import GROCERIES, Group, load_groups
 from curator.search import Floats, MemoryPool
-from curator.selection import Rules, Selection, StopReason, find_centroids, hold_out, select_simcore
+from curator.selection import Rules, Selection, StopReason, find_centroids, hold_out, run_rounds, select_simcore
 
 PAPER = 0.95
 PAPER_CLUSTERS = 100
 AUTHORS_ROUND = 20
 SEED = 0
-PLAIN = "plain"
 UPPER_BOUND = "lite0 was trained with labels on ImageNet, from which these photos are cut: an upper bound"
 
 
@@ -45,39 +45,45 @@ def main() -> None:
     parser.add_argument("--encoder", default="lite0")
     parser.add_argument("--group", action="append", default=[], help="measure this group only; may be repeated")
     flags = parser.parse_args()
-    lines = Path(flags.embeddings, "stop.jsonl")
-    finished = {line["group"] for line in _read(lines)}
-    for group in load_groups(flags.tiny, flags.grocery, flags.embeddings, names=flags.group):
-        if group.name not in finished:
-            line = {"encoder": flags.encoder, **measure(group, flags.embeddings, flags.encoder)}
-            with lines.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+    path = Path(flags.embeddings, "stop.jsonl")
+    groups = load_groups(flags.tiny, flags.grocery, flags.embeddings, names=flags.group)
+    for kind, measure in (("plain", measure_plain), ("altered", measure_altered)):
+        finished = {line["group"] for line in _read(path) if line["kind"] == kind}
+        for group in groups:
+            if group.name not in finished:
+                line = {"group": group.name, "kind": kind, "encoder": flags.encoder}
+                line |= measure(group, flags.embeddings, flags.encoder)
+                with path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
     print(f"stop rules, {describe_machine()}\n")
-    print_tables([line for line in _read(lines) if not flags.group or line["group"] in flags.group])
+    lines = [line for line in _read(path) if line["group"] in {group.name for group in groups}]
+    print_plain([line for line in lines if line["kind"] == "plain"])
+    print_altered([line for line in lines if line["kind"] == "altered"])
 
 
-def measure(group: Group, embeddings: str, encoder: str) -> dict[str, Any]:
-    """Everything about one group, as one line of the results."""
-    altered = embed_altered(group, embeddings, encoder)
-    twice = np.concatenate([group.target, altered["flipped"]])
-    targets = {PLAIN: group.target, "grey": altered["grey"], "blurred": altered["blurred"]}
-    found = {name: ends(group, target) for name, target in targets.items()}
-    centroids = find_centroids(group.target, PAPER_CLUSTERS, SEED)
-    by_few = select_simcore(MemoryPool(group.pool), centroids, Rules(stop=PAPER)).ids
-    relevant = int(group.relevant.sum())
-    hits_by_few = int(group.relevant[by_few].sum())
-    best_chosen = found[PLAIN]["best"]["chosen"]
+def measure_plain(group: Group, embeddings: str, encoder: str) -> dict[str, Any]:
+    """The rules on a target as it is, and what chance gives."""
+    found = ends(group, group.target)
+    few = find_centroids(group.target, PAPER_CLUSTERS, SEED)
+    ids = select_simcore(MemoryPool(group.pool), few, Rules(stop=PAPER)).ids
+    relevant, best_chosen = int(group.relevant.sum()), found["best"]["chosen"]
     return {
-        "group": group.name,
         "target": len(group.target),
         "pool": len(group.pool),
         "relevant": relevant,
-        "found": found,
-        "paper_100": {"chosen": len(by_few), "f1": f1(hits_by_few, len(by_few), relevant)},
-        "tau_twice": hold_out(twice, None, SEED).tau,
+        **found,
+        "paper_100": {"chosen": len(ids), "f1": f1(int(group.relevant[ids].sum()), len(ids), relevant)},
         "everything": f1(relevant, len(group.pool), relevant),
         "random": f1(best_chosen * relevant / len(group.pool), best_chosen, relevant),
     }
+
+
+def measure_altered(group: Group, embeddings: str, encoder: str) -> dict[str, Any]:
+    """The rules with a target that another camera might have taken, and tau where each photo is there twice."""
+    altered = embed_altered(group, embeddings, encoder)
+    twice = np.concatenate([group.target, altered["flipped"]])
+    taus = {"tau": hold_out(group.target, None, SEED).tau, "tau_twice": hold_out(twice, None, SEED).tau}
+    return taus | {name: ends(group, altered[name]) for name in ("grey", "blurred")}
 
 
 @dataclass(frozen=True)
@@ -132,10 +138,11 @@ def ends(group: Group, target: Floats) -> dict[str, Any]:
     rules = {"auto": (held_out.tau, 1), "paper": (PAPER, 1), "authors": (PAPER, AUTHORS_ROUND)}
     relevant = int(group.relevant.sum())
     centroids = find_centroids(target, None, SEED)
+    search = DenseSearch(group.pool, centroids)
     budget = 2 * relevant
     while True:
         # The first rows of any run are the run with a smaller budget, so a larger one only adds rounds.
-        selection = select_simcore(MemoryPool(group.pool), centroids, Rules(budget=budget))
+        selection = run_rounds(search, len(centroids), Rules(budget=budget))
         curve = Curve.of(selection, group.relevant)
         rounds = {"best": curve.best(relevant)} | {name: curve.end(*rule) for name, rule in rules.items()}
         if None not in rounds.values():
@@ -154,51 +161,47 @@ def f1(hits: float, chosen: int, relevant: int) -> float:
     return 2 * hits / (chosen + relevant)
 
 
-def print_tables(lines: list[dict[str, Any]]) -> None:
-    """One table of the rules, one of the altered targets."""
-    if any(line["encoder"] == "lite0" and line["group"] not in GROCERIES for line in lines):
-        print(f"{UPPER_BOUND} for all groups but {', '.join(GROCERIES)}.\n")
-    print("F1 of the best round with K = target rows, and of each rule as a share of it (rows chosen)\n")
-    ends = ["auto", f"paper, K = {PAPER_CLUSTERS}", "paper, K = rows", "authors, K = rows"]
-    _head("encoder, group", "target", "relevant", "best round", "F1", *ends, "everything", "random, as many as best")
+def print_plain(lines: list[dict[str, Any]]) -> None:
+    """Best rounds and rules, and their means."""
+    _print_upper_bound(lines)
+    print("F1 of the best round with K = target rows; of each rule, as a share of it (and rows chosen)\n")
+    rules = ["auto", f"paper, K = {PAPER_CLUSTERS}", "paper, K = rows", "authors, K = rows"]
+    _head("encoder, group", "target", "relevant", "best round", "F1", *rules, "everything", "random, as many as best")
     for line in lines:
-        plain = line["found"][PLAIN]
-        best = plain["best"]
+        best = line["best"]
         _row(
             f"{line['encoder']}, {line['group']}",
             f"{line['target']:,}",
             f"{line['relevant']:,} of {line['pool']:,}",
             f"{best['round']} ({best['chosen']:,})",
             f"{best['f1']:.3f}",
-            *(_share(end, best) for end in (plain["auto"], line["paper_100"], plain["paper"], plain["authors"])),
+            *(_share(line[rule], best) for rule in ("auto", "paper_100", "paper", "authors")),
             *(f"{line[name] / best['f1']:.2f}" for name in ("everything", "random")),
         )
-    _print_averages(lines)
-    print("\nauto when the target is altered: share of the best round with that target; tau\n")
-    _head("encoder, group", "plain", "grey", "blurred", "tau", "tau, each photo twice", "tau, grey", "tau, blurred")
+    best = [line["best"]["f1"] for line in lines]
+    print(f"\nmean over {len(lines)} groups, and lowest:")
+    for rule in ("auto", "paper_100", "paper", "authors"):
+        shares = np.divide([line[rule]["f1"] for line in lines], best)
+        print(f"{rule:9} {shares.mean():.3f} {shares.min():.2f}")
+
+
+def print_altered(lines: list[dict[str, Any]]) -> None:
+    """Shares of the best round, and thresholds."""
+    _print_upper_bound(lines)
+    print("\nauto with altered targets, as a share of the best round with the same target (and rows chosen)\n")
+    _head("encoder, group", "grey", "blurred", "tau", "tau, each photo twice", "tau, grey", "tau, blurred")
     for line in lines:
-        found = line["found"]
+        targets = [line["grey"], line["blurred"]]
         _row(
             f"{line['encoder']}, {line['group']}",
-            *(_share(targets["auto"], targets["best"]) for targets in found.values()),
-            *(f"{tau:.4f}" for tau in (found[PLAIN]["tau"], line["tau_twice"])),
-            *(f"{found[name]['tau']:.4f}" for name in ("grey", "blurred")),
+            *(_share(target["auto"], target["best"]) for target in targets),
+            *(f"{tau:.4f}" for tau in (line["tau"], line["tau_twice"], *(target["tau"] for target in targets))),
         )
 
 
-def _print_averages(lines: list[dict[str, Any]]) -> None:
-    for encoder in dict.fromkeys(line["encoder"] for line in lines):
-        mine = [line for line in lines if line["encoder"] == encoder]
-        best = [line["found"][PLAIN]["best"]["f1"] for line in mine]
-        shares = {name: [line["found"][PLAIN][name]["f1"] for line in mine] for name in ("auto", "paper", "authors")}
-        shares[f"paper with {PAPER_CLUSTERS} centroids"] = [line["paper_100"]["f1"] for line in mine]
-        shares["everything"] = [line["everything"] for line in mine]
-        told = (
-            f"{name} {np.mean(part):.3f} (lowest {min(part):.2f})"
-            for name, values in shares.items()
-            for part in [np.divide(values, best)]
-        )
-        print(f"\n{encoder}, mean over {len(mine)} groups: {', '.join(told)}")
+def _print_upper_bound(lines: list[dict[str, Any]]) -> None:
+    if any(line["encoder"] == "lite0" and line["group"] not in GROCERIES for line in lines):
+        print(f"\n{UPPER_BOUND}, for all groups but {', '.join(GROCERIES)}.")
 
 
 def _share(end: dict[str, Any], best: dict[str, Any]) -> str:

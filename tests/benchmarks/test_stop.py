@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from benchmarks.dense_search import DenseSearch
 from benchmarks.groups import Group
 from benchmarks.stop import Curve, ends, f1
 from curator.search import MemoryPool
-from curator.selection import Rules, find_centroids, select_simcore
+from curator.selection import Rules, find_centroids, run_rounds, select_simcore
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
@@ -53,3 +54,18 @@ def test_every_rule_of_a_group_is_found_and_none_beats_the_best_round() -> None:
     found = ends(group, group.target)
     f1s = [found[name]["f1"] for name in ("auto", "paper", "authors")]
     assert max(f1s) <= found["best"]["f1"] <= 1
+
+
+@given(st.integers(0, 1000), st.integers(1, 130), st.integers(1, 60))
+@settings(max_examples=30, deadline=None)
+def test_the_dense_search_chooses_what_the_library_chooses(seed: int, budget: int, k: int) -> None:
+    group = make_group(seed)
+    # Equal rows have equal scores, so that order by id is tested, too.
+    pool = np.concatenate([group.pool, group.pool[:10]])
+    centroids = find_centroids(group.target, None, 0)
+    rules = Rules(budget=budget, k=k)
+    ours = select_simcore(MemoryPool(pool), centroids, rules)
+    dense = run_rounds(DenseSearch(pool, centroids), len(centroids), rules)
+    np.testing.assert_array_equal(dense.ids, ours.ids)
+    np.testing.assert_array_equal(dense.scores, ours.scores)
+    assert dense.passes == ours.passes
