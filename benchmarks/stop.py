@@ -4,9 +4,9 @@
 
 Folders are those of `benchmarks.groups`; embeddings are of the given encoder, and an encoder of one target has an
 EMBEDDINGS of its own. Measured for each group: the rounds with every target row a centroid (which is `--clusters auto`
-up to 2,000 rows), the best of them by F1, and where `--stop auto`, the paper's rule and its authors' end; the paper's
-rule again with 100 centroids; the first of these with the target made grey and blurred; and the threshold of auto when
-each target photo is there a second time, flipped and stored anew. Labels only measure.
+up to 2,000 rows), the best of them by F1, and where `--stop auto`, the paper's rule and its authors' end; the last
+two again with 100 centroids, as in their presets; auto with the target made grey and blurred; and its threshold
+where each target photo is there a second time, flipped and stored anew. Labels only measure.
 
 What is finished stands in EMBEDDINGS/stop.jsonl and is not done again. The tables are made from it.
 """
@@ -33,6 +33,13 @@ PAPER = 0.95
 PAPER_CLUSTERS = 100
 AUTHORS_ROUND = 20
 SEED = 0
+RULES = {
+    "auto": "auto",
+    "paper": "paper, K = rows",
+    "paper_100": f"paper, K = {PAPER_CLUSTERS}",
+    "authors": "authors, K = rows",
+    "authors_100": f"authors, K = {PAPER_CLUSTERS}",
+}
 UPPER_BOUND = "lite0 was trained with labels on ImageNet, from which these photos are cut: an upper bound"
 
 
@@ -65,14 +72,17 @@ def measure_plain(group: Group, embeddings: str, encoder: str) -> dict[str, Any]
     """The rules on a target as it is, and what chance gives."""
     found = ends(group, group.target)
     few = find_centroids(group.target, PAPER_CLUSTERS, SEED)
-    ids = select_simcore(MemoryPool(group.pool), few, Rules(stop=PAPER)).ids
     relevant, best_chosen = int(group.relevant.sum()), found["best"]["chosen"]
+    presets = {}
+    for name, reference_round in (("paper_100", 1), ("authors_100", AUTHORS_ROUND)):
+        ids = select_simcore(MemoryPool(group.pool), few, Rules(stop=PAPER, reference_round=reference_round)).ids
+        presets[name] = {"chosen": len(ids), "f1": f1(int(group.relevant[ids].sum()), len(ids), relevant)}
     return {
         "target": len(group.target),
         "pool": len(group.pool),
         "relevant": relevant,
         **found,
-        "paper_100": {"chosen": len(ids), "f1": f1(int(group.relevant[ids].sum()), len(ids), relevant)},
+        **presets,
         "everything": f1(relevant, len(group.pool), relevant),
         "random": f1(best_chosen * relevant / len(group.pool), best_chosen, relevant),
     }
@@ -164,9 +174,9 @@ def f1(hits: float, chosen: int, relevant: int) -> float:
 def print_plain(lines: list[dict[str, Any]]) -> None:
     """Best rounds and rules, and their means."""
     _print_upper_bound(lines)
-    print("F1 of the best round with K = target rows; of each rule, as a share of it (and rows chosen)\n")
-    rules = ["auto", f"paper, K = {PAPER_CLUSTERS}", "paper, K = rows", "authors, K = rows"]
-    _head("encoder, group", "target", "relevant", "best round", "F1", *rules, "everything", "random, as many as best")
+    print("\nF1 of the best round with K = target rows; that of each rule as a share of it (and rows chosen); that of")
+    print("the whole pool, and of as many random rows as the best round has, as a share of it\n")
+    _head("encoder, group", "target", "relevant", "best round", "F1", *RULES.values(), "everything", "random")
     for line in lines:
         best = line["best"]
         _row(
@@ -175,14 +185,14 @@ def print_plain(lines: list[dict[str, Any]]) -> None:
             f"{line['relevant']:,} of {line['pool']:,}",
             f"{best['round']} ({best['chosen']:,})",
             f"{best['f1']:.3f}",
-            *(_share(line[rule], best) for rule in ("auto", "paper_100", "paper", "authors")),
+            *(_share(line[rule], best) for rule in RULES),
             *(f"{line[name] / best['f1']:.2f}" for name in ("everything", "random")),
         )
     best = [line["best"]["f1"] for line in lines]
     print(f"\nmean over {len(lines)} groups, and lowest:")
-    for rule in ("auto", "paper_100", "paper", "authors"):
+    for rule in RULES:
         shares = np.divide([line[rule]["f1"] for line in lines], best)
-        print(f"{rule:9} {shares.mean():.3f} {shares.min():.2f}")
+        print(f"{RULES[rule]:17} {shares.mean():.3f} {shares.min():.2f}")
 
 
 def print_altered(lines: list[dict[str, Any]]) -> None:
