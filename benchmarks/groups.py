@@ -17,7 +17,7 @@ Their embeddings are made once for each encoder, one run directory a set (`embed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from curator.sources import find_sources, read_source
 from curator.store import PartStore
 from curator.types import RawSample
 
-__all__ = ["Group", "embedding_runs", "load_groups"]
+__all__ = ["Group", "embedding_runs", "load_groups", "target_photos"]
 
 # Images of each class that become the target of a group without shards of its own.
 TAKEN = 40
@@ -49,6 +49,8 @@ class Group:
         pool: float16 (n, d), unit rows.
         relevant: bool (n,), the rows of the pool that are of the target's classes.
         classes: int64 (n,), the class of each row of the pool; -1 where it has none.
+        run: name below EMBEDDINGS of the run that embedded the target's images.
+        rows: int64 (t,), their rows there.
     """
 
     name: str
@@ -56,23 +58,39 @@ class Group:
     pool: NDArray[np.float16]
     relevant: NDArray[np.bool_]
     classes: NDArray[np.int64]
+    run: str
+    rows: NDArray[np.int64]
 
 
-def load_groups(tiny_dir: str, grocery_dir: str, embeddings_dir: str, seed: int = 0) -> list[Group]:
-    """All groups whose embeddings are there, those of TINY first.
+def load_groups(
+    tiny_dir: str, grocery_dir: str, embeddings_dir: str, seed: int = 0, names: Collection[str] = ()
+) -> list[Group]:
+    """The groups, those of TINY first. Of a set that no group asked for needs, no embeddings are needed.
 
     Args:
         tiny_dir: TINY above; empty for none.
         grocery_dir: GROCERY above; empty for none.
         embeddings_dir: EMBEDDINGS above. Labels, which take a minute to read, are kept there as NAME-labels.npz.
         seed: of the images that are taken out of the pool.
+        names: the groups to load; all where none is named.
     """
     groups: list[Group] = []
-    if tiny_dir:
-        groups += _tiny_groups(Path(tiny_dir), Path(embeddings_dir), seed)
-    if grocery_dir:
+    if tiny_dir and not (names and set(names) <= set(GROCERIES)):
+        groups += _tiny_groups(Path(tiny_dir), Path(embeddings_dir), seed, names)
+    if grocery_dir and not (names and set(names).isdisjoint(GROCERIES)):
         groups += _grocery_groups(Path(grocery_dir), Path(embeddings_dir))
-    return groups
+    return [group for group in groups if not names or group.name in names]
+
+
+def target_photos(group: Group, embeddings_dir: str) -> Iterator[bytes]:
+    """The bytes of each image of a group's target, in the order of its rows."""
+    store = PartStore(f"{embeddings_dir}/{group.run}/pool")
+    columns = ["shard", "offset", "size"]
+    places = [row for part in sorted(store.finished()) for row in store.metadata(part, columns).to_pylist()]
+    for row in group.rows.tolist():
+        with open(places[row]["shard"], "rb") as shard:
+            shard.seek(places[row]["offset"])
+            yield shard.read(places[row]["size"])
 
 
 def embedding_runs(tiny_dir: str, grocery_dir: str) -> dict[str, str]:
@@ -81,19 +99,23 @@ def embedding_runs(tiny_dir: str, grocery_dir: str) -> dict[str, str]:
     return runs | {"grocery": f"{grocery_dir}/pool-*.tar", "grocery-target": f"{grocery_dir}/target-*.tar"}
 
 
-def _tiny_groups(folder: Path, embeddings: Path, seed: int) -> Iterator[Group]:
+def _tiny_groups(folder: Path, embeddings: Path, seed: int, names: Collection[str]) -> Iterator[Group]:
     pool = _vectors(embeddings / "pool")
     classes = _labels(embeddings / "pool", f"{folder}/pool-*.tar")[0]
     for name, members in json.loads((folder / "classes.json").read_text())["groups"].items():
+        if names and name not in names:
+            continue
         relevant = np.isin(classes, members)
         if name in OWN_TARGETS:
-            yield Group(name, _vectors(embeddings / name), pool, relevant, classes)
+            target = _vectors(embeddings / name)
+            yield Group(name, target, pool, relevant, classes, name, np.arange(len(target)))
             continue
         random = np.random.default_rng(seed)
         taken = np.zeros(len(pool), bool)
         for number in members:
             taken[random.choice(np.flatnonzero(classes == number), TAKEN, replace=False)] = True
-        yield Group(name, pool[taken], pool[~taken], relevant[~taken], classes[~taken])
+        rows = np.flatnonzero(taken)
+        yield Group(name, pool[taken], pool[~taken], relevant[~taken], classes[~taken], "pool", rows)
 
 
 def _grocery_groups(folder: Path, embeddings: Path) -> Iterator[Group]:
@@ -103,7 +125,8 @@ def _grocery_groups(folder: Path, embeddings: Path) -> Iterator[Group]:
     for name, kind in GROCERIES.items():
         relevant = classes != NO_CLASS if kind is None else kinds == kind
         of_target = np.ones(len(target), bool) if kind is None else target_kinds == kind
-        yield Group(name, target[of_target], pool, relevant, classes)
+        rows = np.flatnonzero(of_target)
+        yield Group(name, target[of_target], pool, relevant, classes, "grocery-target", rows)
 
 
 def _vectors(run: Path) -> NDArray[np.float16]:
