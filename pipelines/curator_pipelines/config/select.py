@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
@@ -27,7 +26,8 @@ from curator.settings import (
     parse_budget,
     parse_stop,
 )
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
+from curator_pipelines.config.run import EncodingConfig, ExecutorConfig, TargetEncodingConfig
+from curator_pipelines.config.targets import by_name
 
 __all__ = [
     "Budget",
@@ -49,7 +49,6 @@ __all__ = [
     "parse_stop",
 ]
 
-TARGET_NAME = re.compile(r"([A-Za-z0-9_-]+)=")
 # The share of the reference round's mean at which a selection stops by itself: the paper's.
 DEFAULT_STOP = 0.95
 
@@ -103,7 +102,7 @@ class PackConfig(ExecutorConfig):
     seed: Annotated[Seed, Setting("The seed of the order in output shards.", changes="pack")] = 0
 
 
-class SelectConfig(EncodingConfig):
+class SelectConfig(TargetEncodingConfig):
     """`curator select`."""
 
     target: Annotated[
@@ -255,18 +254,7 @@ class SelectConfig(EncodingConfig):
         Raises:
             InputError: targets with and without a name.
         """
-        targets: dict[str, list[str]] = {}
-        for text in self.target:
-            match = TARGET_NAME.match(text)
-            name, urls = (match[1], text[match.end() :]) if match else ("", text)
-            targets.setdefault(name, []).append(urls)
-        if "" in targets and len(targets) > 1:
-            raise InputError(
-                "of several targets each needs a name, NAME=URLS (write a path that looks like that as ./NAME=...)",
-                field="target",
-                value=targets[""][0],
-            )
-        return targets
+        return by_name(self.target)
 
     def limits(self) -> tuple[Budget | None, float | None]:
         """The budget and the stop rule in force; neither given means `DEFAULT_STOP`."""
