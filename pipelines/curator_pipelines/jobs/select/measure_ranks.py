@@ -60,19 +60,19 @@ class Measured:
     @property
     def beats_chance(self) -> bool:
         """Whether it ranks them significantly better than a draw would."""
-        return beats_chance(self.ranks) and self.median < CHANCE
+        return bool(beats_chance(self.ranks)) and self.median < CHANCE
 
     @property
     def is_worse_than_chance(self) -> bool:
         """Whether a draw would do significantly better."""
-        return is_better(np.full(len(self.ranks), CHANCE), self.ranks)
+        return bool(is_better(np.full(len(self.ranks), CHANCE), self.ranks))
 
     def is_better_than(self, other: Measured) -> bool:
         """Whether it ranks the same held-out rows significantly better than another encoder does."""
         place = {row: number for number, row in enumerate(other.rows)}
         both = [(number, place[row]) for number, row in enumerate(self.rows) if row in place]
         own, others = np.array(both, np.int64).reshape(-1, 2).T
-        return is_better(self.ranks[own], other.ranks[others]) and self.median < other.median
+        return bool(is_better(self.ranks[own], other.ranks[others])) and self.median < other.median
 
 
 def measure(candidates: Sequence[Candidate], sample: Sample, executor: Executor, reporter: Reporter) -> list[Measured]:
