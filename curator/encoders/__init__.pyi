@@ -1,5 +1,6 @@
 from .check_preprocess import MIN_COSINE as MIN_COSINE, lowest_cosine as lowest_cosine
 from .checkpoint import (
+    OWN_ARCHITECTURES as OWN_ARCHITECTURES,
     build_backbone as build_backbone,
     copy_at_size as copy_at_size,
     save_checkpoint as save_checkpoint,

@@ -17,6 +17,7 @@ ENCODERS = Table(
     group="curator.encoders",
     builtin={
         "lite0": "curator.encoders.lite0:load_lite0",
+        "small_resnet": "curator.encoders.small_resnet:load_small_resnet",
         "timm": "curator.encoders.timm_models:load_timm",
         "torchvision": "curator.encoders.torchvision_models:load_torchvision",
         "open_clip": "curator.encoders.open_clip_models:load_open_clip",
@@ -70,9 +71,9 @@ def parse_spec(spec: str) -> EncoderSpec:
     family, model = plugin.name, plugin.argument
     if not plugin.is_builtin:
         return EncoderSpec(family, model)
-    if family == "lite0":
+    if family in ("lite0", "small_resnet"):
         if ":" in spec:
-            raise InputError("lite0 is one model", field="encoder", value=spec, advice="write just lite0")
+            raise InputError(f"{family} is one model", field="encoder", value=spec, advice=f"write just {family}")
         return EncoderSpec(family)
     if not model:
         missing = "file" if family == "checkpoint" else "model"

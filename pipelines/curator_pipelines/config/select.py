@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection import SELECTOR_SETTINGS, SELECTORS, find_selector
@@ -186,7 +186,26 @@ class SelectConfig(TargetEncodingConfig):
         Count | None,
         Setting(
             "The number of epochs for which the encoder warmup is trained.",
-            default_text="150 steps on a CPU, 1,000 on a GPU",
+            default_text="800 steps on a CPU, 2,000 on a GPU",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_arch: Annotated[
+        Text | None,
+        Setting(
+            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
+            "in the paper.",
+            metavar="MODEL",
+            default_text="small_resnet",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_size: Annotated[
+        Annotated[int, Field(ge=16)] | None,
+        Setting(
+            "The side of a view in the warm-up, in pixels; images are embedded at one and a half times of it.",
+            metavar="PX",
+            default_text="32",
             changes="warmup",
         ),
     ] = None
@@ -233,12 +252,13 @@ class SelectConfig(TargetEncodingConfig):
             raise InputError(
                 "the exact search misses nothing", field="recall", advice=(Use("search", "ivf"), Leave("recall"))
             )
-        if "warmup_epochs" in given and self.encoder != "warmup":
-            raise InputError(
-                f"the encoder {self.encoder} is ready and is not trained",
-                field="warmup_epochs",
-                advice=(Use("encoder", "warmup"), Leave("warmup_epochs")),
-            )
+        for name in ("warmup_arch", "warmup_epochs", "warmup_size"):
+            if name in given and self.encoder != "warmup":
+                raise InputError(
+                    f"the encoder {self.encoder} is ready and is not trained",
+                    field=name,
+                    advice=(Use("encoder", "warmup"), Leave(name)),
+                )
 
     def read_by(self, stage: str) -> frozenset[str]:
         """Names of the settings that a stage reads although they declare an earlier one."""
