@@ -18,13 +18,13 @@ from curator.types import unit_rows
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.select.encoding import Encoding, first_images, load_encoding
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
-from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin
+from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
 from curator_pipelines.jobs.select.measure_ranks import Measured, measure, rank_sample
 from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Images, Sample, draw
 from curator_pipelines.jobs.select.measure_store import keep_comparison
 from curator_pipelines.jobs.select.measure_table import Table, make_table
 from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
-from curator_pipelines.jobs.train import warm_up
+from curator_pipelines.jobs.train import untrained_twin, warm_up
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples, recorded
 
 __all__ = ["MeasureResult", "run_measure"]
@@ -120,23 +120,23 @@ def _candidates(
     if name == AUTO:
         return ready_candidates(config, images, reporter)
     if name == WARMUP:
-        spec = _warm_up(config, sources, where, owner, reporter)
-        return trained_and_twin(name, spec, config, images, twin_url, seed=config.seed, note=SEEN)
+        run = RunDirectory(where, owner)
+        spec = _warm_up(config, sources, run, reporter)
+        twin = untrained_twin(run) or write_twin(spec, twin_url, config.seed)
+        return trained_and_twin(name, spec, twin, config, images, SEEN)
     if name.startswith("checkpoint:"):
-        note = "it may have seen these images"
-        return trained_and_twin(name, name, config, images, twin_url, seed=config.seed, note=note)
+        twin = write_twin(name, twin_url, config.seed)
+        return trained_and_twin(name, name, twin, config, images, "it may have seen these images")
     return [Candidate(name, load_encoding(name, config.weights, config, images))]
 
 
-def _warm_up(config: MeasureConfig, sources: RunSources, where: str, owner: Owner | None, reporter: Reporter) -> str:
+def _warm_up(config: MeasureConfig, sources: RunSources, run: RunDirectory, reporter: Reporter) -> str:
     """The warm-up encoder of OUT, or one that is trained for this."""
-    encoder = storage.join(where, "encoder.pt")
+    encoder = run.path("encoder.pt")
     if not storage.exists(encoder):
         urls = [url for listed in config.targets().values() for url in listed]
-        settings = {"target": urls, "out": where, "seed": config.seed, "device": config.device}
-        reporter.say(
-            warm_up(RunDirectory(where, owner), build(WarmupConfig, settings), reporter, sources.of_targets).text
-        )
+        settings = {"target": urls, "out": run.url, "seed": config.seed, "device": config.device}
+        reporter.say(warm_up(run, build(WarmupConfig, settings), reporter, sources.of_targets).text)
     return f"checkpoint:{encoder}"
 
 

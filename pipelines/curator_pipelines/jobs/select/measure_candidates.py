@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from curator.encoders import RANDOM, load_backbone, network_off, ready_encoders, save_checkpoint
+from curator.encoders import build_backbone, load_backbone, network_off, ready_encoders, save_checkpoint
 from curator.errors import InputError, Use
 from curator_pipelines.config import AUTO, EncodingConfig, MeasureConfig
 from curator_pipelines.jobs.select.encoding import load_encoding
 from curator_pipelines.jobs.select.measure_sample import Candidate
 from curator_pipelines.run import Reporter
-from curator_ssl.backbones import make_backbone
 
-__all__ = ["SEEN", "ready_candidates", "trained_and_twin"]
+__all__ = ["SEEN", "ready_candidates", "trained_and_twin", "write_twin"]
 
 SEEN = "it has seen these images"
 
@@ -38,41 +37,34 @@ def ready_candidates(
 
 
 def trained_and_twin(
-    name: str,
-    spec: str,
-    config: EncodingConfig | MeasureConfig,
-    images: list[bytes],
-    twin_url: str,
-    *,
-    seed: int = 0,
-    begun_with: str | None = None,
-    note: str = "",
+    name: str, spec: str, twin: str, config: EncodingConfig | MeasureConfig, images: list[bytes], note: str
 ) -> list[Candidate]:
-    """A trained encoder, and the same network at the same size with the weights it began with.
+    """A trained encoder, and the same network untrained, which shows what the training was worth.
 
     Args:
         name: of the trained encoder.
         spec: `checkpoint:PATH`.
+        twin: URL of the same network's checkpoint, untrained.
         config: the device, precision and batch size.
         images: see `load_encoding`.
-        twin_url: where the twin goes, for workers to load; it is the caller's to remove.
-        seed: of the random weights.
-        begun_with: a file of weights with which the training began; None for random ones.
         note: what to know of the trained encoder.
     """
+    own, other = (load_encoding(each, None, config, images) for each in (spec, f"checkpoint:{twin}"))
+    return [
+        Candidate(name, own, note=note),
+        Candidate(f"{name}, untrained", other, twin_of=name, note="the same network without the training"),
+    ]
+
+
+def write_twin(spec: str, url: str, seed: int = 0) -> str:
+    """Write the network of a checkpoint at its size and with its preprocessing, its weights random; returns `url`."""
     trained = load_backbone(spec)
-    size = trained.preprocess.crop[0]
-    twin = make_backbone(trained.architecture, size, seed, begun_with or RANDOM)
+    twin = build_backbone(trained.architecture, trained.preprocess.crop[0], seed)
     save_checkpoint(
-        twin_url,
+        url,
         architecture=trained.architecture,
         preprocess=trained.preprocess,
         state_dict=twin.model.state_dict(),
         meta={},
     )
-    encodings = [load_encoding(each, None, config, images) for each in (spec, f"checkpoint:{twin_url}")]
-    weights = "random weights" if begun_with in (None, RANDOM) else "the weights it began with"
-    return [
-        Candidate(name, encodings[0], note=note),
-        Candidate(f"{name}, untrained", encodings[1], twin_of=name, note=f"the same network with {weights}"),
-    ]
+    return url

@@ -10,14 +10,16 @@ from curator.io import Owner, storage
 from curator_pipelines.config import AUTO, WARMUP, SelectConfig
 from curator_pipelines.jobs.select.encoding import first_images
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
-from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin
+from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
 from curator_pipelines.jobs.select.measure_ranks import Measured, first_choice, measure
 from curator_pipelines.jobs.select.measure_sample import Candidate, Sample, draw
 from curator_pipelines.jobs.select.measure_store import Verdict, keep_verdict, kept_verdict
 from curator_pipelines.jobs.select.measure_table import make_table
 from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.jobs.select.warmup_first import with_warmup
+from curator_pipelines.jobs.train import untrained_twin
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
+from curator_ssl.outputs import NothingLearned
 
 __all__ = ["choose_encoder", "follow", "judge_warmup"]
 
@@ -47,12 +49,19 @@ def choose_encoder(
         names = ", ".join(encoder.name for encoder in measured)
         reporter.say(f"encoder auto: {names}: not better than chance on your images; a warm-up is trained")
         named = config.model_copy(update={"encoder": WARMUP})
-        _, warmed = with_warmup(named, sources, reporter, owner)
-        seconds["warmup"] = warmed or 0.0
-        trained, workers = _measured_warmup(named, sample, images, run, reporter)
-        measured += trained
-        warning = _warning(trained)
-        choice = first_choice(trained[:1])
+        before = time.monotonic()
+        try:
+            with_warmup(named, sources, reporter, owner)
+        except CuratorError as error:
+            if not isinstance(error.__cause__, NothingLearned):
+                raise
+            reporter.warn(str(error))
+        else:
+            trained, workers = _measured_warmup(named, sample, images, run, reporter)
+            measured += trained
+            warning = _warning(trained)
+            choice = first_choice(trained[:1])
+        seconds["warmup"] = time.monotonic() - before
     verdict = replace(_verdict(measured, choice, run), warning=warning)
     table = make_table(measured, estimate_samples(sources.pool, {}), workers)
     keep_verdict(run.url, verdict, table, measured, sample)
@@ -128,9 +137,9 @@ def _measured_warmup(
     twin = run.path("measure", "untrained.pt")
     try:
         spec = f"checkpoint:{run.path('encoder.pt')}"
-        pair = trained_and_twin(
-            WARMUP, spec, config, images, twin, seed=config.seed, begun_with=config.weights, note=SEEN
-        )
+        # An encoder that was trained elsewhere has left no untrained one here.
+        known = untrained_twin(run) or write_twin(spec, twin, config.seed)
+        pair = trained_and_twin(WARMUP, spec, known, config, images, SEEN)
         return _measured(pair, sample, config, run, reporter)
     finally:
         storage.remove(twin)
@@ -149,12 +158,13 @@ def _warning(trained: list[Measured]) -> str:
 
 
 def _verdict(measured: list[Measured], choice: Measured | None, run: RunDirectory) -> Verdict:
-    best = min(measured, key=lambda encoder: encoder.median)
     if choice is None:
-        names = ", ".join(encoder.name for encoder in measured if not encoder.candidate.twin_of)
+        names = " and ".join(
+            f"{encoder.name} ({encoder.median:.1%})" for encoder in measured if not encoder.candidate.twin_of
+        )
         reason = (
-            f"none of {names} finds images like the target's in the pool better than chance: at best ({best.name}) the "
-            f"target's own held-out images rank at {best.median:.1%} of the pool, where chance is 50%"
+            "no encoder finds images like the target's in the pool better than chance: held-out images of the target "
+            f"rank at 50% of the pool by chance, and not significantly better with {names}"
         )
         return Verdict(None, reason, is_failure=True)
     spec = f"checkpoint:{run.path('encoder.pt')}" if choice.name == WARMUP else choice.name
