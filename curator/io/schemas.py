@@ -13,6 +13,7 @@ __all__ = [
     "FORMAT_VERSION",
     "HELD_OUT",
     "MANIFEST",
+    "MEASURED",
     "METADATA",
     "NEAREST",
     "NEXT",
@@ -169,4 +170,15 @@ MANIFEST = _schema(
 SAMPLES = _schema(
     "samples",
     [("source", pa.int32()), ("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64())],
+)
+# A row is one held-out image of a target, as one encoder ranks it.
+MEASURED = _schema(
+    "measured",
+    [
+        ("encoder", pa.string()),
+        ("target", pa.string()),  # empty where there is only one
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("rank", pa.float64()),  # the share of the pool's images that are nearer to the rest of the target
+    ],
 )

@@ -20,6 +20,7 @@ from curator.settings.setting import Setting, declared
 from curator.settings.stages import STAGES
 from curator.settings.values import Similarity
 from curator_pipelines.cli.main import COMMANDS, cli
+from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.queries import (
     DedupConfig,
     DemoConfig,
@@ -50,6 +51,7 @@ Values = dict[str, Any]
 MODELS: dict[str, type[Config]] = {
     "select": SelectConfig,
     "embed": EmbedConfig,
+    "measure": MeasureConfig,
     "plan": PlanConfig,
     "warmup": WarmupConfig,
     "train": LaunchedTrainConfig,
@@ -64,7 +66,7 @@ MODELS: dict[str, type[Config]] = {
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "train", "probe", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),
