@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from curator.errors import CuratorError, InputError
 from curator.search import Cursors, DistributedScan, first_in_hash_order, scan_parts
-from curator.selection import Rules, csls, csls_sample, csls_scan, deny
+from curator.selection import Rules, csls_choice, csls_sample, csls_scan, deny
 from curator.selection.csls import select_csls
 from curator.selection.csls_sample import PoolSample
 from curator.selection.half_whitened import HalfWhitened
@@ -153,11 +153,11 @@ def test_equals_the_twin_with_ties_filters_and_few_rows_kept(twin, data):
         patch.setattr(csls_scan, "NEIGHBOURS", neighbours := data.draw(st.sampled_from([2, 20])))
         patch.setattr(csls_scan, "FIRST_LOOK", 2)
         patch.setattr(csls_scan, "BLOCK_ROWS", 4)
-        patch.setattr(csls, "SPARE", 0)
-        patch.setattr(csls, "LEAST_K", data.draw(st.sampled_from([1, 500])))
-        patch.setattr(csls, "FILTERED_ROWS", 3)
+        patch.setattr(csls_choice, "SPARE", 0)
+        patch.setattr(csls_choice, "LEAST_K", data.draw(st.sampled_from([1, 500])))
+        patch.setattr(csls_choice, "FILTERED_ROWS", 3)
         limit = data.draw(st.sampled_from([1, 3, 1000]))
-        patch.setattr(csls, "k_limit", lambda _: limit)
+        patch.setattr(csls_choice, "k_limit", lambda _: limit)
         sample = PoolSample.draw(pool)
         found = select_csls(pool, targets, rules, per_target=per_target, sample=sample)
     chosen, skipped, following = slow_csls(twin, pool, targets, budget, per_target, sample, denied, neighbours)
