@@ -140,6 +140,7 @@ def select(
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
     skip_own: bool = True,
     dedup: float | None = None,
     exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
@@ -182,6 +183,7 @@ def select(
             images. Default: auto, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
         skip_own: A pool image that is one of the target's own is skipped. Default: on.
         dedup: A sample is skipped if it is at least this similar to a chosen one, such as 0.95.
         exclude: Evaluation images: nothing near to one is chosen.
@@ -232,6 +234,7 @@ def select_rows(
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> Selection:
@@ -251,6 +254,7 @@ def select_rows(
             images. Default: auto, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
 
     Returns:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from curator.search.pool import Floats
 from curator.search.query_scan import QueryScan
-from curator.search.scan import check_centroids, scan_part
+from curator.search.row_scan import RowScan
+from curator.search.scan import scan_part
 from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
 __all__ = ["DistributedScan", "Scan", "ScanTask", "Scanned", "scan_parts"]
@@ -44,6 +45,7 @@ class ScanTask:
         cursors: where these stand.
         lower_bound: float32, scores below which rows are left out, one for each of these.
         k: most rows per centroid.
+        total: see `TopKMerger`.
         query_bounds: for each set of queries that the worker holds, float32 (m,), scores below which rows are left out
             and most rows per query; empty where the queries are not to be scored.
     """
@@ -53,6 +55,7 @@ class ScanTask:
     cursors: Cursors
     lower_bound: NDArray[np.float32]
     k: int
+    total: int | None = None
     query_bounds: tuple[tuple[NDArray[np.float32], int], ...] = ()
 
     def __repr__(self) -> str:
@@ -81,7 +84,7 @@ Read: TypeAlias = Callable[[int], Floats]
 def scan_parts(
     task: ScanTask,
     read: Read,
-    centroids: Floats,
+    row_scan: RowScan,
     report: Callable[[int], None],
     queries: Sequence[NDArray[np.float32]] = (),
 ) -> Scanned:
@@ -90,17 +93,17 @@ def scan_parts(
     Args:
         task: the parts, and the centroids.
         read: gives their rows.
-        centroids: float32 (K, d), all of them.
+        row_scan: scores them, for all centroids.
         report: told of the rows of each part.
         queries: the sets of queries, float32 (m, d), which the task may ask for.
     """
-    own = centroids[task.centroids]
-    merger = TopKMerger(len(own), task.k)
+    own = row_scan.take(task.centroids)
+    merger = TopKMerger(own.lines, task.k, task.total)
     query_mergers = [TopKMerger(len(bound), k) for bound, k in task.query_bounds]
     for part in task.parts:
         rows = read(part)
         lower_bound = np.maximum(task.lower_bound, merger.lower_bound)
-        merger.add(scan_part(part, rows, own, task.k, task.cursors, lower_bound))
+        merger.add(own.scan(part, rows, task.k, task.cursors, lower_bound, task.total))
         for merged, (bound, k), vectors in zip(query_mergers, task.query_bounds, queries, strict=False):
             lower_bound = np.maximum(bound, merged.lower_bound)
             merged.add(scan_part(part, rows, vectors, k, Cursors.start(len(vectors)), lower_bound))
@@ -120,7 +123,7 @@ class DistributedScan:
         read: gives a part's rows, for the lower bounds.
         parts: numbers of all parts of the pool.
         rows: the number of rows of all parts.
-        centroids: float32 (K, d).
+        row_scan: scores them.
         workers: how many scan at the same time.
         queries: those that have begun, to be scored in the first pass.
     """
@@ -129,15 +132,17 @@ class DistributedScan:
     read: Read
     parts: Sequence[int]
     rows: int
-    centroids: NDArray[np.float32]
+    row_scan: RowScan
     workers: int
     queries: Sequence[QueryScan] = ()
 
-    def __call__(self, cursors: Cursors, k: int) -> TopK:
-        """The best `k` rows of the pool strictly after each centroid's cursor."""
-        check_centroids(self.centroids)
+    def __call__(self, cursors: Cursors, k: int, total: int | None = None) -> TopK:
+        """The best `k` rows of the pool strictly after each centroid's cursor; of these the best `total`."""
+        every = np.arange(self.row_scan.lines)
+        if total is not None:
+            return self._pass(every, cursors, np.full(len(every), -np.inf, np.float32), k, total, self.queries)
         lower_bound = self._lower_bound(cursors, k)
-        top_k = self._pass(np.arange(len(self.centroids)), cursors, lower_bound, k, self.queries)
+        top_k = self._pass(every, cursors, lower_bound, k, queries=self.queries)
         # Where the sampled parts promised more than there is. Without a lower bound nothing is missed.
         short = np.flatnonzero((top_k.counts < np.minimum(k, top_k.eligible)) & np.isfinite(lower_bound))
         if len(short) == 0:
@@ -148,7 +153,7 @@ class DistributedScan:
 
     def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
         """Per centroid, a score that about `k` rows after its cursor reach, judging by a sample of the parts."""
-        none = np.full(len(self.centroids), -np.inf, np.float32)
+        none = np.full(self.row_scan.lines, -np.inf, np.float32)
         if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
@@ -159,9 +164,9 @@ class DistributedScan:
         rank = math.ceil(1.5 * expected + 3 * math.sqrt(expected)) + 3
         if rank >= k:
             return none
-        merger = TopKMerger(len(self.centroids), rank)
+        merger = TopKMerger(self.row_scan.lines, rank)
         for part, rows in blocks:
-            merger.add(scan_part(part, rows, self.centroids, rank, cursors, merger.lower_bound))
+            merger.add(self.row_scan.scan(part, rows, rank, cursors, merger.lower_bound))
         return merger.merged().lower_bound
 
     def _pass(
@@ -170,15 +175,16 @@ class DistributedScan:
         cursors: Cursors,
         lower_bound: NDArray[np.float32],
         k: int,
+        total: int | None = None,
         queries: Sequence[QueryScan] = (),
     ) -> TopK:
-        merger = TopKMerger(len(centroids), k)
+        merger = TopKMerger(len(centroids), k, total)
 
         def tasks() -> Iterator[ScanTask]:
             for parts in self._groups():
                 # What is known by now spares later workers the rows that could not enter.
                 bounds = tuple((scan.lower_bound, scan.k) for scan in queries)
-                yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k, bounds)
+                yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k, total, bounds)
 
         for top_k, query_top_ks in self.scan(tasks()):
             merger.add(top_k)

@@ -1,4 +1,6 @@
 from .centroids import expected_centroids as expected_centroids, find_centroids as find_centroids
+from .csls import NewScan as NewScan, ScanRows as ScanRows, select_csls as select_csls
+from .csls_sample import PoolSample as PoolSample
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
 from .finds_yours import (
     CHANCE as CHANCE,

@@ -159,6 +159,9 @@ class SelectConfig(EncodingConfig):
     ] = None
     reference_round: Annotated[Count, Setting("The round whose mean {stop} compares with.")] = 1
     selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS.builtin)] = "simcore"
+    per_target: Annotated[
+        Count, Setting("How many times its fair share one image of {target} may have of what csls chooses.")
+    ] = 4
     skip_own: Annotated[
         bool, Setting("A pool image that is one of the target's own is skipped.", default_text="on")
     ] = True

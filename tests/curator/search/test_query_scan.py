@@ -4,6 +4,7 @@ from hypothesis import given, settings, strategies as st
 
 from curator.search.distributed_scan import DistributedScan, scan_parts
 from curator.search.query_scan import QueryScan, watched
+from curator.search.row_scan import CentroidScan
 from curator.search.scan import best_rows
 from curator.search.top_k import NO_ROW, Cursors
 from curator.selection import Rules, select_each, select_knn
@@ -55,7 +56,7 @@ class Workers:
     """Scans tasks in this process, the last of every three first."""
 
     def __init__(self, pool, centroids, queries):
-        self.pool, self.centroids, self.queries, self.tasks = pool, centroids, queries, []
+        self.pool, self.row_scan, self.queries, self.tasks = pool, CentroidScan(centroids), queries, []
 
     def scan(self, tasks):
         waiting = []
@@ -66,7 +67,7 @@ class Workers:
                 yield scan_parts(
                     self.tasks[-1],
                     self.pool.content.__getitem__,
-                    self.centroids,
+                    self.row_scan,
                     lambda rows: None,
                     tuple(scan.left for scan in self.queries),
                 )
@@ -75,7 +76,7 @@ class Workers:
         rows = sum(map(len, self.pool.content.values()))
         parts = sorted(self.pool.content)
         return DistributedScan(
-            self.scan, self.pool.content.__getitem__, parts, rows, self.centroids, 2, queries=self.queries
+            self.scan, self.pool.content.__getitem__, parts, rows, self.row_scan, 2, queries=self.queries
         )
 
 

@@ -128,6 +128,7 @@ CASES: dict[str, dict[str, Case]] = {
         "stop": Case("0.999"),
         "reference_round": Case(2),
         "selector": Case("random", given={"clusters": None, "stop": None}),
+        "per_target": Case(1, also={"selector": "csls", "clusters": None, "stop": None, "budget": "4"}),
         "skip_own": Case(False),
         "dedup": Case(0.5),
         "exclude": Case(below("exclude-1")),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,23 @@ import numpy as np
 from curator.errors import UnusableInput
 from curator.io import schemas, storage
 from curator.search import PassProgress, QueryScan, watched
-from curator.selection import SELECTORS, HeldOut, Request, Rules, Selection, Selector, find_selector
-from curator.store import DenyList
+from curator.selection import SELECTORS, HeldOut, PoolSample, Request, Rules, Selection, Selector, find_selector
+from curator.store import DenyList, RowReader
 from curator.types import Progress
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
-from curator_pipelines.jobs.select.choose_search import exact_search, index_identity, index_search
+from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
 from curator_pipelines.jobs.select.judge import judge, target_queries
 from curator_pipelines.jobs.select.own_images import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
-from curator_pipelines.run import Reporter, StoredSelection, TargetDirectory, load_selection, store_selection
+from curator_pipelines.run import (
+    KeptArrays,
+    Reporter,
+    StoredSelection,
+    TargetDirectory,
+    load_selection,
+    store_selection,
+)
 
 __all__ = ["choose", "is_current"]
 
@@ -92,7 +100,9 @@ def _choose_anew(
     selector = find_selector(config.selector)
     queries = target_queries(selector, targets)
     with reporter.stage("select", candidates, "rows") as progress:
-        selections = _select(selector, targets, rules, queries, config, executor, PassProgress(progress))
+        kept = KeptArrays(targets, targets[0].pool)
+        selections = _select(selector, targets, rules, queries, config, executor, PassProgress(progress), kept)
+        kept.remove_others()
         progress.done = candidates
     selections = [
         judge(directory, selection, queries[number] if queries else None)
@@ -123,6 +133,7 @@ def _select(
     config: SelectConfig,
     executor: Executor,
     progress: Progress,
+    kept: KeptArrays,
 ) -> list[Selection]:
     """The selection of each target."""
     pool, index = targets[0].pool, targets[0].index
@@ -131,9 +142,13 @@ def _select(
     else:
         search = exact_search(pool, executor, progress, queries)
     settings = {name: getattr(config, name) for name in selector.reads}
+    sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
+    scan = exact_scan(pool, executor, progress, queries)
     requests = [
         # Whatever reads the pool, the queries ride along.
-        Request(watched(pool, queries), all_vectors(directory.target), own_rules, settings, progress, search)
+        Request(
+            watched(pool, queries), all_vectors(directory.target), own_rules, settings, progress, search, scan, sample
+        )
         for directory, own_rules in zip(targets, rules, strict=True)
     ]
     return selector.select(requests)
