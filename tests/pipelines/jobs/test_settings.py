@@ -124,11 +124,14 @@ CASES: dict[str, dict[str, Case]] = {
         "weights": Case(below("resnet.pt"), start="warmup"),
         "target": Case(below("target-1")),
         "pool": Case(below("pool-{0..2}.tar")),
+        "preset": Case("paper", given={"encoder": None, "weights": None, "warmup_epochs": 1}),
         "clusters": Case(2),
         "budget": Case("5"),
         "stop": Case("0.999"),
         "reference_round": Case(2),
         "selector": Case("random", given={"clusters": None, "stop": None}),
+        "per_target": Case(1, also={"selector": "csls", "clusters": None, "stop": None, "budget": "4"}),
+        "skip_own": Case(False),
         "dedup": Case(0.5),
         "exclude": Case(below("exclude-1")),
         "exclude_above": Case(0.5),
@@ -193,6 +196,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries = [(f"{image:04d}.png", picture(100 * (shard + 1) + image)) for image in range(9)]
         # A copy of an image of another shard, for what looks for duplicates.
         entries[3] = ("0003.png", picture(104))
+        # And one of the target's own.
+        entries[5] = ("0005.png", picture(2))
         (folder / f"pool-{shard}.tar").write_bytes(tar_bytes(entries))
     shutil.copy(folder / "weights-1.pt", folder / "resnet.pt")
     return folder
