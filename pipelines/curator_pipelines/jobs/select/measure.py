@@ -19,7 +19,7 @@ from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.select.encoding import Encoding, first_images, load_encoding
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
 from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
-from curator_pipelines.jobs.select.measure_ranks import Measured, measure, rank_sample
+from curator_pipelines.jobs.select.measure_ranks import Measured, check_enough, measure, rank_sample
 from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Images, Sample, draw
 from curator_pipelines.jobs.select.measure_store import keep_comparison
 from curator_pipelines.jobs.select.measure_table import Table, make_table
@@ -78,6 +78,7 @@ def _run_measure(config: MeasureConfig, reporter: Reporter, where: str, owner: O
         rows = None
     else:
         _check_images(sources)
+        check_enough(sources.targets)
         measured, workers = _measure_images(config, sources, sample, where, owner, reporter)
         rows = estimate_samples(sources.pool, {})
     table = make_table(measured, rows, workers)

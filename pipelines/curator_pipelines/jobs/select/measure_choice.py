@@ -11,7 +11,7 @@ from curator_pipelines.config import AUTO, WARMUP, SelectConfig
 from curator_pipelines.jobs.select.encoding import first_images
 from curator_pipelines.jobs.select.executor import executor_begun, make_executor
 from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
-from curator_pipelines.jobs.select.measure_ranks import Measured, first_choice, measure
+from curator_pipelines.jobs.select.measure_ranks import Measured, check_enough, first_choice, measure
 from curator_pipelines.jobs.select.measure_sample import Candidate, Sample, draw
 from curator_pipelines.jobs.select.measure_store import Verdict, keep_verdict, kept_verdict
 from curator_pipelines.jobs.select.measure_table import make_table
@@ -37,6 +37,7 @@ def choose_encoder(
         CuratorError: no encoder beats chance. OUT/measure holds what was measured.
     """
     started = time.monotonic()
+    check_enough(sources.targets)
     sample = _sample(config, sources)
     with executor_begun(config):
         images = first_images(sources.of_targets, "target")
@@ -85,6 +86,7 @@ def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, r
     started = time.monotonic()
     sample = _sample(config, sources)
     try:
+        check_enough(sources.targets)
         with executor_begun(config):
             images = first_images(sources.of_targets, "target")
         measured, workers = _measured_warmup(config, sample, images, run, reporter)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, InputError
 from curator.selection import CHANCE, beats_chance, hold_out, is_better, pool_ranks
+from curator.sources import Source, read_source
+from curator.types import RawSample
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Sample, embed_samples
 from curator_pipelines.run import Reporter
 
-__all__ = ["LEAST_ROWS", "TOP", "Measured", "first_choice", "measure", "rank_sample"]
+__all__ = ["LEAST_ROWS", "TOP", "Measured", "check_enough", "first_choice", "measure", "rank_sample"]
 
 TOP = 0.01
 # With fewer rows no difference is significant: 0.5 ** 7 < 0.01.
@@ -89,6 +92,26 @@ def measure(candidates: Sequence[Candidate], sample: Sample, executor: Executor,
         _check_pool(embedded)
         measured.append(rank_sample(candidate, embedded))
     return measured
+
+
+def check_enough(targets: Mapping[str, Sequence[Source]]) -> None:
+    """Refuse a target that is too small to compare encoders by, before anything is embedded.
+
+    Args:
+        targets: target name -> sources that hold images.
+
+    Raises:
+        InputError: with the number of its images.
+    """
+    for name, sources in targets.items():
+        samples = (
+            item for source in sources for item in read_source(source, keep=lambda member: False) if _is_sample(item)
+        )
+        _check_target(name, sum(1 for _ in islice(samples, LEAST_ROWS)), "images")
+
+
+def _is_sample(item: object) -> bool:
+    return isinstance(item, RawSample)
 
 
 def first_choice(measured: Sequence[Measured]) -> Measured | None:
