@@ -124,9 +124,11 @@ def _select(
     else:
         search = exact_search(pool, executor, progress)
     settings = {name: getattr(config, name) for name in selector.reads}
+    # Of the stop rule, what it means for the target.
+    stops = [{"stop": own_rules.stop} if "stop" in settings else {} for own_rules in rules]
     requests = [
-        Request(pool, all_vectors(directory.target), own_rules, settings, progress, search)
-        for directory, own_rules in zip(targets, rules, strict=True)
+        Request(pool, all_vectors(directory.target), own_rules, settings | own_stop, progress, search)
+        for directory, own_rules, own_stop in zip(targets, rules, stops, strict=True)
     ]
     return selector.select(requests)
 
