@@ -65,8 +65,8 @@ def _request(target: Any, pool: Pool, config: SelectConfig, reads: Collection[st
 
     limit, stop = config.limits()
     budget = limit.of(sum(len(rows) for _, rows in pool.parts())) if limit else None
-    settings = config.resolved()
     if stop == "auto":
-        stop = hold_out(target, config.clusters, config.seed).tau
+        stop = hold_out(target, config.clusters if "clusters" in reads else None, config.seed).tau
+    settings = config.resolved() | {"stop": stop}
     rules = Rules(budget, stop, config.reference_round)
     return Request(pool, target, rules, {name: settings[name] for name in reads})

@@ -259,7 +259,7 @@ class SelectConfig(TargetEncodingConfig):
             raise InputError(
                 "this selector does not stop by itself", field="selector", value=self.selector, advice=Use("budget")
             )
-        if budget is None and stop is None:
+        if budget is None and stop is None and self.stop is not None:
             raise InputError("something must end the selection", field="stop", value="off", advice=Use("budget"))
         self._check_read()
         self.targets()
@@ -310,8 +310,10 @@ class SelectConfig(TargetEncodingConfig):
         return by_name(self.target)
 
     def limits(self) -> tuple[Budget | None, Stop]:
-        """The budget and the stop rule in force; neither given means the stop rule auto."""
+        """The budget and the stop rule in force; neither given means the stop rule auto, where the selector has one."""
         budget = parse_budget(self.budget) if self.budget is not None else None
+        if "stop" in self.unread():
+            return budget, None
         if self.stop is not None:
             return budget, parse_stop(self.stop)
         return budget, ("auto" if budget is None else None)

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -64,9 +65,20 @@ def test_a_stop_rule_that_cannot_be_is_refused(text: str) -> None:
         ({"preset": "paper", "budget": "7"}, (Budget(7), None)),
         ({"preset": "paper", "budget": "7", "stop": "0.8"}, (Budget(7), 0.8)),
         ({"preset": "authors", "stop": "auto"}, (None, "auto")),
+        # It ends by itself, and knows no stop rule.
+        ({"selector": "own_selectors:EndsByItself"}, (None, None)),
     ],
 )
-def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | None, float | str | None]) -> None:
+def test_which_end_is_in_force(
+    flags: dict[str, str],
+    limits: tuple[Budget | None, float | str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "own_selectors.py").write_text(
+        "from curator.selection import Selector\nclass EndsByItself(Selector):\n    needs_budget = False\n"
+    )
+    monkeypatch.chdir(tmp_path)
     assert build(SelectConfig, BASE | flags).limits() == limits
 
 

@@ -142,14 +142,15 @@ def _select(
     else:
         search = exact_search(pool, executor, progress, queries)
     settings = {name: getattr(config, name) for name in selector.reads}
+    # Of the stop rule, what it means for the target.
+    stops = [{"stop": own_rules.stop} if "stop" in settings else {} for own_rules in rules]
     sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
     scan = exact_scan(pool, executor, progress, queries)
+    # Whatever reads the pool, the queries ride along.
+    read = watched(pool, queries)
     requests = [
-        # Whatever reads the pool, the queries ride along.
-        Request(
-            watched(pool, queries), all_vectors(directory.target), own_rules, settings, progress, search, scan, sample
-        )
-        for directory, own_rules in zip(targets, rules, strict=True)
+        Request(read, all_vectors(directory.target), own_rules, settings | own_stop, progress, search, scan, sample)
+        for directory, own_rules, own_stop in zip(targets, rules, stops, strict=True)
     ]
     return selector.select(requests)
 
