@@ -1,4 +1,6 @@
 from .centroids import expected_centroids as expected_centroids, find_centroids as find_centroids
+from .csls import NewScan as NewScan, ScanRows as ScanRows, select_csls as select_csls
+from .csls_sample import PoolSample as PoolSample
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
 from .finds_yours import (
     CHANCE as CHANCE,
@@ -17,6 +19,13 @@ from .near_duplicate_filters import (
     ReadRows as ReadRows,
     near_evaluation as near_evaluation,
     no_duplicates as no_duplicates,
+)
+from .own_images import (
+    LOOKS_OWN as LOOKS_OWN,
+    OWN_IMAGE as OWN_IMAGE,
+    OWN_REASONS as OWN_REASONS,
+    OwnImages as OwnImages,
+    target_copies as target_copies,
 )
 from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_duplicates, pool_clusters as pool_clusters
 from .random import select_random as select_random
@@ -42,3 +51,13 @@ from .selectors import (
     find_selector as find_selector,
 )
 from .simcore import objective as objective, select_simcore as select_simcore
+from .verdict import (
+    LEAST_SHARE as LEAST_SHARE,
+    Bound as Bound,
+    Nearest as Nearest,
+    Verdict as Verdict,
+    nearest_rows as nearest_rows,
+    query_rows as query_rows,
+    query_scan as query_scan,
+    verdict_of as verdict_of,
+)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.filters import NO_MATCH, Rejection
+from curator.selection.verdict import Nearest, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -255,6 +256,9 @@ class Selection:
         thresholds: what thresholds of the stop rule take, the highest first; empty from the selectors without rounds,
             and where the reference mean is not positive.
         recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
+        nearest: the best pool rows of some target rows; None where nobody looked.
+        verdict: whether the pool seems to hold the target's kind; None where nobody looked.
+        target_copies: how many of the target's rows show what another of its rows shows.
         shards: name of the shard of each chosen row; None where that is not known.
         keys: key of each chosen row; None where that is not known.
     """
@@ -279,6 +283,9 @@ class Selection:
     around_end: Sequence[RoundLine] = ()
     thresholds: Sequence[Threshold] = ()
     recall: dict[str, Any] | None = None
+    nearest: Nearest | None = None
+    verdict: Verdict | None = None
+    target_copies: int = 0
     shards: Sequence[str] | None = None
     keys: Sequence[str] | None = None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["select_rows"]
 
 # The settings of `select` that say something about vectors.
-SETTINGS = ("preset", "clusters", "budget", "stop", "reference_round", "selector", "seed")
+SETTINGS = ("preset", "clusters", "budget", "stop", "reference_round", "selector", "per_target", "seed")
 
 
 @takes(SelectConfig, only=SETTINGS)

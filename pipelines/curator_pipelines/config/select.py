@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection import SELECTOR_SETTINGS, SELECTORS, find_selector
@@ -30,7 +29,8 @@ from curator.settings import (
     parse_stop,
 )
 from curator_pipelines.config.presets import PRESETS, Preset
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
+from curator_pipelines.config.run import EncodingConfig, ExecutorConfig, TargetEncodingConfig
+from curator_pipelines.config.targets import by_name
 
 __all__ = [
     "Budget",
@@ -51,8 +51,6 @@ __all__ = [
     "parse_budget",
     "parse_stop",
 ]
-
-TARGET_NAME = re.compile(r"([A-Za-z0-9_-]+)=")
 
 
 class EmbedConfig(EncodingConfig):
@@ -104,7 +102,7 @@ class PackConfig(ExecutorConfig):
     seed: Annotated[Seed, Setting("The seed of the order in output shards.", changes="pack")] = 0
 
 
-class SelectConfig(EncodingConfig):
+class SelectConfig(TargetEncodingConfig):
     """`curator select`."""
 
     target: Annotated[
@@ -159,6 +157,9 @@ class SelectConfig(EncodingConfig):
     ] = None
     reference_round: Annotated[Count, Setting("The round whose mean {stop} compares with.")] = 1
     selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS.builtin)] = "simcore"
+    per_target: Annotated[
+        Count, Setting("How many times its fair share one image of {target} may have of what csls chooses.")
+    ] = 4
     skip_own: Annotated[
         bool, Setting("A pool image that is one of the target's own is skipped.", default_text="on")
     ] = True
@@ -207,7 +208,26 @@ class SelectConfig(EncodingConfig):
         Count | None,
         Setting(
             "The number of epochs for which the encoder warmup is trained.",
-            default_text="150 steps on a CPU, 1,000 on a GPU",
+            default_text="800 steps on a CPU, 2,000 on a GPU",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_arch: Annotated[
+        Text | None,
+        Setting(
+            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
+            "in the paper.",
+            metavar="MODEL",
+            default_text="small_resnet",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_size: Annotated[
+        Annotated[int, Field(ge=16)] | None,
+        Setting(
+            "The side of a view in the warm-up, in pixels; images are embedded at one and a half times of it.",
+            metavar="PX",
+            default_text="32",
             changes="warmup",
         ),
     ] = None
@@ -265,12 +285,13 @@ class SelectConfig(EncodingConfig):
             raise InputError(
                 "the exact search misses nothing", field="recall", advice=(Use("search", "ivf"), Leave("recall"))
             )
-        if "warmup_epochs" in given and self.encoder != "warmup":
-            raise InputError(
-                f"the encoder {self.encoder} is ready and is not trained",
-                field="warmup_epochs",
-                advice=(Use("encoder", "warmup"), Leave("warmup_epochs")),
-            )
+        for name in ("warmup_arch", "warmup_epochs", "warmup_size"):
+            if name in given and self.encoder != "warmup":
+                raise InputError(
+                    f"the encoder {self.encoder} is ready and is not trained",
+                    field=name,
+                    advice=(Use("encoder", "warmup"), Leave(name)),
+                )
 
     def read_by(self, stage: str) -> frozenset[str]:
         """Names of the settings that a stage reads although they declare an earlier one."""
@@ -286,18 +307,7 @@ class SelectConfig(EncodingConfig):
         Raises:
             InputError: targets with and without a name.
         """
-        targets: dict[str, list[str]] = {}
-        for text in self.target:
-            match = TARGET_NAME.match(text)
-            name, urls = (match[1], text[match.end() :]) if match else ("", text)
-            targets.setdefault(name, []).append(urls)
-        if "" in targets and len(targets) > 1:
-            raise InputError(
-                "of several targets each needs a name, NAME=URLS (write a path that looks like that as ./NAME=...)",
-                field="target",
-                value=targets[""][0],
-            )
-        return targets
+        return by_name(self.target)
 
     def limits(self) -> tuple[Budget | None, Stop]:
         """The budget and the stop rule in force; neither given means the stop rule auto, where the selector has one."""

@@ -13,7 +13,17 @@ import pyarrow.compute as pc
 
 from curator.errors import InputError, Redo
 from curator.io import npy, parquet, schemas, storage
-from curator.selection import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION, NextRows, Selection, Selector, Skipped
+from curator.selection import (
+    DUPLICATE,
+    NEAR_DUPLICATE,
+    NEAR_EVALUATION,
+    OWN_REASONS,
+    Nearest,
+    NextRows,
+    Selection,
+    Selector,
+    Skipped,
+)
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.run.own_images import OwnImages
 from curator_pipelines.run.run_directory import TargetDirectory
@@ -81,6 +91,8 @@ def store_selection(
     )
     columns = _row_columns(directory, selector, selection.skipped) | _reason_columns(directory, selection.skipped)
     parquet.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
+    columns = _nearest_columns(directory, selection.nearest or Nearest.unknown())
+    parquet.write_table(directory.path("selection", "nearest.parquet"), schemas.NEAREST, columns)
     columns = _row_columns(directory, selector, selection.next_rows)
     parquet.write_table(directory.path("selection", "next.parquet"), schemas.NEXT, columns)
     own_images.write(directory)
@@ -96,7 +108,12 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
     """Why rows were skipped; a match is named as deny lists name samples."""
     because = np.array(skipped.because, object)
     reasons = np.array(skipped.reasons, object)
-    for store, names in ((directory.pool, (DUPLICATE, NEAR_DUPLICATE)), (directory.exclude, (NEAR_EVALUATION,))):
+    named = (
+        (directory.pool, (DUPLICATE, NEAR_DUPLICATE)),
+        (directory.exclude, (NEAR_EVALUATION,)),
+        (directory.target, OWN_REASONS),
+    )
+    for store, names in named:
         places = np.flatnonzero(np.isin(reasons, names))
         rows = store.rows(skipped.matches[places], ["shard", "image_path"]) if len(places) else None
         for place, shard, key in zip(places, rows["shard"], rows["image_path"], strict=True) if rows else ():
@@ -107,6 +124,22 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
         "because": because.tolist(),
         "match": pa.array(skipped.matches, mask=~matched),
         "similarity": pa.array(skipped.similarities, mask=~matched),
+    }
+
+
+def _nearest_columns(directory: TargetDirectory, nearest: Nearest) -> dict[str, Any]:
+    targets = directory.target.rows(directory.target.ids()[nearest.rows], ["image_path"])
+    held = nearest.ids >= 0
+    samples = directory.pool.rows(nearest.ids[held], ["shard", "image_path"])
+    # A place without a row takes nothing.
+    places = pa.array(np.cumsum(held) - 1, mask=~held)
+    return {
+        "target_row": nearest.rows,
+        "target_key": targets["image_path"].combine_chunks(),
+        "id": pa.array(nearest.ids, mask=~held),
+        "shard": samples["shard"].combine_chunks().take(places),
+        "key": samples["image_path"].combine_chunks().take(places),
+        "score": pa.array(nearest.scores, mask=~held),
     }
 
 
@@ -148,6 +181,9 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "thresholds": [told._asdict() for told in selection.thresholds],
         "next": len(selection.next_rows),
         "objective": _finite(selection.objective),
+        "own_images": sum(reason in OWN_REASONS for reason in selection.skipped.reasons),
+        "target_copies": selection.target_copies,
+        "verdict": selection.verdict.to_json() if selection.verdict else None,
         "dedup": config.dedup,
         "exclude_above": config.exclude_above if config.exclude else None,
         # The exact search misses nothing; the index says here what it measured.

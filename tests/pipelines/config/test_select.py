@@ -90,7 +90,7 @@ def test_which_end_is_in_force(
         ({"selector": "knn"}, "selector='knn': this selector does not stop by itself: give budget"),
         (
             {"selector": "best"},
-            "selector='best': there is no such selector; it is simcore, knn, random, ",
+            "selector='best': there is no such selector; it is simcore, csls, knn, random, ",
         ),
         ({"clusters": "0"}, "clusters='0': should be greater than or equal to 1"),
         ({"clusters": "many"}, "clusters='many': should be a valid integer"),
@@ -112,7 +112,7 @@ def test_errors_are_one_line_that_names_the_setting(flags: dict[str, object], me
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("selector", ["knn", "random"])
+@pytest.mark.parametrize("selector", ["csls", "knn", "random"])
 @pytest.mark.parametrize(
     ("name", "value"),
     [("clusters", "4"), ("stop", "0.9"), ("stop", "off"), ("reference_round", "2"), ("search", "ivf"), ("recall", "1")],

@@ -149,8 +149,8 @@ class TestReadyEmbeddings:
 
         ours, theirs = files_of(str(tmp_path / "run")), files_of(str(reference))
         changed = [name for name in differing(ours, theirs) if not name.startswith("target/")]
-        # Of these one holds the hash of its inputs, the other the target's shards.
-        assert changed == ["selection/held_out.parquet", "selection/selection.json"]
+        # The target's shards and keys, and the hash of the inputs.
+        assert changed == ["selection/held_out.parquet", "selection/nearest.parquet", "selection/selection.json"]
 
 
 class TestOtherRunsPool:
@@ -362,7 +362,7 @@ class TestLeftOut:
     def test_a_folder_in_another_runs_embeddings_has_no_shard_to_pack_from(
         self, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
-        wanted = settings | {"pool": [str(reference / "target")], "deny": None, "budget": "3"}
+        wanted = settings | {"pool": [str(reference / "target")], "deny": None, "budget": "3", "skip_own": False}
         with pytest.raises(InputError, match="only shards can be packed from"):
             run(out=str(tmp_path / "run"), **wanted)
         assert not (tmp_path / "run" / "pool").exists()

@@ -13,13 +13,13 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
 from curator_pipelines.jobs.select.index import build_index
+from curator_pipelines.jobs.select.measure_first import plan_encoder, with_encoder
 from curator_pipelines.jobs.select.own_images import HeldOutTargets
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare
 from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
-from curator_pipelines.jobs.select.warmup_first import plan_warmup, with_warmup
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 
 __all__ = ["plan_select", "run_select"]
@@ -38,7 +38,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     """
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
-    config = plan_warmup(config, sources, reporter, calibrated)
+    config = plan_encoder(config, sources, reporter, calibrated)
     prepared = prepare(config, RunDirectory(absolute(config.out)), sources, config.redo, reporter)
     return make_plan(prepared, config, denied, reporter, calibrated)
 
@@ -60,13 +60,13 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     started = time.monotonic()
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
-    # From here on the encoder is a file: whoever trained it, it is an input.
-    config, warmed = with_warmup(config, sources, reporter, owner)
+    # From here on the encoder is ready: whoever chose or trained it, it is an input.
+    config, seconds = with_encoder(config, sources, reporter, owner)
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo, list(sources.targets))
-    if warmed is not None:
-        run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
+    for stage, took in seconds.items():
+        run.record["stages"][stage] = {"state": "done", "seconds": round(took, 3)}
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)

@@ -73,11 +73,13 @@ class TargetResult:
         return [
             f"chosen      {self._chosen()}",
             *self._means(),
+            *self._own(),
             *self._stop(),
             *self._around_end(),
             *self._thresholds(),
             *self._finds_yours(),
             *self._search(),
+            *self._verdict(),
             f"shards      {self.packed.to_text()}",
             f"selection   {url}/selection/selected.parquet",
         ]
@@ -100,6 +102,20 @@ class TargetResult:
         if stopped := chosen["stopped_at"]:
             line += f"; round {stopped['round']} with {stopped['mean']:.4f} was refused"
         return [line]
+
+    def _own(self) -> list[str]:
+        own = self.selection["own_images"]
+        return [f"own images  {own:,} of the pool's images are your own: skipped"] if own else []
+
+    def _verdict(self) -> list[str]:
+        verdict = self.selection["verdict"]
+        if verdict is None or verdict["share"] is None:
+            return []
+        least = "at least " if verdict["bound"] == "lower" else ""
+        return [
+            f"verdict     for {least}{verdict['share']:.0%} of {verdict['rows']:,} target images the pool has one "
+            f"nearer than {verdict['median']:.4f}, as near as they typically are to each other"
+        ]
 
     def _stop(self) -> list[str]:
         chosen = self.selection
