@@ -501,8 +501,9 @@ def write_ready(
 
 
 def beside_chance(warnings: Iterable[str]) -> list[str]:
-    """Warnings without the one that these encoders, of random weights, and random rows deserve: they find nothing."""
-    return [warning for warning in warnings if "does not find your images" not in warning]
+    """Warnings without those that encoders of random weights, and random rows, deserve: they find nothing."""
+    deserved = ("does not find your images", "may hold nothing of this kind")
+    return [warning for warning in warnings if not any(text in warning for text in deserved)]
 
 
 def line_of(row: Mapping[str, Any]) -> tuple[str, str, str]:

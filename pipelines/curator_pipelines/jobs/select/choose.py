@@ -146,10 +146,18 @@ def _select(
     stops = [{"stop": own_rules.stop} if "stop" in settings else {} for own_rules in rules]
     sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
     scan = exact_scan(pool, executor, progress, queries)
-    # Whatever reads the pool, the queries ride along.
-    read = watched(pool, queries)
     requests = [
-        Request(read, all_vectors(directory.target), own_rules, settings | own_stop, progress, search, scan, sample)
+        # Whatever reads the pool, the queries ride along.
+        Request(
+            watched(pool, queries),
+            all_vectors(directory.target),
+            own_rules,
+            settings | own_stop,
+            progress,
+            search,
+            scan,
+            sample,
+        )
         for directory, own_rules, own_stop in zip(targets, rules, stops, strict=True)
     ]
     return selector.select(requests)
