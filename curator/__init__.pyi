@@ -196,12 +196,11 @@ def select(
         manifest_only: The manifest is written, but no tars.
         shard_size: The number of samples in an output shard.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
-        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 800 steps on a CPU,
+        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 400 steps on a CPU,
             2,000 on a GPU.
         warmup_arch: The network that the warm-up trains: small_resnet, or any timm or torchvision image model;
             resnet50 as in the paper. Default: small_resnet.
-        warmup_size: The side of a view in the warm-up, in pixels; images are embedded at one and a half times of
-            it. Default: 32.
+        warmup_size: The side of a view in the warm-up, in pixels; images are embedded at twice of it. Default: 32.
         redo: The stage from which to start anew: warmup, measure, embed, target, pool, exclude, index, select,
             pack.
         encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or

@@ -8,7 +8,7 @@ from curator.encoders import resolve_device, resolve_precision
 from curator.errors import InputError, Leave
 from curator.io import absolute
 from curator_ssl.backbones import full_name
-from curator_ssl.config import BATCH_SIZE, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
+from curator_ssl.config import ARCHITECTURES, BATCH_SIZE, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
 from curator_ssl.data import Samples, make_schedule
 from curator_ssl.methods import method_options
 from curator_ssl.optim import OPTIMIZERS
@@ -41,7 +41,7 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
     return _with(
         config,
         out=absolute(config.out),
-        arch=full_name(config.arch),
+        arch=full_name(_given(config.arch, ARCHITECTURES[device.type])),
         method_option=method_options(config.method, config.method_option),
         image_size=_given(config.image_size, IMAGE_SIZES[device.type]),
         lr=_given(config.lr, optimizer.lr),

@@ -208,7 +208,7 @@ class SelectConfig(TargetEncodingConfig):
         Count | None,
         Setting(
             "The number of epochs for which the encoder warmup is trained.",
-            default_text="800 steps on a CPU, 2,000 on a GPU",
+            default_text="400 steps on a CPU, 2,000 on a GPU",
             changes="warmup",
         ),
     ] = None
@@ -225,7 +225,7 @@ class SelectConfig(TargetEncodingConfig):
     warmup_size: Annotated[
         Annotated[int, Field(ge=16)] | None,
         Setting(
-            "The side of a view in the warm-up, in pixels; images are embedded at one and a half times of it.",
+            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
             metavar="PX",
             default_text="32",
             changes="warmup",

@@ -102,7 +102,7 @@ class WarmupConfig(Config):
     ] = "random"
     warmup_epochs: Annotated[
         Count | None,
-        Setting("The number of epochs.", default_text="800 steps on a CPU, 2,000 on a GPU", changes="warmup"),
+        Setting("The number of epochs.", default_text="400 steps on a CPU, 2,000 on a GPU", changes="warmup"),
     ] = None
     warmup_arch: Annotated[
         Text | None,
@@ -117,7 +117,7 @@ class WarmupConfig(Config):
     warmup_size: Annotated[
         Annotated[int, Field(ge=16)] | None,
         Setting(
-            "The side of a view in the warm-up, in pixels; images are embedded at one and a half times of it.",
+            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
             metavar="PX",
             default_text="32",
             changes="warmup",

@@ -142,6 +142,8 @@ CASES: dict[str, dict[str, Case]] = {
         "shard_size": Case(3),
         "seed": Case(4, start="warmup"),
         "warmup_epochs": Case(2, start="warmup"),
+        "warmup_arch": Case("test_vit", start="warmup"),
+        "warmup_size": Case(48, start="warmup"),
     },
     "embed": ENCODING | {"pool": Case(below("pool-{0..2}.tar"))},
     "index": EXECUTOR | {"add": Case(True), "factory": Case("IVF2,Flat"), "seed": Case(1)},
@@ -169,6 +171,8 @@ CASES: dict[str, dict[str, Case]] = {
         "target": Case(below("target-1")),
         "weights": Case(below("resnet.pt")),
         "warmup_epochs": Case(2),
+        "warmup_arch": Case("test_vit"),
+        "warmup_size": Case(48),
         "seed": Case(4),
         "device": Case("auto"),
         "max_bad": Case("40%"),
@@ -251,7 +255,7 @@ def small() -> Iterator[None]:
         patch.setattr(executor, "LocalExecutor", lambda **settings: InProcessExecutor())
         patch.setattr(executor, "_address", lambda config: None)
         patch.setattr(warmup, "ARCHITECTURE", "timm:test_efficientnet")
-        patch.setattr(warmup, "EFFORTS", {"cpu": warmup.Effort(32, 4, 1)})
+        patch.setattr(warmup, "EFFORTS", {"cpu": warmup.Effort(32, 1)})
         yield
 
 

@@ -20,7 +20,7 @@ __all__ = ["ARCHITECTURE", "WarmupResult", "run_warmup", "untrained_twin", "warm
 ARCHITECTURE = "small_resnet"
 # Images are embedded at so many times the side of a view: objects in crops are larger than in whole images, and a view
 # leaves the last stage of a ResNet one position, which sees more padding than image (benchmarks/NOTES.md).
-ENLARGED = 1.5
+ENLARGED = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Effort:
 
 
 # Steps and not minutes, since minutes would be other steps on every machine, and so another encoder.
-EFFORTS = {"cpu": Effort(32, 800), "cuda": Effort(32, 2000)}
+EFFORTS = {"cpu": Effort(32, 400), "cuda": Effort(32, 2000)}
 # In OUT/warmup: the encoder before its first step, which shows what training was worth.
 UNTRAINED = "untrained.pt"
 
@@ -107,7 +107,7 @@ def warm_up(
     training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
     check_backbone(training.arch, training.image_size, training.weights)
     reporter.say("warm-up: an encoder is trained on the target before anything else")
-    side = round(ENLARGED * training.image_size)
+    side = _embedding_side(training.arch, training.image_size)
     _write_untrained(training, side, run.path("warmup", UNTRAINED))
     try:
         summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter)
@@ -131,6 +131,19 @@ def untrained_twin(run: RunDirectory) -> str | None:
     """
     url = run.path("warmup", UNTRAINED)
     return url if storage.exists(url) else None
+
+
+def _embedding_side(architecture: str, image_size: int) -> int:
+    """The side at which images are embedded: that of training where the network's tensors depend on it."""
+    import torch
+
+    from curator.encoders import build_backbone
+
+    larger = ENLARGED * image_size
+    with torch.device("meta"):
+        tensors = [build_backbone(architecture, side).model.state_dict() for side in (image_size, larger)]
+    small, large = ({name: tensor.shape for name, tensor in named.items()} for named in tensors)
+    return larger if small == large else image_size
 
 
 def _write_untrained(training: TrainConfig, side: int, url: str) -> None:
@@ -192,7 +205,7 @@ def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
         "out": work,
         "arch": config.warmup_arch or ARCHITECTURE,
         "image_size": config.warmup_size or effort.image_size,
-        "save_every": 10,
+        "save_every": 50,
     }
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}
     return build(TrainConfig, shared | own | length)

@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warmup, "ARCHITECTURE", "timm:test_efficientnet")
-    monkeypatch.setattr(warmup, "EFFORTS", {"cpu": Effort(32, 4, 4)})
+    monkeypatch.setattr(warmup, "EFFORTS", {"cpu": Effort(32, 4)})
 
 
 @pytest.fixture
