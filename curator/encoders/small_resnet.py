@@ -45,7 +45,7 @@ def load_small_resnet(spec: EncoderSpec, weights: str | None, image_size: int | 
         )
     block: Any = BasicBlock
     with random_weights(seed):
-        model = ResNet(
+        model: Any = ResNet(
             block, layers=(1, 1, 1, 1), channels=tuple(WIDTH * 2**stage for stage in range(4)), num_classes=0
         )
         model.conv1 = nn.Conv2d(3, STEM, kernel_size=3, stride=2, padding=1, bias=False)

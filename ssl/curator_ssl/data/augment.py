@@ -24,8 +24,8 @@ SOURCE_SCALE = 2
 AREA = (0.15, 1.0)
 LOG_RATIO = math.log(4 / 3)
 FLIPPED, JITTERED = 0.5, 0.8
-# Brightness, contrast and saturation are multiplied by 1 plus or minus so much; hue turns by this share of a circle. The
-# paper's 0.8 and 0.2, and a fifth of the views in grey, teach a network to leave colours out of account: on few images
+# Brightness, contrast and saturation are multiplied by 1 plus or minus so much; hue turns by this share of a circle.
+# The paper's 0.8 and 0.2, and a fifth of the views in grey, teach a network to leave colours out of account: on few images
 # that took many times as many steps, and food was then found worse than by random weights (benchmarks/NOTES.md).
 STRENGTH, HUE = 0.2, 0.02
 # How bright red, green and blue are to the eye (ITU-R BT.601), and the axes of colour in which hue is an angle (YIQ).
