@@ -27,8 +27,8 @@ ENCODERS = Table(
     forms="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED, checkpoint:PATH",
 )
 
-# Encoders that a run trains itself, before there is anything to load.
-TRAINED = ("warmup",)
+# Encoders that only a target tells: trained on it, or measured with it. There is nothing to load yet.
+OF_TARGET = {"warmup": "only `select` and `measure` train one", "auto": "only a target can tell which one"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def parse_spec(spec: str) -> EncoderSpec:
     >>> parse_spec("checkpoint:moco.pth@timm:resnet50").architecture
     'timm:resnet50'
     """
-    if spec.partition(":")[0] in TRAINED:
+    if reason := OF_TARGET.get(spec.partition(":")[0]):
         raise InputError(
-            "only `select` trains one",
+            reason,
             field="encoder",
             value=spec,
             advice="name another here, such as checkpoint:RUN/encoder.pt, lite0 or timm:resnet50",
