@@ -9,7 +9,7 @@ from curator.errors import InputError
 from curator.io import Stat, expand, parquet, public_name, schemas, storage
 from curator.sources.folder import folder_stat, list_images
 from curator.sources.source import Source
-from curator.sources.tar import begins_like_tar
+from curator.sources.tar_headers import begins_like_tar
 
 __all__ = ["find_sources"]
 

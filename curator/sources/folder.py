@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curator.errors import Reason
 from curator.io import Stat, storage
-from curator.sources import tar
+from curator.sources import tar_members
 from curator.types import LedgerLine, Member, RawSample
 
 __all__ = ["folder_stat", "list_images", "read_folder"]
@@ -40,9 +40,14 @@ def read_folder(url: str, shard: str) -> Iterator[RawSample | LedgerLine]:
 
     def read(image: tuple[str, Stat]) -> RawSample | LedgerLine:
         path, state = image
-        if state.size > tar.MAX_SAMPLE_BYTES:
+        if state.size > tar_members.MAX_SAMPLE_BYTES:
             return LedgerLine(
-                shard, path, 0, "read", Reason.TOO_LARGE, f"an image of more than {tar.MAX_SAMPLE_BYTES >> 20} MiB"
+                shard,
+                path,
+                0,
+                "read",
+                Reason.TOO_LARGE,
+                f"an image of more than {tar_members.MAX_SAMPLE_BYTES >> 20} MiB",
             )
         try:
             data = storage.read_bytes(storage.join(url, path))

@@ -11,7 +11,7 @@ import pytest
 
 from curator.errors import InputError, Reason
 from curator.io import parquet, schemas, storage
-from curator.sources import tar
+from curator.sources import tar_members
 from curator.sources.find import find_sources
 from curator.sources.folder import list_images, read_folder
 from curator.store.part_store import DoneMark, PartStore
@@ -143,7 +143,7 @@ def test_links_between_folders_end_and_show_each_image_once(tmp_path):
 
 
 def test_an_image_of_a_folder_may_be_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(tar, "MAX_SAMPLE_BYTES", 2)
+    monkeypatch.setattr(tar_members, "MAX_SAMPLE_BYTES", 2)
     (tmp_path / "1.jpg").write_bytes(b"12")
     (tmp_path / "2.jpg").write_bytes(b"123")
     sample, line = read_folder(str(tmp_path), "x")
