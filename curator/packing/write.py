@@ -45,7 +45,7 @@ class PackedShard:
 
 
 class ImageHash:
-    """The sha256 of images whose chunks come in order. Those of images that share their bytes (hard links) alternate."""
+    """The sha256 of images whose chunks come in order, alternating between images that share their bytes (links)."""
 
     def __init__(self) -> None:
         self._open: dict[MemberCopy, Any] = {}

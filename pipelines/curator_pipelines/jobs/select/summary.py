@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
@@ -25,7 +26,7 @@ def account_line(account: Account) -> str:
     words = [f"{account.seen:,} samples seen", f"{account.embedded:,} embedded", f"{account.bad:,} bad"]
     if account.unwanted:
         words.append(f"{account.unwanted:,} too small")
-    return ", ".join(words)
+    return ", ".join(words) + in_words([*account.left_out.items()])
 
 
 @dataclass(frozen=True)
