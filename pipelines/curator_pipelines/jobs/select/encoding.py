@@ -175,6 +175,8 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         f"batches of {encoder.batch_size}"
     )
     reporter.say(f"encoder: {described}")
+    for note in encoder.notes:
+        reporter.say(f"encoder: {note}")
     return Encoding(settings, identity, encoder.dim, encoder.device.type, device_name, described)
 
 
