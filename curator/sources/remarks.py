@@ -28,10 +28,7 @@ _TEXTS = {
         "a name, as in webdataset, so {example}; if each is a sample of its own, name them without dots"
     ),
     Remark.LINKS: "{count:,} members beside images are links and were left out, the first {example}",
-    Remark.SPARSE: (
-        "{count:,} members beside images are stored with holes and were left out, the first {example}; "
-        "tar stores them whole without --sparse (on macOS with --no-read-sparse)"
-    ),
+    Remark.SPARSE: "{count:,} members beside images have holes and were left out, the first {example}",
 }
 
 

@@ -138,7 +138,7 @@ class _Grouper:
             damage, self.nameless = self.nameless, None
         yield from self._flush_nameless()
         for _, _, entry in absent if damage is None else ():
-            self.remarks.add(entry.remark, f"{entry.name} of {self.shard}, {entry.detail}")
+            self.remarks.add(entry.remark, f"{entry.name} of {self.shard} ({entry.detail})")
         if not sample.members and absent and damage is None:
             return  # links beside images of other samples
         yield self._judge(sample, damage)

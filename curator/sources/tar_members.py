@@ -200,7 +200,8 @@ class TarMembers:
             return Damage(Reason.TRUNCATED, start, name, detail)
         self._skip(padded(size) - size)
         if not is_whole:
-            return Absent(name, start, Remark.SPARSE, "stored with holes (sparse)") if split else None
+            detail = "stored with holes (sparse), which is not read: tar stores it whole without --sparse"
+            return Absent(name, start, Remark.SPARSE, detail) if split else None
         if header.kind in REGULAR and len(self._places) < MAX_LINK_TARGETS:
             self._places[plain_name(name)] = offset, size
         return File(name, start, offset, size, data) if split else None

@@ -118,7 +118,7 @@ def test_other_links_are_counted():
     assert [member.ext for member in samples["a"].members] == ["jpg"]
     assert not lines
     assert remarks.counts == {Remark.LINKS: 3}
-    assert remarks.examples[Remark.LINKS].startswith("a.png of x.tar, a symbolic link to x")
+    assert remarks.examples[Remark.LINKS].startswith("a.png of x.tar (a symbolic link to x")
 
 
 # Holes
