@@ -213,9 +213,9 @@ class PartStore(PartReader):
                 marks = threads.map(read_mark, *zip(*ahead, strict=True))
                 yield from zip((part for part, _ in ahead), marks, strict=True)
 
-    def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say: reads every done-mark."""
-        return sum(mark.embedded for _, mark in self.marks())
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part: reads every done-mark."""
+        return {part: mark.embedded for part, mark in self.marks()}
 
     def listing(self) -> PartListing:
         """Which parts there are: one reading of parts.parquet and one listing of the done-marks."""

@@ -11,12 +11,12 @@ from curator.settings import Config, Count, Device, Precision, Seed, Setting, Sh
 from curator_ssl.methods import METHODS, describe_options
 from curator_ssl.optim import OPTIMIZERS
 
-__all__ = ["BATCH_SIZES", "CPU_SAMPLES_SEEN", "IMAGE_SIZES", "TrainConfig"]
+__all__ = ["BATCH_SIZE", "CPU_SAMPLES_SEEN", "IMAGE_SIZES", "TrainConfig"]
 
 # Side of a view in pixels, by device.
 IMAGE_SIZES = {"cpu": 64, "cuda": 224}
-# Images a step, by device. As few images as a CPU sees in a run teach more in twice the steps (benchmarks/RESULTS.md).
-BATCH_SIZES = {"cpu": 128, "cuda": 256}
+# Images a step. Few others to be told apart from teach little: with 64 or 128 a run stays at chance for longer.
+BATCH_SIZE = 256
 # What a person can wait for: with a ResNet-18, some fifteen minutes of two idle cores.
 CPU_SAMPLES_SEEN = 115_200
 # The default of a setting that depends on the device or the samples, until `curator_ssl.resolve` gives it a value: the
@@ -111,7 +111,7 @@ class TrainConfig(Config):
     batch_size: Annotated[
         int,
         Field(ge=2),
-        Setting("The number of images a step, over all processes.", default_text=_by_device(BATCH_SIZES)),
+        Setting("The number of images a step, over all processes.", default_text=f"{BATCH_SIZE}, or all there are"),
     ] = UNSET
     optimizer: Annotated[str, Setting("The optimizer.", choices=tuple(OPTIMIZERS))] = "sgd"
     lr: Annotated[

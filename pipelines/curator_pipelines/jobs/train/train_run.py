@@ -88,7 +88,8 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
     if has_checkpoint(out) and not config.resume:
         raise InputError(f"{out} holds a training run", advice=(Use("resume", True), Another("out")))
     cores = cores_of_each(config.nproc)
-    training = resolve_machine(config, max(config.nproc, world_size()), cores)
+    ranks = max(config.nproc, world_size())
+    training = resolve_machine(config, ranks, cores)
     if training.device == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
         raise InputError(f"torch sees {torch.cuda.device_count()} GPUs", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
@@ -100,7 +101,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
                 f"on a CPU, as many epochs as see {CPU_SAMPLES_SEEN:,} samples; other epochs can be asked for, and "
                 "`auto` is as many as the paper's"
             )
-        training = resolve_length(training, samples.samples)
+        training = resolve_length(training, samples.samples, ranks)
         try:
             return train_on_samples(training, samples, reporter, config.nproc, config.address)
         except Interrupted as error:
