@@ -200,7 +200,7 @@ class TarMembers:
             return Damage(Reason.TRUNCATED, start, name, detail)
         self._skip(padded(size) - size)
         if not is_whole:
-            detail = "stored with holes (sparse), which is not read: tar stores it whole without --sparse"
+            detail = "sparse, stored without its holes (tar --sparse), and is not read: pack it again without that"
             return Absent(name, start, Remark.SPARSE, detail) if split else None
         if header.kind in REGULAR and len(self._places) < MAX_LINK_TARGETS:
             self._places[plain_name(name)] = offset, size
