@@ -173,8 +173,7 @@ def _load_own(loaded: Mapping[str, Any], origin: WeightsOrigin) -> Backbone:
 
 def _load_foreign(tensors: Mapping[str, torch.Tensor], architecture: str, origin: WeightsOrigin) -> Backbone:
     backbone = build_backbone(architecture or _infer(tensors, origin))
-    load_matching(backbone.model, tensors, origin, ignore=backbone.heads)
-    return backbone
+    return replace(backbone, notes=load_matching(backbone.model, tensors, origin, ignore=backbone.heads))
 
 
 def _infer(tensors: Mapping[str, torch.Tensor], origin: WeightsOrigin) -> str:

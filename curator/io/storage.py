@@ -10,6 +10,7 @@ Every request to remote storage is tried again where that can help (see `curator
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -32,6 +33,7 @@ __all__ = [
     "ChangedError",
     "Stat",
     "check_unchanged",
+    "dangling_target",
     "exists",
     "free_bytes",
     "is_directory",
@@ -172,6 +174,10 @@ def _maybe_stat(url: str) -> tuple[str, Stat | None]:
         return url, stat(url)
     except (FileNotFoundError, NotADirectoryError):
         return url, None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return url, None
+        raise
 
 
 def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]:
@@ -199,29 +205,53 @@ def _info_stat(info: dict[str, Any]) -> Stat:
 
 
 def list_names(url: str) -> list[str]:
-    """Names of the files directly below a directory, sorted; empty if there is no such directory."""
+    """Names of the files directly below a directory, sorted; empty if there is no such directory.
+
+    Symbolic links to files are files, and so are those that lead nowhere.
+    """
     filesystem, path = _resolve_uncached(url)
     try:
         entries = retried(lambda: filesystem.ls(path, detail=True))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    names = (entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "file")
+    files = (entry["name"].rstrip("/") for entry in entries if entry["type"] == "file" or _links_no_folder(entry))
+    names = (name.rpartition("/")[2] for name in files)
     return sorted(name for name in names if name and not name.endswith(TEMPORARY))
 
 
 def list_tree(url: str) -> list[tuple[str, Stat]]:
     """Every file below a directory as (relative path, state), sorted by path.
 
-    Links to directories are followed. A directory that is met again, by a link to it or around a circle of links, is
-    listed under the first of its names, its own before those of links.
+    Links are followed; one that leads nowhere is listed as an empty file. A directory that is met again, by a link to
+    it or around a circle of links, is listed under the first of its names, its own before those of links.
     """
     filesystem, path = _resolve_uncached(url)
     if isinstance(filesystem, LocalFileSystem):
         root = Path(path)
-        return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in _walk(root) if file.exists())
+        states = ((file.relative_to(root).as_posix(), _walked_stat(file)) for file in _walk(root))
+        return sorted((name, state) for name, state in states if state is not None)
     infos = retried(lambda: filesystem.find(path, detail=True))
     prefix = path.rstrip("/") + "/"
     return [(name.removeprefix(prefix), _info_stat(infos[name])) for name in sorted(infos)]
+
+
+def _links_no_folder(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("islink")) and not os.path.isdir(entry["name"])
+
+
+def _walked_stat(file: Path) -> Stat | None:
+    """The state of a file that was listed; None if it has gone since."""
+    if (state := _maybe_stat(str(file))[1]) is not None:
+        return state
+    return Stat(0, "") if file.is_symlink() else None
+
+
+def dangling_target(url: str) -> str | None:
+    """What a symbolic link leads to that leads nowhere; None for anything else."""
+    if not is_local(url):
+        return None
+    path = local_path(url)
+    return os.readlink(path) if path.is_symlink() and _maybe_stat(url)[1] is None else None
 
 
 def _walk(root: Path) -> Iterator[Path]:

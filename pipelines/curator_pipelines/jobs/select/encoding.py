@@ -192,6 +192,7 @@ def load_encoding(
     described = (
         f"{spec}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, batches of {encoder.batch_size}"
     )
+    described = "; ".join([described, *encoder.notes])
     return Encoding(settings, identity, encoder.dim, encoder.device.type, device_name, described)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
@@ -30,7 +31,7 @@ def account_line(account: Account) -> str:
     words = [f"{account.seen:,} samples seen", f"{account.embedded:,} embedded", f"{account.bad:,} bad"]
     if account.unwanted:
         words.append(f"{account.unwanted:,} too small")
-    return ", ".join(words)
+    return ", ".join(words) + in_words([*account.left_out.items()])
 
 
 @dataclass(frozen=True)
