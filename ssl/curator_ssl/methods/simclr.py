@@ -21,8 +21,8 @@ __all__ = ["SimCLR"]
 class SimCLR(Method):
     """A two-layer projection head with a batch norm over the backbone, and NT-Xent.
 
-    Without the norm (as the paper has it) features of all images, which are positive and much alike at first, come through
-    the head nearly as one direction, and a run takes longer to leave it (benchmarks/NOTES.md).
+    Without the norm (as the paper has it) features of all images, which are positive and much alike at first, come
+    through the head nearly as one direction, and a run takes longer to leave it (benchmarks/NOTES.md).
 
     Args:
         backbone: (B, 3, h, w) -> (B, dim).
