@@ -28,7 +28,8 @@ from curator.sources import Source, find_sources
 from curator.store import DoneMark, PartStore, identity_hash, write_quarantine
 from curator.types import LedgerLine
 from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
-from curator_pipelines.jobs.select import EmbedJob, Encoding, embed
+from curator_pipelines.jobs.measure import Encoding
+from curator_pipelines.jobs.select import EmbedJob, embed
 from curator_pipelines.run import Reporter, RunDirectory
 from curator_pipelines.stages import EmbedTask
 

@@ -28,6 +28,6 @@ def command(as_json: bool, **flags: Any) -> None:
     \b
     curator measure --target photos/ --pool 'web/{00000..00041}.tar' --encoder lite0 --encoder warmup
     """
-    from curator_pipelines.jobs.select import run_measure
+    from curator_pipelines.jobs.measure import run_measure
 
     run_command(MeasureConfig, run_measure, flags, as_json)

@@ -24,7 +24,7 @@ from curator.store import (
 )
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
-from curator_pipelines.jobs.select.encoding import Encoding, provenance
+from curator_pipelines.jobs.measure import Encoding, provenance
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
 

@@ -7,8 +7,8 @@ import time
 from curator.errors import Another, InputError
 from curator.io import Owner, absolute, owned
 from curator_pipelines.config import EmbedConfig
+from curator_pipelines.jobs.measure import find_run_sources
 from curator_pipelines.jobs.select.prepare import prepare
-from curator_pipelines.jobs.select.run_sources import find_run_sources
 from curator_pipelines.jobs.select.select_run import embed_all
 from curator_pipelines.jobs.select.summary import EmbedSummary
 from curator_pipelines.run import Reporter, RunDirectory, recorded

@@ -15,7 +15,7 @@ from curator.sources import Source
 from curator.store import PartStore, StoredParts
 from curator_pipelines.config import IndexConfig
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select.executor import make_executor
+from curator_pipelines.jobs.measure import make_executor
 from curator_pipelines.run import Reporter, RunDirectory, duration, recorded
 from curator_pipelines.stages import IndexStage
 

@@ -25,8 +25,7 @@ from curator.store import PartReader
 from curator.types import parts_of
 from curator_pipelines.config import PackConfig
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select.executor import make_executor
-from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
+from curator_pipelines.jobs.measure import RunSources, find_run_sources, make_executor
 from curator_pipelines.run import (
     Reporter,
     RunDirectory,

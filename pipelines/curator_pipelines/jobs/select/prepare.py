@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 from curator.store import StoredParts
 from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.measure import Encodings, RunSources, choose_encodings, executor_begun, make_executor
 from curator_pipelines.jobs.select.embed import EmbedJob
-from curator_pipelines.jobs.select.encoding import Encodings, choose_encodings
-from curator_pipelines.jobs.select.executor import executor_begun, make_executor
 from curator_pipelines.jobs.select.index import pool_index
-from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, target_set
 
 __all__ = ["Prepared", "prepare"]

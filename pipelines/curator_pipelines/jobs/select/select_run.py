@@ -10,15 +10,14 @@ from curator.io import Owner, absolute, owned, public_name
 from curator.store import StoredParts, read_deny_list, write_quarantine
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.measure import RunSources, find_run_sources, plan_encoder, with_encoder
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
 from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
 from curator_pipelines.jobs.select.index import build_index
-from curator_pipelines.jobs.select.measure_first import plan_encoder, with_encoder
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare
-from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 

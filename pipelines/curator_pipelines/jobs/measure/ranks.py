@@ -14,7 +14,7 @@ from curator.selection import CHANCE, beats_chance, hold_out, is_better, pool_ra
 from curator.sources import Source, read_source
 from curator.types import RawSample
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Sample, embed_samples
+from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Sample, embed_samples
 from curator_pipelines.run import Reporter
 
 __all__ = ["LEAST_ROWS", "TOP", "Measured", "check_enough", "first_choice", "measure", "rank_sample"]

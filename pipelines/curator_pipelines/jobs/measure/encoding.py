@@ -19,7 +19,7 @@ from curator.sources import Source, read_source
 from curator.store import check_ready
 from curator.types import RawSample
 from curator_pipelines.config import WARMUP, EncodingConfig, MeasureConfig
-from curator_pipelines.jobs.select.run_sources import RunSources
+from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import EncoderSettings
 

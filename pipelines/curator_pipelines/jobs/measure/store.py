@@ -13,9 +13,9 @@ from typing import Any
 
 from curator.errors import InputError, Redo
 from curator.io import FORMAT_VERSION, parquet, schemas, storage
-from curator_pipelines.jobs.select.measure_ranks import Measured
-from curator_pipelines.jobs.select.measure_sample import Sample
-from curator_pipelines.jobs.select.measure_table import Table
+from curator_pipelines.jobs.measure.ranks import Measured
+from curator_pipelines.jobs.measure.sample import Sample
+from curator_pipelines.jobs.measure.table import Table
 
 __all__ = ["Verdict", "keep_comparison", "keep_verdict", "kept_verdict"]
 

@@ -11,7 +11,7 @@ from curator.errors import InputError
 from curator_pipelines.config.select import PackConfig, SelectConfig, build
 from curator_pipelines.executors import LocalExecutor
 from curator_pipelines.executors.shared_storage import check_shared
-from curator_pipelines.jobs.select.executor import make_executor
+from curator_pipelines.jobs.measure.executor import make_executor
 
 
 @pytest.fixture(autouse=True)

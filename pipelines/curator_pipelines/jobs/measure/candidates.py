@@ -5,8 +5,8 @@ from __future__ import annotations
 from curator.encoders import build_backbone, load_backbone, network_off, ready_encoders, save_checkpoint
 from curator.errors import InputError, Use
 from curator_pipelines.config import AUTO, EncodingConfig, MeasureConfig
-from curator_pipelines.jobs.select.encoding import load_encoding
-from curator_pipelines.jobs.select.measure_sample import Candidate
+from curator_pipelines.jobs.measure.encoding import load_encoding
+from curator_pipelines.jobs.measure.sample import Candidate
 from curator_pipelines.run import Reporter
 
 __all__ = ["SEEN", "ready_candidates", "trained_and_twin", "write_twin"]

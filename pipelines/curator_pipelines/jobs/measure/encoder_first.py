@@ -6,11 +6,11 @@ from curator.encoders import ready_encoders
 from curator.errors import InputError, Use
 from curator.io import Owner, absolute
 from curator_pipelines.config import AUTO, SelectConfig
-from curator_pipelines.jobs.select.encoding import foreign_encoder, foreign_encoding
-from curator_pipelines.jobs.select.measure_choice import choose_encoder, follow, judge_warmup
-from curator_pipelines.jobs.select.measure_store import kept_verdict
-from curator_pipelines.jobs.select.run_sources import RunSources
-from curator_pipelines.jobs.select.warmup_first import plan_warmup, with_warmup
+from curator_pipelines.jobs.measure.choice import choose_encoder, follow, judge_warmup
+from curator_pipelines.jobs.measure.encoding import foreign_encoder, foreign_encoding
+from curator_pipelines.jobs.measure.run_sources import RunSources
+from curator_pipelines.jobs.measure.store import kept_verdict
+from curator_pipelines.jobs.measure.warmup_first import plan_warmup, with_warmup
 from curator_pipelines.run import Reporter, RunDirectory
 
 __all__ = ["plan_encoder", "with_encoder"]

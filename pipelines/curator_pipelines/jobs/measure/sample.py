@@ -14,7 +14,7 @@ from curator.search import first_in_hash_order
 from curator.sources import Source, UnreadableShard
 from curator.types import rows_of
 from curator_pipelines.executors import Executor, Outcome
-from curator_pipelines.jobs.select.encoding import Encoding
+from curator_pipelines.jobs.measure.encoding import Encoding
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock
 

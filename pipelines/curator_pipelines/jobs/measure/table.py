@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from curator.selection import CHANCE
-from curator_pipelines.jobs.select.measure_ranks import TOP, Measured
+from curator_pipelines.jobs.measure.ranks import TOP, Measured
 
 __all__ = ["Row", "Table", "make_table"]
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 from curator.errors import CuratorError, InputError, Use
 from curator.io import Owner, storage
 from curator_pipelines.config import AUTO, WARMUP, SelectConfig
-from curator_pipelines.jobs.select.encoding import first_images
-from curator_pipelines.jobs.select.executor import executor_begun, make_executor
-from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
-from curator_pipelines.jobs.select.measure_ranks import Measured, check_enough, first_choice, measure
-from curator_pipelines.jobs.select.measure_sample import Candidate, Sample, draw
-from curator_pipelines.jobs.select.measure_store import Verdict, keep_verdict, kept_verdict
-from curator_pipelines.jobs.select.measure_table import make_table
-from curator_pipelines.jobs.select.run_sources import RunSources
-from curator_pipelines.jobs.select.warmup_first import with_warmup
+from curator_pipelines.jobs.measure.candidates import SEEN, ready_candidates, trained_and_twin, write_twin
+from curator_pipelines.jobs.measure.encoding import first_images
+from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.ranks import Measured, check_enough, first_choice, measure
+from curator_pipelines.jobs.measure.run_sources import RunSources
+from curator_pipelines.jobs.measure.sample import Candidate, Sample, draw
+from curator_pipelines.jobs.measure.store import Verdict, keep_verdict, kept_verdict
+from curator_pipelines.jobs.measure.table import make_table
+from curator_pipelines.jobs.measure.warmup_first import with_warmup
 from curator_pipelines.jobs.train import untrained_twin
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_ssl.outputs import NothingLearned

@@ -21,9 +21,9 @@ from curator.settings.config import build
 from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.select import EmbedConfig, SelectConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
+from curator_pipelines.jobs.measure.measure_run import MeasureResult, run_measure
 from curator_pipelines.jobs.select import measure, measure_choice, measure_sample
 from curator_pipelines.jobs.select.embed_pool import run_embed
-from curator_pipelines.jobs.select.measure import MeasureResult, run_measure
 from curator_pipelines.jobs.select.select_run import plan_select
 from curator_pipelines.jobs.train import warmup
 from curator_pipelines.run.progress import Reporter

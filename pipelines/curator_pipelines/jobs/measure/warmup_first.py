@@ -8,7 +8,7 @@ from curator.errors import Another, InputError, Redo, Use
 from curator.io import Owner, absolute, storage
 from curator.settings import build
 from curator_pipelines.config import SelectConfig, WarmupConfig
-from curator_pipelines.jobs.select.run_sources import RunSources
+from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.train import ARCHITECTURE, warm_up
 from curator_pipelines.run import Reporter, RunDirectory
 

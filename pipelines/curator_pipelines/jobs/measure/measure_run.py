@@ -16,14 +16,14 @@ from curator.settings import build
 from curator.sources import Source
 from curator.types import unit_rows
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
-from curator_pipelines.jobs.select.encoding import Encoding, first_images, load_encoding
-from curator_pipelines.jobs.select.executor import executor_begun, make_executor
-from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
-from curator_pipelines.jobs.select.measure_ranks import Measured, check_enough, measure, rank_sample
-from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Images, Sample, draw
-from curator_pipelines.jobs.select.measure_store import keep_comparison
-from curator_pipelines.jobs.select.measure_table import Table, make_table
-from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
+from curator_pipelines.jobs.measure.candidates import SEEN, ready_candidates, trained_and_twin, write_twin
+from curator_pipelines.jobs.measure.encoding import Encoding, first_images, load_encoding
+from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.ranks import Measured, check_enough, measure, rank_sample
+from curator_pipelines.jobs.measure.run_sources import RunSources, find_run_sources
+from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Images, Sample, draw
+from curator_pipelines.jobs.measure.store import keep_comparison
+from curator_pipelines.jobs.measure.table import Table, make_table
 from curator_pipelines.jobs.train import untrained_twin, warm_up
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples, recorded
 
