@@ -13,7 +13,8 @@ from jobs_for_tests import ENCODER, PATIENCE, ROOT, beside_chance, curator as ru
 
 import curator
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs.select import measure_choice, pack, prepare
+from curator_pipelines.jobs.measure import choice
+from curator_pipelines.jobs.select import pack, prepare
 
 SETTINGS: dict[str, Any] = ENCODER | {"budget": 7, "max_bad": 0.2, "clusters": 3, "shard_size": 3}
 
@@ -22,7 +23,7 @@ SETTINGS: dict[str, Any] = ENCODER | {"budget": 7, "max_bad": 0.2, "clusters": 3
 def in_process() -> Iterator[None]:
     """No worker processes; the scripts below have some."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (prepare, pack, measure_choice):
+        for module in (prepare, pack, choice):
             patch.setattr(module, "make_executor", lambda *arguments, **named: InProcessExecutor())
         yield
 

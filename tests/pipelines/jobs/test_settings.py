@@ -32,12 +32,12 @@ from curator_pipelines.config.queries import (
 from curator_pipelines.config.select import EmbedConfig, IndexConfig, PackConfig, PlanConfig, SelectConfig
 from curator_pipelines.config.train import LaunchedTrainConfig, ProbeConfig, WarmupConfig
 from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.jobs.measure import executor
 from curator_pipelines.jobs.queries.dedup import run_dedup
 from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.jobs.queries.why import explain
-from curator_pipelines.jobs.select import executor
 from curator_pipelines.jobs.select.embed_pool import run_embed
 from curator_pipelines.jobs.select.index import run_index
 from curator_pipelines.jobs.select.pack import run_pack

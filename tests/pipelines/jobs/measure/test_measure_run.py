@@ -21,8 +21,8 @@ from curator.settings.config import build
 from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.select import EmbedConfig, SelectConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
+from curator_pipelines.jobs.measure import choice, measure_run, sample as samples
 from curator_pipelines.jobs.measure.measure_run import MeasureResult, run_measure
-from curator_pipelines.jobs.select import measure, measure_choice, measure_sample
 from curator_pipelines.jobs.select.embed_pool import run_embed
 from curator_pipelines.jobs.select.select_run import plan_select
 from curator_pipelines.jobs.train import warmup
@@ -77,12 +77,12 @@ def small_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(measure_choice, "measure", lambda *arguments: pytest.fail("measured again"))
+    return lambda: monkeypatch.setattr(choice, "measure", lambda *arguments: pytest.fail("measured again"))
 
 
 def compare(executor: Executor, **settings: Any) -> MeasureResult:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "make_executor", lambda *arguments: executor)
+        patch.setattr(measure_run, "make_executor", lambda *arguments: executor)
         return run_measure(build(MeasureConfig, {"device": "cpu", "precision": "fp32"} | settings), Reporter())
 
 
@@ -98,7 +98,7 @@ def test_auto_takes_lite0_and_the_choice_stands(
 ) -> None:
     out = Path(given["out"])
     with monkeypatch.context() as patch:
-        patch.setattr(measure_choice, "follow", lambda *arguments: 1 / 0)
+        patch.setattr(choice, "follow", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_on(InProcessExecutor(), **given)
     record = json.loads((out / "measure/measure.json").read_text())
@@ -358,6 +358,6 @@ def test_the_sample_is_of_up_to_20_shards(photos: Path) -> None:
 
     (shard,) = find_sources([str(photos / "pool-0.tar")], "pool", folders=False)
     shards = [shard] * 50
-    sample = measure_sample.draw({"a": shards[:3], "b": shards[:1]}, shards, seed=1)
+    sample = samples.draw({"a": shards[:3], "b": shards[:1]}, shards, seed=1)
     assert [len(pairs) for pairs in (*sample.targets.values(), sample.pool)] == [3, 1, 20]
     assert [pairs[0][1] for pairs in (*sample.targets.values(), sample.pool)] == [334, 1000, 100]
