@@ -81,6 +81,13 @@ class TopK:
         ids = np.where(held, self.ids[:, :width], NO_ROW)
         return TopK(scores, ids, counts, self.eligible, self.rows, self.k, floor)
 
+    def narrowed(self, k: int) -> TopK:
+        """The best `k` rows only, as views; itself where it holds no more."""
+        if k >= self.k:
+            return self
+        counts = np.minimum(self.counts, k)
+        return TopK(self.scores[:, :k], self.ids[:, :k], counts, self.eligible, self.rows, k, self.floor)
+
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Per centroid, bool (K,): True where no row seen lies behind those held."""

@@ -116,7 +116,8 @@ def _scan(
         start = end
     for number in first:
         queries[number].end(answers[number])
-    return answers
+    # What is told of the time after the end is what memory holds: as much as in a run of each target alone.
+    return {number: answer.narrowed(requests[number].k) for number, answer in answers.items()}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A run that learns nothing begins again, once, and then says so: with a real collapse, of an absurd learning rate."""
+"""A run that learns nothing begins again, once, and then says so: by a learning rate at which numbers overflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from curator_ssl.outputs.collapse import NothingLearned
 from curator_ssl.resolve import resolve_length, resolve_machine
 from curator_ssl.train_loop import TrainResult, train
 
-ABSURD, CALM = 1000.0, 1.0
+ABSURD, CALM = 1e30, 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_it_begins_again_as_if_begun_calmer(shards: list[str], tmp_path: Path, r
     assert all(encoders[0]["state_dict"][name].equal(tensor) for name, tensor in encoders[1]["state_dict"].items())
 
 
-@pytest.mark.parametrize("killed_at", [30, 70])
+@pytest.mark.parametrize("killed_at", [1, 30])
 def test_a_kill_before_or_after_changes_nothing(
     shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
 ) -> None:

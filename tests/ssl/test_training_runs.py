@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -82,7 +83,8 @@ def children(parent: int) -> list[int]:
 def test_it_writes_metrics_and_an_encoder(alone: Path) -> None:
     lines = metrics(alone)
     assert len(lines) == 40 and lines[-1]["samples"] == 320 and lines[-1]["epoch"] == 9
-    assert sum(losses(alone)[-10:]) < sum(losses(alone)[:10])
+    # That of chance: 16 views, of which each must find the other of its image among 15.
+    assert sum(losses(alone)) / 40 < math.log(15)
     encoder = load_encoder(f"checkpoint:{alone}/encoder.pt", device="cpu", precision="fp32")
     assert encoder.architecture == "timm:test_convnext" and encoder.preprocess.crop == (32, 32)
 

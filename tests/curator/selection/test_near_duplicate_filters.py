@@ -48,13 +48,17 @@ def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
     hashes = {n: data.draw(st.sampled_from(["a", "b", None])) for n in pool.rows()}
     threshold = data.draw(st.sampled_from([0.6, 0.95, 1.0]))
     limits = {"budget": data.draw(st.none() | st.integers(1, 30)), "stop": data.draw(st.sampled_from([None, 0.5]))}
+    slow = twin.simcore(pool, centroids, row_filter=slow_filter(twin, pool, hashes, threshold), **limits)
+    if limits["budget"] is None and limits["stop"] and slow.reference <= 0:
+        # Without a budget this is an error, which has a test of its own.
+        limits["stop"] = None
+        slow = twin.simcore(pool, centroids, row_filter=slow_filter(twin, pool, hashes, threshold), **limits)
     row_filter = no_duplicates(
         reader_of(pool), lambda ids: [hashes[n] for n in ids.tolist()], directions(rows), threshold
     )
     fast = select_simcore(
         pool, centroids, Rules(new_filter=lambda: row_filter, k=data.draw(st.integers(1, 9)), **limits)
     )
-    slow = twin.simcore(pool, centroids, row_filter=slow_filter(twin, pool, hashes, threshold), **limits)
     twin.assert_same(fast, slow)
 
 

@@ -51,7 +51,7 @@ def judge(directory: TargetDirectory, selection: Selection, queries: QueryScan |
         UnusableInput: nothing is left to choose, since the pool holds the target's own images.
     """
     own = sum(reason in OWN_REASONS for reason in selection.skipped.reasons)
-    if own and not len(selection):
+    if own and own == len(selection.skipped) and not len(selection):
         raise UnusableInput(
             f"{directory.name + ': ' if directory.name else ''}nothing is left to choose: "
             f"{own:,} of the pool's {selection.candidates:,} images are the target's own",
