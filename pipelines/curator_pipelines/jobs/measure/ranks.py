@@ -167,9 +167,10 @@ def rank_sample(candidate: Candidate, embedded: EmbeddedSample) -> Measured:
 def _check_target(name: str, count: int, what: str, of: int | None = None) -> None:
     if count < LEAST_ROWS:
         target = f"target {name}" if name else "target"
-        found = f"{count}" if of is None else f"none of {of}"
+        found = f"{count} {what}" if of is None else f"none of {of} {what}"
+        found = found.replace("images", "image", 1) if found.startswith("1 ") else found
         raise InputError(
-            f"the {target} has {found} {what}: at least {LEAST_ROWS} are needed to compare encoders",
+            f"the {target} has {found}: at least {LEAST_ROWS} are needed to compare encoders",
             field="target",
             advice=("give more images", "name the encoder of a selection yourself"),
         )

@@ -91,8 +91,10 @@ def test_without_the_filter_they_are_chosen_but_do_not_count_as_near(
     assert not {row["key"] for row in nearest[0]} & {"own-3", "own-5", "again-5"}
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
-@pytest.mark.parametrize("clusters", [5, 100])
+@pytest.mark.parametrize(
+    ("executor", "clusters"),
+    [("local", 5), ("local", 100), ("ray", 5), pytest.param("ray", 100, marks=pytest.mark.slow)],
+)
 def test_workers_leave_the_same_bytes(
     executor: str,
     clusters: int,
