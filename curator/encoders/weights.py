@@ -26,7 +26,7 @@ RANDOM = "random"
 _PATIENCE_SECONDS = 10
 _USE_WEIGHTS = Use("weights")
 # How torch names what it refuses to load.
-_BLOCKED = re.compile(r"(?:GLOBAL |unrecognized function <curator\.encoders\.weights\.)(\S+) ")
+_BLOCKED = re.compile(r"(?:GLOBAL |(?:unrecognized function <|but got <class ')curator\.encoders\.weights\.)([^\s'>]+)")
 # The keys under which training scripts put the tensors. Averages come first, as in timm's own scripts.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 
@@ -98,7 +98,9 @@ class _TorchScriptError(Exception):
 
 
 class Inert:
-    """Stands for an object of a file that is no tensor: takes whatever the file says of it, and does nothing.
+    """Stands for an object of a file that is no tensor: takes any arguments and state, and does nothing.
+
+    Lists and dicts of a class of their own are none of these: torch refuses to fill them.
 
     Training scripts save their settings, metrics and whole models along. Nothing of their code is run.
     """
@@ -111,9 +113,6 @@ class Inert:
         pass
 
     def __setstate__(self, state: object) -> None:
-        pass
-
-    def __setitem__(self, key: object, value: object) -> None:
         pass
 
 
@@ -154,7 +153,10 @@ def find_tensors(loaded: object, origin: WeightsOrigin) -> dict[str, torch.Tenso
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    tensors = dict(_flat(loaded, ""))
+    try:
+        tensors = dict(_flat(loaded, ""))
+    except RecursionError as error:
+        raise origin.error("its tensors are nested without end") from error
     if not tensors:
         what = f" but an object of {type(loaded).__name__}" if isinstance(loaded, Inert) else ""
         raise origin.error(f"it holds no tensors by name{what}", advice="save the model's state_dict() instead")

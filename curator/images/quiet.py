@@ -7,6 +7,7 @@ their messages on to nobody. What matters of it goes to the ledger.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ _before: int | None = None
 def quiet() -> Iterator[None]:
     """C code that prints to `stderr` prints to nowhere while any thread is inside.
 
-    The file descriptor stays as it is, so Python's own messages and those of a crash come through. With other C
+    The file descriptor stays as it is: Python's own messages and faulthandler's come through. With other C
     libraries than glibc, which keeps `stderr` in a variable, nothing changes.
     """
     streams = _streams()
@@ -52,6 +53,18 @@ def _leave(stderr: ctypes.c_void_p) -> None:
         _inside -= 1
         if _inside == 0:
             stderr.value = _before
+
+
+def _reset() -> None:
+    """In a forked child no thread is inside."""
+    global _lock, _inside
+    _lock = threading.Lock()
+    if _inside and (streams := _streams()) is not None:
+        streams[0].value = _before
+    _inside = 0
+
+
+os.register_at_fork(after_in_child=_reset)
 
 
 @cache

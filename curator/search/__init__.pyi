@@ -1,4 +1,8 @@
-from .best_similarity import best_similarity as best_similarity, nearest as nearest
+from .best_similarity import (
+    best_similarity as best_similarity,
+    nearest as nearest,
+    nearest_in_block as nearest_in_block,
+)
 from .distributed_scan import (
     DistributedScan as DistributedScan,
     Scanned as Scanned,

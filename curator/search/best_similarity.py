@@ -9,7 +9,7 @@ from curator.search.pool import Floats, check_finite, check_rows
 from curator.search.scan import BLOCK_ROWS, blocks, check_centroids
 from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
 
-__all__ = ["best_similarity", "nearest"]
+__all__ = ["best_similarity", "nearest", "nearest_in_block"]
 
 
 def best_similarity(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
@@ -40,11 +40,12 @@ def nearest(rows: Floats, centroids: Floats) -> tuple[NDArray[np.float32], NDArr
     scores, places = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
     for first, block in blocks(0, rows, len(centroids), BLOCK_ROWS):
         here = slice(first, first + len(block))
-        scores[here], places[here] = _nearest(first, block, centroids)
+        scores[here], places[here] = nearest_in_block(first, block, centroids)
     return scores, places
 
 
-def _nearest(first: int, rows: Floats, centroids: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def nearest_in_block(first: int, rows: Floats, centroids: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """As `nearest`, for a block of a part: `first` is the id of its first row, for messages."""
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)

@@ -100,11 +100,13 @@ def scan_parts(
     own = row_scan.take(task.centroids)
     merger = TopKMerger(own.lines, task.k, task.total)
     query_mergers = [TopKMerger(len(bound), k) for bound, k in task.query_bounds]
+    # Of a later pass the task has none, though the worker still holds the queries.
+    asked = queries if task.query_bounds else ()
     for part in task.parts:
         rows = read(part)
         lower_bound = np.maximum(task.lower_bound, merger.lower_bound)
         merger.add(own.scan(part, rows, task.k, task.cursors, lower_bound, task.total))
-        for merged, (bound, k), vectors in zip(query_mergers, task.query_bounds, queries, strict=False):
+        for merged, (bound, k), vectors in zip(query_mergers, task.query_bounds, asked, strict=True):
             lower_bound = np.maximum(bound, merged.lower_bound)
             merged.add(scan_part(part, rows, vectors, k, Cursors.start(len(vectors)), lower_bound))
         report(len(rows))

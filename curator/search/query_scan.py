@@ -73,10 +73,9 @@ class QueryScan:
     def end(self, centroids: TopK | None = None) -> None:
         """The pass is at its end, and found this top-k of its centroids."""
         scanned = self._merger.merged()
-        top_k = TopK.empty(len(self._queries), self.k)
         scores = np.full((len(self._queries), self.k), -np.inf, np.float32)
         ids = np.full(scores.shape, NO_ROW, np.int64)
-        counts, eligible = top_k.counts, top_k.eligible
+        counts, eligible = (np.zeros(len(self._queries), np.int64) for _ in range(2))
         for lines, source, places in self._sources(scanned, centroids):
             width = min(self.k, source.scores.shape[1])
             scores[lines, :width], ids[lines, :width] = source.scores[places, :width], source.ids[places, :width]

@@ -62,7 +62,9 @@ class CslsChoice:
         filtered = self._row_filter is not None
         limit = k_limit(len(self._taken))
         self._k = min(self._most + (max(SPARE, self._most // 2) if filtered else 0), limit)
-        total = self._budget + (LEAST_K if filtered else NEXT_ROWS)
+        # Spare rows are held among the others, and none of them may be taken before a filter refuses one.
+        spare_rows = max(0, self._k - self._most) * len(self._taken)
+        total = self._budget + spare_rows + (LEAST_K if filtered else NEXT_ROWS)
         while True:
             top_k = scan(self._cursors(), self._k, total)
             self._candidates, self._passes = top_k.rows, self._passes + 1
@@ -90,11 +92,17 @@ class CslsChoice:
         order is not known beyond its last one.
         """
         entries = _Entries.of(top_k)
+        ends = entries.ends(len(self._taken))
         # The rows of each target row that may be taken are its first so many.
         allowed = self._most - self._taken
         is_cut = top_k.counts == top_k.k
+
+        def known() -> int:
+            """Of how many rows the order is known: up to the first last row of a line that may have more."""
+            return int(ends[is_cut & (allowed > top_k.k)].min(initial=len(entries.ids)))
+
         at = 0
-        while self._count < self._budget and at < (end := entries.end(is_cut & (allowed > top_k.k))):
+        while self._count < self._budget and at < (end := known()):
             last = end if self._row_filter is None else min(end, at + FILTERED_ROWS)
             # Never more than fit: a filter remembers what it accepts.
             offered = at + np.flatnonzero(entries.place[at:last] < allowed[entries.line[at:last]])
@@ -112,7 +120,7 @@ class CslsChoice:
             self._chosen.append(entries.take(offered))
             self._taken += np.bincount(entries.line[offered], minlength=len(self._taken))
         if self._count == self._budget:
-            end = entries.end(is_cut & (allowed > top_k.k))
+            end = known()
             following = at + np.flatnonzero(entries.place[at:end] < allowed[entries.line[at:end]])
             self._next = entries.take(following[:NEXT_ROWS])
         if at:
@@ -196,10 +204,8 @@ class _Entries:
         """The rows at these places."""
         return _Entries(self.ids[places], self.scores[places], self.line[places], self.place[places])
 
-    def end(self, lines: NDArray[np.bool_]) -> int:
-        """How many rows stand up to the first last row of one of these target rows; all, where there is none."""
-        if not lines.any():
-            return len(self.ids)
-        last = np.full(len(lines), -1, np.int64)
-        last[self.line] = np.arange(len(self.line))
-        return int(last[lines].min()) + 1
+    def ends(self, lines: int) -> NDArray[np.int64]:
+        """Of each target row, how many rows stand up to its last one, int64 (lines,); 0 where it has none."""
+        ends = np.zeros(lines, np.int64)
+        ends[self.line] = np.arange(1, len(self.line) + 1)
+        return ends

@@ -144,27 +144,32 @@ def _scored(target: Floats, rows: NDArray[np.int64]) -> Floats:
 
 def _groups(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], float]:
     """The group of each row, numbered by its lowest row, and the similarity that made the groups."""
+    first, second, scores = _alike_pairs(vectors, ALIKE[0])
     for similarity in ALIKE:
-        group = _components(vectors, similarity)
+        near = scores >= np.float32(similarity)
+        group = _components(len(vectors), first[near], second[near])
         if np.bincount(group).max() <= LARGEST_GROUP * len(vectors):
             return group, similarity
-    _, first, inverse = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
-    return _numbered(first[inverse]), EQUAL
+    _, first_equal, inverse = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
+    return _numbered(first_equal[inverse]), EQUAL
 
 
-def _components(vectors: NDArray[np.float32], similarity: float) -> NDArray[np.int64]:
+def _alike_pairs(
+    vectors: NDArray[np.float32], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs of rows, the first before the second, that are at least about so similar; and their exact similarities."""
+    norms = row_norms(vectors)
+    proposed = np.triu(propose(vectors, norms, vectors), k=1)
+    first, second = np.nonzero(proposed >= np.float32(least) - np.float32(margin(vectors)))
+    return first, second, exact_pairs(vectors, norms, vectors, second, first)
+
+
+def _components(rows: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    norms = row_norms(vectors)
-    error = np.float32(margin(vectors))
-    proposed = np.triu(propose(vectors, norms, vectors), k=1)
-    first, second = np.nonzero(proposed >= np.float32(similarity) - error)
-    scores = exact_pairs(vectors, norms, vectors, second, first)
-    first, second = first[scores >= similarity], second[scores >= similarity]
-    shape = (len(vectors), len(vectors))
-    _, label = connected_components(coo_array((np.ones(len(first), bool), (first, second)), shape), directed=False)
-    return _numbered(label)
+    edges = coo_array((np.ones(len(first), bool), (first, second)), (rows, rows))
+    return _numbered(connected_components(edges, directed=False)[1])
 
 
 def _numbered(label: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 
 from curator.search import (
     BLOCK_ROWS,
-    Floats,
     Pool,
     SimilarityJoin,
     blocks,
-    check_finite,
     directions,
-    exact_pairs,
-    margin,
-    propose,
-    row_norms,
-    widen,
+    nearest_in_block,
 )
 from curator.selection.near_duplicate_filters import ReadRows
 from curator.types import Progress
@@ -126,23 +120,10 @@ def _assign(
             numbers = first + np.arange(len(block), dtype=np.int64)
             keep = ~np.isin(numbers, removed)
             ids.append(numbers[keep])
-            labels.append(_nearest(first, block, centroids)[keep])
+            labels.append(nearest_in_block(first, block, centroids)[1][keep].astype(np.int32))
             if progress:
                 progress({"rows": len(block)})
     return np.concatenate(ids), np.concatenate(labels)
-
-
-def _nearest(first: int, block: Floats, centroids: NDArray[np.float32]) -> NDArray[np.int32]:
-    rows = widen(block)
-    norms = row_norms(rows)
-    check_finite(first, norms)
-    proposed = propose(rows, norms, centroids)
-    rivals = proposed >= proposed.max(axis=0) - np.float32(2 * margin(centroids))
-    centroid_of, row_of = np.nonzero(rivals)
-    scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    order = np.lexsort((centroid_of, -scores, row_of))
-    winners = order[np.flatnonzero(np.diff(row_of[order], prepend=-1))]
-    return centroid_of[winners].astype(np.int32)
 
 
 def _in_cluster(

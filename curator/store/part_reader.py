@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curator.errors import UnusableInput
 from curator.io import Stat, npy, parquet, schemas, storage
 from curator.types import part_ids, parts_of, rows_of
 
@@ -84,6 +85,17 @@ class PartReader(ABC):
         """Every finished part's number and vectors, by number: what the selection streams over."""
         for part in sorted(self.finished()):
             yield part, self.vectors(part)
+
+    def all_vectors(self) -> NDArray[np.float16]:
+        """Every vector, float16 (n, dim), in the order of `parts`.
+
+        Raises:
+            UnusableInput: there is none.
+        """
+        vectors = [vectors for _, vectors in self.parts()]
+        if not sum(map(len, vectors)):
+            raise UnusableInput(f"{self.url} has no usable image: see quarantine.parquet for why")
+        return np.concatenate(vectors)
 
     def ids(self) -> NDArray[np.int64]:
         """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from curator.encoders import OWN_ARCHITECTURES, RANDOM, Backbone, build_backbone, load_weights
@@ -52,9 +54,9 @@ def make_backbone(architecture: str, image_size: int, seed: int, weights: str = 
         InputError: no such model, or weights that do not fit.
     """
     backbone = build_backbone(architecture, image_size, seed)
-    if weights != RANDOM:
-        load_weights(backbone.model, weights, ignore=backbone.heads)
-    return backbone
+    if weights == RANDOM:
+        return backbone
+    return replace(backbone, notes=load_weights(backbone.model, weights, ignore=backbone.heads))
 
 
 @torch.no_grad()

@@ -36,6 +36,10 @@ from curator_ssl.train_step import TrainStep, build_method
 __all__ = ["Interrupted", "TrainResult", "train"]
 
 
+# So many steps without learning at the end of a run are told; a network begins with a few.
+IDLE_TOLD = 10
+
+
 class Interrupted(CuratorError):
     """Stopped by a signal; the state is saved."""
 
@@ -111,12 +115,14 @@ def train(
         try:
             return _train(*arguments)
         except _Restart as restart:
-            # All ranks come here after the same step.
-            if is_first():
-                _save_restart(config, restart.identity, group)
-            # The others read what the first one has written.
-            group.any(False)
-            return _train(*arguments)
+            identity = restart.identity
+        # Outside of `except`, which would keep the network and the loader processes of the first attempt.
+        # All ranks come here after the same step.
+        if is_first():
+            _save_restart(config, identity, group)
+        # The others read what the first one has written.
+        group.any(False)
+        return _train(*arguments)
 
 
 class _Restart(Exception):
@@ -149,6 +155,9 @@ def _train(
     schedule = make_schedule(config, samples)
     backbone, method = build_method(config, group.device)
     optimizer = make_optimizer(method, config.optimizer, config.peak_learning_rate, config.weight_decay)
+    if is_first():
+        for note in backbone.notes:
+            reporter.say(note)
     identity = run_identity(config, samples, backbone)
     state = load_training(config.out, identity, method, optimizer)
     step = start = state.step
@@ -191,6 +200,8 @@ def _train(
             if is_end or step % schedule.steps_per_epoch == 0:
                 bad_samples.check(step)
     if is_first():
+        if watch.idle >= IDLE_TOLD:
+            reporter.warn(f"nothing was learned in the last {watch.idle:,} steps: all images look alike to the network")
         save_encoder(config.out, backbone, identity, state)
     return TrainResult(
         steps=step,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curator.encoders import ENCODERS
-from curator.errors import InputError, Use
 from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
 
 __all__ = ["AUTO", "WARMUP", "EncodingConfig", "ExecutorConfig", "TargetEncodingConfig"]
@@ -104,14 +103,3 @@ class TargetEncodingConfig(EncodingConfig):
             choices=dict.fromkeys((AUTO, WARMUP, *ENCODERS.names)),
         ),
     ] = AUTO
-
-    @model_validator(mode="after")
-    def _check_weights(self) -> TargetEncodingConfig:
-        if self.weights is not None and self.encoder == AUTO:
-            raise InputError(
-                "these are the weights of one encoder, and none is named",
-                field="weights",
-                value=self.weights,
-                advice=Use("encoder"),
-            )
-        return self

@@ -29,7 +29,7 @@ from curator.settings import (
     parse_stop,
 )
 from curator_pipelines.config.presets import PRESETS, Preset
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig, TargetEncodingConfig
+from curator_pipelines.config.run import AUTO, WARMUP, EncodingConfig, ExecutorConfig, TargetEncodingConfig
 from curator_pipelines.config.targets import by_name
 
 __all__ = [
@@ -268,6 +268,13 @@ class SelectConfig(TargetEncodingConfig):
     def _check_read(self) -> None:
         """Refuse what was given and would change nothing."""
         given = self.model_fields_set
+        if self.weights is not None and self.encoder == AUTO:
+            raise InputError(
+                "these are the weights of one encoder, and none is named",
+                field="weights",
+                value=self.weights,
+                advice=Use("encoder"),
+            )
         for name in sorted(given & self.unread()):
             # A setting that an earlier stage reads as well, such as the seed, has its use.
             if declared(type(self))[name].setting.changes == "select":
@@ -286,11 +293,11 @@ class SelectConfig(TargetEncodingConfig):
                 "the exact search misses nothing", field="recall", advice=(Use("search", "ivf"), Leave("recall"))
             )
         for name in ("warmup_arch", "warmup_epochs", "warmup_size"):
-            if name in given and self.encoder != "warmup":
+            if name in given and self.encoder != WARMUP:
                 raise InputError(
                     f"the encoder {self.encoder} is ready and is not trained",
                     field=name,
-                    advice=(Use("encoder", "warmup"), Leave(name)),
+                    advice=(Use("encoder", WARMUP), Leave(name)),
                 )
 
     def read_by(self, stage: str) -> frozenset[str]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from curator.io import parquet, schemas
 from curator.selection import HeldOut, beats_chance
-from curator.types import part_ids
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = ["HeldOutReport"]
@@ -84,8 +83,7 @@ class HeldOutReport:
         """Write held_out.parquet."""
         held = self.held_out
         target = directory.target
-        ids = np.concatenate([part_ids(part, rows) for part, rows in sorted(target.lengths().items())])[held.rows]
-        samples = target.rows(ids, ["shard", "image_path"])
+        samples = target.rows(target.ids()[held.rows], ["shard", "image_path"])
         parquet.write_table(
             directory.path("selection", "held_out.parquet"),
             schemas.HELD_OUT,

@@ -9,7 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import curator
 from curator.errors import Another, InputError, Redo
@@ -52,6 +56,15 @@ class TargetDirectory:
     pool: PartReader
     exclude: PartReader
     index: str
+
+    @cached_property
+    def target_vectors(self) -> NDArray[np.float16]:
+        """All embeddings of the target, float16 (n, d), read once.
+
+        Raises:
+            UnusableInput: there is none.
+        """
+        return self.target.all_vectors()
 
     def path(self, *names: str) -> str:
         """A URL below it."""

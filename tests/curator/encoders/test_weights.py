@@ -1,4 +1,5 @@
 import argparse
+import collections
 import datetime
 import enum
 import os
@@ -100,6 +101,23 @@ def test_code_of_a_file_is_never_run(tmp_path, old_format):
     with pytest.raises(InputError, match=r"it holds \S*getattr, and code of a file is never run"):
         read_weights(str(tmp_path / "w.pt"))
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("beside", [collections.deque([1]), collections.defaultdict(int, {"a": 1})])
+def test_lists_and_dicts_of_a_class_of_their_own_are_named(tmp_path, beside):
+    torch.save({"state_dict": {"a": torch.ones(2)}, "beside": beside}, tmp_path / "w.pt")
+    with pytest.raises(
+        InputError, match=rf"it holds collections\.{type(beside).__name__}, and code .*: save the model"
+    ):
+        read_weights(str(tmp_path / "w.pt"))
+
+
+def test_a_dict_that_holds_itself(tmp_path):
+    content = {"a": torch.ones(2)}
+    content["again"] = content
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="nested without end"):
+        read_weights(str(tmp_path / "w.pt"))
 
 
 def test_what_is_refused_is_named(tmp_path):

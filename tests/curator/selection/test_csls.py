@@ -224,6 +224,17 @@ def test_no_target_row_gets_more_than_its_share(twin):
     assert len(found.ids) == 20 or "have their share of 2 already" in found.warnings[0]
 
 
+def test_a_filter_that_refuses_nothing_costs_no_pass(twin):
+    # Nearly every run has a filter: the target's own images are skipped.
+    pool, targets = make(twin, 20_000, dim=16, targets=500)
+    plain, filtered = (
+        select_csls(pool, targets, Rules(budget=2000, new_filter=new_filter), per_target=1)
+        for new_filter in (lambda: None, lambda: deny([]))
+    )
+    assert filtered.ids.tolist() == plain.ids.tolist()
+    assert (plain.passes, filtered.passes) == (1, 1)
+
+
 def test_anchors_are_rows_of_the_target_as_given(twin):
     pool, targets = make(twin, 50, targets=2)
     given_rows = np.vstack([np.zeros_like(targets[:1]), targets[:1], targets[:1], targets[1:]])

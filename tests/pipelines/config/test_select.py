@@ -146,6 +146,12 @@ def test_a_preset_takes_the_place_of_defaults(preset: str, values: dict[str, obj
     assert config.model_fields_set == {*BASE, "preset"}
 
 
+def test_a_preset_names_the_encoder_of_given_weights() -> None:
+    assert build(SelectConfig, BASE | {"preset": "paper", "weights": "w.pt"}).weights == "w.pt"
+    with pytest.raises(InputError, match="none is named"):
+        build(SelectConfig, BASE | {"encoder": "auto", "weights": "w.pt"})
+
+
 def test_what_is_given_wins_over_a_preset() -> None:
     config = build(SelectConfig, BASE | {"preset": "paper", "clusters": "auto", "encoder": "lite0", "skip_own": True})
     assert (config.clusters, config.encoder, config.skip_own, config.stop) == (None, "lite0", True, "0.95")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from curator.encoders import build_backbone, load_backbone, network_off, ready_encoders, save_checkpoint
 from curator.errors import InputError, Use
 from curator_pipelines.config import AUTO, EncodingConfig, MeasureConfig
@@ -15,23 +17,29 @@ SEEN = "it has seen these images"
 
 
 def ready_candidates(
-    config: EncodingConfig | MeasureConfig, images: list[bytes], reporter: Reporter
+    config: EncodingConfig | MeasureConfig, images: list[bytes], reporter: Reporter, without: Sequence[str] = ()
 ) -> list[Candidate]:
-    """The ready encoders of curator's short list whose weights load with the network off.
+    """The ready encoders of curator's short list whose weights load with the network off, without those named.
 
     Raises:
         InputError: not one.
     """
     candidates = []
-    for name in ready_encoders():
+    names = ready_encoders()
+    for name in names:
+        if name in without:
+            continue
         try:
             with network_off():
                 encoding = load_encoding(name, None, config, images)
         except InputError as error:
+            if error.field in ("device", "precision", "batch_size"):
+                # What is wrong for every encoder is no reason to leave out one.
+                raise
             reporter.warn(f"{name} cannot be measured: {error}")
             continue
         candidates.append(Candidate(name, encoding, optional=True))
-    if not candidates:
+    if not candidates and not set(names) & set(without):
         raise InputError("no ready encoder can be loaded", field="encoder", value=AUTO, advice=Use("encoder"))
     return candidates
 

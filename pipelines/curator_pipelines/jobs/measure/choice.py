@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from curator.errors import CuratorError, InputError, Use
+from curator.errors import CuratorError, Use
 from curator.io import Owner, storage
 from curator_pipelines.config import AUTO, WARMUP, SelectConfig
 from curator_pipelines.jobs.measure.candidates import SEEN, ready_candidates, trained_and_twin, write_twin
@@ -14,7 +14,7 @@ from curator_pipelines.jobs.measure.executor import executor_begun, make_executo
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, first_choice, measure
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.measure.sample import Candidate, Sample, draw
-from curator_pipelines.jobs.measure.store import Verdict, keep_verdict, kept_verdict
+from curator_pipelines.jobs.measure.store import EncoderChoice, keep_choice, kept_choice
 from curator_pipelines.jobs.measure.table import make_table
 from curator_pipelines.jobs.measure.warmup_first import with_warmup
 from curator_pipelines.jobs.train import untrained_twin
@@ -63,61 +63,62 @@ def choose_encoder(
             warning = _warning(trained)
             choice = first_choice(trained[:1])
         seconds["warmup"] = time.monotonic() - before
-    verdict = replace(_verdict(measured, choice, run), warning=warning)
+    outcome = replace(_encoder_choice(measured, choice, run), warning=warning)
     table = make_table(measured, estimate_samples(sources.pool, {}), workers)
-    keep_verdict(run.url, verdict, table, measured, sample)
+    keep_choice(run.url, outcome, table, measured, sample)
     reporter.say(table.to_text())
     if warning and choice is not None:
         reporter.warn(warning)
-    return follow(verdict, config, run, reporter), seconds
+    return follow(outcome, config, run, reporter), seconds
 
 
 def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> dict[str, float]:
     """Compare a warm-up that was asked for by name with its untrained twin, once; it is used whatever comes out.
 
     Returns:
-        the seconds of the stage; empty where it was done before.
+        the seconds of the stage; empty where it was done before, or could not be done, which is said and tried again by
+        the next run.
     """
-    known = kept_verdict(run.url)
+    known = kept_choice(run.url)
     if known is not None and known.warning is not None:
         if known.warning:
             reporter.warn(known.warning)
         return {}
     started = time.monotonic()
     sample = _sample(config, sources)
+    with executor_begun(config):
+        images = first_images(sources.of_targets, "target")
     try:
         check_enough(sources.targets)
-        with executor_begun(config):
-            images = first_images(sources.of_targets, "target")
         measured, workers = _measured_warmup(config, sample, images, run, reporter)
-    except InputError as error:
+    except CuratorError as error:
         reporter.warn(f"the warm-up was not compared with its untrained twin: {error}")
         return {}
     warning = _warning(measured)
-    verdict = replace(known or Verdict(None, "the encoder was named"), warning=warning)
+    outcome = replace(known or EncoderChoice(None, "the encoder was named"), warning=warning)
     table = make_table(measured, estimate_samples(sources.pool, {}), workers)
-    keep_verdict(run.url, verdict, table, measured, sample)
+    keep_choice(run.url, outcome, table, measured, sample)
     reporter.say(table.to_text())
     if warning:
         reporter.warn(warning)
     return {"measure": time.monotonic() - started}
 
 
-def follow(verdict: Verdict, config: SelectConfig, run: RunDirectory, reporter: Reporter) -> SelectConfig:
+def follow(outcome: EncoderChoice, config: SelectConfig, run: RunDirectory, reporter: Reporter) -> SelectConfig:
     """The config with the encoder that was chosen.
 
     Raises:
         CuratorError: none was.
     """
-    if verdict.encoder is None:
+    if outcome.encoder is None:
         raise CuratorError(
-            verdict.reason,
+            outcome.reason,
             field="encoder",
             value=AUTO,
             advice=(Use("encoder"), "give a pool that holds what you look for"),
         )
-    reporter.say(f"encoder auto: {verdict.encoder}: {verdict.reason}")
-    return config.model_copy(update={"encoder": verdict.encoder, "weights": None})
+    reporter.say(f"encoder auto: {outcome.encoder}: {outcome.reason}")
+    return config.model_copy(update={"encoder": outcome.encoder, "weights": None})
 
 
 def _sample(config: SelectConfig, sources: RunSources) -> Sample:
@@ -151,7 +152,12 @@ def _warning(trained: list[Measured]) -> str:
     """What is wrong with a trained encoder, beside its twin; empty if nothing."""
     own, twin = trained
     if own.is_better_than(twin):
-        return ""
+        if own.beats_chance:
+            return ""
+        return (
+            f"THE WARM-UP IS NOT BETTER THAN CHANCE: held-out images of the target rank at {own.median:.1%} of the "
+            "pool with it, and at 50% by chance; take a ready encoder, as auto does"
+        )
     return (
         "THE WARM-UP IS NOT BETTER THAN THE SAME NETWORK UNTRAINED: held-out images of the target rank at "
         f"{own.median:.1%} of the pool with it and at {twin.median:.1%} without the training, which is no significant "
@@ -159,7 +165,7 @@ def _warning(trained: list[Measured]) -> str:
     )
 
 
-def _verdict(measured: list[Measured], choice: Measured | None, run: RunDirectory) -> Verdict:
+def _encoder_choice(measured: list[Measured], choice: Measured | None, run: RunDirectory) -> EncoderChoice:
     if choice is None:
         names = " and ".join(
             f"{encoder.name} ({encoder.median:.1%})" for encoder in measured if not encoder.candidate.twin_of
@@ -168,10 +174,10 @@ def _verdict(measured: list[Measured], choice: Measured | None, run: RunDirector
             "no encoder finds images like the target's in the pool better than chance: held-out images of the target "
             f"rank at 50% of the pool by chance, and not significantly better with {names}"
         )
-        return Verdict(None, reason, is_failure=True)
+        return EncoderChoice(None, reason, is_failure=True)
     spec = f"checkpoint:{run.path('encoder.pt')}" if choice.name == WARMUP else choice.name
     reason = (
         f"held-out images of the target rank at the best {choice.median:.1%} of the pool, where chance is 50% "
         f"({len(choice.rows):,} images ranked among {choice.pool:,})"
     )
-    return Verdict(spec, reason)
+    return EncoderChoice(spec, reason)

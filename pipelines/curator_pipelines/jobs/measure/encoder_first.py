@@ -9,7 +9,7 @@ from curator_pipelines.config import AUTO, SelectConfig
 from curator_pipelines.jobs.measure.choice import choose_encoder, follow, judge_warmup
 from curator_pipelines.jobs.measure.encoding import foreign_encoder, foreign_encoding
 from curator_pipelines.jobs.measure.run_sources import RunSources
-from curator_pipelines.jobs.measure.store import kept_verdict
+from curator_pipelines.jobs.measure.store import kept_choice
 from curator_pipelines.jobs.measure.warmup_first import plan_warmup, with_warmup
 from curator_pipelines.run import Reporter, RunDirectory
 
@@ -114,10 +114,10 @@ def _known(
     if begun := _begun_with(run):
         reporter.say(f"encoder auto: {begun[0]}, with which {run.url} was begun")
         return config.model_copy(update={"encoder": begun[0], "weights": begun[1]})
-    verdict = kept_verdict(run.url)
-    if verdict is None or not (verdict.encoder or verdict.is_failure):
+    outcome = kept_choice(run.url)
+    if outcome is None or not (outcome.encoder or outcome.is_failure):
         return None
-    return follow(verdict, config, run, reporter)
+    return follow(outcome, config, run, reporter)
 
 
 def _that_of_ready(config: SelectConfig, sources: RunSources, reporter: Reporter) -> SelectConfig:

@@ -119,13 +119,13 @@ def _candidates(
     """What is measured for one name: of a trained encoder, its twin too."""
     twin_url = storage.join(twins, f"{config.encoder.index(name)}.pt")
     if name == AUTO:
-        return ready_candidates(config, images, reporter)
+        return ready_candidates(config, images, reporter, without=config.encoder)
     if name == WARMUP:
         run = RunDirectory(where, owner)
         spec = _warm_up(config, sources, run, reporter)
         twin = untrained_twin(run) or write_twin(spec, twin_url, config.seed)
         return trained_and_twin(name, spec, twin, config, images, SEEN)
-    if name.startswith("checkpoint:"):
+    if name.startswith("checkpoint:") and config.weights is None:
         twin = write_twin(name, twin_url, config.seed)
         return trained_and_twin(name, name, twin, config, images, "it may have seen these images")
     return [Candidate(name, load_encoding(name, config.weights, config, images))]

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import Another, InputError
+from curator.errors import Another, CuratorError, InputError, Use
 from curator.selection import CHANCE, beats_chance, hold_out, is_better, pool_ranks
 from curator.sources import Source, read_source
 from curator.types import RawSample
@@ -83,14 +83,28 @@ def measure(candidates: Sequence[Candidate], sample: Sample, executor: Executor,
 
     Raises:
         InputError: the sample is too small, or its images are all alike; an encoder gave no usable vector.
-        CuratorError: the workers failed.
+        CuratorError: the workers failed, or not one encoder could be measured.
     """
     measured = []
+    failure: InputError | None = None
     for candidate, embedded in zip(candidates, embed_samples(candidates, sample, executor, reporter), strict=True):
         if embedded is None or _gave_nothing(candidate, embedded, reporter):
             continue
-        _check_pool(embedded)
-        measured.append(rank_sample(candidate, embedded))
+        try:
+            _check_pool(embedded)
+            measured.append(rank_sample(candidate, embedded))
+        except InputError as error:
+            if not candidate.optional:
+                raise
+            # Of one encoder it may be the encoder; of all of them it is the images.
+            failure = error
+            reporter.warn(f"{candidate.name} cannot be measured: {error}")
+    if failure is not None and not measured:
+        raise failure
+    if not measured:
+        raise CuratorError(
+            "no encoder could be measured: see the warnings above", field="encoder", advice=Use("encoder")
+        )
     return measured
 
 

@@ -17,11 +17,11 @@ from curator_pipelines.jobs.measure.ranks import Measured
 from curator_pipelines.jobs.measure.sample import Sample
 from curator_pipelines.jobs.measure.table import Table
 
-__all__ = ["Verdict", "keep_comparison", "keep_verdict", "kept_verdict"]
+__all__ = ["EncoderChoice", "keep_choice", "keep_comparison", "kept_choice"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EncoderChoice:
     """What a selection found out about its encoder before the pool was embedded.
 
     Attributes:
@@ -37,9 +37,9 @@ class Verdict:
     warning: str | None = None
 
 
-def keep_verdict(out: str, verdict: Verdict, table: Table, measured: Sequence[Measured], sample: Sample) -> None:
+def keep_choice(out: str, choice: EncoderChoice, table: Table, measured: Sequence[Measured], sample: Sample) -> None:
     """Write OUT/measure/measure.json, last, and the ranks."""
-    _keep(out, ("measure.json", "ranks.parquet"), asdict(verdict), table, measured, sample)
+    _keep(out, ("measure.json", "ranks.parquet"), asdict(choice), table, measured, sample)
 
 
 def keep_comparison(out: str, table: Table, measured: Sequence[Measured], sample: Sample) -> str:
@@ -47,7 +47,7 @@ def keep_comparison(out: str, table: Table, measured: Sequence[Measured], sample
     return _keep(out, ("compared.json", "compared.parquet"), {}, table, measured, sample)
 
 
-def kept_verdict(out: str) -> Verdict | None:
+def kept_choice(out: str) -> EncoderChoice | None:
     """What a selection found out before; None if nothing yet.
 
     Raises:
@@ -58,7 +58,7 @@ def kept_verdict(out: str) -> Verdict | None:
         record = json.loads(storage.read_bytes(url))
         if (version := record["version"]) != FORMAT_VERSION:
             raise InputError(f"{url} has format version {version}, this curator reads {FORMAT_VERSION}")
-        return Verdict(**record["verdict"])
+        return EncoderChoice(**record["choice"])
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError) as error:
@@ -68,7 +68,7 @@ def kept_verdict(out: str) -> Verdict | None:
 def _keep(
     out: str,
     names: tuple[str, str],
-    verdict: dict[str, Any],
+    choice: dict[str, Any],
     table: Table,
     measured: Sequence[Measured],
     sample: Sample,
@@ -82,7 +82,7 @@ def _keep(
     parquet.write_table(storage.join(out, "measure", names[1]), schemas.MEASURED, columns)
     record = {
         "version": FORMAT_VERSION,
-        "verdict": verdict,
+        "choice": choice,
         "table": table.to_json(),
         "encoders": {encoder.name: encoder.candidate.encoding.identity for encoder in measured},
         "sample": {

@@ -19,7 +19,7 @@ from curator.store import DenyList, RowReader
 from curator.types import Progress
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
+from curator_pipelines.jobs.select.choose_filters import Filters
 from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
 from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
 from curator_pipelines.jobs.select.judge import judge, target_queries
@@ -105,7 +105,7 @@ def _choose_anew(
         kept.remove_others()
         progress.done = candidates
     selections = [
-        judge(directory, selection, queries[number] if queries else None)
+        judge(directory, selection, queries[number] if queries else None, held_out.by_rows(directory).median)
         for number, (directory, selection) in enumerate(zip(targets, selections, strict=True))
     ]
     stored = {}
@@ -150,7 +150,7 @@ def _select(
         # Whatever reads the pool, the queries ride along.
         Request(
             watched(pool, queries),
-            all_vectors(directory.target),
+            directory.target_vectors,
             own_rules,
             settings | own_stop,
             progress,

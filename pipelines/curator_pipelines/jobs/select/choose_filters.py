@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import UnusableInput
 from curator.search import SimilarityJoin, directions
 from curator.selection import Filter, OwnImages, deny, first_rejection, near_evaluation, no_duplicates
 from curator.store import PartReader, RowReader
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.run import TargetDirectory
 
-__all__ = ["Filters", "all_vectors", "own_images"]
+__all__ = ["Filters", "own_images"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Filters:
         """What makes the filter of one selection for a target, for `Rules`."""
         config, pool = self.config, directory.pool
         # Duplicates are compared along the main directions of the target, since what is chosen is like it.
-        basis = directions(all_vectors(directory.target)) if config.dedup is not None else None
+        basis = directions(directory.target_vectors) if config.dedup is not None else None
         own = own_images(directory) if config.skip_own else None
 
         def new_filter() -> Filter | None:
@@ -60,7 +59,7 @@ class Filters:
 
 
 def _read_evaluation(store: PartReader) -> tuple[SimilarityJoin, NDArray[np.int64]]:
-    vectors = all_vectors(store)
+    vectors = store.all_vectors()
     join = SimilarityJoin(directions(vectors))
     join.add(vectors)
     return join, store.ids()
@@ -69,16 +68,4 @@ def _read_evaluation(store: PartReader) -> tuple[SimilarityJoin, NDArray[np.int6
 def own_images(directory: TargetDirectory) -> OwnImages:
     """What tells a target's own images in the pool."""
     target, pool = directory.target, RowReader(directory.pool)
-    return OwnImages(all_vectors(target), target.ids(), RowReader(target).hashes, pool.vectors, pool.hashes)
-
-
-def all_vectors(store: PartReader) -> NDArray[np.float16]:
-    """Every vector of a store, by part and row.
-
-    Raises:
-        UnusableInput: there is none.
-    """
-    vectors = np.concatenate([vectors for _, vectors in store.parts()])
-    if not len(vectors):
-        raise UnusableInput(f"{store.url} has no usable image: see quarantine.parquet for why")
-    return vectors
+    return OwnImages(directory.target_vectors, target.ids(), RowReader(target).hashes, pool.vectors, pool.hashes)

@@ -7,7 +7,6 @@ from curator.search import first_in_hash_order
 from curator.selection import SELECTOR_SETTINGS, HeldOut, Rules, Selection, find_selector, hold_out, pool_ranks
 from curator.store import PartReader, RowReader
 from curator_pipelines.config import SelectConfig
-from curator_pipelines.jobs.select.choose_filters import all_vectors
 from curator_pipelines.run import HeldOutReport, Reporter, TargetDirectory, target_set
 
 __all__ = ["HeldOutTargets", "beyond_domain", "stop_in_force", "tau_or_none", "threshold_line"]
@@ -29,7 +28,7 @@ class HeldOutTargets:
     def __init__(self, config: SelectConfig, reporter: Reporter) -> None:
         self._config = config
         self._reporter = reporter
-        self._known: dict[str, HeldOut] = {}
+        self._known: dict[tuple[str, int | None, int], HeldOut] = {}
         reads = SELECTOR_SETTINGS & find_selector(config.selector).reads
         self._clusters = config.clusters if "clusters" in reads else None
         self._seed = config.seed if "seed" in reads else 0
@@ -60,9 +59,17 @@ class HeldOutTargets:
 
     def of(self, name: str, target: PartReader) -> HeldOut:
         """The held-out rows of a target."""
-        if name not in self._known:
-            self._known[name] = hold_out(all_vectors(target), self._clusters, self._seed)
-        return self._known[name]
+        return self._hold_out(name, target, self._clusters, self._seed)
+
+    def by_rows(self, directory: TargetDirectory) -> HeldOut:
+        """The same rows against rows, whatever the centroids and the seed of the selection."""
+        return self._hold_out(directory.name, directory.target, None, 0)
+
+    def _hold_out(self, name: str, target: PartReader, clusters: int | None, seed: int) -> HeldOut:
+        key = name, clusters, seed
+        if key not in self._known:
+            self._known[key] = hold_out(target.all_vectors(), clusters, seed)
+        return self._known[key]
 
     def ranked(self, directory: TargetDirectory) -> HeldOutReport:
         """The same with their ranks in the pool.

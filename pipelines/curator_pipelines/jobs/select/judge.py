@@ -18,7 +18,6 @@ from curator.selection import (
     Selection,
     Selector,
     Verdict,
-    hold_out,
     nearest_rows,
     query_rows,
     query_scan,
@@ -26,7 +25,7 @@ from curator.selection import (
     verdict_of,
 )
 from curator.store import PartReader, RowReader
-from curator_pipelines.jobs.select.choose_filters import all_vectors, own_images
+from curator_pipelines.jobs.select.choose_filters import own_images
 from curator_pipelines.run import TargetDirectory
 
 __all__ = ["judge", "target_queries"]
@@ -36,16 +35,17 @@ def target_queries(selector: Selector, targets: Sequence[TargetDirectory]) -> li
     """For each target the rows whose best pool rows are looked for; none where the selector scores no rows."""
     if not selector.has_scores:
         return []
-    return [query_scan(all_vectors(directory.target)) for directory in targets]
+    return [query_scan(directory.target_vectors) for directory in targets]
 
 
-def judge(directory: TargetDirectory, selection: Selection, queries: QueryScan | None) -> Selection:
+def judge(directory: TargetDirectory, selection: Selection, queries: QueryScan | None, median: float) -> Selection:
     """The selection with its verdict and its warnings.
 
     Args:
         directory: of the target.
         selection: what was chosen.
         queries: the target's, after the selection.
+        median: of the target's held-out rows, compared row by row.
 
     Raises:
         UnusableInput: nothing is left to choose, since the pool holds the target's own images.
@@ -57,14 +57,15 @@ def judge(directory: TargetDirectory, selection: Selection, queries: QueryScan |
             f"{own:,} of the pool's {selection.candidates:,} images are the target's own",
             advice=(Another("pool"), Use("skip_own", False)),
         )
-    nearest, verdict = _verdict(directory, selection, queries)
-    copies = _copies(directory.target)
+    nearest, verdict = _verdict(directory, selection, queries, median)
+    copies = _copies(directory)
     warnings = [*selection.warnings, *_copies_warning(directory.target, copies), *_doubt(verdict)]
     return replace(selection, nearest=nearest, verdict=verdict, target_copies=len(copies), warnings=warnings)
 
 
-def _verdict(directory: TargetDirectory, selection: Selection, queries: QueryScan | None) -> tuple[Nearest, Verdict]:
-    vectors = all_vectors(directory.target)
+def _verdict(
+    directory: TargetDirectory, selection: Selection, queries: QueryScan | None, median: float
+) -> tuple[Nearest, Verdict]:
     nearest = Nearest.unknown()
     if queries is not None and queries.top_k is not None:
         own = own_images(directory)
@@ -72,9 +73,10 @@ def _verdict(directory: TargetDirectory, selection: Selection, queries: QuerySca
         def is_own(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
             return np.array([rejection is not None for rejection in own.find(ids)], bool)
 
-        nearest = nearest_rows(query_rows(vectors), queries.top_k, is_own, all_read=selection.recall is None)
-    # Rows against rows, whatever the centroids; and the same rows whatever the seed.
-    return nearest, verdict_of(nearest, hold_out(vectors, None, 0).median)
+        nearest = nearest_rows(
+            query_rows(directory.target_vectors), queries.top_k, is_own, all_read=selection.recall is None
+        )
+    return nearest, verdict_of(nearest, median)
 
 
 def _doubt(verdict: Verdict) -> list[str]:
@@ -89,8 +91,9 @@ def _doubt(verdict: Verdict) -> list[str]:
     ]
 
 
-def _copies(target: PartReader) -> list[tuple[int, int]]:
-    return target_copies(all_vectors(target), RowReader(target).hashes(target.ids()))
+def _copies(directory: TargetDirectory) -> list[tuple[int, int]]:
+    target = directory.target
+    return target_copies(directory.target_vectors, RowReader(target).hashes(target.ids()))
 
 
 def _copies_warning(target: PartReader, copies: Sequence[tuple[int, int]]) -> list[str]:

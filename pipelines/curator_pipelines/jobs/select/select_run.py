@@ -29,7 +29,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
 
     Args:
         config: as for `run_select`.
-        reporter: is outcome the encoder.
+        reporter: is told the encoder.
         calibrated: also measure how long it would take.
 
     Raises:

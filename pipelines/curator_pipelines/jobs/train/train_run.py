@@ -69,6 +69,8 @@ class TrainSummary:
             f"time        {duration(done.seconds)}, {done.images_per_second:,.0f} images/s",
             f"encoder     {done.encoder}   (an encoder by the name checkpoint:{done.encoder})",
         ]
+        if done.restarts:
+            lines.insert(1, "restarted   once, at a tenth of the learning rate: nothing was learned at first")
         if self.warnings:
             lines.append(f"warnings    {len(self.warnings)}, see above")
         return "\n".join(lines)

@@ -100,12 +100,14 @@ def warm_up(
     is_trained = storage.exists(encoder)
     if is_trained and not storage.exists(work):
         return WarmupResult(encoder, f"encoder     {encoder} was there before")
-    _check_settings(run, config)
     samples = find_samples(config.target, [], work, reporter.say, target_sources)
     if is_trained:
+        _check_settings(run, config)
         return WarmupResult(encoder, f"encoder     {encoder} was trained before")
     training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
     check_backbone(training.arch, training.image_size, training.weights)
+    # Not before, since it writes down what is asked for.
+    _check_settings(run, config)
     reporter.say("warm-up: an encoder is trained on the target before anything else")
     side = _embedding_side(training.arch, training.image_size)
     _write_untrained(training, side, run.path("warmup", UNTRAINED))

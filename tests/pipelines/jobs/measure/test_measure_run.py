@@ -102,7 +102,7 @@ def test_auto_takes_lite0_and_the_choice_stands(
         with pytest.raises(ZeroDivisionError):
             run_on(InProcessExecutor(), **given)
     record = json.loads((out / "measure/measure.json").read_text())
-    assert record["verdict"]["encoder"] == "lite0" and not (out / "pool").exists()
+    assert record["choice"]["encoder"] == "lite0" and not (out / "pool").exists()
     names = [row["encoder"] for row in record["table"]["rows"]]
     assert names == ["lite0", "chance"] and record["table"]["rows"][1]["worse_than_above"]
     ranks = pq.read_table(out / "measure/ranks.parquet")
@@ -160,7 +160,7 @@ def test_the_first_is_replaced_only_where_a_later_one_is_significantly_better(
     monkeypatch.setattr(ready, "READY", {blind: "", "lite0": ""})
     run_on(InProcessExecutor(), **given | {"manifest_only": True})
     record = json.loads((Path(given["out"]) / "measure/measure.json").read_text())
-    assert record["verdict"]["encoder"] == "lite0"
+    assert record["choice"]["encoder"] == "lite0"
     monkeypatch.setattr(ready, "READY", {"lite0": "", blind: ""})
     run_on(InProcessExecutor(), **given | {"redo": "measure"})
     assert "encoder auto: lite0" in capsys.readouterr().err
