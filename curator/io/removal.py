@@ -44,6 +44,7 @@ def remove(url: str) -> None:
     is_tree = not isinstance(filesystem, AsyncFileSystem)
     below = retried(lambda: filesystem.find(path, withdirs=is_tree, detail=True))
     if path not in below:
+        filesystem.invalidate_cache()  # the listing makes it a directory
         with contextlib.suppress(FileNotFoundError):
             below[path] = retried(lambda: filesystem.info(path))
     _remove_files(filesystem, sorted(name for name, info in below.items() if info["type"] != "directory"))

@@ -260,17 +260,8 @@ def test_what_a_store_does_not_remove_is_told(s3_bucket, monkeypatch):
     core = pytest.importorskip("s3fs.core")
     storage.write_bytes(f"{s3_bucket}/run/x", b"x")
 
-    async def refused(self, method, *args, **kwargs):
-        return {"Errors": [{"Key": "run/x", "Code": "AccessDenied", "Message": "Access Denied"}]}
-
-    call = core.S3FileSystem._call_s3
-    monkeypatch.setattr(
-        core.S3FileSystem,
-        "_call_s3",
-        lambda self, method, *args, **kwargs: (refused if method == "delete_objects" else call)(
-            self, method, *args, **kwargs
-        ),
-    )
+    answer = {"Errors": [{"Key": "run/x", "Code": "AccessDenied", "Message": "Access Denied"}]}
+    monkeypatch.setattr(core.S3FileSystem, "call_s3", lambda self, method, **arguments: answer)
     with pytest.raises(OSError, match="run/x: Access Denied"):
         storage.remove(f"{s3_bucket}/run")
 
@@ -283,12 +274,12 @@ def test_one_version_of_an_object_is_never_written(s3_bucket):
     assert storage.read_bytes(f"{s3_bucket}/run") == b"x"
 
 
-@pytest.mark.parametrize("bucket", ["AKIAID:SECRET@bucket", "AKIAID:SEC/RET@bucket", "AKIAID@bucket"])
+@pytest.mark.parametrize("bucket", ["AKIAID:hunter2@bucket", "AKIAID:hun/ter2@bucket", "AKIAID@bucket"])
 def test_credentials_in_a_bucket_url_are_one_line(bucket):
     for scheme in ("s3", "gs"):
         with pytest.raises(UnusableInput, match="hold no credentials, only a bucket and a key: set ") as caught:
             storage.exists(f"{scheme}://{bucket}/x")
-        assert "SEC" not in str(caught.value)
+        assert "ter2" not in str(caught.value)
 
 
 class TestWhatKilledWritersLeft:
@@ -363,9 +354,11 @@ class TestWhatKilledWritersLeft:
                 process.stdout.close()
 
     def test_no_room_to_build_an_object(self, s3_bucket):
-        with pytest.raises(CuratorError, match=r"no room in .*a file of .* is built there.*: set TMPDIR"):
-            with storage.write_file(f"{s3_bucket}/x", size=1 << 60):
-                pass
+        with (
+            pytest.raises(CuratorError, match=r"no room in .*a file of .* is built there.*: set TMPDIR"),
+            storage.write_file(f"{s3_bucket}/x", size=1 << 60),
+        ):
+            pass
         with pytest.raises(CuratorError, match=r"no room in .*bytes left: set TMPDIR"):
             write_half(f"{s3_bucket}/x", OSError(errno.ENOSPC, "No space left on device"))
         assert not storage.exists(f"{s3_bucket}/x")
