@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from curator.errors import CuratorError
+from curator.io.names import public_text
 
 __all__ = ["ChangedError", "Fault", "fault_of", "is_transient", "lacks_credentials", "reason_of", "status_of"]
 
@@ -111,6 +112,10 @@ def reason_of(error: BaseException) -> str:
     if status is not None:
         who = "the server failed" if status >= 500 else "the server refuses the request"
         return f"{who} (HTTP {status})"
+    if isinstance(error, PermissionError):
+        return "access denied"
+    if isinstance(error, FileNotFoundError) and error.__cause__ is None:
+        return "no such file"
     cause = list(_chain(error))[-1]
     if isinstance(cause, ConnectionRefusedError):
         return "nobody answers at this address (connection refused)"
@@ -118,7 +123,7 @@ def reason_of(error: BaseException) -> str:
         return f"the host's name is not known ({cause.strerror})"
     if isinstance(cause, TimeoutError):
         return "no answer in time"
-    text = " ".join(str(cause).split())
+    text = " ".join(public_text(str(cause)).split())
     return text if isinstance(cause, OSError) and text else f"{type(cause).__name__}: {text}".rstrip(": ")
 
 

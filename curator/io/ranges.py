@@ -84,7 +84,7 @@ def read_range(
             fsspec.asyn.sync(filesystem.loop, asynchronous, filesystem, path, start, end, data, answered)
 
     try:
-        retried(read, lambda: len(data))
+        retried(read, lambda: len(data), path)
     except Exception as error:
         if status_of(error) == PRECONDITION_FAILED:
             raise ChangedError(f"{path} changed while it was read") from error
@@ -103,7 +103,7 @@ def read_whole(filesystem: Any, path: str) -> bytes:
     try:
         head = read_range(filesystem, path, 0, BLOCK, answered=answered)
     except NoRangesError:
-        return cast(bytes, retried(lambda: filesystem.cat_file(path)))
+        return cast(bytes, retried(lambda: filesystem.cat_file(path), where=path))
     except OSError as error:
         if status_of(error) == RANGE_BEHIND_END:  # of an empty file
             return b""
@@ -113,7 +113,7 @@ def read_whole(filesystem: Any, path: str) -> bytes:
     size = answered.size
     if size is None:
         filesystem.invalidate_cache()
-        size = int(retried(lambda: filesystem.info(path))["size"])
+        size = int(retried(lambda: filesystem.info(path), where=path)["size"])
 
     def read(start: int) -> bytes:
         return read_range(filesystem, path, start, min(start + BLOCK, size), answered.version)

@@ -42,11 +42,11 @@ def remove(url: str) -> None:
     filesystem, path = resolve_writable(url)
     # Object stores have no directories, but a name may be an object and the beginning of others.
     is_tree = not isinstance(filesystem, AsyncFileSystem)
-    below = retried(lambda: filesystem.find(path, withdirs=is_tree, detail=True))
+    below = retried(lambda: filesystem.find(path, withdirs=is_tree, detail=True), where=path)
     if path not in below:
         filesystem.invalidate_cache()  # the listing makes it a directory
         with contextlib.suppress(FileNotFoundError):
-            below[path] = retried(lambda: filesystem.info(path))
+            below[path] = retried(lambda: filesystem.info(path), where=path)
     _remove_files(filesystem, sorted(name for name, info in below.items() if info["type"] != "directory"))
     if is_tree:
         for name in sorted((name for name, info in below.items() if info["type"] == "directory"), reverse=True):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from curator.io.faults import Fault, fault_of, lacks_credentials, reason_of
+from curator.io.names import public_name
 
 __all__ = ["retried"]
 
@@ -22,12 +23,13 @@ ATTEMPTS = 6
 FIRST_WAIT = 0.25
 
 
-def retried(call: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+def retried(call: Callable[[], T], progress: Callable[[], int] = lambda: 0, where: str = "") -> T:
     """The result of `call`, which is tried up to `ATTEMPTS` times after transient errors, with growing pauses.
 
     Args:
         call: a function that may be repeated without harm.
         progress: tells how far the calls got. A call that got further starts the count anew.
+        where: the path or URL that is asked for, for messages.
 
     Raises:
         FileNotFoundError: the store says that it is missing. A store that failed to answer never does.
@@ -41,25 +43,20 @@ def retried(call: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T
         except Exception as error:
             fault = fault_of(error)
             if fault is not Fault.TRANSIENT:
-                _raise(error, fault)
+                _raise(error, fault, where)
             attempt, reached = (1 if progress() > reached else attempt + 1), progress()
             if attempt >= ATTEMPTS:
-                _raise(error, fault)
+                _raise(error, fault, where)
         # Jitter: workers that one hiccup hit together should not come back together.
         time.sleep(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
 
 
-def _raise(error: Exception, fault: Fault) -> None:
-    """Raise an error as the kind of OSError that it stands for, if it is not one already."""
-    is_kind = {
-        Fault.MISSING: isinstance(error, FileNotFoundError),
-        Fault.DENIED: isinstance(error, PermissionError),
-        Fault.OURS: True,
-    }.get(fault, isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError))
-    if is_kind or lacks_credentials(error):
+def _raise(error: Exception, fault: Fault, where: str) -> None:
+    """Raise an error as the kind of OSError that it stands for, with where and why."""
+    is_told = fault is Fault.OURS or (fault is Fault.LASTING and isinstance(error, OSError))
+    if is_told or lacks_credentials(error):
         raise error
-    if fault is Fault.MISSING:
-        raise FileNotFoundError(errno.ENOENT, reason_of(error)) from error
-    if fault is Fault.DENIED:
-        raise PermissionError(errno.EACCES, reason_of(error)) from error
-    raise OSError(errno.EIO, reason_of(error)) from error
+    # OSError makes the kind of the number.
+    number = {Fault.MISSING: errno.ENOENT, Fault.DENIED: errno.EACCES}.get(fault, errno.EIO)
+    name = getattr(error, "filename", None) or public_name(where) or None
+    raise OSError(number, reason_of(error), name) from error

@@ -61,7 +61,7 @@ def exists(url: str) -> bool:
         return local_path(url).exists()
     filesystem, path = resolve_fresh(url)
     try:
-        retried(lambda: filesystem.info(path))
+        retried(lambda: filesystem.info(path), where=path)
     except FileNotFoundError:
         return False
     return True
@@ -75,11 +75,11 @@ def is_directory(url: str) -> bool:
     if "http" in filesystem.protocol:
         # To look for links in it is to fetch it, whatever its size.
         try:
-            if retried(lambda: filesystem.info(path)).get("mimetype") != "text/html":
+            if retried(lambda: filesystem.info(path), where=path).get("mimetype") != "text/html":
                 return False
         except FileNotFoundError:
             return False
-    return bool(retried(lambda: filesystem.isdir(path)))
+    return bool(retried(lambda: filesystem.isdir(path), where=path))
 
 
 def stat(url: str) -> Stat:
@@ -92,7 +92,7 @@ def stat(url: str) -> Stat:
     if is_local(url):
         return local_stat(local_path(url))
     filesystem, path = resolve_fresh(url)
-    return info_stat(retried(lambda: filesystem.info(path)))
+    return info_stat(retried(lambda: filesystem.info(path), where=path))
 
 
 def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
@@ -129,7 +129,7 @@ def _maybe_stat(url: str) -> tuple[str, Stat | None]:
 def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]:
     filesystem, path = resolve_fresh(parent)
     try:
-        listing = retried(lambda: filesystem.ls(path, detail=True))
+        listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
     except FileNotFoundError:
         return dict.fromkeys(children)
     by_name = {entry["name"].rpartition("/")[2]: entry for entry in listing if entry["type"] == "file"}
@@ -172,7 +172,7 @@ def _names(url: str) -> Iterator[str]:
             yield from (entry.name for entry in entries if entry.is_file())
         return
     filesystem, path = resolve_fresh(url)
-    listing = retried(lambda: filesystem.ls(path, detail=True))
+    listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
     yield from (info["name"].rstrip("/").rpartition("/")[2] for info in listing if info["type"] == "file")
 
 
@@ -186,7 +186,7 @@ def list_tree(url: str) -> list[tuple[str, Stat]]:
         root = local_path(url)
         return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in _walk(root) if file.exists())
     filesystem, path = resolve_fresh(url)
-    infos = retried(lambda: filesystem.find(path, detail=True))
+    infos = retried(lambda: filesystem.find(path, detail=True), where=path)
     prefix = path.rstrip("/") + "/"
     return [(name.removeprefix(prefix), info_stat(infos[name])) for name in sorted(infos)]
 

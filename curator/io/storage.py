@@ -94,7 +94,7 @@ def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
             raise ChangedError(f"{url} changed before it was read")
         return file
     filesystem, path = resolve(url)
-    info = retried(lambda: filesystem.info(path))
+    info = retried(lambda: filesystem.info(path), where=path)
     if info.get("partial") is False:
         raise NoRangesError(url)
     current = info_stat(info)
@@ -175,7 +175,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
         temporary = folder / "object"
         yield temporary
         try:
-            retried(lambda: filesystem.put_file(str(temporary), path))
+            retried(lambda: filesystem.put_file(str(temporary), path), where=path)
         except (KeyboardInterrupt, SystemExit):
             # The upload goes on in a thread of the filesystem, which dies with the process.
             abort_uploads_of(filesystem, path)
@@ -184,7 +184,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
 
 def write_bytes(url: str, data: bytes) -> None:
     """Write a whole file from memory, atomically as `write_file`."""
-    with write_file(url, len(data)) as path:
+    with write_file(url) as path:
         path.write_bytes(data)
 
 

@@ -62,6 +62,11 @@ def _listed(patterns: Iterable[str]) -> Iterator[str]:
         for piece in pattern.split("::"):
             if piece.startswith("@"):
                 yield from _lines(piece[1:])
+            elif piece.startswith("pipe:"):
+                raise InputError(
+                    f"'{piece}' runs a program, whose output cannot be read by ranges",
+                    advice="give what it reads, such as s3://BUCKET/KEY, gs://, hf:// or https://",
+                )
             elif piece:
                 yield piece
             else:

@@ -184,3 +184,8 @@ def test_urls_that_would_get_one_name_are_refused() -> None:
     assert "AAA" not in str(caught.value)
     # One file under two signatures.
     assert len(expand(["https://h/a?X-Amz-Signature=1", "https://h/a?X-Amz-Signature=2"])) == 2
+
+
+def test_a_program_is_no_url() -> None:
+    with pytest.raises(InputError, match=r"pipe:aws s3 cp s3://b/a.tar -' runs a program.*: give what it reads"):
+        expand(["pipe:aws s3 cp s3://b/a.tar -"])
