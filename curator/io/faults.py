@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
-from curator.errors import CuratorError
+from curator.errors import CuratorError, InputError
 from curator.io.names import public_text
 
-__all__ = ["ChangedError", "Fault", "fault_of", "is_transient", "lacks_credentials", "reason_of", "status_of"]
+__all__ = [
+    "ChangedError",
+    "Fault",
+    "denied_is_input",
+    "fault_of",
+    "is_transient",
+    "lacks_credentials",
+    "reason_of",
+    "status_of",
+]
 
 PRECONDITION_FAILED = 412
 TRANSIENT_STATUS = (408, 425, 429)
@@ -46,6 +57,11 @@ LASTING_NAMES = {
     "SSLCertVerificationError",
     "TooManyRedirects",
 }
+
+
+A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ChangedError(OSError):
@@ -79,6 +95,26 @@ def fault_of(error: BaseException) -> Fault:
             return _fault_of_status(status, _code(link))
     # Filesystems translate, and often say "no such file" for whatever their client met: the first cause knows best.
     return next((fault for link in reversed(links) if (fault := _fault_of_link(link)) is not None), Fault.OURS)
+
+
+def denied_is_input(
+    look: Callable[Concatenate[A, str, P], T],
+) -> Callable[Concatenate[A, str, P], T]:
+    """For functions of (what, field, ...) that look at inputs before work starts: denied access is an `InputError`."""
+
+    @wraps(look)
+    def looked(what: A, field: str, /, *arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return look(what, field, *arguments, **options)
+        except PermissionError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise InputError(
+                public_text(f"{where}{error.strerror or error}"),
+                field=field,
+                advice="check that it is readable with the credentials that are set",
+            ) from error
+
+    return looked
 
 
 def is_transient(error: BaseException) -> bool:

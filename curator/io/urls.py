@@ -12,7 +12,8 @@ from fsspec.implementations.local import LocalFileSystem
 from curator.errors import InputError
 from curator.io import storage
 from curator.io.braces import count_braces, expand_braces
-from curator.io.names import public_name, secret_difference
+from curator.io.names import public_name, public_text, secret_difference
+from curator.io.retry import retried
 
 __all__ = ["absolute", "expand"]
 
@@ -79,7 +80,7 @@ def _lines(url: str) -> list[str]:
         # Editors on Windows begin a file with a byte order mark.
         text = storage.read_bytes(absolute(url)).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list of URLs @{name}: {error}") from error
+        raise InputError(f"cannot read the list of URLs @{name}: {public_text(str(error))}") from error
     lines = [line.strip() for line in text.splitlines()]
     lines = _column([line for line in lines if line and not line.startswith("#")], name)
     if not lines:
@@ -120,7 +121,9 @@ def _matches(url: str, pattern: str) -> list[str]:
         filesystem, path = storage.resolve(literal)
         filesystem.invalidate_cache()
         scheme = url.partition("://")[0] + "://"
-        urls = [scheme + name.removeprefix(scheme) for name in sorted(filesystem.glob(path))]
+        urls = [
+            scheme + name.removeprefix(scheme) for name in sorted(retried(lambda: filesystem.glob(path), where=path))
+        ]
     if not urls:
         raise InputError(f"nothing matches '{pattern}'")
     return urls

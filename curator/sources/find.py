@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from curator.errors import InputError
-from curator.io import Stat, expand, parquet, public_name, schemas, storage
+from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
 from curator.sources.folder import folder_stat, list_images
 from curator.sources.source import Source
 from curator.sources.tar import begins_like_tar
@@ -25,6 +25,7 @@ MAX_HEADS = 4096
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
+@denied_is_input
 def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[Source]:
     """Everything the patterns stand for, in first-seen order.
 

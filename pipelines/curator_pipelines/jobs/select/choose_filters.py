@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import UnusableInput
+from curator.io import public_text
 from curator.search import SimilarityJoin, directions
 from curator.selection import Filter, deny, first_rejection, near_evaluation, no_duplicates
 from curator.store import PartReader, RowReader
@@ -46,7 +47,7 @@ class Filters:
 
         def new_filter() -> Filter | None:
             read_rows = RowReader(pool)
-            filters = [deny(self.denied, because=config.deny or "")] if len(self.denied) else []
+            filters = [deny(self.denied, because=public_text(config.deny or ""))] if len(self.denied) else []
             if self.evaluation:
                 filters.append(near_evaluation(read_rows.vectors, *self.evaluation, config.exclude_above))
             if config.dedup is not None and basis is not None:
