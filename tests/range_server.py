@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -36,6 +38,9 @@ class RangeServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    def reply_to(self, method: str, path: str, body: bytes) -> Any:
+        """JSON to answer with in place of a file; None for none."""
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -54,8 +59,15 @@ def _handler(server: RangeServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._answer()
 
+        def do_POST(self) -> None:
+            self._answer()
+
         def _answer(self) -> None:
             path, span = self.path.partition("?")[0], self.headers.get("Range", "")
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if (reply := server.reply_to(self.command, path, body)) is not None:
+                self._reply(200, json.dumps(reply).encode(), {"Content-Type": "application/json"}, counted=False)
+                return
             with server.lock:
                 server.requests.append((self.command, path, span))
                 status = server.status(self.command, path)
@@ -79,18 +91,18 @@ def _handler(server: RangeServer) -> type[BaseHTTPRequestHandler]:
                 not date or date == server.headers.get("Last-Modified")
             )
 
-        def _reply(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        def _reply(self, status: int, data: bytes, headers: dict[str, str], counted: bool = True) -> None:
             kept = data[: server.cut] if server.cut and self.command == "GET" else data
             try:
                 self.send_response_only(status)
                 for name, value in {**headers, **server.headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if self.command == "GET":
+                if self.command != "HEAD":
                     for start in range(0, len(kept), 1 << 16):
                         self.wfile.write(kept[start : start + (1 << 16)])
                         with server.lock:
-                            server.sent += len(kept[start : start + (1 << 16)])
+                            server.sent += len(kept[start : start + (1 << 16)]) if counted else 0
             except OSError:
                 self.close_connection = True  # whoever asked has hung up
             if len(kept) < len(data):

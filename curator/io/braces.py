@@ -76,7 +76,8 @@ def _choices(inside: str, pattern: str) -> Sequence[str]:
 
 def _span(first: int, last: int, step: str | None, inside: str, pattern: str) -> range:
     if first > last:
-        raise InputError(f"the range {{{inside}}} in '{pattern}' is empty: it begins above its end", advice=ADVICE)
+        begin, end = inside.split("..")[:2]
+        raise InputError(f"the range {{{inside}}} in '{pattern}' is empty: {begin} is above {end}", advice=ADVICE)
     if step is not None and not int(step):
         raise InputError(f"the range {{{inside}}} in '{pattern}' has a step of 0", advice="write {0..10..5}")
     return range(first, last + 1, int(step or 1))

@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from curator.errors import UnusableInput
+from curator.io.names import public_name, public_text
 
 __all__ = ["is_local", "join", "local_path", "resolve", "resolve_fresh", "resolve_writable"]
 
@@ -55,9 +56,9 @@ def resolve(url: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = EXTRAS.get(scheme)
         advice = f"pip install 'coreset-curator[{extra}]'" if extra else ()
-        raise UnusableInput(f"cannot open {url}: {error}", advice=advice) from error
+        raise UnusableInput(f"cannot open {public_name(url)}: {public_text(str(error))}", advice=advice) from error
     except ValueError as error:
-        raise UnusableInput(f"cannot open {url}: {error}") from error
+        raise UnusableInput(f"cannot open {public_name(url)}: {public_text(str(error))}") from error
     if "s3" in filesystem.protocol:
         # Attempts of nested layers multiply, and `retried` makes enough of them.
         filesystem.retries = 1

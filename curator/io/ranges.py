@@ -13,7 +13,8 @@ import fsspec.asyn
 
 from curator.errors import UnusableInput
 from curator.io.faults import PRECONDITION_FAILED, ChangedError, status_of
-from curator.io.retry import retried
+from curator.io.names import public_name
+from curator.io.retry import attempts_of, retried
 
 __all__ = ["NoRangesError", "RangeStream", "read_range", "read_whole"]
 
@@ -33,7 +34,7 @@ class NoRangesError(UnusableInput):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url}: this server sends whole files where a range of bytes is asked for, and single samples are read "
+            f"{public_name(url)}: this server sends whole files where a range of bytes is asked for, and single samples are read "
             "by ranges",
             advice=("copy the files to a disk first", "serve them with a server that knows ranges, such as nginx"),
         )
@@ -84,10 +85,10 @@ def read_range(
             fsspec.asyn.sync(filesystem.loop, asynchronous, filesystem, path, start, end, data, answered)
 
     try:
-        retried(read, lambda: len(data), path)
+        retried(read, lambda: len(data), path, attempts_of(filesystem))
     except Exception as error:
         if status_of(error) == PRECONDITION_FAILED:
-            raise ChangedError(f"{path} changed while it was read") from error
+            raise ChangedError(f"{public_name(path)} changed while it was read") from error
         raise
     return bytes(data)
 
@@ -177,7 +178,7 @@ async def _read_http(filesystem: Any, url: str, start: int, end: int, data: byte
                 break
     del data[end - start :]
     if answered.size is not None and len(data) < min(end, answered.size) - start:
-        raise ConnectionError(f"{url}: the answer ended {len(data)} bytes into a read of {end - start}")
+        raise ConnectionError(f"{public_name(url)}: the answer ended {len(data)} bytes into a read of {end - start}")
 
 
 _READERS = {"s3": _read_s3, "http": _read_http}

@@ -12,12 +12,14 @@ from typing import Any
 from curator.errors import UnusableInput
 from curator.io.faults import ChangedError
 from curator.io.filesystems import is_local, local_path, resolve_fresh
-from curator.io.retry import retried
+from curator.io.names import public_name
+from curator.io.retry import attempts_of, retried
 
 __all__ = [
     "Stat",
     "check_unchanged",
     "exists",
+    "file_info",
     "info_stat",
     "is_directory",
     "list_names",
@@ -72,14 +74,16 @@ def is_directory(url: str) -> bool:
     if is_local(url):
         return local_path(url).is_dir()
     filesystem, path = resolve_fresh(url)
+    if "s3" in filesystem.protocol:  # an object may have the same name
+        return bool(retried(lambda: filesystem.isdir(path), where=path))
+    try:
+        info = retried(lambda: filesystem.info(path), where=path)
+    except FileNotFoundError:
+        return False
     if "http" in filesystem.protocol:
         # To look for links in it is to fetch it, whatever its size.
-        try:
-            if retried(lambda: filesystem.info(path), where=path).get("mimetype") != "text/html":
-                return False
-        except FileNotFoundError:
-            return False
-    return bool(retried(lambda: filesystem.isdir(path), where=path))
+        return info.get("mimetype") == "text/html" and bool(retried(lambda: filesystem.isdir(path), where=path))
+    return bool(info["type"] == "directory")
 
 
 def stat(url: str) -> Stat:
@@ -92,7 +96,7 @@ def stat(url: str) -> Stat:
     if is_local(url):
         return local_stat(local_path(url))
     filesystem, path = resolve_fresh(url)
-    return info_stat(retried(lambda: filesystem.info(path), where=path))
+    return info_stat(file_info(filesystem, path))
 
 
 def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
@@ -134,6 +138,15 @@ def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]
         return dict.fromkeys(children)
     by_name = {entry["name"].rpartition("/")[2]: entry for entry in listing if entry["type"] == "file"}
     return {url: info_stat(by_name[name]) if (name := url.rpartition("/")[2]) in by_name else None for url in children}
+
+
+def file_info(filesystem: Any, path: str) -> dict[str, Any]:
+    """What a filesystem tells of one file, its version included."""
+    # The Hub's filesystem drops the version unless it is asked for more.
+    more = {"expand_info": True} if "hf" in filesystem.protocol else {}
+    attempts = attempts_of(filesystem)
+    info: dict[str, Any] = retried(lambda: filesystem.info(path, **more), where=path, attempts=attempts)
+    return info
 
 
 def local_stat(file: Path | int) -> Stat:
@@ -212,4 +225,4 @@ def check_unchanged(url: str, state: Stat, current: Stat | None = None) -> None:
         current: the state that it has, where that is known already.
     """
     if (current or stat(url)) != state:
-        raise ChangedError(f"{url} changed while it was read")
+        raise ChangedError(f"{public_name(url)} changed while it was read")

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from curator.io.faults import ChangedError
 from curator.io.filesystems import is_local, join, local_path, resolve, resolve_writable
+from curator.io.names import public_name
 from curator.io.ranges import NoRangesError, RangeStream, read_range as read_remote_range, read_whole
 from curator.io.removal import abort_uploads_of, remove, remove_temporaries
 from curator.io.retry import retried
@@ -31,6 +32,7 @@ from curator.io.states import (
     Stat,
     check_unchanged,
     exists,
+    file_info,
     info_stat,
     is_directory,
     list_names,
@@ -91,10 +93,10 @@ def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
         file = open(local_path(url), "rb", buffering=1 << 20)  # noqa: SIM115
         if state is not None and local_stat(file.fileno()) != state:
             file.close()
-            raise ChangedError(f"{url} changed before it was read")
+            raise ChangedError(f"{public_name(url)} changed before it was read")
         return file
     filesystem, path = resolve(url)
-    info = retried(lambda: filesystem.info(path), where=path)
+    info = file_info(filesystem, path)
     if info.get("partial") is False:
         raise NoRangesError(url)
     current = info_stat(info)
@@ -118,7 +120,7 @@ def read_bytes(url: str) -> bytes:
     for _ in range(MAX_CHANGES):
         with contextlib.suppress(ChangedError):
             return read_whole(filesystem, path)
-    raise ChangedError(f"{url} changed {MAX_CHANGES} times while it was read")
+    raise ChangedError(f"{public_name(url)} changed {MAX_CHANGES} times while it was read")
 
 
 def read_range(url: str, start: int, end: int, state: Stat | None = None) -> bytes:
