@@ -80,7 +80,9 @@ def resolve_writable(url: str) -> tuple[Any, str]:
     """
     filesystem, path = resolve_fresh(url)
     if "s3" in filesystem.protocol and "?versionId=" in url:
-        raise UnusableInput(f"{url} names one version of an object, and cannot be written", advice="write elsewhere")
+        raise UnusableInput(
+            f"{public_name(url)} names one version of an object, and cannot be written", advice="write elsewhere"
+        )
     return filesystem, path
 
 

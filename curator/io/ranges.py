@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = ["NoRangesError", "RangeStream", "read_range", "read_whole"]
 # A stream reads ahead AHEAD blocks of BLOCK bytes, so it holds at most one block more in memory.
 BLOCK = 8 << 20
 AHEAD = 3
+# Its first blocks are smaller, and so is its last: often only the head of a shard is read, or the foot of a table.
+HEAD = 256 << 10
 # Bytes that are taken from a connection at a time.
 CHUNK = 1 << 20
 
@@ -34,8 +37,8 @@ class NoRangesError(UnusableInput):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{public_name(url)}: this server sends whole files where a range of bytes is asked for, and single samples are read "
-            "by ranges",
+            f"{public_name(url)}: this server sends whole files where a range of bytes is asked for, and samples are "
+            "read by ranges",
             advice=("copy the files to a disk first", "serve them with a server that knows ranges, such as nginx"),
         )
 
@@ -223,6 +226,7 @@ class RangeStream(io.RawIOBase):
         super().__init__()
         self._read_range = read
         self._size = size
+        self._starts = _block_starts(size)
         self._position = 0
         self._last = -1
         self._blocks: dict[int, Future[bytes]] = {}
@@ -250,7 +254,8 @@ class RangeStream(io.RawIOBase):
         """Fill a buffer, at most to the end of a block; 0 at the end of the file."""
         if self._position >= self._size:
             return 0
-        number, inside = divmod(self._position, BLOCK)
+        number = bisect_right(self._starts, self._position) - 1
+        inside = self._position - self._starts[number]
         data = self._block(number)[inside : inside + len(buffer)]
         buffer[: len(data)] = data
         self._position += len(data)
@@ -267,7 +272,7 @@ class RangeStream(io.RawIOBase):
         # A look at a file's head, or at its end, should not fetch the blocks around it.
         ahead = AHEAD if number == self._last + 1 and number else 0
         if number != self._last:
-            indices = range(number, min(number + ahead, (self._size - 1) // BLOCK) + 1)
+            indices = range(number, min(number + ahead, len(self._starts) - 1) + 1)
             self._blocks = {
                 index: self._blocks.get(index) or self._threads.submit(self._fetch, index) for index in indices
             }
@@ -275,6 +280,11 @@ class RangeStream(io.RawIOBase):
         return memoryview(self._blocks[number].result())
 
     def _fetch(self, number: int) -> bytes:
-        start = number * BLOCK
-        end = min(start + BLOCK, self._size)
-        return self._read_range(start, end)
+        ends = [*self._starts[number + 1 : number + 2], self._size]
+        return self._read_range(self._starts[number], ends[0])
+
+
+def _block_starts(size: int) -> list[int]:
+    small = [HEAD << step for step in range(0, 5, 2) if HEAD << step < BLOCK]
+    starts = {0, *small, *range(0, size, BLOCK), *([max(0, size - HEAD)] if HEAD < BLOCK else [])}
+    return sorted(start for start in starts if start < size)

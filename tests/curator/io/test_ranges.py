@@ -95,6 +95,16 @@ def test_heads(served: Served) -> None:
     assert served.sent() <= 512
 
 
+def test_a_look_into_a_stream(served: Served) -> None:
+    """At the head of a shard, and at the foot of a table."""
+    with storage.open_stream(served.url) as stream:
+        assert stream.read(512) == DATA[:512]
+        assert served.sent() <= 256 << 10
+        stream.seek(-8, os.SEEK_END)
+        assert stream.read() == DATA[-8:]
+        assert served.sent() <= 256 << 10
+
+
 def test_a_whole_shard(served: Served) -> None:
     with storage.open_stream(served.url, storage.stat(served.url)) as stream:
         assert stream.read() == DATA

@@ -177,6 +177,23 @@ class TestRangeStream:
             assert stream.read(20) == DATA[99_990:100_010]
             assert stream.read(0) == b""
 
+    @pytest.mark.parametrize("size", [1, 999, 1000, 4096, 10_000, 10_001, 160_000, 1_000_001])
+    def test_small_blocks_at_both_ends(self, size, monkeypatch):
+        monkeypatch.setattr(ranges, "BLOCK", 10_000)
+        monkeypatch.setattr(ranges, "HEAD", 1000)
+        data = os.urandom(size)
+        asked = []
+        with self.stream(asked, data) as stream:
+            assert stream.read() == data
+            stream.seek(max(0, size - 5000))
+            assert stream.read() == data[-5000:]
+        with self.stream(asked, data) as stream:
+            asked.clear()
+            stream.read(10)
+            stream.seek(-1, io.SEEK_END)
+            stream.read()
+            assert sorted(set(asked)) == sorted({0, max(0, size - 1000)})
+
     def test_each_block_is_asked_for_once(self, asked):
         with self.stream(asked) as stream:
             assert stream.read() == DATA

@@ -11,7 +11,7 @@ from curator.errors import CuratorError, InputError, Reason
 from curator.io import schemas, storage
 from curator.io.storage import Stat
 from curator.sources.source import Source
-from curator.store.part_store import DoneMark, PartStore, difference, identity_hash
+from curator.store.part_store import DoneMark, PartStore, difference, identity_hash, unversioned
 from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
 
 
@@ -216,3 +216,9 @@ def test_vectors_are_stored_in_c_order(tmp_path):
     assert not np.isfortran(store.vectors(0))
     assert np.array_equal(store.vectors(0), stored.vectors)
     assert store.metadata(0).schema.equals(schemas.METADATA)
+
+
+def test_sources_without_a_version_are_told():
+    assert unversioned([source("a"), source("b")]) == ""
+    warning = unversioned([source("a"), source("b", version=""), source("c", version="")])
+    assert warning.startswith("2 of 3 sources have no version (no etag, no date), such as https://host/b.tar: ")
