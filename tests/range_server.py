@@ -100,9 +100,10 @@ def _handler(server: RangeServer) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 if self.command != "HEAD":
                     for start in range(0, len(kept), 1 << 16):
-                        self.wfile.write(kept[start : start + (1 << 16)])
-                        with server.lock:
-                            server.sent += len(kept[start : start + (1 << 16)]) if counted else 0
+                        block = kept[start : start + (1 << 16)]
+                        with server.lock:  # before it is sent, so that whoever received it finds it counted
+                            server.sent += len(block) if counted else 0
+                        self.wfile.write(block)
             except OSError:
                 self.close_connection = True  # whoever asked has hung up
             if len(kept) < len(data):

@@ -285,6 +285,8 @@ class RangeStream(io.RawIOBase):
 
 
 def _block_starts(size: int) -> list[int]:
+    if HEAD >= BLOCK:
+        return list(range(0, size, BLOCK))
+    foot = max(0, size - HEAD)
     small = [HEAD << step for step in range(0, 5, 2) if HEAD << step < BLOCK]
-    starts = {0, *small, *range(0, size, BLOCK), *([max(0, size - HEAD)] if HEAD < BLOCK else [])}
-    return sorted(start for start in starts if start < size)
+    return sorted({start for start in (0, *small, *range(0, size, BLOCK), foot) if start <= foot})
