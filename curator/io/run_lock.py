@@ -116,7 +116,8 @@ def owned(url: str) -> Iterator[Owner]:
     """Own a run directory while the block runs.
 
     Only the lock is written. A folder that was made for the lock is removed with it if it is empty. A lease whose
-    holder may be dead is waited for, up to `LEASE_PATIENCE` seconds, and a log line says so.
+    holder may be dead is waited for, up to `LEASE_PATIENCE` seconds, and a log line says so. Where an interrupt or an
+    error ends the block, what workers that were killed over it left is removed.
 
     Raises:
         InputError: another run holds the directory (the message says who, and since when), or the directory cannot be
@@ -126,7 +127,7 @@ def owned(url: str) -> Iterator[Owner]:
         with _locked(storage.local_path(url)):
             yield Owner()
     elif Lease.is_possible(url):
-        with _leased(url) as lease:
+        with _leased(url) as lease, _swept(url, lease):
             yield Owner(lease)
     else:
         yield Owner()
@@ -212,6 +213,17 @@ def _leased(url: str) -> Iterator[Lease]:
         raise InputError(f"{url} cannot be written to ({error})", advice=Another("out")) from error
     with lease:
         yield lease
+
+
+@contextlib.contextmanager
+def _swept(url: str, lease: Lease) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, CuratorError):  # the first error is the one to tell
+            lease.check()
+            storage.remove_temporaries(url)
+        raise
 
 
 def _take(lease: Lease, url: str) -> None:

@@ -34,7 +34,7 @@ REMOTE_THREADS = 32
 # What stores call the thing that changes with a file's content, the surest first: S3 and HTTP, the Hub's git and its
 # buckets, GCS, Azure, HTTP servers without etags.
 VERSIONS = (
-    *("ETag", "etag", "blob_id", "xet_hash", "generation", "md5Hash", "Content-MD5", "Digest"),
+    *("ETag", "etag", "blob_id", "xet_hash", "generation", "md5Hash"),
     *("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "last_commit"),
 )
 

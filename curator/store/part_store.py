@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError, Reason
-from curator.io import Stat, npy, parquet, schemas, storage
+from curator.io import Stat, npy, parquet, public_text, schemas, storage
 from curator.sources import Source
 from curator.store.part_reader import Part, PartReader, register_columns, register_rows
 from curator.store.stored_parts import PartCounts, PartListing, StoredParts
@@ -54,7 +54,7 @@ class DoneMark:
 
     def to_json(self) -> bytes:
         """As stored."""
-        lines = [[*asdict(line).values()] for line in self.ledger]
+        lines = [[*(asdict(line) | {"detail": public_text(line.detail)}).values()] for line in self.ledger]
         return json.dumps(asdict(self) | {"ledger": lines, "version": schemas.FORMAT_VERSION}).encode()
 
     @property

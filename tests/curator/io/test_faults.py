@@ -224,6 +224,12 @@ class TestVersions:
         with pytest.raises(storage.ChangedError):
             storage.read_range(url, 5, 9, before)
 
+    def test_only_an_etag_or_a_date_is_asked_for(self, web) -> None:
+        web.files["/a.tar"] = b"x" * 100
+        web.headers = {"Content-MD5": "bWQ1"}
+        before = storage.stat(f"{web.url}/a.tar")
+        assert storage.read_range(f"{web.url}/a.tar", 5, 9, before) == b"xxxx"
+
     def test_none_at_all_is_empty(self, web) -> None:
         web.files["/a.tar"] = b"x"
         assert not storage.stat(f"{web.url}/a.tar").version

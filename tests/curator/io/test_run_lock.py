@@ -232,3 +232,27 @@ class TestLease:
         leases = [lease.Lease(storage.join(out, NAME), Holder.this_process().to_json()) for _ in range(4)]
         assert sum(one._replace(version) for one in leases) == 1
         assert storage.read_bytes(storage.join(out, NAME)) != found
+
+    def interrupted(self, out, client, before=lambda: None):
+        """Ctrl-C while a worker uploads."""
+        with owned(out):
+            before()
+            client.create_multipart_upload(Bucket=out.split("/")[2], Key="run/shards/a.tar")
+            raise KeyboardInterrupt
+
+    def open_uploads(self, out, client):
+        return client.list_multipart_uploads(Bucket=out.split("/")[2]).get("Uploads", [])
+
+    def test_an_interrupted_run_leaves_no_unfinished_uploads(self, out, s3_client):
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupted(out, s3_client)
+        assert self.open_uploads(out, s3_client) == []
+
+    def test_uploads_of_a_new_owner_are_left(self, out, s3_client):
+        def lose():
+            self.foreign(out)
+            time.sleep(1.2)
+
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupted(out, s3_client, lose)
+        assert len(self.open_uploads(out, s3_client)) == 1
