@@ -43,8 +43,8 @@ def embed(
     *,
     pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
+    encoder: str,
     redo: Literal["pool"] | None = None,
-    encoder: str = "warmup",
     weights: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -65,7 +65,7 @@ def embed(
         out: The run directory; parts go to OUT/pool.
         redo: The stage from which to start anew.
         encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or
-            checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).
+            checkpoint:PATH[@ARCH]. It must be named: without a target nothing tells which one is good.
         weights: A local file of weights for the encoder, or 'random' for tests.
         batch_size: The number of images in a forward pass. Default: by device.
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
@@ -134,11 +134,14 @@ def select(
     target: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     pool: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    clusters: int = 100,
+    preset: Literal["paper", "authors"] | None = None,
+    clusters: int | str | None = None,
     budget: str | float | None = None,
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
+    skip_own: bool = True,
     dedup: float | None = None,
     exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = [],
     exclude_above: float = 0.95,
@@ -149,8 +152,10 @@ def select(
     shard_size: int = 1000,
     seed: int = 0,
     warmup_epochs: int | None = None,
+    warmup_arch: str | float | None = None,
+    warmup_size: int | None = None,
     redo: str | None = None,
-    encoder: str = "warmup",
+    encoder: str = "auto",
     weights: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -172,11 +177,16 @@ def select(
             pool.
         pool: The images to choose from: shards, embeddings, or another run's pool.
         out: The run directory; a finished part in it is not done again.
-        clusters: The number of centroids of the target.
+        preset: Encoder, centroids and stop rule go together: as in the paper, or as in its authors' code.
+        clusters: The number of centroids of the target. Default: auto: one for each distinct target image, of more
+            than 2,000 images 1,000.
         budget: The largest number of samples to choose. Default: no limit.
-        stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
+        stop: The selection stops below this share of the reference round's mean; auto finds it by the target's own
+            images. Default: auto, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
+        skip_own: A pool image that is one of the target's own is skipped. Default: on.
         dedup: A sample is skipped if it is at least this similar to a chosen one, such as 0.95.
         exclude: Evaluation images: nothing near to one is chosen.
         exclude_above: The similarity from which a sample is too near to an image of `exclude`.
@@ -186,11 +196,15 @@ def select(
         manifest_only: The manifest is written, but no tars.
         shard_size: The number of samples in an output shard.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
-        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 150 steps on a CPU,
-            1,000 on a GPU.
-        redo: The stage from which to start anew: warmup, embed, target, pool, exclude, index, select, pack.
+        warmup_epochs: The number of epochs for which the encoder warmup is trained. Default: 400 steps on a CPU,
+            2,000 on a GPU.
+        warmup_arch: The network that the warm-up trains: small_resnet, or any timm or torchvision image model;
+            resnet50 as in the paper. Default: small_resnet.
+        warmup_size: The side of a view in the warm-up, in pixels; images are embedded at twice of it. Default: 32.
+        redo: The stage from which to start anew: warmup, measure, embed, target, pool, exclude, index, select,
+            pack.
         encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or
-            checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).
+            checkpoint:PATH[@ARCH]; auto measures the ready ones on your images, warmup trains one on the target.
         weights: A local file of weights for the encoder, or 'random' for tests.
         batch_size: The number of images in a forward pass. Default: by device.
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
@@ -220,11 +234,13 @@ def select_rows(
     target: Any,
     pool: Any,
     *,
-    clusters: int = 100,
+    preset: Literal["paper", "authors"] | None = None,
+    clusters: int | str | None = None,
     budget: str | float | None = None,
     stop: str | float | None = None,
     reference_round: int = 1,
     selector: str = "simcore",
+    per_target: int = 4,
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> Selection:
@@ -236,11 +252,15 @@ def select_rows(
         target: the target's vectors (n, d): an array, or what numpy makes one of.
         pool: the pool's vectors (N, d), likewise, or a `curator.MemoryPool`, or any object with its method `parts`.
         keys: a name for each row of the pool, for the selection's table.
-        clusters: The number of centroids of the target.
+        preset: Encoder, centroids and stop rule go together: as in the paper, or as in its authors' code.
+        clusters: The number of centroids of the target. Default: auto: one for each distinct target image, of more
+            than 2,000 images 1,000.
         budget: The largest number of samples to choose. Default: no limit.
-        stop: The selection stops below this share of the reference round's mean. Default: 0.95, off with `budget`.
+        stop: The selection stops below this share of the reference round's mean; auto finds it by the target's own
+            images. Default: auto, off with `budget`.
         reference_round: The round whose mean `stop` compares with.
         selector: The way to choose.
+        per_target: How many times its fair share one image of `target` may have of what csls chooses.
         seed: The seed of the warm-up, of k-means, of the random selector and of the order in output shards.
 
     Returns:

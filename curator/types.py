@@ -37,7 +37,9 @@ Progress: TypeAlias = Callable[[Mapping[str, int]], None]
 """Told how far something is: increments by what is counted, such as `{"rows": 16384}` or `{"samples": 32, "bad": 1}`.
 Negative ones take back what a lost worker had told."""
 
-IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif"})
+IMAGE_EXTENSIONS = frozenset(
+    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "heic", "heif", "bmp", "tif", "tiff", "gif"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,13 @@ scores = (dots / np.sqrt(squares)[:, None]).astype(np.float32)
 with open(f"{out}/run.json") as file:
     run = json.load(file)["config"]
 found = pq.read_table(f"{out}/selection/selected.parquet").to_pydict()
-stop = None if run["stop"] == "off" or (run["budget"] and not run["stop"]) else float(run["stop"] or 0.95)
+with open(f"{out}/selection/selection.json") as file:
+    stop = json.load(file)["stop"]
+similarity = pq.read_table(f"{out}/selection/held_out.parquet")["h"].to_numpy().astype(np.float64)
+if run["stop"] == "auto" or not (run["stop"] or run["budget"]):
+    assert stop == round(np.quantile(similarity, 0.1) / np.median(similarity), 4), "the threshold differs"
+else:
+    assert stop == (None if run["stop"] in ("off", None) else float(run["stop"])), "the threshold differs"
 budget = len(found["id"]) if run["budget"] else None
 free, means, chosen = np.ones(len(rows), bool), [], []
 while free.any() and (budget is None or len(chosen) < budget):

@@ -22,6 +22,8 @@ MODULES = {
     for path in sorted(folder.rglob("*.py"))
 }
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+# Advice on how to pack with tar itself.
+OTHERS_FLAGS = re.compile(r"\btar --[a-z]+")
 
 
 def imports_of(module: str) -> Iterator[str]:
@@ -103,7 +105,7 @@ def test_the_core_speaks_of_no_flags(package: str) -> None:
         if module.split(".")[0] == package and module not in told
         for node in ast.walk(ast.parse(MODULES[module].read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        for match in FLAG.findall(node.value)
+        for match in FLAG.findall(OTHERS_FLAGS.sub("", node.value))
     ]
     assert flags == []
 

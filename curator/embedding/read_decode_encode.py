@@ -15,7 +15,7 @@ import torch
 from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
 from curator.encoders import Encoder
 from curator.errors import Reason
-from curator.sources import Source, read_source
+from curator.sources import Remarks, Source, read_source
 from curator.store import DoneMark
 from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, Progress, RawSample, SampleRow
 
@@ -58,7 +58,9 @@ def embed_source(
     started = time.perf_counter()
     left_out = _LeftOut(source, crashing or {}, report)
     decoder = Decoder(encoder.preprocess.fit, min_side, threads)
-    samples = takewhile(lambda _: not enough(), read_source(source, keep=lambda member: member.is_image))
+    remarks = Remarks()
+    read = read_source(source, keep=lambda member: member.is_image, remarks=remarks)
+    samples = takewhile(lambda _: not enough(), read)
     items = left_out.without_crashing(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, left_out.refuse)
     lanes = 1 if encoder.device.type == "cuda" else min(threads, MAX_LANES)
@@ -74,7 +76,7 @@ def embed_source(
     )
     took = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
     lines = sorted(left_out.lines, key=lambda line: (line.offset, line.key))
-    mark = DoneMark(left_out.seen, len(block.rows), encoder.dim, took, lines)
+    mark = DoneMark(left_out.seen, len(block.rows), encoder.dim, took, lines, remarks)
     return block, mark
 
 

@@ -1,5 +1,6 @@
 from .check_preprocess import MIN_COSINE as MIN_COSINE, lowest_cosine as lowest_cosine
 from .checkpoint import (
+    OWN_ARCHITECTURES as OWN_ARCHITECTURES,
     build_backbone as build_backbone,
     copy_at_size as copy_at_size,
     save_checkpoint as save_checkpoint,
@@ -15,5 +16,6 @@ from .encoder import (
 from .load import load_backbone as load_backbone, load_encoder as load_encoder
 from .match_state_dict import load_weights as load_weights
 from .open_clip_text import load_text_encoder as load_text_encoder
+from .ready import network_off as network_off, ready_encoders as ready_encoders
 from .spec import ENCODERS as ENCODERS, parse_spec as parse_spec
 from .weights import RANDOM as RANDOM, read_weights as read_weights

@@ -17,11 +17,22 @@ from curator.errors import InputError, Leave
 from curator.images import Preprocess
 from curator.io import absolute, storage
 
-__all__ = ["FORMAT", "USUAL", "VERSION", "build_backbone", "copy_at_size", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "OWN_ARCHITECTURES",
+    "USUAL",
+    "VERSION",
+    "build_backbone",
+    "copy_at_size",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT = "curator.encoder"
 VERSION = 1
-ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)")
+ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)|(small_resnet)")
+# Networks that are curator's own: their names stand alone.
+OWN_ARCHITECTURES = ("small_resnet",)
 # The architectures that a file from elsewhere is compared with, in this order. ResNets have the same names in both
 # libraries; torchvision's preprocessing is the one that papers on self-supervised learning evaluate with.
 USUAL = (
@@ -52,7 +63,7 @@ def save_checkpoint(
 
     Args:
         url: a local path, or anything fsspec writes.
-        architecture: `timm:NAME` or `torchvision:NAME`.
+        architecture: `timm:NAME`, `torchvision:NAME` or `small_resnet`.
         preprocess: the preprocessing of the encoder.
         state_dict: the tensors of the backbone under the library's own names, without the classifier.
         meta: what tells where the encoder came from, as plain values (numbers, text, lists, dicts).
@@ -61,7 +72,7 @@ def save_checkpoint(
         ValueError: the architecture is of another family, or there are no tensors.
     """
     if not ARCHITECTURE.fullmatch(architecture):
-        raise ValueError(f"architecture {architecture!r} is neither timm:NAME nor torchvision:NAME")
+        raise ValueError(f"architecture {architecture!r} is none of timm:NAME, torchvision:NAME and small_resnet")
     if not state_dict:
         raise ValueError("no tensors to save")
     content = {
@@ -100,7 +111,7 @@ def build_backbone(architecture: str, image_size: int | None = None, seed: int =
     """A model without its classifier, its weights random (the same in every process).
 
     Args:
-        architecture: `timm:NAME` or `torchvision:NAME`.
+        architecture: `timm:NAME`, `torchvision:NAME` or `small_resnet`.
         image_size: the height and width of its input; None for the model's own.
         seed: the seed of the weights.
 
@@ -112,14 +123,17 @@ def build_backbone(architecture: str, image_size: int | None = None, seed: int =
     """
     match = ARCHITECTURE.fullmatch(architecture)
     if match is None:
-        raise InputError(f"unknown architecture {architecture}", advice="give timm:NAME or torchvision:NAME")
-    family, name = match.groups()
+        raise InputError(
+            f"unknown architecture {architecture}", advice="give timm:NAME, torchvision:NAME or small_resnet"
+        )
     # Imported on use: each of these libraries takes seconds.
-    if family == "timm":
+    if match[1] == "timm":
         from curator.encoders.timm_models import load_timm as load
-    else:
+    elif match[1] == "torchvision":
         from curator.encoders.torchvision_models import load_torchvision as load
-    return load(EncoderSpec(family, name), RANDOM, image_size, seed)
+    else:
+        from curator.encoders.small_resnet import load_small_resnet as load
+    return load(EncoderSpec(match[1] or match[3], match[2] or ""), RANDOM, image_size, seed)
 
 
 def load_checkpoint(spec: EncoderSpec, weights: str | None) -> Backbone:
@@ -159,8 +173,7 @@ def _load_own(loaded: Mapping[str, Any], origin: WeightsOrigin) -> Backbone:
 
 def _load_foreign(tensors: Mapping[str, torch.Tensor], architecture: str, origin: WeightsOrigin) -> Backbone:
     backbone = build_backbone(architecture or _infer(tensors, origin))
-    load_matching(backbone.model, tensors, origin, ignore=backbone.heads)
-    return backbone
+    return replace(backbone, notes=load_matching(backbone.model, tensors, origin, ignore=backbone.heads))
 
 
 def _infer(tensors: Mapping[str, torch.Tensor], origin: WeightsOrigin) -> str:

@@ -33,6 +33,7 @@ class Backbone:
         pil_transform: the same as the model's library does it: PIL image -> float32 (3, h, w).
         architecture: family and model, without the weights, such as `timm:resnet50`.
         heads: names of the classifier's modules that the model has no more; weights may still hold them.
+        notes: what was done to the weights so that they fit the model, a line each.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Backbone:
     pil_transform: Callable[[Image.Image], torch.Tensor]
     architecture: str
     heads: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Encoder:
@@ -62,6 +64,7 @@ class Encoder:
         pil_transform: see `Backbone`.
         architecture: see `Backbone`. Two architectures may hold the same tensors (open_clip's
             `ViT-B-32` and `ViT-B-32-quickgelu`), so the hash alone does not tell them apart.
+        notes: see `Backbone`.
     """
 
     def __init__(self, spec: str, backbone: Backbone, *, device: torch.device, precision: str, batch_size: int) -> None:
@@ -69,6 +72,7 @@ class Encoder:
             raise ValueError(f"batch size {batch_size} is below {MIN_BATCH_SIZE}")
         self.spec = spec
         self.architecture = backbone.architecture
+        self.notes = backbone.notes
         self.preprocess = backbone.preprocess
         self.pil_transform = backbone.pil_transform
         self.device = device

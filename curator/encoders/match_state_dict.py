@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import nn
 
+from curator.encoders.adapt_tensors import adapt_tensors, without_chunks
 from curator.encoders.weights import WeightsOrigin, read_weights
 
 __all__ = ["Match", "find_match", "load_matching", "load_weights"]
@@ -32,12 +34,14 @@ class Match:
         missing: names of the model's tensors that the file lacks.
         unexpected: names of tensors that the model does not have.
         misshapen: names of tensors of another shape, with both shapes.
+        notes: what was done to the tensors so that they match, a line each.
     """
 
     tensors: dict[str, torch.Tensor]
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
+    notes: tuple[str, ...] = ()
 
     @property
     def problems(self) -> str:
@@ -52,18 +56,18 @@ class Match:
         return len(self.tensors) / max(1, len(self.tensors) + bad)
 
 
-def load_weights(model: nn.Module, path: str, ignore: Iterable[str] = ()) -> None:
+def load_weights(model: nn.Module, path: str, ignore: Iterable[str] = ()) -> tuple[str, ...]:
     """Load a weights file into a model; see `load_matching`.
 
     Raises:
         InputError: there is no such file, or its tensors do not match the model's.
     """
-    load_matching(model, read_weights(path), WeightsOrigin("weights", path), ignore)
+    return load_matching(model, read_weights(path), WeightsOrigin("weights", path), ignore)
 
 
 def load_matching(
     model: nn.Module, tensors: Mapping[str, torch.Tensor], origin: WeightsOrigin, ignore: Iterable[str] = ()
-) -> None:
+) -> tuple[str, ...]:
     """Load tensors into a model, which must match one to one, apart from prefixes and training heads.
 
     Args:
@@ -72,6 +76,9 @@ def load_matching(
         origin: where the tensors come from, for messages.
         ignore: names of modules whose tensors the file may hold too (the classifier that the model has no more).
 
+    Returns:
+        what was done to the tensors so that they match, a line each.
+
     Raises:
         InputError: tensors are missing, unexpected or of another shape; the first few are named.
     """
@@ -79,13 +86,15 @@ def load_matching(
     if match.problems:
         raise origin.error(f"its tensors do not match the model's: {match.problems}")
     model.load_state_dict(match.tensors, strict=False)
+    return match.notes
 
 
 def find_match(model: nn.Module, tensors: Mapping[str, torch.Tensor], ignore: Iterable[str] = ()) -> Match:
     """The best way to read the names of a file as the model's.
 
     Prefixes of any kind are understood (`module.encoder_q.`, `teacher.backbone.`), and the numbers that modules get
-    in `nn.Sequential(*resnet.children())`.
+    in `nn.Sequential(*resnet.children())`. Blocks are taken out of chunks, and tensors brought to the model's form: see
+    `curator.encoders.adapt_tensors`.
 
     Args:
         model: see `load_matching`; it may be on the meta device.
@@ -95,9 +104,11 @@ def find_match(model: nn.Module, tensors: Mapping[str, torch.Tensor], ignore: It
     own = model.state_dict()
     numbers = {name: str(number) for number, (name, _) in enumerate(model.named_children())}
     best: tuple[tuple[float, int], Match] | None = None
-    for spelling in ({name: name for name in own}, {_numbered(name, numbers): name for name in own}):
-        for prefix in _prefixes(next(iter(spelling)), tensors):
-            match = _match_under(prefix, spelling, own, tensors, tuple(ignore))
+    spellings = {name: name for name in own}, {_numbered(name, numbers): name for name in own}
+    forms = [form for form in (tensors, without_chunks(tensors)) if form is not None]
+    for spelling, form in product(spellings, forms):
+        for prefix in _prefixes(next(iter(spelling)), form):
+            match = _match_under(prefix, spelling, own, form, tuple(ignore))
             key = match.share, -_rank(prefix)
             if best is None or key > best[0]:
                 best = key, match
@@ -131,12 +142,16 @@ def _match_under(
 ) -> Match:
     beside = tuple(f"{name}." for name in heads if name)
     stripped = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    known = {spelling[name]: value for name, value in stripped.items() if name in spelling}
+    # A model's own name where its numbers are looked for would stand for a tensor that is there already.
+    strays = [name for name in stripped if name not in spelling and name in own]
+    spelled = {spelling.get(name, name): value for name, value in stripped.items() if name not in strays}
+    adapted, notes = adapt_tensors(spelled, own)
+    known = {name: value for name, value in adapted.items() if name in own}
     missing = [name for name in own if name not in known and not name.endswith("num_batches_tracked")]
     unexpected = [
         name
-        for name in stripped
-        if name not in spelling and not name.startswith(beside or "\0") and not _is_beside(name)
+        for name in [*strays, *adapted]
+        if (name in strays or name not in own) and not name.startswith(beside or "\0") and not _is_beside(name)
     ]
     misshapen = [
         f"{name} {_shape(value)} for {_shape(own[name])}"
@@ -144,7 +159,7 @@ def _match_under(
         if value.shape != own[name].shape
     ]
     matching = {name: value for name, value in known.items() if value.shape == own[name].shape}
-    return Match(matching, missing, unexpected, misshapen)
+    return Match(matching, missing, unexpected, misshapen, tuple(notes))
 
 
 def _is_beside(name: str) -> bool:

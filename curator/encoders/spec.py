@@ -17,6 +17,7 @@ ENCODERS = Table(
     group="curator.encoders",
     builtin={
         "lite0": "curator.encoders.lite0:load_lite0",
+        "small_resnet": "curator.encoders.small_resnet:load_small_resnet",
         "timm": "curator.encoders.timm_models:load_timm",
         "torchvision": "curator.encoders.torchvision_models:load_torchvision",
         "open_clip": "curator.encoders.open_clip_models:load_open_clip",
@@ -26,8 +27,8 @@ ENCODERS = Table(
     forms="lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED, checkpoint:PATH",
 )
 
-# Encoders that a run trains itself, before there is anything to load.
-TRAINED = ("warmup",)
+# Encoders that only a target tells: trained on it, or measured with it. There is nothing to load yet.
+OF_TARGET = {"warmup": "only `select` and `measure` train one", "auto": "only a target can tell which one"}
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ def parse_spec(spec: str) -> EncoderSpec:
     >>> parse_spec("checkpoint:moco.pth@timm:resnet50").architecture
     'timm:resnet50'
     """
-    if spec.partition(":")[0] in TRAINED:
+    if reason := OF_TARGET.get(spec.partition(":")[0]):
         raise InputError(
-            "only `select` trains one",
+            reason,
             field="encoder",
             value=spec,
             advice="name another here, such as checkpoint:RUN/encoder.pt, lite0 or timm:resnet50",
@@ -70,9 +71,9 @@ def parse_spec(spec: str) -> EncoderSpec:
     family, model = plugin.name, plugin.argument
     if not plugin.is_builtin:
         return EncoderSpec(family, model)
-    if family == "lite0":
+    if family in ("lite0", "small_resnet"):
         if ":" in spec:
-            raise InputError("lite0 is one model", field="encoder", value=spec, advice="write just lite0")
+            raise InputError(f"{family} is one model", field="encoder", value=spec, advice=f"write just {family}")
         return EncoderSpec(family)
     if not model:
         missing = "file" if family == "checkpoint" else "model"

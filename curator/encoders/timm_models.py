@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -40,9 +41,8 @@ def load_timm(spec: EncoderSpec, weights: str | None, image_size: int | None = N
     describing = downloading(f"the description of timm:{name}", "name a model that timm knows itself")
     with describing if name.startswith(_HUB) else nullcontext(), random_weights(seed):
         model = timm.create_model(name, pretrained=False, num_classes=0)
-    if weights != RANDOM:
-        load_weights(model, weights, ignore=_heads(model))
-    return timm_backbone(model, name, image_size)
+    notes = load_weights(model, weights, ignore=_heads(model)) if weights != RANDOM else ()
+    return replace(timm_backbone(model, name, image_size), notes=notes)
 
 
 def timm_backbone(model: nn.Module, name: str, image_size: int | None = None) -> Backbone:

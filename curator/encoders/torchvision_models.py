@@ -52,9 +52,8 @@ def load_torchvision(spec: EncoderSpec, weights: str | None, image_size: int | N
         with random_weights(seed):
             model = models.get_model(name, weights=None, **sized)
     head = _drop_head(model, name)
-    if weights not in (None, RANDOM):
-        load_weights(model, str(weights), ignore=(head,))
-    return Backbone(model, preprocess, transform, f"torchvision:{name}", (head,))
+    notes = load_weights(model, str(weights), ignore=(head,)) if weights not in (None, RANDOM) else ()
+    return Backbone(model, preprocess, transform, f"torchvision:{name}", (head,), notes)
 
 
 def torchvision_preprocess(transform: Any) -> Preprocess:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import socket
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 
+from curator.encoders.adapt_tensors import without_wrappers
 from curator.errors import Advice, InputError, Use
 from curator.io import absolute, storage
 
@@ -21,6 +25,8 @@ __all__ = ["RANDOM", "WeightsOrigin", "downloading", "find_tensors", "load_file"
 RANDOM = "random"
 _PATIENCE_SECONDS = 10
 _USE_WEIGHTS = Use("weights")
+# How torch names what it refuses to load.
+_BLOCKED = re.compile(r"(?:GLOBAL |unrecognized function <curator\.encoders\.weights\.)(\S+) ")
 # The keys under which training scripts put the tensors. Averages come first, as in timm's own scripts.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 
@@ -71,25 +77,71 @@ def load_file(url: str, origin: WeightsOrigin) -> object:
     except OSError as error:
         raise origin.error(f"it cannot be read ({' '.join(str(error).split())[:200]})") from error
     try:
-        if url.endswith(".safetensors"):
-            from safetensors.torch import load
-
-            loaded: object = load(data)
-        else:
-            # Training scripts save their settings along in a Namespace, which holds values and runs no code.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return _parse(data, url)
+    except _TorchScriptError as error:
+        raise origin.error(
+            "it is a TorchScript archive, a program with its weights inside (as OpenAI's CLIP files are)",
+            advice=f"convert it once, in Python: torch.save(torch.jit.load({url!r}, map_location='cpu').state_dict(), "
+            "'weights.pt')",
+        ) from error
     except Exception as error:
-        detail = str(error).strip().split("\n")[0][:200]
-        raise origin.error(f"it is not a readable weights file ({detail})") from error
-    return loaded
+        detail = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())
+        if blocked := _BLOCKED.search(detail):
+            raise origin.error(
+                f"it holds {blocked[1]}, and code of a file is never run", advice="save the model's state_dict() alone"
+            ) from error
+        raise origin.error(f"it is not a readable weights file ({detail[:200]})") from error
+
+
+class _TorchScriptError(Exception):
+    """The file is a TorchScript archive."""
+
+
+class Inert:
+    """Stands for an object of a file that is no tensor: takes whatever the file says of it, and does nothing.
+
+    Training scripts save their settings, metrics and whole models along. Nothing of their code is run.
+    """
+
+    def __new__(cls, *args: object, **options: object) -> Inert:
+        """Any arguments will do."""
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **options: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+def _parse(data: bytes, url: str) -> object:
+    if url.endswith(".safetensors"):
+        from safetensors.torch import load
+
+        loaded: object = load(data)
+        return loaded
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        # Of before torch 1.6.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise _TorchScriptError
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+    # Each a class of its own: torch tells them apart by their types.
+    inert: list[Any] = [(type(name, (Inert,), {}), name) for name in names]
+    with torch.serialization.safe_globals(inert):
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def find_tensors(loaded: object, origin: WeightsOrigin) -> dict[str, torch.Tensor]:
     """The tensors in what `load_file` returned, by name.
 
-    A `state_dict` inside a training checkpoint is found, and the `module.` that data-parallel training
-    puts before every name is taken off. Several networks side by side keep their names before those of
+    A `state_dict` inside a training checkpoint is found, and what data-parallel training, compilation and activation
+    checkpointing put into names is taken off. Several networks side by side keep their names before those of
     their tensors (`teacher.`, `student.`).
 
     Args:
@@ -104,7 +156,9 @@ def find_tensors(loaded: object, origin: WeightsOrigin) -> dict[str, torch.Tenso
             loaded = loaded[wrapper]
     tensors = dict(_flat(loaded, ""))
     if not tensors:
-        raise origin.error("it holds no tensors by name", advice="save a model's state_dict()")
+        what = f" but an object of {type(loaded).__name__}" if isinstance(loaded, Inert) else ""
+        raise origin.error(f"it holds no tensors by name{what}", advice="save the model's state_dict() instead")
+    tensors = without_wrappers(tensors)
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors

@@ -8,6 +8,7 @@ whatever torchvision refuses, goes through Pillow. Both give the same pixels: Pi
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import warnings
@@ -19,6 +20,7 @@ import torchvision.io as native
 
 # Importing a plugin registers its format; searching for them later would be a race between threads.
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
@@ -30,13 +32,21 @@ from PIL import (
 )
 
 from curator.errors import Reason, SampleError
+from curator.images.heif import HEIF_ADVICE, can_read_heif
+from curator.images.jpeg import count_scans
+from curator.images.magic import image_ending, text_kind
+from curator.images.quiet import quiet
+from curator.images.tiff import is_white_zero, read_planes
 
 __all__ = ["MAX_PIXELS", "DecodedImage", "decode_image"]
 
 MAX_PIXELS = 100_000_000
 
 # Other formats are refused: some parsers of Pillow start another program (EPS) or were not made for hostile data.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Scans x pixels of a JPEG: about two seconds. A clock would judge by the load of the machine. Ordinary progressive
+# JPEGs have about ten scans.
+_MAX_SCANNED = 40 * MAX_PIXELS
 _ORIENTATION = 0x0112
 # How Pillow's messages begin when the text or colour profile of a PNG inflates beyond its limits.
 _BOMB_MESSAGES = ("Decompressed data too large", "Too much memory used in text chunks")
@@ -44,6 +54,10 @@ _ABORT_ON = os.environ.get("CURATOR_TEST_ABORT_ON", "").encode()
 
 # Set once for the process, since catch_warnings is not safe in threads. What matters goes to the ledger.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Without a handler of its own, Python prints what Pillow logs.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+# Images are decoded side by side, each in a thread of its own.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +78,9 @@ class DecodedImage:
 def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode one image: the first frame of an animation, the first page of a TIFF.
 
-    EXIF orientation is applied, transparency is shown over white, and of 16-bit samples the high byte is
-    taken. Sizes are checked by the header, before anything is decoded. Safe to call from many threads.
+    JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, and HEIC where pillow-heif is installed. EXIF orientation is applied,
+    transparency is shown over white, and of 16-bit samples the high byte is taken. Sizes, and the scans of a JPEG, are
+    checked before anything is decoded. Safe to call from many threads.
 
     Args:
         data: the bytes of the whole file.
@@ -74,7 +89,7 @@ def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS
 
     Raises:
         SampleError: `EMPTY_IMAGE`, `DECODE_ERROR` (damaged, cut off, or no image at all),
-            `TOO_MANY_PIXELS` (decompression bombs too) or `TOO_SMALL`.
+            `TOO_MANY_PIXELS` (decompression bombs too, and JPEGs of thousands of scans) or `TOO_SMALL`.
     """
     if _ABORT_ON and _ABORT_ON in data:
         # Tests imitate a crash of native code with this: no exception, the process is gone.
@@ -82,11 +97,13 @@ def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS
     if not data:
         raise SampleError(Reason.EMPTY_IMAGE, "0 bytes")
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        _check_size(image.width, image.height, min_side, max_pixels)
-        pixels = _decode_native(image, data)
-        if pixels is None:
-            pixels = _decode_pillow(image)
+        with quiet():
+            image = Image.open(io.BytesIO(data), formats=_formats())
+            _check_size(image.width, image.height, min_side, max_pixels)
+            _check_scans(image, data)
+            pixels = _decode_native(image, data)
+            if pixels is None:
+                pixels = _decode_pillow(image, data)
         pixels = _turn(pixels, _orientation(image))
     except (SampleError, MemoryError):
         raise
@@ -95,11 +112,24 @@ def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS
     return DecodedImage(pixels, width=pixels.shape[2], height=pixels.shape[1])
 
 
+def _formats() -> tuple[str, ...]:
+    return (*_FORMATS, "HEIF") if can_read_heif() else _FORMATS
+
+
 def _check_size(width: int, height: int, min_side: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise SampleError(Reason.TOO_MANY_PIXELS, f"{width} x {height} is more than {max_pixels} pixels")
     if min(width, height) < min_side:
         raise SampleError(Reason.TOO_SMALL, f"{width} x {height}: the shorter side is below {min_side}")
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    if image.format not in ("JPEG", "MPO"):
+        return
+    most = _MAX_SCANNED // (image.width * image.height)
+    if (scans := count_scans(data, most)) > most:
+        detail = f"{scans} scans of {image.width} x {image.height} pixels: at most {most} are decoded"
+        raise SampleError(Reason.TOO_MANY_PIXELS, detail)
 
 
 def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
@@ -132,21 +162,29 @@ def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
     return _over_white(pixels) if len(pixels) == 4 else pixels
 
 
-def _decode_pillow(image: Image.Image) -> torch.Tensor:
+def _decode_pillow(image: Image.Image, data: bytes) -> torch.Tensor:
     """Pixels (3, H, W) by Pillow, before any turn that Pillow did not make itself."""
+    if (planes := read_planes(image, data)) is not None:
+        return _over_white(torch.from_numpy(planes)) if len(planes) == 4 else torch.from_numpy(planes)
     image.load()
     if image.mode.startswith("I;16"):
-        array = np.asarray(image)
-        image_key = image.info.get("transparency")
-        grey = (array >> 8).astype(np.uint8)
-        if image_key is not None:
-            grey[array == image_key] = 255
-        return torch.from_numpy(grey).expand(3, *grey.shape)
+        return _grey_16(image)
     if image.mode in ("I", "F"):
         raise SampleError(Reason.DECODE_ERROR, "32-bit samples, whose black and white are not defined")
     mode = "RGBA" if image.has_transparency_data else "RGB"
     pixels = torch.from_numpy(np.array(image.convert(mode))).permute(2, 0, 1)
     return _over_white(pixels) if len(pixels) == 4 else pixels
+
+
+def _grey_16(image: Image.Image) -> torch.Tensor:
+    array = np.asarray(image)
+    grey = (array >> 8).astype(np.uint8)
+    if is_white_zero(image):
+        grey = np.bitwise_not(grey)
+    image_key = image.info.get("transparency")
+    if image_key is not None:
+        grey[array == image_key] = 255
+    return torch.from_numpy(grey).expand(3, *grey.shape)
 
 
 def _over_white(rgba: torch.Tensor) -> torch.Tensor:
@@ -182,9 +220,19 @@ def _as_sample_error(error: Exception, data: bytes) -> SampleError:
     if isinstance(error, Image.DecompressionBombError) or str(error).startswith(_BOMB_MESSAGES):
         return SampleError(Reason.TOO_MANY_PIXELS, _one_line(error))
     if isinstance(error, UnidentifiedImageError):
-        detail = f"no JPEG, PNG, WebP, GIF, BMP or TIFF: its {len(data)} bytes begin with {data[:16]!r}"
-        return SampleError(Reason.DECODE_ERROR, detail)
+        return SampleError(Reason.DECODE_ERROR, _what_instead(data))
     return SampleError(Reason.DECODE_ERROR, _one_line(error))
+
+
+def _what_instead(data: bytes) -> str:
+    """What bytes are that Pillow does not open."""
+    ending = image_ending(data)
+    if ending == "heic" and not can_read_heif():
+        return f"an HEIC image, and pillow-heif is not installed: {HEIF_ADVICE}"
+    if ending:
+        return f"it begins like {ending} and is damaged, or its samples are of a kind that Pillow does not read"
+    what = text_kind(data) or "no JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+    return f"{what}: its {len(data)} bytes begin with {data[:16]!r}"
 
 
 def _one_line(error: Exception) -> str:

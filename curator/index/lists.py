@@ -59,7 +59,14 @@ class Lists:
         distance: NDArray[np.float32] = ((centroids @ self._means.T - lower_bounds[:, None]) / spread).max(axis=0)
         return distance
 
-    def scan(self, lists: NDArray[np.bool_], k: int, cursors: Cursors, best: TopK | None = None) -> TopK:
+    def scan(
+        self,
+        lists: NDArray[np.bool_],
+        k: int,
+        cursors: Cursors,
+        best: TopK | None = None,
+        scan_lists: ScanLists | None = None,
+    ) -> TopK:
         """The best `k` rows of these lists after each centroid's cursor, by exact score.
 
         Args:
@@ -67,6 +74,7 @@ class Lists:
             k: the number of rows for each centroid.
             cursors: where each centroid stands.
             best: the top-k of other lists, which the rows of these lists are merged with.
+            scan_lists: reads the rows for other vectors than the index was opened for.
         """
         top_k = best or TopK.empty(len(cursors.ids), k)
 
@@ -76,6 +84,6 @@ class Lists:
                     # Rows below what is known by now need not be returned from the next piece.
                     yield ListTask(piece.url, lists, k, cursors, top_k.lower_bound)
 
-        for more in self._scan_lists(tasks()):
+        for more in (scan_lists or self._scan_lists)(tasks()):
             top_k = merge(top_k, more)
         return top_k

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from curator.index.pieces import IndexPiece
 from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import ScanLists, scan_in_this_thread
-from curator.search import Cursors, TopK, check_centroids
+from curator.search import Cursors, Floats, QueryScan, TopK, check_centroids
 from curator.selection import ReadRows, Rules, Selection, StopReason, first_k, k_limit, run_rounds
 from curator.types import Progress
 
@@ -78,6 +79,18 @@ class IndexSearch:
         if k == self._k and not np.isfinite(cursors.scores).any():
             return self._best
         return self.lists.scan(self.read, k, cursors)
+
+    def answer(self, queries: QueryScan, scan_lists: ScanLists) -> None:
+        """Find the best rows of some queries in the lists read so far.
+
+        Args:
+            queries: those that are centroids cost nothing, for the others the lists are read again.
+            scan_lists: reads the rows of the pieces for `queries.left`, once they have begun.
+        """
+        left = len(queries.left)
+        if left:
+            queries.add(self.lists.scan(self.read, queries.k, Cursors.start(left), scan_lists=scan_lists))
+        queries.end(self._best)
 
     def add(self, lists: NDArray[np.bool_]) -> None:
         """Read these lists too; bool (lists,)."""
@@ -168,8 +181,9 @@ def select_ivf(
     rules: Rules,
     *,
     recall: float,
-    scan: ScanLists | None = None,
+    new_scan: Callable[[Floats], ScanLists] | None = None,
     read_rows: ReadRows | None = None,
+    queries: QueryScan | None = None,
     progress: Progress | None = None,
 ) -> tuple[Selection, Recall]:
     """The coreset of an indexed pool, and how much of what it needed was read.
@@ -186,8 +200,10 @@ def select_ivf(
         rules: the limits; `k` counts for all passes here. Every selection that is made anew makes its own filter.
         recall: the share of the relevant rows to read, above 0 and at most 1. At 1 every list is read that the
             upper bounds do not rule out, and the selection is the exact one.
-        scan: reads the rows of the pieces, for instance by many workers; None for this thread.
+        new_scan: makes of centroids what reads the rows of the pieces for them, for instance by many workers; None
+            for this thread.
         read_rows: reads the pool's rows by id, for this thread; needed where the index holds codes.
+        queries: rows whose best pool rows are wanted, too: the best in the lists that the selection needed.
         progress: told of the rows read and chosen.
 
     Returns:
@@ -203,9 +219,11 @@ def select_ivf(
     clusters = len(centroids)
     coded = any(piece.codec for piece in pieces)
     k = min(rules.k or (_coded_k if coded else first_k)(clusters, rules.budget), k_limit(clusters))
-    search = IndexSearch(
-        quantiser, pieces, centroids, k, scan or scan_in_this_thread(pieces, centroids, read_rows), progress
-    )
+
+    def scan_for(vectors: Floats) -> ScanLists:
+        return new_scan(vectors) if new_scan else scan_in_this_thread(pieces, vectors, read_rows)
+
+    search = IndexSearch(quantiser, pieces, centroids, k, scan_for(centroids), progress)
     # How many rows a stop rule takes is not known before, so the first round must do.
     share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
     search.add(search.needed(search.sample.first_lower_bounds(share), min(recall, FIRST_RECALL)))
@@ -219,6 +237,9 @@ def select_ivf(
         search.add(more)
         extensions += 1
     measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, extensions)
+    if queries is not None:
+        queries.begin(centroids, k)
+        search.answer(queries, scan_for(queries.left))
     assert selection.stop_reason is not StopReason.POOL_EXHAUSTED or not search.unread()
     return replace(selection, candidates=search.lists.rows, anchor_rows=centroids), measured
 

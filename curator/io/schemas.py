@@ -11,8 +11,12 @@ import pyarrow as pa
 __all__ = [
     "DUPLICATES",
     "FORMAT_VERSION",
+    "HELD_OUT",
     "MANIFEST",
+    "MEASURED",
     "METADATA",
+    "NEAREST",
+    "NEXT",
     "PARTS",
     "QUARANTINE",
     "ROUNDS",
@@ -82,15 +86,42 @@ RANKED_ROW = [
 ]
 # A row is one chosen sample, in order of choice.
 SELECTED = _schema("selected", RANKED_ROW)
+# A row is one sample that was not chosen, in the order in which they would come next.
+NEXT = _schema("next", RANKED_ROW)
+# A row is one image of the target, as it is seen from the rest of the target.
+HELD_OUT = _schema(
+    "held_out",
+    [
+        ("row", pa.int32()),  # of the target, counted over its parts
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("fold", pa.int32()),  # with which it was left out
+        ("h", pa.float32()),  # its best score with the centroids of the other folds
+        ("rank", pa.float64()),  # the share of the pool's rows, or of a sample of them, that score higher
+    ],
+)
 # A row is one candidate that a filter refused, in order of refusal.
 SKIPPED = _schema(
     "skipped",
     [
         *RANKED_ROW,
-        ("reason", pa.string()),  # denied, near_evaluation, duplicate, near_duplicate
+        ("reason", pa.string()),  # denied, own_image, looks_like_own, near_evaluation, duplicate, near_duplicate
         ("because", pa.string()),  # the deny list, or the match as SHARD<TAB>KEY
-        ("match", pa.int64()),  # its id: in the pool for duplicates, in OUT/exclude for near_evaluation
+        # Its id: in the pool for duplicates, in OUT/exclude for near_evaluation, in OUT/target for own images.
+        ("match", pa.int64()),
         ("similarity", pa.float32()),  # to the match
+    ],
+)
+# A row is one target image and the best sample of the pool for it; nulls where the pool has none.
+NEAREST = _schema(
+    "nearest",
+    [
+        ("target_row", pa.int64()),  # its place in the target, by part and row
+        ("target_key", pa.string()),
+        ("id", pa.int64()),
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("score", pa.float32()),
     ],
 )
 # A row is one sample of the pool that a better or earlier sample stands for.
@@ -139,4 +170,15 @@ MANIFEST = _schema(
 SAMPLES = _schema(
     "samples",
     [("source", pa.int32()), ("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64())],
+)
+# A row is one held-out image of a target, as one encoder ranks it.
+MEASURED = _schema(
+    "measured",
+    [
+        ("encoder", pa.string()),
+        ("target", pa.string()),  # empty where there is only one
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("rank", pa.float64()),  # the share of the pool's images that are nearer to the rest of the target
+    ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from curator.io.retry import attempts_of, retried
 __all__ = [
     "Stat",
     "check_unchanged",
+    "dangling_target",
     "exists",
     "file_info",
     "info_stat",
@@ -128,6 +130,10 @@ def _maybe_stat(url: str) -> tuple[str, Stat | None]:
         return url, stat(url)
     except (FileNotFoundError, NotADirectoryError):
         return url, None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return url, None
+        raise
 
 
 def _stat_by_listing(parent: str, children: list[str]) -> dict[str, Stat | None]:
@@ -171,7 +177,10 @@ def info_stat(info: dict[str, Any]) -> Stat:
 
 
 def list_names(url: str) -> list[str]:
-    """Names of the files directly below a directory, sorted; empty if there is no such directory."""
+    """Names of the files directly below a directory, sorted; empty if there is no such directory.
+
+    Symbolic links to files are files, and so are those that lead nowhere.
+    """
     try:
         names = list(_names(url))
     except (FileNotFoundError, NotADirectoryError):
@@ -182,26 +191,46 @@ def list_names(url: str) -> list[str]:
 def _names(url: str) -> Iterator[str]:
     if is_local(url):
         with os.scandir(local_path(url)) as entries:
-            yield from (entry.name for entry in entries if entry.is_file())
+            yield from (entry.name for entry in entries if _is_file(entry))
         return
     filesystem, path = resolve_fresh(url)
     listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
     yield from (info["name"].rstrip("/").rpartition("/")[2] for info in listing if info["type"] == "file")
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return not os.path.isdir(entry) if entry.is_symlink() else entry.is_file()
+
+
 def list_tree(url: str) -> list[tuple[str, Stat]]:
     """Every file below a directory as (relative path, state), sorted by path.
 
-    Links to directories are followed. A directory that is met again, by a link to it or around a circle of links, is
-    listed under the first of its names, its own before those of links.
+    Links are followed; one that leads nowhere is listed as an empty file. A directory that is met again, by a link to
+    it or around a circle of links, is listed under the first of its names, its own before those of links.
     """
     if is_local(url):
         root = local_path(url)
-        return sorted((file.relative_to(root).as_posix(), local_stat(file)) for file in _walk(root) if file.exists())
+        states = ((file.relative_to(root).as_posix(), _walked_stat(file)) for file in _walk(root))
+        return sorted((name, state) for name, state in states if state is not None)
     filesystem, path = resolve_fresh(url)
     infos = retried(lambda: filesystem.find(path, detail=True), where=path)
     prefix = path.rstrip("/") + "/"
     return [(name.removeprefix(prefix), info_stat(infos[name])) for name in sorted(infos)]
+
+
+def _walked_stat(file: Path) -> Stat | None:
+    """The state of a file that was listed; None if it has gone since."""
+    if (state := _maybe_stat(str(file))[1]) is not None:
+        return state
+    return Stat(0, "") if file.is_symlink() else None
+
+
+def dangling_target(url: str) -> str | None:
+    """What a symbolic link leads to that leads nowhere; None for anything else."""
+    if not is_local(url):
+        return None
+    path = local_path(url)
+    return os.readlink(path) if path.is_symlink() and _maybe_stat(url)[1] is None else None
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -45,17 +45,19 @@ class PackedShard:
 
 
 class ImageHash:
-    """The sha256 of one image after another, whose chunks come in order."""
+    """The sha256 of images whose chunks come in order, alternating between images that share their bytes (links)."""
 
     def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+        self._open: dict[MemberCopy, Any] = {}
 
     def add(self, copy: MemberCopy, start: int, chunk: memoryview) -> str | None:
         """Add the next chunk of a member. Returns the hex digest if the chunk was the last one, else None."""
-        if start == 0:
-            self._digest = hashlib.sha256()
-        self._digest.update(chunk)
-        return self._digest.hexdigest() if start + len(chunk) == copy.size else None
+        digest = hashlib.sha256() if start == 0 else self._open.pop(copy)
+        digest.update(chunk)
+        if start + len(chunk) == copy.size:
+            return str(digest.hexdigest())
+        self._open[copy] = digest
+        return None
 
 
 def pack_shard(

@@ -1,6 +1,7 @@
 """The exact search by many workers: lower bounds, scans anywhere, one answer.
 
     a sample of the parts -> a lower bound per centroid -> every part scanned for the rows above it -> merge
+    queries, if there are any -> scored with the same parts in the same tasks
     too few rows above a centroid's lower bound -> a scan for that centroid again, without one
 
 The answer is that of `best_rows`, whatever the lower bounds, the workers and their order.
@@ -11,16 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.search.pool import Floats
-from curator.search.scan import check_centroids, scan_part
+from curator.search.query_scan import QueryScan
+from curator.search.row_scan import RowScan
+from curator.search.scan import scan_part
 from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
-__all__ = ["DistributedScan", "Scan", "ScanTask", "scan_parts"]
+__all__ = ["DistributedScan", "Scan", "ScanTask", "Scanned", "scan_parts"]
 
 # Read on the driver before each pass, for the lower bounds.
 SAMPLE_PARTS = 4
@@ -42,6 +45,9 @@ class ScanTask:
         cursors: where these stand.
         lower_bound: float32, scores below which rows are left out, one for each of these.
         k: most rows per centroid.
+        total: see `TopKMerger`.
+        query_bounds: for each set of queries that the worker holds, float32 (m,), scores below which rows are left out
+            and most rows per query; empty where the queries are not to be scored.
     """
 
     parts: tuple[int, ...]
@@ -49,35 +55,60 @@ class ScanTask:
     cursors: Cursors
     lower_bound: NDArray[np.float32]
     k: int
+    total: int | None = None
+    query_bounds: tuple[tuple[NDArray[np.float32], int], ...] = ()
 
     def __repr__(self) -> str:
         return f"the search of parts {self.parts[0]} to {self.parts[-1]}"
 
 
+class Scanned(NamedTuple):
+    """What a task found.
+
+    Attributes:
+        top_k: of its centroids.
+        queries: of each set of queries; empty where the task did not ask.
+    """
+
+    top_k: TopK
+    queries: tuple[TopK, ...] = ()
+
+
 # Runs `scan_parts` for every task, anywhere and in any order. Takes tasks late: later ones ask for less.
-Scan: TypeAlias = Callable[[Iterable[ScanTask]], Iterable[TopK]]
+Scan: TypeAlias = Callable[[Iterable[ScanTask]], Iterable[Scanned]]
 
 # A part's number to its rows, float16 or float32 (n, d).
 Read: TypeAlias = Callable[[int], Floats]
 
 
-def scan_parts(task: ScanTask, read: Read, centroids: Floats, report: Callable[[int], None]) -> TopK:
+def scan_parts(
+    task: ScanTask,
+    read: Read,
+    row_scan: RowScan,
+    report: Callable[[int], None],
+    queries: Sequence[NDArray[np.float32]] = (),
+) -> Scanned:
     """A worker's share: the best rows of some parts, merged.
 
     Args:
         task: the parts, and the centroids.
         read: gives their rows.
-        centroids: float32 (K, d), all of them.
+        row_scan: scores them, for all centroids.
         report: told of the rows of each part.
+        queries: the sets of queries, float32 (m, d), which the task may ask for.
     """
-    own = centroids[task.centroids]
-    merger = TopKMerger(len(own), task.k)
+    own = row_scan.take(task.centroids)
+    merger = TopKMerger(own.lines, task.k, task.total)
+    query_mergers = [TopKMerger(len(bound), k) for bound, k in task.query_bounds]
     for part in task.parts:
         rows = read(part)
         lower_bound = np.maximum(task.lower_bound, merger.lower_bound)
-        merger.add(scan_part(part, rows, own, task.k, task.cursors, lower_bound))
+        merger.add(own.scan(part, rows, task.k, task.cursors, lower_bound, task.total))
+        for merged, (bound, k), vectors in zip(query_mergers, task.query_bounds, queries, strict=False):
+            lower_bound = np.maximum(bound, merged.lower_bound)
+            merged.add(scan_part(part, rows, vectors, k, Cursors.start(len(vectors)), lower_bound))
         report(len(rows))
-    return merger.merged()
+    return Scanned(merger.merged(), tuple(merged.merged() for merged in query_mergers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +123,26 @@ class DistributedScan:
         read: gives a part's rows, for the lower bounds.
         parts: numbers of all parts of the pool.
         rows: the number of rows of all parts.
-        centroids: float32 (K, d).
+        row_scan: scores them.
         workers: how many scan at the same time.
+        queries: those that have begun, to be scored in the first pass.
     """
 
     scan: Scan
     read: Read
     parts: Sequence[int]
     rows: int
-    centroids: NDArray[np.float32]
+    row_scan: RowScan
     workers: int
+    queries: Sequence[QueryScan] = ()
 
-    def __call__(self, cursors: Cursors, k: int) -> TopK:
-        """The best `k` rows of the pool strictly after each centroid's cursor."""
-        check_centroids(self.centroids)
+    def __call__(self, cursors: Cursors, k: int, total: int | None = None) -> TopK:
+        """The best `k` rows of the pool strictly after each centroid's cursor; of these the best `total`."""
+        every = np.arange(self.row_scan.lines)
+        if total is not None:
+            return self._pass(every, cursors, np.full(len(every), -np.inf, np.float32), k, total, self.queries)
         lower_bound = self._lower_bound(cursors, k)
-        top_k = self._pass(np.arange(len(self.centroids)), cursors, lower_bound, k)
+        top_k = self._pass(every, cursors, lower_bound, k, queries=self.queries)
         # Where the sampled parts promised more than there is. Without a lower bound nothing is missed.
         short = np.flatnonzero((top_k.counts < np.minimum(k, top_k.eligible)) & np.isfinite(lower_bound))
         if len(short) == 0:
@@ -118,7 +153,7 @@ class DistributedScan:
 
     def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
         """Per centroid, a score that about `k` rows after its cursor reach, judging by a sample of the parts."""
-        none = np.full(len(self.centroids), -np.inf, np.float32)
+        none = np.full(self.row_scan.lines, -np.inf, np.float32)
         if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
@@ -129,21 +164,32 @@ class DistributedScan:
         rank = math.ceil(1.5 * expected + 3 * math.sqrt(expected)) + 3
         if rank >= k:
             return none
-        merger = TopKMerger(len(self.centroids), rank)
+        merger = TopKMerger(self.row_scan.lines, rank)
         for part, rows in blocks:
-            merger.add(scan_part(part, rows, self.centroids, rank, cursors, merger.lower_bound))
+            merger.add(self.row_scan.scan(part, rows, rank, cursors, merger.lower_bound))
         return merger.merged().lower_bound
 
-    def _pass(self, centroids: NDArray[np.int64], cursors: Cursors, lower_bound: NDArray[np.float32], k: int) -> TopK:
-        merger = TopKMerger(len(centroids), k)
+    def _pass(
+        self,
+        centroids: NDArray[np.int64],
+        cursors: Cursors,
+        lower_bound: NDArray[np.float32],
+        k: int,
+        total: int | None = None,
+        queries: Sequence[QueryScan] = (),
+    ) -> TopK:
+        merger = TopKMerger(len(centroids), k, total)
 
         def tasks() -> Iterator[ScanTask]:
             for parts in self._groups():
                 # What is known by now spares later workers the rows that could not enter.
-                yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k)
+                bounds = tuple((scan.lower_bound, scan.k) for scan in queries)
+                yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k, total, bounds)
 
-        for top_k in self.scan(tasks()):
+        for top_k, query_top_ks in self.scan(tasks()):
             merger.add(top_k)
+            for scan, query_top_k in zip(queries, query_top_ks, strict=True):
+                scan.add(query_top_k)
         return merger.merged()
 
     def _groups(self) -> Iterator[tuple[int, ...]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curator.search.pool import Floats
 
-__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "widen"]
+__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "sum_in_order", "widen"]
 
 # The least distance at which a proposed score is told from a lower or upper bound.
 MARGIN = 1e-5
@@ -44,13 +44,13 @@ def exact_scores(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)
         row = rows[chunk].astype(np.float64)
-        dot = _sum_in_order(row * centroids[chunk].astype(np.float64))
-        norm = np.sqrt(_sum_in_order(row * row))
+        dot = sum_in_order(row * centroids[chunk].astype(np.float64))
+        norm = np.sqrt(sum_in_order(row * row))
         scores[chunk] = np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0)
     return scores
 
 
-def _sum_in_order(products: NDArray[np.float64]) -> NDArray[np.float64]:
+def sum_in_order(products: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of float64 (n, d) over d, strictly from the first dimension to the last."""
     # np.sum adds pairwise, and BLAS as it likes; a plain loop over dimensions leaves no freedom.
     total = np.zeros(len(products))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,7 @@ class TopK:
         eligible: int64 (K,), rows seen that lie after the cursor.
         rows: rows seen.
         k: most rows for one centroid.
+        floor: a score; rows below it may have been left out of any line, and none is held. -inf where none were.
     """
 
     scores: NDArray[np.float32]
@@ -54,6 +56,7 @@ class TopK:
     eligible: NDArray[np.int64]
     rows: int
     k: int
+    floor: float = -math.inf
 
     @classmethod
     def empty(cls, clusters: int, k: int) -> TopK:
@@ -65,7 +68,18 @@ class TopK:
     def take(self, lines: slice) -> TopK:
         """The top-k of some of the centroids, as views."""
         columns = (self.scores[lines], self.ids[lines], self.counts[lines], self.eligible[lines])
-        return TopK(*columns, self.rows, self.k)
+        return TopK(*columns, self.rows, self.k, self.floor)
+
+    def above(self, floor: float) -> TopK:
+        """The same without the rows below a score."""
+        if floor <= self.floor:
+            return self
+        counts = np.count_nonzero(self.scores >= floor, axis=1)
+        width = int(counts.max(initial=0))
+        held = np.arange(width) < counts[:, None]
+        scores = np.where(held, self.scores[:, :width], np.float32(-np.inf))
+        ids = np.where(held, self.ids[:, :width], NO_ROW)
+        return TopK(scores, ids, counts, self.eligible, self.rows, self.k, floor)
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -76,8 +90,8 @@ class TopK:
     def lower_bound(self) -> NDArray[np.float32]:
         """Per centroid, float32 (K,): the score below which no further row can enter; -inf while there is room."""
         if self.scores.shape[1] < self.k:
-            return np.full(len(self.scores), -np.inf, np.float32)
-        return self.scores[:, self.k - 1]
+            return np.full(len(self.scores), self.floor, np.float32)
+        return np.maximum(self.scores[:, self.k - 1], np.float32(self.floor))
 
 
 def top_k_of_pairs(
@@ -134,20 +148,29 @@ def merge(*parts: TopK) -> TopK:
         scores[lines] = np.take_along_axis(all_scores, order, axis=1)
         ids[lines] = np.take_along_axis(all_ids, order, axis=1)
     eligible = np.sum([part.eligible for part in parts], axis=0)
-    return TopK(scores, ids, counts, eligible, sum(part.rows for part in parts), k)
+    merged = TopK(scores, ids, counts, eligible, sum(part.rows for part in parts), k)
+    return merged.above(max(part.floor for part in parts))
 
 
 class TopKMerger:
     """Merges top-k that arrive one after another, several at a time.
 
     Sorting all rows of a centroid for a handful of newcomers would cost more than the scan that found them.
+
+    Args:
+        clusters: the number of centroids.
+        k: most rows for one centroid.
+        total: how many rows of all centroids together are enough, where each row stands in one line only; None for no
+            limit. Rows below the score of the last of so many are left out, and that score is the floor.
     """
 
-    def __init__(self, clusters: int, k: int) -> None:
+    def __init__(self, clusters: int, k: int, total: int | None = None) -> None:
         self._k = k
+        self._total = total
         self._best = TopK.empty(clusters, k)
         self._waiting: list[TopK] = []
         self._width = 0
+        self._rows = 0
 
     @property
     def lower_bound(self) -> NDArray[np.float32]:
@@ -158,15 +181,25 @@ class TopKMerger:
         """Take the top-k of further rows."""
         self._waiting.append(top_k)
         self._width += top_k.scores.shape[1]
-        if self._width >= self._k // 2 or len(self._waiting) >= MERGE_FANIN:
+        self._rows += int(top_k.counts.sum())
+        crowded = self._total is not None and self._rows > self._total // 4
+        if crowded or self._width >= self._k // 2 or len(self._waiting) >= MERGE_FANIN:
             self.merged()
 
     def merged(self) -> TopK:
         """The top-k of all rows so far."""
         if self._waiting:
             self._best = merge(self._best, *self._waiting)
-            self._waiting, self._width = [], 0
+            self._waiting, self._width, self._rows = [], 0, 0
+            if self._total is not None:
+                self._best = self._best.above(_score_of(self._best, self._total))
         return self._best
+
+
+def _score_of(top_k: TopK, place: int) -> float:
+    """The score of the row at a place, from 1, in the order of all rows held; -inf if there are fewer."""
+    held = top_k.scores[top_k.scores > -np.inf]
+    return float(np.partition(held, len(held) - place)[len(held) - place]) if len(held) >= place else -math.inf
 
 
 def _order(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.int64]:

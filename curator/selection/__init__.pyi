@@ -1,4 +1,7 @@
-from .centroids import find_centroids as find_centroids
+from .centroids import expected_centroids as expected_centroids, find_centroids as find_centroids
+from .csls import NewScan as NewScan, select_csls as select_csls
+from .csls_choice import ScanRows as ScanRows
+from .csls_sample import PoolSample as PoolSample
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
 from .finds_yours import (
     CHANCE as CHANCE,
@@ -18,15 +21,25 @@ from .near_duplicate_filters import (
     near_evaluation as near_evaluation,
     no_duplicates as no_duplicates,
 )
+from .own_images import (
+    LOOKS_OWN as LOOKS_OWN,
+    OWN_IMAGE as OWN_IMAGE,
+    OWN_REASONS as OWN_REASONS,
+    OwnImages as OwnImages,
+    target_copies as target_copies,
+)
 from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_duplicates, pool_clusters as pool_clusters
 from .random import select_random as select_random
 from .ranking import Ranking as Ranking
 from .result import (
+    NextRows as NextRows,
     RefusedRound as RefusedRound,
+    RoundLine as RoundLine,
     Rounds as Rounds,
     Selection as Selection,
     Skipped as Skipped,
     StopReason as StopReason,
+    Threshold as Threshold,
 )
 from .rounds import run_rounds as run_rounds
 from .rules import Rules as Rules
@@ -39,3 +52,13 @@ from .selectors import (
     find_selector as find_selector,
 )
 from .simcore import objective as objective, select_simcore as select_simcore
+from .verdict import (
+    LEAST_SHARE as LEAST_SHARE,
+    Bound as Bound,
+    Nearest as Nearest,
+    Verdict as Verdict,
+    nearest_rows as nearest_rows,
+    query_rows as query_rows,
+    query_scan as query_scan,
+    verdict_of as verdict_of,
+)

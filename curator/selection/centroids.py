@@ -9,10 +9,11 @@ from curator.errors import InputError
 from curator.search import Floats, first_in_hash_order
 from curator.types import unit_rows
 
-__all__ = ["N_INIT", "find_centroids"]
+__all__ = ["expected_centroids", "find_centroids"]
 
-# Starts of k-means, of which the best is kept.
+# Starts of k-means, of which the best is kept. Of many centroids one start alone takes minutes.
 N_INIT = 10
+N_INIT_AUTO = 1
 # With no number of clusters, so many distinct rows are their own centroids. Above, so many centroids of so many rows.
 MOST_ROWS = 2000
 AUTO_CLUSTERS = 1000
@@ -28,8 +29,8 @@ def find_centroids(vectors: Floats, clusters: int | None, seed: int) -> NDArray[
         vectors: float16 or float32 (n, d), the target's embeddings. Rows of zero length are left out.
         clusters: the number of centroids. More describe the target finer and let odd images count more;
             fewer keep to its middle. The paper uses 100. None: every distinct row up to `MOST_ROWS` of them, above that
-            `AUTO_CLUSTERS` by k-means over at most `SAMPLE_ROWS` rows, drawn by the seed.
-        seed: of k-means' starts.
+            `AUTO_CLUSTERS` by k-means over at most `SAMPLE_ROWS` of them, drawn by the seed.
+        seed: of k-means' starts, and of the sample.
 
     Returns:
         float32 (K, d), unit rows. K is `clusters`, or the number of distinct rows if that is not larger: then
@@ -51,18 +52,28 @@ def find_centroids(vectors: Floats, clusters: int | None, seed: int) -> NDArray[
     if len(first_seen) <= (MOST_ROWS if clusters is None else clusters):
         return np.asarray(rows[first_seen], np.float32)
     if clusters is not None:
-        return _k_means(rows, clusters, seed)
-    sample = rows[first_in_hash_order({0: len(rows)}, SAMPLE_ROWS, seed)]
-    return _k_means(sample, AUTO_CLUSTERS, seed)
+        return _k_means(rows, clusters, seed, N_INIT)
+    sample = rows[first_seen[first_in_hash_order({0: len(first_seen)}, SAMPLE_ROWS, seed)]]
+    return _k_means(sample, AUTO_CLUSTERS, seed, N_INIT_AUTO)
 
 
-def _k_means(rows: NDArray[np.float64], clusters: int, seed: int) -> NDArray[np.float32]:
+def expected_centroids(rows: int, clusters: int | None) -> int:
+    """How many centroids `find_centroids` gives for so many rows, if all differ.
+
+    >>> expected_centroids(700, None), expected_centroids(50_000, None), expected_centroids(50_000, 100)
+    (700, 1000, 100)
+    """
+    most = MOST_ROWS if clusters is None else clusters
+    return rows if rows <= most else clusters or AUTO_CLUSTERS
+
+
+def _k_means(rows: NDArray[np.float64], clusters: int, seed: int, n_init: int) -> NDArray[np.float32]:
     """Unit means of float64 unit rows (n, d), of which more than `clusters` are distinct."""
     # scikit-learn takes a second to import, and most who import this module never get here.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    model = KMeans(clusters, n_init=N_INIT, algorithm="lloyd", random_state=seed)
+    model = KMeans(clusters, n_init=n_init, algorithm="lloyd", random_state=seed)
     # The sums of several threads depend on their number.
     with threadpool_limits(1):
         labels = model.fit(rows).labels_

@@ -56,12 +56,14 @@ class Frontier:
         passes: how often the pool was read.
         k: rows per centroid kept by the last pass.
         candidates: rows of the pool.
+        exhausted: whether `best_in_memory` saw that every row of the pool was removed.
     """
 
     def __init__(self, fetch: Fetch, clusters: int, k: int) -> None:
         self.passes = 0
         self.k = min(k, k_limit(clusters))
         self.candidates = 0
+        self.exhausted = False
         self._fetch = fetch
         self._cursors = Cursors.start(clusters)
         self._removed_ids: list[NDArray[np.int64]] = []
@@ -73,22 +75,35 @@ class Frontier:
         Cost K per row that was removed since the last call and is the best of a centroid.
         """
         while True:
-            rows = self._rows.take(self._at)
-            stale = self._removed.take(rows)
-            while stale.any():
-                self._at += stale
-                rows = self._rows.take(self._at)
-                stale = self._removed.take(rows)
-            empty = rows == len(self._ids)
+            empty = self._advance()
             if not empty.any():
-                self._best = rows
-                return BestRows(self._scores.take(self._at), self._ids.take(rows))
+                return self._best_rows()
             # All centroids see the same rows, so one that has seen its last means there are none left.
             if self._complete[empty].any():
                 return None
             self._cursors = self._consumed()
-            self.k = min(2 * self.k, k_limit(len(rows)))
+            self.k = min(2 * self.k, k_limit(len(empty)))
             self._fill()
+
+    def best_in_memory(self) -> BestRows | None:
+        """As `best`, without reading the pool: None too where the top-k of a centroid ends."""
+        empty = self._advance()
+        self.exhausted = bool(self._complete[empty].any())
+        return None if empty.any() else self._best_rows()
+
+    def _advance(self) -> NDArray[np.bool_]:
+        """Move each centroid to its first row that was not removed; bool (K,), True where its top-k has none."""
+        rows = self._rows.take(self._at)
+        stale = self._removed.take(rows)
+        while stale.any():
+            self._at += stale
+            rows = self._rows.take(self._at)
+            stale = self._removed.take(rows)
+        self._best = rows
+        return np.asarray(rows == len(self._ids))
+
+    def _best_rows(self) -> BestRows:
+        return BestRows(self._scores.take(self._at), self._ids.take(self._best))
 
     def remove(self, centroid: int) -> None:
         """Remove the best row of one centroid, for all centroids."""

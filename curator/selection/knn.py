@@ -31,7 +31,7 @@ from curator.selection.result import Selection
 from curator.selection.rules import Rules
 from curator.types import Progress, unit_rows
 
-__all__ = ["select_knn"]
+__all__ = ["distinct_rows", "select_knn"]
 
 
 def select_knn(
@@ -60,13 +60,13 @@ def select_knn(
     Raises:
         InputError: an argument is out of its range, or pool and targets do not fit each other.
     """
-    unit, original = _distinct(targets)
+    unit, original = distinct_rows(targets)
     read = partial(_read, pool, unit, original, block_rows, PassProgress.of(progress))
     selection = choose_in_order(read, (np.float32(-math.inf), -1), rules, progress)
     return replace(selection, anchor_rows=targets.astype(np.float32))
 
 
-def _distinct(targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def distinct_rows(targets: Floats) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Distinct unit rows in order of first appearance, and where each appeared first."""
     check_centroids(targets.astype(np.float32))
     every, has_direction = unit_rows(targets)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from curator.search import Cursors, Floats, PassProgress, Pool, TopK, best_rows, check_centroids
+from curator.search import Cursors, Floats, PassProgress, Pool, QueryScan, TopK, best_rows, check_centroids, watched
 from curator.selection.frontier import Fetch, k_limit
 from curator.selection.result import Selection
 from curator.selection.rounds import run_rounds
@@ -36,6 +36,7 @@ def select_each(
     *,
     progress: Progress | None = None,
     new_fetch: NewFetch | None = None,
+    queries: Sequence[QueryScan] = (),
 ) -> list[Selection]:
     """The coreset of a pool for each of several targets, in as few passes as the one that needs most.
 
@@ -45,7 +46,8 @@ def select_each(
         rules: the limits of each selection, in the same order.
         progress: told of the rows read.
         new_fetch: makes what reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this
-            thread.
+            thread. It scores what is left of the queries that have begun, too.
+        queries: for each target, or for none, rows whose best pool rows the first pass also looks for.
 
     Returns:
         selections equal to those of `select_simcore` for each target alone, but for how often the pool was
@@ -60,7 +62,7 @@ def select_each(
     passes = PassProgress.of(progress)
 
     def read_here(together: Floats) -> Fetch:
-        return lambda cursors, k: best_rows(pool, together, k, cursors, progress=passes)
+        return lambda cursors, k: best_rows(watched(pool, queries), together, k, cursors, progress=passes)
 
     def select_one(number: int) -> Selection:
         own = centroids[number]
@@ -77,7 +79,7 @@ def select_each(
         try:
             while requests := scans.next_requests():
                 passes.begin()
-                scans.give(_scan(new_fetch or read_here, centroids, requests))
+                scans.give(_scan(new_fetch or read_here, centroids, requests, queries))
         except BaseException:
             scans.cancel()
             raise
@@ -92,7 +94,9 @@ class _Request:
     k: int
 
 
-def _scan(new_fetch: NewFetch, centroids: Sequence[Floats], requests: dict[int, _Request]) -> dict[int, TopK]:
+def _scan(
+    new_fetch: NewFetch, centroids: Sequence[Floats], requests: dict[int, _Request], queries: Sequence[QueryScan]
+) -> dict[int, TopK]:
     """One pass for all targets that wait; a target's number -> its top-k."""
     together = np.concatenate([centroids[number] for number in requests])
     cursors = Cursors(
@@ -100,12 +104,18 @@ def _scan(new_fetch: NewFetch, centroids: Sequence[Floats], requests: dict[int, 
         np.concatenate([request.cursors.ids for request in requests.values()]),
     )
     k = min(max(request.k for request in requests.values()), k_limit(len(together)))
+    # All targets wait for the first pass, and none has a cursor then.
+    first = [number for number in requests if queries and queries[number].top_k is None]
+    for number in first:
+        queries[number].begin(centroids[number], k)
     top_k = new_fetch(together)(cursors, k)
     answers, start = {}, 0
     for number in requests:
         end = start + len(centroids[number])
         answers[number] = top_k.take(slice(start, end))
         start = end
+    for number in first:
+        queries[number].end(answers[number])
     return answers
 
 

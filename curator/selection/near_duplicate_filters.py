@@ -17,6 +17,7 @@ __all__ = [
     "NEAR_EVALUATION",
     "ReadHashes",
     "ReadRows",
+    "ask_once",
     "near_evaluation",
     "no_duplicates",
 ]
@@ -48,20 +49,33 @@ def near_evaluation(
     Returns:
         The filter. Its rejections name the nearest row of the set, of several the first. A row is compared once.
     """
+
+    def find(rows: NDArray[np.int64]) -> list[Rejection | None]:
+        rejections: list[Rejection | None] = [None] * len(rows)
+        pairs = evaluation.find(read_rows(rows), threshold)
+        for query in np.unique(pairs.query).tolist():
+            member, similarity = _nearest(pairs, query)
+            rejections[query] = Rejection(NEAR_EVALUATION, "", int(ids[member]), similarity)
+        return rejections
+
+    return ask_once(find)
+
+
+def ask_once(find: Callable[[NDArray[np.int64]], Sequence[Rejection | None]]) -> Filter:
+    """A filter without a memory of what was chosen, from a function of rows that need not see a row twice.
+
+    Args:
+        find: ids, int64 (n,), to why each must be skipped; None for a row that may be chosen.
+    """
     known: dict[int, Rejection | None] = {}
 
     def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
         nonlocal known
         numbers = rows.tolist()
         fresh = [row for row in numbers if row not in known]
-        rejections: dict[int, Rejection | None] = dict.fromkeys(fresh)
-        if fresh:
-            pairs = evaluation.find(read_rows(np.array(fresh, np.int64)), threshold)
-            for query in np.unique(pairs.query).tolist():
-                member, similarity = _nearest(pairs, query)
-                rejections[fresh[query]] = Rejection(NEAR_EVALUATION, "", int(ids[member]), similarity)
+        answers = dict(zip(fresh, find(np.array(fresh, np.int64)), strict=True)) if fresh else {}
         # Only rows of the last call can come again.
-        known = {row: rejections[row] if row in rejections else known[row] for row in numbers}
+        known = {row: answers[row] if row in answers else known[row] for row in numbers}
         return next(((place, rejection) for place, row in enumerate(numbers) if (rejection := known[row])), None)
 
     return row_filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
-from curator.selection.result import Rounds, Selection, Skipped, SkippedRow, StopReason, budget_warnings
+from curator.selection.result import (
+    NEXT_ROWS,
+    NextRows,
+    Rounds,
+    Selection,
+    Skipped,
+    SkippedRow,
+    StopReason,
+    budget_warnings,
+)
 from curator.selection.rules import Rules
 from curator.types import Progress
 
@@ -118,27 +127,32 @@ def choose_in_order(read: Read, start: Cursor, rules: Rules, progress: Progress 
     chosen: list[Page] = []
     skipped: list[SkippedRow] = []
     cursor, count, read_rows, passes = start, 0, 0, 0
-    k = min(budget if row_filter is None else budget + LEAST_K, k_limit(1))
+    k = min(budget + (NEXT_ROWS if row_filter is None else LEAST_K), k_limit(1))
     while True:
         best = Best(k)
         read(cursor, best)
         page = best.page()
         passes += 1
         read_rows += len(page)
-        chosen.append(_accepted(page, row_filter, skipped, budget - count))
+        accepted, looked_at = _accepted(page, row_filter, skipped, budget - count)
+        chosen.append(accepted)
         count += len(chosen[-1])
         if progress:
             progress({"chosen": len(chosen[-1])})
         if count == budget or read_rows == best.seen:
-            return _selection(Page.concatenate(chosen), skipped, budget, best.seen, passes, k)
+            selection = _selection(Page.concatenate(chosen), skipped, budget, best.seen, passes, k)
+            return replace(selection, next_rows=_next_rows(page.take(slice(looked_at, looked_at + NEXT_ROWS))))
         cursor = (page.keys[-1], int(page.ids[-1]))
         k = min(2 * k, k_limit(1))
 
 
-def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], room: int) -> Page:
-    """The first `room` rows of a page that the filter accepts; those it refuses are added to `skipped`."""
+def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], room: int) -> tuple[Page, int]:
+    """The first `room` rows of a page that the filter accepts, and how many rows of the page were looked at for them.
+
+    Those that the filter refuses are added to `skipped`.
+    """
     if row_filter is None:
-        return page.take(slice(room))
+        return page.take(slice(room)), min(room, len(page))
     accepted: list[NDArray[np.int64]] = []
     count, position = 0, 0
     while count < room and position < len(page):
@@ -151,7 +165,11 @@ def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], 
             row, score, anchor = int(page.ids[position]), float(page.scores[position]), int(page.anchors[position])
             skipped.append(SkippedRow.build(row, score, anchor, -1, rejection))
             position += 1
-    return page.take(np.concatenate([np.empty(0, np.int64), *accepted]))
+    return page.take(np.concatenate([np.empty(0, np.int64), *accepted])), position
+
+
+def _next_rows(page: Page) -> NextRows:
+    return NextRows(page.ids, page.scores, page.anchors, np.full(len(page), -1, np.int32))
 
 
 def _selection(chosen: Page, skipped: list[SkippedRow], budget: int, candidates: int, passes: int, k: int) -> Selection:

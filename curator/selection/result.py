@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.filters import NO_MATCH, Rejection
+from curator.selection.verdict import Nearest, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["RefusedRound", "Rounds", "Selection", "Skipped", "SkippedRow", "StopReason"]
+__all__ = [
+    "NEXT_ROWS",
+    "NextRows",
+    "RefusedRound",
+    "RoundLine",
+    "Rounds",
+    "Selection",
+    "Skipped",
+    "SkippedRow",
+    "StopReason",
+    "Threshold",
+]
+
+# Rows behind the end of a selection that are told.
+NEXT_ROWS = 100
 
 
 class StopReason(StrEnum):
@@ -71,6 +86,77 @@ class Rounds:
             np.array(ratios, np.float64),
             np.array(chosen, np.int64),
         )
+
+
+class RoundLine(NamedTuple):
+    """A round near the end of a selection.
+
+    Attributes:
+        round: its number.
+        mean: its mean score.
+        ratio: the mean over the reference mean; NaN where that is not positive or not reached.
+        chosen: rows chosen so far, with this round.
+        taken: whether the selection took it; False for one beyond the end.
+    """
+
+    round: int
+    mean: float
+    ratio: float
+    chosen: int
+    taken: bool
+
+
+class Threshold(NamedTuple):
+    """What a threshold of the stop rule takes of a pool.
+
+    Attributes:
+        stop: the threshold.
+        rounds: rounds before the first that it refuses.
+        chosen: rows of these rounds.
+        more: whether the rounds that are known ended before that, so that it takes more.
+        exact: whether a run with this threshold would choose exactly so many rows; False where rounds beyond the end
+            count, in which no filter was asked.
+    """
+
+    stop: float
+    rounds: int
+    chosen: int
+    more: bool
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NextRows:
+    """The rows that come next in the order of choice behind those chosen, at most `NEXT_ROWS`.
+
+    Rows beyond the last round that the selection looked at were not shown to the filters.
+
+    Attributes:
+        ids: int64 (rows,), and likewise `scores`, `anchors` and `rounds` as in `Selection`.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    anchors: NDArray[np.int32]
+    rounds: NDArray[np.int32]
+
+    @classmethod
+    def none(cls) -> NextRows:
+        """No rows: none are left, or the selector cannot say."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int32))
+
+    @classmethod
+    def concatenate(cls, several: Sequence[NextRows]) -> NextRows:
+        """The rows of several, one after the other, at most `NEXT_ROWS`."""
+        return cls(
+            np.concatenate([rows.ids for rows in several])[:NEXT_ROWS],
+            np.concatenate([rows.scores for rows in several])[:NEXT_ROWS],
+            np.concatenate([rows.anchors for rows in several])[:NEXT_ROWS],
+            np.concatenate([rows.rounds for rows in several])[:NEXT_ROWS],
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class SkippedRow(NamedTuple):
@@ -164,7 +250,15 @@ class Selection:
             `centroids.npy`.
         lower_bounds: float32 (K,): the score at which each centroid stood in the last round looked at, refused or not.
             Rows below it had no influence. None where the pool ran out, and from the selectors without rounds.
+        next_rows: the rows that would come next; fewer than 100 where the rows in memory end, and none from a
+            selector that cannot say.
+        around_end: the last rounds and the first beyond the end; empty from the selectors without rounds.
+        thresholds: what thresholds of the stop rule take, the highest first; empty from the selectors without rounds,
+            and where the reference mean is not positive.
         recall: what an approximate search measured of itself, as in selection.json; None for an exact one.
+        nearest: the best pool rows of some target rows; None where nobody looked.
+        verdict: whether the pool seems to hold the target's kind; None where nobody looked.
+        target_copies: how many of the target's rows show what another of its rows shows.
         shards: name of the shard of each chosen row; None where that is not known.
         keys: key of each chosen row; None where that is not known.
     """
@@ -185,7 +279,13 @@ class Selection:
     warnings: list[str]
     anchor_rows: NDArray[np.float32] | None = None
     lower_bounds: NDArray[np.float32] | None = None
+    next_rows: NextRows = field(default_factory=NextRows.none)
+    around_end: Sequence[RoundLine] = ()
+    thresholds: Sequence[Threshold] = ()
     recall: dict[str, Any] | None = None
+    nearest: Nearest | None = None
+    verdict: Verdict | None = None
+    target_copies: int = 0
     shards: Sequence[str] | None = None
     keys: Sequence[str] | None = None
 

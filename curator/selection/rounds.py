@@ -7,14 +7,18 @@ arXiv 2303.11101, section 3.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.errors import Another, CuratorError, Use
 from curator.selection.filters import Filter
 from curator.selection.frontier import BestRows, Fetch, Frontier, first_k
+from curator.selection.outlook import in_order, look_ahead, mean_of
 from curator.selection.result import (
+    NextRows,
     RefusedRound,
     Rounds,
     Selection,
@@ -44,23 +48,23 @@ def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | N
     """
     budget, row_filter = rules.budget, rules.new_filter()
     frontier = Frontier(fetch, clusters, rules.k or first_k(clusters, budget))
-    log = _Log(rules)
+    log = _Log(rules, has_filter=row_filter is not None)
     while True:
         turn = _next_round(frontier, row_filter, log.number)
         if turn.best is None:
             log.skipped += turn.skipped
             log.lower_bounds = None
             return log.selection(StopReason.POOL_EXHAUSTED, frontier)
-        mean = _mean(turn.best.scores)
+        mean = mean_of(turn.best.scores)
         log.lower_bounds = turn.best.scores
         if log.refuses(mean):
             return log.selection(StopReason.STOP_RULE, frontier)
         log.take(turn.best, turn.skipped, mean)
         if progress:
             progress({"chosen": log.counts[-1]})
+        frontier.remove_all()
         if log.chosen == budget:
             return log.selection(StopReason.BUDGET, frontier)
-        frontier.remove_all()
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ def _next_round(frontier: Frontier, row_filter: Filter | None, number: int) -> _
         best = frontier.best()
         if best is None or row_filter is None:
             return _Round(best, skipped)
-        order, first = _in_order(best)
+        order, first = in_order(best)
         refused = row_filter(best.ids[order[first[accepted:]]])
         if refused is None:
             return _Round(best, skipped)
@@ -95,31 +99,21 @@ def _next_round(frontier: Frontier, row_filter: Filter | None, number: int) -> _
         frontier.remove(centroid)
 
 
-def _in_order(best: BestRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The centroids in order of choice, and the places among them at which a row stands for the first time.
-
-    A row that is the best of several centroids stands first where its best centroid, then the lower, has it.
-    """
-    order = np.lexsort((best.ids, -best.scores))
-    return order, np.sort(np.unique(best.ids[order], return_index=True)[1])
-
-
-def _mean(scores: NDArray[np.float32]) -> float:
-    """Mean in float64, added in centroid order (np.mean adds pairwise)."""
-    return float(np.cumsum(scores, dtype=np.float64)[-1]) / len(scores)
-
-
 @dataclass(slots=True)
 class _Log:
     """The rounds so far."""
 
     rules: Rules
+    has_filter: bool
     ids: list[NDArray[np.int64]] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     centroids: list[NDArray[np.int32]] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    # Rows of each round without the budget's cut, and what the cut left of the last.
+    full_counts: list[int] = field(default_factory=list)
+    cut: NextRows = field(default_factory=NextRows.none)
     skipped: list[SkippedRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     reference: float = math.nan
@@ -139,19 +133,28 @@ class _Log:
         if self.number == self.rules.reference_round:
             self.reference = mean
             if stop is not None and mean <= 0:
-                self.warnings.append(
-                    f"the mean score {mean:.4g} of reference round {self.number} is not positive: no stop"
-                )
+                self._no_stop(mean)
         # NaN, while there is no reference yet, refuses nothing.
         if stop is None or not self.reference > 0 or not mean < stop * self.reference:
             return False
         self.refused = RefusedRound(self.number, mean, ratio_to(mean, self.reference))
         return True
 
+    def _no_stop(self, mean: float) -> None:
+        """A reference mean of which no share ends anything: tell, or give up where nothing else would end it."""
+        text = f"the mean score {mean:.4g} of reference round {self.number} is not positive: no stop"
+        if self.rules.budget is None:
+            raise CuratorError(
+                f"{text}, and so the whole pool would be taken: to this encoder nothing in it is like the target",
+                field="stop",
+                advice=(Use("budget"), Another("encoder")),
+            )
+        self.warnings.append(text)
+
     def take(self, best: BestRows, skipped: list[SkippedRow], mean: float) -> None:
         """Choose a round's rows in order, as many as the budget leaves room for."""
         scores, ids = best
-        order, first = _in_order(best)
+        order, first = in_order(best)
         room = None if self.rules.budget is None else self.rules.budget - self.chosen
         if room is None or len(first) < room:
             self.skipped += skipped
@@ -159,16 +162,18 @@ class _Log:
             last = order[first[room - 1]]
             end = (-float(scores[last]), int(ids[last]))
             self.skipped += [row for row in skipped if (-row.score, row.id) < end]
-        taken_by = order[first[:room]]
+        taken_by, left = order[first[:room]], order[first[len(first[:room]) :]]
         if self.number == 1 and len(taken_by) == len(first):
             # Whatever beats these rows was skipped, so no later round improves on them.
             self.objective = mean
+        self.cut = NextRows(ids[left], scores[left], left.astype(np.int32), np.full(len(left), self.number, np.int32))
         self.ids.append(ids[taken_by])
         self.scores.append(scores[taken_by])
         self.centroids.append(taken_by.astype(np.int32))
         self.ratios.append(ratio_to(mean, self.reference))
         self.means.append(mean)
         self.counts.append(len(taken_by))
+        self.full_counts.append(len(first))
         self.chosen += len(taken_by)
 
     def selection(self, reason: StopReason, frontier: Frontier) -> Selection:
@@ -176,6 +181,17 @@ class _Log:
         table = Rounds.build(self.means, self.ratios, self.counts)
         if reason is StopReason.POOL_EXHAUSTED:
             self.warnings += budget_warnings(self.rules.budget, self.chosen, len(self.skipped), frontier.candidates)
+        asked = len(self.means) + (reason is StopReason.STOP_RULE)
+        next_rows, around_end, thresholds = look_ahead(
+            frontier,
+            self.means,
+            self.full_counts,
+            cut=self.cut,
+            chosen=self.chosen,
+            exact_rounds=asked if self.has_filter and reason is not StopReason.POOL_EXHAUSTED else sys.maxsize,
+            reference_round=self.rules.reference_round,
+            thresholds=self.rules.thresholds if self.rules.stop is None else (self.rules.stop, *self.rules.thresholds),
+        )
         return Selection(
             ids=np.concatenate([np.empty(0, np.int64), *self.ids]),
             scores=np.concatenate([np.empty(0, np.float32), *self.scores]),
@@ -192,4 +208,7 @@ class _Log:
             k=frontier.k,
             warnings=self.warnings,
             lower_bounds=self.lower_bounds,
+            next_rows=next_rows,
+            around_end=around_end,
+            thresholds=thresholds,
         )

@@ -40,6 +40,7 @@ class Rules:
     reference_round: int = 1
     new_filter: Callable[[], Filter | None] = no_filter
     k: int | None = None
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.budget is not None and self.budget < 1:

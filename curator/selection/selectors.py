@@ -1,6 +1,7 @@
 """The ways to choose, by name: built-in ones and anyone's own.
 
-The functions behind the built-in ones know no settings: `SimCore`, `Knn` and `RandomRows` hand over what they take.
+The functions behind the built-in ones know no settings: `SimCore`, `Csls`, `Knn` and `RandomRows` hand over what they
+take.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from curator.errors import InputError
 from curator.plugins import Table
 from curator.search import Floats, PassProgress, Pool
 from curator.selection.centroids import find_centroids
+from curator.selection.csls import NewScan, select_csls
+from curator.selection.csls_sample import PoolSample
 from curator.selection.knn import select_knn
 from curator.selection.multi_target import select_each
 from curator.selection.random import select_random
@@ -26,6 +29,7 @@ from curator.types import Progress
 __all__ = [
     "SELECTORS",
     "SELECTOR_SETTINGS",
+    "Csls",
     "Knn",
     "RandomRows",
     "Request",
@@ -40,13 +44,14 @@ SELECTORS = Table(
     group="curator.selectors",
     builtin={
         "simcore": "curator.selection.selectors:SimCore",
+        "csls": "curator.selection.selectors:Csls",
         "knn": "curator.selection.selectors:Knn",
         "random": "curator.selection.selectors:RandomRows",
     },
 )
 
 # The settings that a selector may declare to read. Budget and filters count for every selector.
-SELECTOR_SETTINGS = frozenset({"clusters", "seed", "stop", "reference_round", "search", "recall"})
+SELECTOR_SETTINGS = frozenset({"clusters", "seed", "stop", "reference_round", "search", "recall", "per_target"})
 
 # Selects by each target's centroids, float32 (K, d), and rules: `select_each`, by many workers, or over an index.
 Search: TypeAlias = Callable[[Sequence[Floats], Sequence[Rules]], list[Selection]]
@@ -68,6 +73,8 @@ class Request:
         settings: the values of the settings that the selector declares to read, by name.
         progress: told of the `rows` read.
         search: the search over the pool by centroids; None for an exact one in this process.
+        new_scan: reads the pool for a selector that scores rows in its own way; None to read it in this process.
+        draw_sample: draws the pool's sample, or finds what is stored of it; None to draw it in this process.
     """
 
     pool: Pool
@@ -76,6 +83,8 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = _ignore
     search: Search | None = None
+    new_scan: NewScan | None = None
+    draw_sample: Callable[[], PoolSample] | None = None
 
 
 class Selector:
@@ -122,7 +131,7 @@ class SimCore(Selector):
     needs_budget = False
     has_rounds = True
     has_anchors = True
-    reads = SELECTOR_SETTINGS
+    reads = frozenset({"clusters", "seed", "stop", "reference_round", "search", "recall"})
 
     def select(self, requests: Sequence[Request]) -> list[Selection]:
         """One pass over the pool serves all targets."""
@@ -132,6 +141,30 @@ class SimCore(Selector):
         ]
         search = requests[0].search or partial(select_each, requests[0].pool, progress=requests[0].progress)
         return search(centroids, [request.rules for request in requests])
+
+
+class Csls(Selector):
+    """The rows nearest to target rows by density-corrected similarity; see `curator.selection.csls`."""
+
+    has_anchors = True
+    reads = frozenset({"per_target"})
+
+    def select(self, requests: Sequence[Request]) -> list[Selection]:
+        """A pass over the pool for each target; its sample is the same for all."""
+        draw = requests[0].draw_sample or partial(PoolSample.draw, requests[0].pool)
+        sample = draw()
+        return [
+            select_csls(
+                request.pool,
+                request.target,
+                request.rules,
+                per_target=request.settings["per_target"],
+                sample=sample,
+                new_scan=request.new_scan,
+                progress=request.progress,
+            )
+            for request in requests
+        ]
 
 
 class Knn(Selector):

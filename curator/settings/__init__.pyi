@@ -3,6 +3,7 @@ from .setting import Declared as Declared, Setting as Setting, declared as decla
 from .stages import REDONE as REDONE, STAGES as STAGES
 from .values import (
     Budget as Budget,
+    Clusters as Clusters,
     Count as Count,
     Device as Device,
     EncoderName as EncoderName,
@@ -10,6 +11,7 @@ from .values import (
     Seed as Seed,
     Share as Share,
     Similarity as Similarity,
+    Stop as Stop,
     Text as Text,
     Urls as Urls,
     Weights as Weights,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -14,6 +14,7 @@ from curator.errors import InputError, Use
 
 __all__ = [
     "Budget",
+    "Clusters",
     "Count",
     "Device",
     "EncoderName",
@@ -21,6 +22,7 @@ __all__ = [
     "Seed",
     "Share",
     "Similarity",
+    "Stop",
     "Text",
     "Urls",
     "Weights",
@@ -28,6 +30,9 @@ __all__ = [
     "parse_budget",
     "parse_stop",
 ]
+
+# What a stop rule is: found by the target, a share of the reference mean, or None for no rule.
+Stop: TypeAlias = float | Literal["auto"] | None
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -80,17 +85,20 @@ def parse_budget(text: str) -> Budget:
     raise InputError("give a number of samples (1000) or a share of the pool (5%)", field="budget", value=text)
 
 
-def parse_stop(text: str) -> float | None:
-    """Read `off`, or the share of the reference round's mean below which a run stops.
+def parse_stop(text: str) -> Stop:
+    """Read `auto`, `off`, or the share of the reference round's mean below which a run stops.
 
     Raises:
         InputError: anything else.
     """
-    if text.strip().lower() == "off":
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "off":
         return None
-    number = _float(text)
+    number = _float(word)
     if number is None or not 0 < number <= 1:
-        raise InputError("give a share above 0 and up to 1, such as 0.95, or off", field="stop", value=text)
+        raise InputError("give auto, a share above 0 and up to 1, such as 0.95, or off", field="stop", value=text)
     return number
 
 
@@ -140,6 +148,7 @@ def _encoder_anywhere(spec: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1)]
+Clusters = Annotated[Count | None, BeforeValidator(_auto_as_none)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Similarity = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]

@@ -1,6 +1,7 @@
 """What was given as target, pool or evaluation set: found by its URL, and read sample by sample.
 
-Our own tar reader lives here, and folders of images that stand for one shard. Uses io; decodes no image.
+Our own tar reader lives here, and folders of images that stand for one shard. Uses io, and of images what the first
+bytes of a file say; decodes no image.
 """
 
 import lazy_loader

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from curator.errors import InputError
 from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
-from curator.sources.folder import folder_stat, list_images
-from curator.sources.source import Source
-from curator.sources.tar import begins_like_tar
+from curator.sources.folder import list_folder
+from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
+from curator.sources.source import Source, in_words
+from curator.types import Member
 
 __all__ = ["find_sources"]
 
-COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
-}
 # Shards whose first bytes are looked at before work starts: one small read each.
 MAX_HEADS = 4096
-IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+# A tar with a member takes at least three blocks, so a smaller file is looked at whatever the size of the pool.
+SMALLEST_TAR = 1536
 
 
 @denied_is_input
@@ -45,7 +42,7 @@ def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[
     sources: dict[str, list[Source]] = {}
     for url in expand(patterns):
         # Over HTTP to ask whether it is a directory is to fetch it.
-        if _is_called_tar(url) and not storage.is_local(url):
+        if is_called_tar(url) and not storage.is_local(url):
             files.append(url)
             sources[url] = []
         elif storage.is_directory(url):
@@ -65,68 +62,53 @@ def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[
 def _directory(url: str, field: str, folders: bool) -> list[Source]:
     if storage.is_directory(storage.join(url, "img_emb")):
         return _own_parts(url) if storage.exists(storage.join(url, "parts.parquet")) else _embeddings(url)
-    tars = [name for name in storage.list_names(url) if name.endswith(".tar")]
+    names = storage.list_names(url)
+    tars = [name for name in names if name.endswith(".tar")]
     if tars:
-        urls = [storage.join(url, name) for name in tars]
-        return list(_tars(urls, field).values())
-    if not list_images(url):
-        raise InputError("no image, no *.tar and no img_emb/ in this folder", field=field, value=url)
+        sources = list(_tars([storage.join(url, name) for name in tars], field).values())
+        sources[0] = replace(sources[0], left_out=_beside_tars(names))
+        return sources
+    listing = list_folder(url)
+    others = Counter(listing.left_out).most_common()
+    if not listing.images:
+        raise InputError(f"no image, no *.tar and no img_emb/ in this folder{in_words(others)}", field=field, value=url)
     if not folders:
         raise InputError("a folder of images; here shards (*.tar) or embeddings are needed", field=field, value=url)
-    return [Source("folder", url, public_name(url), folder_stat(url))]
+    return [Source("folder", url, public_name(url), listing.stat, left_out=tuple(sorted(listing.left_out.items())))]
+
+
+def _beside_tars(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Images and other archives beside tars, by ending: somebody may think that they are read."""
+    endings: Counter[str] = Counter()
+    for name in names:
+        _, dot, ending = name.rpartition(".")
+        is_archive = ".tar." in name.lower() or ending.lower() in ("tar", "tgz", "zip")
+        if dot and ending != "tar" and (is_archive or Member(ending, 0, 0).is_image):
+            endings[f".tar.{ending}" if ".tar." in name.lower() else f".{ending}"] += 1
+    return tuple(sorted(endings.items()))
 
 
 def _tars(urls: list[str], field: str) -> dict[str, Source]:
     states = storage.stat_many(urls)
     for url in urls:
         if url not in states:
-            raise InputError(f"no such file: {public_name(url)}", field=field)
+            raise _missing(url, field)
     # A pool is made by one tool: of a very large one, some shards stand for all. What is no tar after all fills the
     # ledger, and `max_bad` decides.
-    looked_at = urls[:: -(-len(urls) // MAX_HEADS)] if urls else []
+    chosen = set(urls[:: -(-len(urls) // MAX_HEADS)] if urls else [])
+    chosen.update([url for url in urls if states[url].size < SMALLEST_TAR][:MAX_HEADS])
+    looked_at = [url for url in urls if url in chosen]
     with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-        heads = threads.map(_head, looked_at, (states[url].size for url in looked_at))
+        heads = threads.map(read_head, looked_at, (states[url].size for url in looked_at))
         for url, head in zip(looked_at, heads, strict=True):
-            _refuse_other_formats(url, head, field)
+            refuse_other_formats(url, head, field)
     return {url: Source("tar", url, public_name(url), states[url]) for url in urls}
 
 
-def _head(url: str, size: int) -> bytes:
-    """As much as it takes to tell the format: a whole header where neither the name nor eight bytes say tar."""
-    if not size:
-        return b""  # object stores refuse a range of nothing
-    head = _first_bytes(url, 8)
-    plain = _is_called_tar(url) and not head.startswith((*COMPRESSED, *IMAGES))
-    return head if plain else _first_bytes(url, 512)
-
-
-def _first_bytes(url: str, length: int) -> bytes:
-    if storage.is_local(url):
-        with open(storage.local_path(url), "rb") as file:
-            return file.read(length)
-    return storage.read_range(url, 0, length)
-
-
-def _refuse_other_formats(url: str, head: bytes, field: str) -> None:
-    name = public_name(url)
-    if begins_like_tar(head):
-        return  # whatever the name of its first member looks like: BMW.jpg, BZh.jpg
-    for magic, tool in COMPRESSED.items():
-        if head.startswith(magic):
-            raise InputError(
-                f"{name} is compressed ({tool}); shards must be plain tars, since single samples are read from them",
-                field=field,
-                advice="decompress it first",
-            )
-    if head.startswith(IMAGES):
-        raise InputError(f"{name} is an image, not a shard; give the folder that holds it", field=field)
-    # What is called a tar and is none was damaged: that is the ledger's business, and no reason to refuse a pool.
-    if not _is_called_tar(url):
-        raise InputError(f"{name} is no tar; give shards, or @{name} if it is a list of URLs", field=field)
-
-
-def _is_called_tar(url: str) -> bool:
-    return url.partition("?")[0].endswith(".tar")
+def _missing(url: str, field: str | None = None) -> InputError:
+    target = storage.dangling_target(url)
+    link = f", a symbolic link to {target}, which is not there" if target is not None else ""
+    return InputError(f"no such file: {public_name(url)}{link}", field=field)
 
 
 def _embeddings(url: str) -> list[Source]:
@@ -140,6 +122,9 @@ def _embeddings(url: str) -> list[Source]:
         if table not in tables:
             raise InputError(f"{url}: img_emb/{array} has no metadata/{table} beside it")
     urls = [storage.join(url, "img_emb", name) for name in arrays]
+    for file in (*urls, *(storage.join(url, "metadata", table) for table in beside)):
+        if storage.dangling_target(file) is not None:
+            raise _missing(file)
     states = storage.stat_many(urls)
     return [
         Source("embeddings", array, public_name(array), states[array], storage.join(url, "metadata", table))

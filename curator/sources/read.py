@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from curator.errors import CuratorError, Redo
 from curator.io import public_text, storage
-from curator.sources.folder import folder_stat, read_folder
+from curator.sources.folder import list_folder, read_folder
+from curator.sources.remarks import Remarks
 from curator.sources.source import Source
 from curator.sources.tar import read_samples
 from curator.types import LedgerLine, Member, RawSample
@@ -19,13 +21,14 @@ class UnreadableShard(CuratorError):
 
 
 def read_source(
-    source: Source, *, keep: Callable[[Member], bool] = lambda member: True
+    source: Source, *, keep: Callable[[Member], bool] = lambda member: True, remarks: Remarks | None = None
 ) -> Iterator[RawSample | LedgerLine]:
     """The samples of a tar or a folder, in order, and a ledger line in place of each bad one.
 
     Args:
         source: one that holds images.
         keep: which members' bytes to keep.
+        remarks: filled with what is no damage and should be known: see `read_samples`.
 
     Raises:
         UnreadableShard: storage failed on the way.
@@ -34,11 +37,12 @@ def read_source(
     try:
         if source.kind == "folder":
             yield from read_folder(source.url, source.name)
-            if folder_stat(source.url) != source.stat:
+            if list_folder(source.url).stat != source.stat:
                 raise storage.ChangedError
             return
         with storage.open_stream(source.url, source.stat) as stream:
-            yield from read_samples(stream, source.name, keep=keep)
+            reread = None if storage.is_local(source.url) else partial(_reread, source)
+            yield from read_samples(stream, source.name, keep=keep, remarks=remarks, reread=reread)
         storage.check_unchanged(source.url, source.stat)
     except storage.ChangedError as error:
         raise CuratorError(
@@ -46,3 +50,7 @@ def read_source(
         ) from error
     except OSError as error:
         raise UnreadableShard(f"{source.name}: {public_text(str(error))}") from error
+
+
+def _reread(source: Source, start: int, end: int) -> bytes:
+    return storage.read_range(source.url, start, end, source.stat) if end > start else b""

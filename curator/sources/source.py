@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+from curator.images import HEIF_ADVICE, can_read_heif
 from curator.io import Stat
 
-__all__ = ["Source"]
+__all__ = ["Source", "count_left_out", "in_words"]
 
 Kind = Literal["tar", "folder", "embeddings", "part"]
+
+
+# Endings that a sentence names.
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Source:
         stat: size and version, part of its identity.
         metadata: for ready embeddings, the parquet file beside the array.
         made_from: for a `part`, the kind that its run made it from.
+        left_out: files beside that are not read, by ending or place, and how many of each. They are no part of its
+            identity.
     """
 
     kind: Kind
@@ -32,6 +41,7 @@ class Source:
     stat: Stat
     metadata: str = ""
     made_from: str = "tar"
+    left_out: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property
     def stored_kind(self) -> str:
@@ -52,3 +62,28 @@ class Source:
     def is_packable(self) -> bool:
         """True where the samples lie in a shard that is known, so that they can be packed from it."""
         return self.stored_kind == "tar"
+
+
+def count_left_out(sources: Iterable[Source]) -> dict[str, int]:
+    """Files beside these sources that are not read, by ending or place: the most first."""
+    counts: Counter[str] = Counter()
+    for source in sources:
+        counts.update(dict(source.left_out))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def in_words(left_out: Sequence[tuple[str, int]]) -> str:
+    """Files that are not read, as the end of a sentence; empty if there are none.
+
+    >>> in_words([(".pdf", 8), (".mov", 2)])
+    ', 10 files left out: .pdf 8, .mov 2'
+    """
+    if not left_out:
+        return ""
+    shown = [f"{name} {count:,}" for name, count in left_out[:_SHOWN]]
+    if len(left_out) > _SHOWN:
+        shown.append(f"others {sum(count for _, count in left_out[_SHOWN:]):,}")
+    total = sum(count for _, count in left_out)
+    heic = any(name.lower() in (".heic", ".heif") for name, _ in left_out) and not can_read_heif()
+    advice = f" ({HEIF_ADVICE} reads HEIC)" if heic else ""
+    return f", {total:,} {'file' if total == 1 else 'files'} left out: {', '.join(shown)}{advice}"

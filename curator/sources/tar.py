@@ -1,77 +1,52 @@
-"""Our own streaming tar reader.
+"""Our own streaming tar reader: the members of an archive, grouped into samples.
 
-Python's tarfile stops without a word at a damaged header in the middle of an archive. This reader says
-where, how much it could not read, and goes on at the next sound header. It reads USTAR, GNU and PAX
-archives (POSIX.1-2001 pax interchange format; GNU tar manual, "Basic Tar Format") from front to back.
+It reads USTAR, GNU and PAX archives from front to back. What the archive itself says is read in `tar_members`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from curator.errors import Reason
+from curator.sources import tar_members
+from curator.sources.remarks import Remark, Remarks
+from curator.sources.tar_headers import split_name
+from curator.sources.tar_members import Absent, Damage, File, TarMembers
 from curator.types import LedgerLine, Member, RawSample
 
-__all__ = ["begins_like_tar", "read_samples"]
+__all__ = ["read_samples"]
 
-BLOCK = 512
-ZEROS = bytes(BLOCK)
-CHUNK = 1 << 20
-# A header that describes the next one. Larger ones exist only in damaged or hostile archives.
-MAX_HEADER_DATA = 1 << 20
-# The most bytes of one sample that are held in memory.
-MAX_SAMPLE_BYTES = 1 << 28
 MAX_SAMPLE_MEMBERS = 1 << 16
-
-REGULAR = b"0\x007"
-LONG_NAME, PAX, SPARSE = b"L", b"x", b"S"
-HEADERS_WITH_DATA = b"LKxgX"
-WITHOUT_DATA = b"123456"
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    name: str
-    header: int
-    offset: int
-    size: int
-    data: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Damage:
-    reason: Reason
-    offset: int
-    name: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    name: str
-    size: int
-    kind: bytes
 
 
 def read_samples(
-    stream: BinaryIO, shard: str, *, keep: Callable[[Member], bool] = lambda member: True
+    stream: BinaryIO,
+    shard: str,
+    *,
+    keep: Callable[[Member], bool] = lambda member: True,
+    remarks: Remarks | None = None,
+    reread: Callable[[int, int], bytes] | None = None,
 ) -> Iterator[RawSample | LedgerLine]:
     """The samples of a tar, in order, and a ledger line in place of each that is damaged.
 
-    Memory is bounded by the largest sample kept (at most `MAX_SAMPLE_BYTES`, and one member of that size more) and the
-    keys of the shard.
+    Memory is bounded by the largest sample kept (at most `MAX_SAMPLE_BYTES`, and one member of that size more), the
+    keys of the shard, and the names of its first million members, to which hard links may lead.
 
     Args:
-        stream: the tar; needs `read`, and is sought forward where it can be.
+        stream: the tar; needs `read`, and `seek` where hard links are to be read without `reread`.
         shard: its name, for samples and lines.
         keep: which members' bytes to keep; the others are skipped, their places recorded.
+        remarks: filled with what is no damage and should be known: links and sparse members that were left out, and
+            images that lie several in one sample since their names hold dots.
+        reread: gives bytes [start, end) of the archive, for images that are hard links to earlier members.
 
     Yields:
         A `RawSample` with at least one image, or a `LedgerLine` with reason `no_image`, `duplicate_key`,
-        `too_large`, `truncated` or `bad_header`. Dotfiles, names without a dot, directories and links
-        are no samples.
+        `too_large`, `truncated` or `bad_header`. Dotfiles, names without a dot and directories are no samples. A hard
+        link to an earlier member stands for its bytes; an image that is another link or sparse is `no_image`. A `./`
+        before a name does not count.
 
     >>> import io, tarfile
     >>> buffer = io.BytesIO()
@@ -82,49 +57,31 @@ def read_samples(
     >>> [sample.key for sample in read_samples(io.BytesIO(buffer.getvalue()), "x.tar")]
     ['cat']
     """
-    grouper = _Grouper(shard)
-    for entry in _Tar(stream, keep).entries():
+    grouper = _Grouper(shard, Remarks() if remarks is None else remarks)
+    for entry in TarMembers(stream, keep, reread).entries():
         yield from grouper.add(entry)
     yield from grouper.finish()
-
-
-def begins_like_tar(head: bytes) -> bool:
-    """True if a file that begins with these 512 bytes can be a tar: a sound header, or an end mark."""
-    return len(head) >= BLOCK and (head[:BLOCK] == ZEROS or _parse(head[:BLOCK]) is not None)
-
-
-def split_name(name: str) -> tuple[str, str] | None:
-    """Key and extension of a member's path; None if it is not part of a sample.
-
-    >>> split_name("a.b/cat.seg.PNG")
-    ('a.b/cat', 'seg.PNG')
-    >>> split_name("a/.cat.png") is None
-    True
-    """
-    folder, slash, base = name.rpartition("/")
-    stem, dot, ext = base.partition(".")
-    if not (stem and dot and ext):
-        return None
-    return folder + slash + stem, ext
 
 
 class _Grouper:
     """Adjacent members with one key become a sample; damage becomes a line at the sample it hit."""
 
-    def __init__(self, shard: str) -> None:
+    def __init__(self, shard: str, remarks: Remarks) -> None:
         self.shard = shard
-        self.seen: set[str] = set()
+        self.remarks = remarks
+        self.seen: dict[str, bool] = {}  # whether an image stood among the members of each key
         self.key: str | None = None
         self.offset = 0
         self.members: list[Member] = []
+        self.absent: list[tuple[int, Member, Absent]] = []  # how many members stand before each
         self.held = 0  # bytes of the open sample's members
         self.excess = ""  # why it is too large
-        self.damage: _Damage | None = None  # of the open sample
-        self.nameless: _Damage | None = None  # damage whose sample is not known yet
+        self.damage: Damage | None = None  # of the open sample
+        self.nameless: Damage | None = None  # damage whose sample is not known yet
 
-    def add(self, entry: _File | _Damage) -> Iterator[RawSample | LedgerLine]:
+    def add(self, entry: File | Absent | Damage) -> Iterator[RawSample | LedgerLine]:
         split = split_name(entry.name)
-        if isinstance(entry, _Damage):
+        if isinstance(entry, Damage):
             if split is None:
                 yield from self._close()
                 yield from self._flush_nameless()
@@ -134,18 +91,26 @@ class _Grouper:
             self.damage = self.damage or entry
         elif split is not None:
             yield from self._open(split[0], entry.header)
-            self._hold(Member(split[1], entry.offset, entry.size, entry.data))
+            if isinstance(entry, File):
+                self._hold(Member(split[1], entry.offset, entry.size, entry.data))
+            else:
+                self.absent.append((len(self.members), Member(split[1], entry.header, 0), entry))
+                self._limit()
 
     def _hold(self, member: Member) -> None:
         self.members.append(member)
         self.held += len(member.data or b"")
-        if self.held > MAX_SAMPLE_BYTES:
-            self.excess = f"more than {MAX_SAMPLE_BYTES >> 20} MiB in one sample"
-        elif len(self.members) > MAX_SAMPLE_MEMBERS:
+        self._limit()
+
+    def _limit(self) -> None:
+        if self.held > tar_members.MAX_SAMPLE_BYTES:
+            self.excess = f"more than {tar_members.MAX_SAMPLE_BYTES >> 20} MiB in one sample"
+        elif len(self.members) + len(self.absent) > MAX_SAMPLE_MEMBERS:
             self.excess = f"more than {MAX_SAMPLE_MEMBERS:,} members in one sample"
         if self.excess:
             # At once, since a damaged or hostile shard may go on like this to its end.
             self.members.clear()
+            self.absent.clear()
 
     def finish(self) -> Iterator[RawSample | LedgerLine]:
         yield from self._close()
@@ -160,35 +125,55 @@ class _Grouper:
         if self.key is None:
             return
         sample = RawSample(self.shard, self.key, self.offset, tuple(self.members))
+        absent = self.absent
         damage, self.damage = self.damage, None
         excess, self.excess = self.excess, ""
-        self.key, self.members, self.held = None, [], 0
+        self.key, self.members, self.absent, self.held = None, [], [], 0
         if excess and damage is None:
-            damage = _Damage(Reason.TOO_LARGE, sample.offset, "", excess)
+            damage = Damage(Reason.TOO_LARGE, sample.offset, "", excess)
+        if damage is None:
+            damage = _absent_image(sample, absent)
         if damage is None and sample.image is None and self.nameless is not None:
             # What is left of the sample whose image the damage swallowed: one sample, one line.
             damage, self.nameless = self.nameless, None
         yield from self._flush_nameless()
+        for _, _, entry in absent if damage is None else ():
+            self.remarks.add(entry.remark, f"{entry.name} of {self.shard} ({entry.detail})")
+        if not sample.members and absent and damage is None:
+            return  # links beside images of other samples
         yield self._judge(sample, damage)
-        self.seen.add(sample.key)
+        self.seen[sample.key] = self.seen.get(sample.key, False) or sample.image is not None or damage is not None
 
-    def _judge(self, sample: RawSample, damage: _Damage | None) -> RawSample | LedgerLine:
+    def _judge(self, sample: RawSample, damage: Damage | None) -> RawSample | LedgerLine:
         if damage is not None:
             return self._line(sample.key, damage.offset, damage.reason, damage.detail)
+        extensions = ", ".join(member.ext for member in sample.members[:5])
         if sample.key in self.seen:
-            return self._line(
-                sample.key,
-                sample.offset,
-                Reason.DUPLICATE_KEY,
-                f"{len(sample.members)} members after the sample of this key had ended; the first is used",
-            )
+            return self._line(sample.key, sample.offset, Reason.DUPLICATE_KEY, self._second_run(sample, extensions))
         if sample.image is None:
-            extensions = ", ".join(member.ext for member in sample.members[:5])
             return self._line(sample.key, sample.offset, Reason.NO_IMAGE, f"members: {extensions}")
-        if sample.image.size > MAX_SAMPLE_BYTES:
-            detail = f"an image of more than {MAX_SAMPLE_BYTES >> 20} MiB"
+        if sample.image.size > tar_members.MAX_SAMPLE_BYTES:
+            detail = f"an image of more than {tar_members.MAX_SAMPLE_BYTES >> 20} MiB"
             return self._line(sample.key, sample.offset, Reason.TOO_LARGE, detail)
+        self._remark_dots(sample)
         return sample
+
+    def _second_run(self, sample: RawSample, extensions: str) -> str:
+        if sample.image is not None and self.seen[sample.key]:
+            return f"{len(sample.members)} members after the sample of this key had ended; the first is used"
+        return (
+            f"its members ({extensions}) do not stand beside the others of this key: the tar is not sorted; "
+            "pack it again in the order of names, as with tar --sort=name"
+        )
+
+    def _remark_dots(self, sample: RawSample) -> None:
+        if len(sample.members) == 1:
+            return
+        dotted = [member.ext for member in sample.members if member.is_image and "." in member.ext]
+        endings = Counter(ext.rpartition(".")[2].lower() for ext in dotted)
+        if endings and max(endings.values()) > 1:
+            example = f"{sample.key}.{dotted[0]} belongs to {sample.key}"
+            self.remarks.add(Remark.DOTTED_KEYS, example, len(dotted))
 
     def _flush_nameless(self) -> Iterator[LedgerLine]:
         if self.nameless is not None:
@@ -199,184 +184,10 @@ class _Grouper:
         return LedgerLine(self.shard, key, offset, "read", reason, detail)
 
 
-class _Tar:
-    """The regular files of a tar stream, and its damages."""
-
-    def __init__(self, stream: BinaryIO, keep: Callable[[Member], bool]) -> None:
-        self.stream = stream
-        self.keep = keep
-        self.position = 0
-
-    def entries(self) -> Iterator[_File | _Damage]:
-        name: str | None = None  # from a GNU or PAX header, for the next member
-        size: int | None = None
-        ended = False
-        while True:
-            start = self.position
-            block = self._read(BLOCK)
-            if len(block) < BLOCK:
-                if block or not ended:
-                    yield self._broken_off(start, name or "", len(block))
-                return
-            if block == ZEROS:
-                ended = True
-                continue
-            header = _parse(block)
-            if header is None:
-                yield self._resynchronise(start, block)
-                if not self.pushed:
-                    return  # no sound header up to the end
-                name = size = None
-                ended = False
-                continue
-            ended = False
-            if header.kind in HEADERS_WITH_DATA:
-                data = self._header_data(header.size)
-                if data is None:
-                    yield _Damage(Reason.TRUNCATED, start, "", f"a header of {header.size} bytes is not whole")
-                elif header.kind == LONG_NAME:
-                    name = _text(data.partition(b"\0")[0])
-                elif header.kind == PAX:
-                    records = _pax_records(data)
-                    name = _text(records[b"path"]) if b"path" in records else name
-                    size = int(records[b"size"]) if records.get(b"size", b"").isdigit() else size
-                continue
-            entry = self._entry(start, header, name, size)
-            name = size = None
-            if entry is not None:
-                yield entry
-            if isinstance(entry, _Damage) and entry.reason is Reason.TRUNCATED:
-                return
-
-    def _entry(self, start: int, header: _Header, name: str | None, size: int | None) -> _File | _Damage | None:
-        name = header.name if name is None else name
-        size = header.size if size is None else size
-        if header.kind in WITHOUT_DATA:
-            return None
-        if header.kind == SPARSE:
-            self._skip(_padded(size))
-            return _Damage(Reason.BAD_HEADER, start, name, "sparse members are not supported")
-        regular = header.kind in REGULAR and not name.endswith("/")
-        split = split_name(name) if regular else None
-        offset = self.position
-        is_kept = split is not None and size <= MAX_SAMPLE_BYTES and self.keep(Member(split[1], offset, size))
-        data = self._read(size) if is_kept else None
-        got = len(data) if data is not None else self._skip(size)
-        if got < size:
-            detail = f"the shard ends {got} bytes into a member of {size} bytes"
-            return _Damage(Reason.TRUNCATED, start, name, detail)
-        self._skip(_padded(size) - size)
-        return _File(name, start, offset, size, data) if split else None
-
-    def _broken_off(self, start: int, name: str, rest: int) -> _Damage:
-        if start == 0 and not rest:
-            detail = "the file is empty: not a tar"
-        elif rest:
-            detail = f"the shard ends inside a header; {rest} bytes not read"
-        else:
-            detail = "no end-of-archive mark: the shard may have been cut between two members"
-        return _Damage(Reason.TRUNCATED, start, name, detail)
-
-    def _resynchronise(self, start: int, block: bytes) -> _Damage:
-        """Skip what follows a bad header up to the next sound one, and leave the stream there."""
-        field, _, padding = block[:100].partition(b"\0")
-        # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
-        name = _text(field) if padding and not padding.strip(b"\0") else ""
-        name = name if name.isprintable() and split_name(name) else ""
-        passed = BLOCK
-        while True:
-            block = self._read(BLOCK)
-            if len(block) < BLOCK:
-                passed += len(block)
-                break
-            if _parse(block) is not None:
-                self._push_back(block)
-                break
-            passed += BLOCK
-        detail = f"bad tar header; {passed} bytes not read"
-        return _Damage(Reason.BAD_HEADER, start, name, detail)
-
-    def _header_data(self, size: int) -> bytes | None:
-        if size > MAX_HEADER_DATA:
-            self._skip(_padded(size))
-            return None
-        data = self._read(_padded(size))
-        return data[:size] if len(data) == _padded(size) else None
-
-    pushed = b""
-
-    def _push_back(self, block: bytes) -> None:
-        self.pushed = block
-        self.position -= len(block)
-
-    def _read(self, size: int) -> bytes:
-        head, self.pushed = self.pushed[:size], self.pushed[size:]
-        data = head + self.stream.read(size - len(head)) if size > len(head) else head
-        while len(data) < size and (more := self.stream.read(size - len(data))):
-            data += more
-        self.position += len(data)
-        return data
-
-    def _skip(self, size: int) -> int:
-        """Skip bytes; returns how many there were (only reading tells: a seek goes past any end)."""
-        left = size
-        while left:
-            got = len(self._read(min(left, CHUNK)))
-            if not got:
-                break
-            left -= got
-        return size - left
-
-
-def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
-
-
-def _text(raw: bytes) -> str:
-    # A backslash escape keeps a name that is not UTF-8 distinct, readable and storable.
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def _number(field: bytes) -> int | None:
-    """A tar header number: octal text, or base-256 where the first bit is set."""
-    if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    text = field.strip(b" \0")
-    # int() alone would take signs and underscores, too.
-    return None if text.strip(b"01234567") else int(text or b"0", 8)
-
-
-def _parse(block: bytes) -> _Header | None:
-    """A header block, or None if its checksum or size does not hold."""
-    field = block[148:156]
-    if not field.strip(b" \0"):
-        return None  # an empty sum would read as 0, and signed bytes of anything can add up to that
-    stated = _number(field)
-    unsigned = sum(block) - sum(field) + 8 * 32
-    if stated != unsigned and stated != unsigned - 256 * sum(
-        byte > 127 for byte in block[:148] + block[156:]
-    ):  # some old tars summed signed bytes
-        return None
-    size = _number(block[124:136])
-    if size is None:
-        return None
-    raw = block[:100].partition(b"\0")[0]
-    if block[257:263] == b"ustar\0" and block[345]:
-        raw = block[345:500].partition(b"\0")[0] + b"/" + raw
-    return _Header(_text(raw), size, block[156:157])
-
-
-def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    """The `length key=value` records of a PAX header; what is malformed ends the list."""
-    records: dict[bytes, bytes] = {}
-    while data:
-        length, space, rest = data.partition(b" ")
-        if not (space and length.isdigit()) or int(length) <= len(length) + 1:
-            break
-        record = rest[: int(length) - len(length) - 2]
-        key, equals, value = record.partition(b"=")
-        if not equals:
-            break
-        records[key] = value
-        data = data[int(length) :]
-    return records
+def _absent_image(sample: RawSample, absent: list[tuple[int, Member, Absent]]) -> Damage | None:
+    """What to say of a sample whose image, its first member of such a name, has no bytes of its own."""
+    first = next((number for number, member in enumerate(sample.members) if member.is_image), len(sample.members))
+    for before, member, entry in absent:
+        if member.is_image and before <= first:
+            return Damage(Reason.NO_IMAGE, sample.offset, entry.name, f"its image is {entry.detail}")
+    return None

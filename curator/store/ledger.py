@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 import pyarrow as pa
@@ -58,6 +58,7 @@ class Account:
         bad: lines that speak of damage; a shard that could not be read is one line.
         unwanted: lines of sound samples that a setting refuses (`min_side`).
         hidden: samples expected in unreadable shards, beyond the one line each has.
+        left_out: files beside the sources that are not read, by ending or place.
     """
 
     seen: int = 0
@@ -65,6 +66,7 @@ class Account:
     bad: int = 0
     unwanted: int = 0
     hidden: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def add(self, seen: int, embedded: int, lines: Iterable[LedgerLine]) -> None:
         """Add a finished part."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.io import Stat, npy, parquet, schemas, storage
-from curator.types import parts_of, rows_of
+from curator.types import part_ids, parts_of, rows_of
 
 __all__ = ["Part", "PartReader", "register_columns", "register_rows"]
 
@@ -56,8 +56,12 @@ class PartReader(ABC):
         """Part number -> identity hash of every finished part."""
 
     @abstractmethod
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part, as its done-mark says."""
+
     def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say."""
+        """Number of embedded samples in finished parts."""
+        return sum(self.lengths().values())
 
     def array_url(self, part: int) -> str:
         """Where a part's vectors are."""
@@ -80,6 +84,11 @@ class PartReader(ABC):
         """Every finished part's number and vectors, by number: what the selection streams over."""
         for part in sorted(self.finished()):
             yield part, self.vectors(part)
+
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
+        parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
+        return np.concatenate([np.empty(0, np.int64), *parts])
 
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """The metadata rows of some ids, in the order given, with `id` as first column.

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError, Reason
 from curator.io import Stat, npy, parquet, public_text, schemas, storage
-from curator.sources import Source
+from curator.sources import Remarks, Source
 from curator.store.part_reader import Part, PartReader, register_columns, register_rows
 from curator.store.stored_parts import PartCounts, PartListing, StoredParts
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow
@@ -44,6 +44,7 @@ class DoneMark:
         dim: columns of the array.
         seconds: time per station.
         ledger: the samples left out.
+        remarks: what is no damage and should be known.
     """
 
     seen: int
@@ -51,11 +52,13 @@ class DoneMark:
     dim: int
     seconds: dict[str, float]
     ledger: list[LedgerLine]
+    remarks: Remarks = field(default_factory=Remarks)
 
     def to_json(self) -> bytes:
         """As stored."""
         lines = [[*(asdict(line) | {"detail": public_text(line.detail)}).values()] for line in self.ledger]
-        return json.dumps(asdict(self) | {"ledger": lines, "version": schemas.FORMAT_VERSION}).encode()
+        fields = asdict(self) | {"ledger": lines, "remarks": self.remarks.to_json()}
+        return json.dumps(fields | {"version": schemas.FORMAT_VERSION}).encode()
 
     @property
     def counts(self) -> PartCounts:
@@ -76,7 +79,8 @@ class DoneMark:
             LedgerLine(shard, key, offset, station, Reason(reason), detail)
             for shard, key, offset, station, reason, detail in fields.pop("ledger")
         ]
-        return cls(**fields, ledger=lines)
+        remarks = Remarks.from_json(fields.pop("remarks", {}))
+        return cls(**fields, ledger=lines, remarks=remarks)
 
 
 def identity_hash(name: str, stat: Stat, encoding: dict[str, Any]) -> str:
@@ -209,9 +213,9 @@ class PartStore(PartReader):
                 marks = threads.map(read_mark, *zip(*ahead, strict=True))
                 yield from zip((part for part, _ in ahead), marks, strict=True)
 
-    def count(self) -> int:
-        """Number of embedded samples in finished parts, as their done-marks say: reads every done-mark."""
-        return sum(mark.embedded for _, mark in self.marks())
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part: reads every done-mark."""
+        return {part: mark.embedded for part, mark in self.marks()}
 
     def listing(self) -> PartListing:
         """Which parts there are: one reading of parts.parquet and one listing of the done-marks."""

@@ -69,9 +69,9 @@ class StoredParts(PartReader):
         """Part number -> identity hash of every finished part."""
         return dict(self.listing.finished)
 
-    def count(self) -> int:
-        """Number of embedded samples in finished parts."""
-        return sum(counts.embedded for counts in self.counts.values())
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part."""
+        return {part: counts.embedded for part, counts in self.counts.items()}
 
     @property
     def dim(self) -> int:

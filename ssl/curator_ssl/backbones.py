@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from curator.encoders import RANDOM, Backbone, build_backbone, load_weights
+from curator.encoders import OWN_ARCHITECTURES, RANDOM, Backbone, build_backbone, load_weights
 from curator.errors import Another, InputError
 from curator.io import absolute, storage
 
@@ -12,12 +12,12 @@ __all__ = ["check_backbone", "feature_dim", "full_name", "make_backbone"]
 
 
 def full_name(arch: str) -> str:
-    """An architecture as `timm:NAME` or `torchvision:NAME`; a bare name is timm's where timm knows it.
+    """An architecture as `build_backbone` takes it; a bare name is timm's where timm knows it.
 
     >>> full_name("resnet18"), full_name("torchvision:resnet18")
     ('timm:resnet18', 'torchvision:resnet18')
     """
-    if ":" in arch:
+    if ":" in arch or arch in OWN_ARCHITECTURES:
         return arch
     import timm
 
@@ -43,7 +43,7 @@ def make_backbone(architecture: str, image_size: int, seed: int, weights: str = 
     """A model for training.
 
     Args:
-        architecture: `timm:NAME` or `torchvision:NAME`.
+        architecture: see `curator.encoders.build_backbone`.
         image_size: side of its input.
         seed: of its random weights.
         weights: a file to load, see `curator.encoders.weights.read_weights`, or `random`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -11,14 +12,16 @@ from curator.settings import Config, Count, Device, Precision, Seed, Setting, Sh
 from curator_ssl.methods import METHODS, describe_options
 from curator_ssl.optim import OPTIMIZERS
 
-__all__ = ["BATCH_SIZES", "CPU_SAMPLES_SEEN", "IMAGE_SIZES", "TrainConfig"]
+__all__ = ["ARCHITECTURES", "BATCH_SIZE", "CPU_SAMPLES_SEEN", "IMAGE_SIZES", "TrainConfig"]
 
-# Side of a view in pixels, by device.
-IMAGE_SIZES = {"cpu": 64, "cuda": 224}
-# Images a step, by device. As few images as a CPU sees in a run teach more in twice the steps (benchmarks/RESULTS.md).
-BATCH_SIZES = {"cpu": 128, "cuda": 256}
-# What a person can wait for: with a ResNet-18, some fifteen minutes of two idle cores.
-CPU_SAMPLES_SEEN = 115_200
+# The network and the side of its views in pixels, by device: on a CPU a step of ResNet-50 takes as long as fifty of the
+# small one.
+ARCHITECTURES = {"cpu": "small_resnet", "cuda": "resnet50"}
+IMAGE_SIZES = {"cpu": 32, "cuda": 224}
+# Images a step. Few others to be told apart from teach little: with 64 or 128 a run stays at chance for longer.
+BATCH_SIZE = 256
+# What a person can wait for: 1,000 steps of the small network, some four minutes.
+CPU_SAMPLES_SEEN = 256_000
 # The default of a setting that depends on the device or the samples, until `curator_ssl.resolve` gives it a value: the
 # types are those of a config that is resolved.
 UNSET: Any = None
@@ -48,7 +51,7 @@ def _parse_options(value: object) -> object:
     return options
 
 
-def _by_device(values: dict[str, int]) -> str:
+def _by_device(values: Mapping[str, object]) -> str:
     return f"{values['cuda']}; on a CPU {values['cpu']}"
 
 
@@ -88,7 +91,14 @@ class TrainConfig(Config):
         Setting(f"A setting of the method, given as often as needed: {describe_options()}.", metavar="NAME=VALUE"),
         Field(default_factory=dict),
     ]
-    arch: Annotated[str, Setting("The network: any timm or torchvision image model.", metavar="MODEL")] = "resnet50"
+    arch: Annotated[
+        str,
+        Setting(
+            "The network: small_resnet, or any timm or torchvision image model.",
+            metavar="MODEL",
+            default_text=_by_device(ARCHITECTURES),
+        ),
+    ] = UNSET
     weights: Annotated[
         Weights,
         Setting("A file of weights to begin with, or 'random'.", metavar="PATH", by_content=True, is_path=True),
@@ -111,7 +121,7 @@ class TrainConfig(Config):
     batch_size: Annotated[
         int,
         Field(ge=2),
-        Setting("The number of images a step, over all processes.", default_text=_by_device(BATCH_SIZES)),
+        Setting("The number of images a step, over all processes.", default_text=f"{BATCH_SIZE}, or all there are"),
     ] = UNSET
     optimizer: Annotated[str, Setting("The optimizer.", choices=tuple(OPTIMIZERS))] = "sgd"
     lr: Annotated[

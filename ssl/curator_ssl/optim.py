@@ -50,7 +50,7 @@ def _lars(groups: Groups, lr: float) -> torch.optim.Optimizer:
 
 
 OPTIMIZERS = {
-    "sgd": OptimizerKind(_sgd, lr=0.1, weight_decay=1e-4),
+    "sgd": OptimizerKind(_sgd, lr=0.5, weight_decay=1e-4),
     "adamw": OptimizerKind(_adamw, lr=5e-4, weight_decay=0.05),
     "lars": OptimizerKind(_lars, lr=0.3, weight_decay=1e-6),
 }

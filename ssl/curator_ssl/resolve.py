@@ -8,7 +8,7 @@ from curator.encoders import resolve_device, resolve_precision
 from curator.errors import InputError, Leave
 from curator.io import absolute
 from curator_ssl.backbones import full_name
-from curator_ssl.config import BATCH_SIZES, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
+from curator_ssl.config import ARCHITECTURES, BATCH_SIZE, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
 from curator_ssl.data import Samples, make_schedule
 from curator_ssl.methods import method_options
 from curator_ssl.optim import OPTIMIZERS
@@ -41,10 +41,9 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
     return _with(
         config,
         out=absolute(config.out),
-        arch=full_name(config.arch),
+        arch=full_name(_given(config.arch, ARCHITECTURES[device.type])),
         method_option=method_options(config.method, config.method_option),
         image_size=_given(config.image_size, IMAGE_SIZES[device.type]),
-        batch_size=_given(config.batch_size, BATCH_SIZES[device.type]),
         lr=_given(config.lr, optimizer.lr),
         weight_decay=_given(config.weight_decay, optimizer.weight_decay),
         device=device.type,
@@ -54,16 +53,20 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
     )
 
 
-def resolve_length(config: TrainConfig, samples: Samples) -> TrainConfig:
-    """How long to train, which may depend on the number of samples: after it nothing is unset.
+def resolve_length(config: TrainConfig, samples: Samples, ranks: int = 1) -> TrainConfig:
+    """How much a step takes and how long to train, which may depend on the samples: after it nothing is unset.
 
     Args:
         config: what `resolve_machine` gave.
         samples: what to train on.
+        ranks: how many processes train together; a step is cut equally over them.
 
     Raises:
         InputError: fewer samples than a step needs, or a target share that leaves one set without images.
     """
+    if config.batch_size is None:
+        # Few images are all in every step.
+        config = _with(config, batch_size=max(2, min(BATCH_SIZE, len(samples)) // ranks * ranks))
     epoch = make_schedule(config, samples).steps_per_epoch
     steps = _given(config.steps, max(1, round(_epochs(config, len(samples)) * epoch)))
     ramp = min(_given(config.lr_ramp, steps // 20), steps - 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -14,7 +16,18 @@ from curator_ssl.config import TrainConfig
 from curator_ssl.data import Samples, StepDataset, load_steps, make_schedule
 from curator_ssl.distributed import RankGroup, is_first, join, rank, world_size
 from curator_ssl.optim import make_optimizer
-from curator_ssl.outputs import BadSamples, StepLog, load_training, run_identity, save_encoder, save_training
+from curator_ssl.outputs import (
+    CALMER,
+    BadSamples,
+    LearningWatch,
+    NothingLearned,
+    StepLog,
+    TrainingState,
+    load_training,
+    run_identity,
+    save_encoder,
+    save_training,
+)
 from curator_ssl.probe import make_training_probe
 from curator_ssl.reporter import TrainReporter
 from curator_ssl.stop_signals import stop_signals
@@ -36,6 +49,7 @@ class TrainResult:
     Attributes:
         steps: steps done in all.
         resumed_at: how many of them were done before.
+        restarts: how many times the run began again because it had learned nothing.
         loss: mean of the last steps.
         spread: of the last steps' embeddings; see `curator_ssl.methods.base.spread`.
         seconds: how long this part of the run took.
@@ -47,6 +61,7 @@ class TrainResult:
 
     steps: int
     resumed_at: int
+    restarts: int
     loss: float
     spread: float
     seconds: float
@@ -69,6 +84,9 @@ def train(
     number of loader processes nor where the run was interrupted; with more ranks, batch norms see smaller batches, and
     sums are rounded in another order.
 
+    A run that learns nothing starts once again, at a tenth of its learning rate, from the same weights. The checkpoint
+    and the encoder say so.
+
     Args:
         config: a resolved config, see `curator_ssl.resolve`.
         samples: what to train on.
@@ -80,7 +98,8 @@ def train(
         InputError: settings that cannot work, or a checkpoint of another run.
         Interrupted: SIGTERM or SIGINT came; the state is saved.
         TooManyBad: more bad samples than `max_bad`; the state is saved.
-        CuratorError: a loss that is not finite, a loader process that died, storage that failed.
+        NothingLearned: nothing was learned, nor after the restart.
+        CuratorError: a loader process that died, storage that failed.
     """
     torch.set_num_threads(threads)
     with join(config.device) as group, stop_signals() as is_stopped:
@@ -88,7 +107,35 @@ def train(
             raise InputError(
                 f"it cannot be cut equally over {world_size()} processes", field="batch_size", value=config.batch_size
             )
-        return _train(config, samples, known_bad, reporter, group, is_stopped)
+        arguments = (config, samples, known_bad, reporter, group, is_stopped)
+        try:
+            return _train(*arguments)
+        except _Restart as restart:
+            # All ranks come here after the same step.
+            if is_first():
+                _save_restart(config, restart.identity, group)
+            # The others read what the first one has written.
+            group.any(False)
+            return _train(*arguments)
+
+
+class _Restart(Exception):
+    """A run learned nothing, and is to begin again.
+
+    Attributes:
+        identity: of the run.
+    """
+
+    def __init__(self, identity: dict[str, Any]) -> None:
+        super().__init__()
+        self.identity = identity
+
+
+def _save_restart(config: TrainConfig, identity: dict[str, Any], group: RankGroup) -> None:
+    """The checkpoint of a run that begins again, with the weights that it began with before."""
+    _, method = build_method(config, group.device)
+    optimizer = make_optimizer(method, config.optimizer, config.peak_learning_rate, config.weight_decay)
+    save_training(config.out, identity, method, optimizer, TrainingState(restarts=1))
 
 
 def _train(
@@ -103,7 +150,12 @@ def _train(
     backbone, method = build_method(config, group.device)
     optimizer = make_optimizer(method, config.optimizer, config.peak_learning_rate, config.weight_decay)
     identity = run_identity(config, samples, backbone)
-    step = start = load_training(config.out, identity, method, optimizer)
+    state = load_training(config.out, identity, method, optimizer)
+    step = start = state.step
+    if state.restarts:
+        config = config.model_copy(update={"lr": CALMER * config.lr})
+        if is_first():
+            reporter.warn(f"nothing was learned at first: the run began again at a learning rate of {config.lr:g}")
     train_step = TrainStep(config, backbone, method, optimizer, group)
     bad_samples = BadSamples(config, len(samples), known_bad, group)
     probe = make_training_probe(config) if is_first() else None
@@ -113,7 +165,8 @@ def _train(
 
     dataset = StepDataset(samples, schedule, config.image_size, rank(), world_size())
     batches = load_steps(dataset, start, config.steps, config.loader_workers, pin=group.device.type == "cuda")
-    with StepLog(config, schedule, start, group, reporter) as log:
+    watch = LearningWatch(method.chance(config.batch_size), config.steps, state.idle)
+    with StepLog(config, schedule, start, group, reporter, watch) as log, _restarting(state, identity):
         for batch in batches:
             log.add(step, *train_step(batch))
             bad_samples.add(batch.lines)
@@ -129,18 +182,20 @@ def _train(
                 log.write_probe(step - 1, probe.accuracies(backbone, group.device))
             if is_saved:
                 bad_samples.all_gather()
+                state = replace(state, step=step, idle=watch.idle)
                 if is_first():
-                    save_training(config.out, identity, method, optimizer, step)
+                    save_training(config.out, identity, method, optimizer, state)
                     bad_samples.write()
             if is_interrupted and not is_end:
                 raise Interrupted(f"interrupted at step {step:,} of {config.steps:,}, which is saved")
             if is_end or step % schedule.steps_per_epoch == 0:
                 bad_samples.check(step)
     if is_first():
-        save_encoder(config.out, backbone, identity, step)
+        save_encoder(config.out, backbone, identity, state)
     return TrainResult(
         steps=step,
         resumed_at=start,
+        restarts=state.restarts,
         loss=log.loss,
         spread=log.spread,
         seconds=log.seconds,
@@ -149,3 +204,15 @@ def _train(
         left_over=schedule.left_over,
         encoder=storage.join(config.out, "encoder.pt"),
     )
+
+
+@contextmanager
+def _restarting(state: TrainingState, identity: dict[str, Any]) -> Iterator[None]:
+    """The first time that nothing is learned is no error yet."""
+    try:
+        yield
+    except NothingLearned as error:
+        if not state.restarts:
+            raise _Restart(identity) from error
+        message = f"{error.message}; at a learning rate {1 / CALMER:g} times as high it was so before"
+        raise NothingLearned(message, advice=error.advice) from error

@@ -105,7 +105,18 @@ def coresets_of(out: str, packed: dict[str, Packed]) -> dict[str, Coreset]:
 
 def _read_selection(directory: TargetDirectory) -> Selection:
     from curator.io import parquet, schemas
-    from curator.selection import RefusedRound, Rounds, Selection, Skipped, StopReason
+    from curator.selection import (
+        Bound,
+        NextRows,
+        RefusedRound,
+        RoundLine,
+        Rounds,
+        Selection,
+        Skipped,
+        StopReason,
+        Threshold,
+        Verdict,
+    )
     from curator_pipelines.run import load_selection
 
     stored = load_selection(directory)
@@ -124,6 +135,7 @@ def _read_selection(directory: TargetDirectory) -> Selection:
     selected = read("selected.parquet", schemas.SELECTED)
     rounds = read("rounds.parquet", schemas.ROUNDS)
     skipped = read("skipped.parquet", schemas.SKIPPED)
+    following = read("next.parquet", schemas.NEXT)
     record = stored.record
     return Selection(
         ids=stored.ids,
@@ -149,7 +161,15 @@ def _read_selection(directory: TargetDirectory) -> Selection:
         passes=0,
         k=0,
         warnings=record["warnings"],
+        next_rows=NextRows(*(following[name] for name in ("id", "score", "centroid", "round"))),
+        around_end=[
+            RoundLine(**line | {"ratio": math.nan if line["ratio"] is None else line["ratio"]})
+            for line in record["around_end"]
+        ],
+        thresholds=[Threshold(**told) for told in record["thresholds"]],
         recall=record["index"],
+        verdict=Verdict(**record["verdict"] | {"bound": Bound(record["verdict"]["bound"])}),
+        target_copies=record["target_copies"],
         shards=selected["shard"].to_pylist(),
         keys=selected["key"].to_pylist(),
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["select_rows"]
 
 # The settings of `select` that say something about vectors.
-SETTINGS = ("clusters", "budget", "stop", "reference_round", "selector", "seed")
+SETTINGS = ("preset", "clusters", "budget", "stop", "reference_round", "selector", "per_target", "seed")
 
 
 @takes(SelectConfig, only=SETTINGS)
@@ -61,9 +61,12 @@ def select_rows(target: Any, pool: Any, *, keys: Sequence[str] | None = None, **
 
 
 def _request(target: Any, pool: Pool, config: SelectConfig, reads: Collection[str]) -> Request:
-    from curator.selection import Request, Rules
+    from curator.selection import Request, Rules, hold_out
 
     limit, stop = config.limits()
     budget = limit.of(sum(len(rows) for _, rows in pool.parts())) if limit else None
-    settings = config.resolved()
-    return Request(pool, target, Rules(budget, stop, config.reference_round), {name: settings[name] for name in reads})
+    if stop == "auto":
+        stop = hold_out(target, config.clusters if "clusters" in reads else None, config.seed).tau
+    settings = config.resolved() | {"stop": stop}
+    rules = Rules(budget, stop, config.reference_round)
+    return Request(pool, target, rules, {name: settings[name] for name in reads})

@@ -23,6 +23,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "select": "Choose from the pool the images nearest to the target, and pack them.",
     "embed": "Embed a pool once, to select from it many times.",
+    "measure": "Compare encoders on your own images, without labels.",
     "plan": "Say what select would do, and how long it would take.",
     "warmup": "Train the encoder that a selection begins with, on the target alone.",
     "train": "Train a self-supervised model on target and selected shards.",
@@ -78,7 +79,7 @@ def cli() -> None:
     \b
     A first run:   curator demo
     On your data:  curator select --target photos/ --pool 'pool-{000000..000041}.tar' \\
-                       --out run --encoder lite0 --budget 5%
+                       --out run --budget 5%
 
     Exit codes: 0 done; 1 the run failed, and running it again resumes; 2 bad usage, config or input, found
     before work starts; 3 more bad samples than --max-bad; 130 interrupted, resumable.

@@ -102,7 +102,7 @@ def _decorator(setting: Declared) -> Callable[[F], F]:
         )
     flag = "--" + setting.name.replace("_", "-")
     if setting.type is bool:
-        flag += f"/--no-{flag[2:]}" if setting.optional else ""
+        flag += f"/--no-{flag[2:]}" if setting.optional or setting.default else ""
         return click.option(flag, setting.name, is_flag=True, default=None, help=_help(setting))
     return click.option(
         flag,

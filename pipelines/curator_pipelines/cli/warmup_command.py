@@ -19,11 +19,13 @@ __all__ = ["command"]
 def command(**flags: Any) -> None:
     """Train the encoder that a selection begins with, on the target alone.
 
-    A ResNet-18 by SimCLR, for a few minutes on a CPU; features are taken before the projection head. `curator
-    select` with the same --out does this by itself, and uses what is there. Run it again to resume.
+    A small ResNet by SimCLR, for a few minutes on a CPU; features are taken before the projection head. `curator select
+    --encoder warmup` with the same --out does this by itself, and uses what is there. Run it again to resume.
+    OUT/warmup/untrained.pt is the encoder as it was before the first step.
 
     \b
     curator warmup --target photos/ --out run
+    curator warmup --target photos/ --out run --warmup-arch resnet50 --warmup-size 224     # the paper's
     """
     from curator_pipelines.jobs.train import run_warmup
 

@@ -1,4 +1,5 @@
 from .identity import identity_settings as identity_settings
+from .measure import MeasureConfig as MeasureConfig
 from .queries import (
     DedupConfig as DedupConfig,
     DemoConfig as DemoConfig,
@@ -7,6 +8,7 @@ from .queries import (
     SubmitConfig as SubmitConfig,
     VerifyConfig as VerifyConfig,
 )
+from .run import AUTO as AUTO, WARMUP as WARMUP
 from .select import (
     Config as Config,
     EmbedConfig as EmbedConfig,

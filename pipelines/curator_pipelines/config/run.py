@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curator.encoders import ENCODERS
+from curator.errors import InputError, Use
 from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
 
-__all__ = ["EncodingConfig", "ExecutorConfig"]
+__all__ = ["AUTO", "WARMUP", "EncodingConfig", "ExecutorConfig", "TargetEncodingConfig"]
 
-ENCODER_CHOICES = dict.fromkeys(("warmup", *ENCODERS.names))
+# The names that stand for no encoder yet: measured with the target, or trained on it.
+AUTO, WARMUP = "auto", "warmup"
+SPECS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]"
 
 
 class ExecutorConfig(Config):
@@ -46,14 +49,13 @@ class EncodingConfig(ExecutorConfig):
     encoder: Annotated[
         EncoderName,
         Setting(
-            "The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or "
-            "checkpoint:PATH[@ARCH]; `curator select` can also train one (warmup).",
+            f"The encoder: {SPECS}. It must be named: without a target nothing tells which one is good.",
             metavar="SPEC",
             changes="target",
             by_content=True,
-            choices=ENCODER_CHOICES,
+            choices=dict.fromkeys(ENCODERS.names),
         ),
-    ] = "warmup"
+    ]
     weights: Annotated[
         Weights | None,
         Setting(
@@ -87,3 +89,29 @@ class EncodingConfig(ExecutorConfig):
     max_bad: Annotated[
         Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
     ] = 0.01
+
+
+class TargetEncodingConfig(EncodingConfig):
+    """How images become embeddings, where a target can tell which encoder is good."""
+
+    encoder: Annotated[
+        EncoderName,
+        Setting(
+            f"The encoder: {SPECS}; auto measures the ready ones on your images, warmup trains one on the target.",
+            metavar="SPEC",
+            changes="target",
+            by_content=True,
+            choices=dict.fromkeys((AUTO, WARMUP, *ENCODERS.names)),
+        ),
+    ] = AUTO
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> TargetEncodingConfig:
+        if self.weights is not None and self.encoder == AUTO:
+            raise InputError(
+                "these are the weights of one encoder, and none is named",
+                field="weights",
+                value=self.weights,
+                advice=Use("encoder"),
+            )
+        return self

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection import SELECTOR_SETTINGS, SELECTORS, find_selector
 from curator.settings import (
     REDONE,
     Budget,
+    Clusters,
     Config,
     Count,
     EncoderName,
@@ -19,6 +19,7 @@ from curator.settings import (
     Setting,
     Share,
     Similarity,
+    Stop,
     Text,
     Urls,
     Weights,
@@ -27,7 +28,9 @@ from curator.settings import (
     parse_budget,
     parse_stop,
 )
-from curator_pipelines.config.run import EncodingConfig, ExecutorConfig
+from curator_pipelines.config.presets import PRESETS, Preset
+from curator_pipelines.config.run import EncodingConfig, ExecutorConfig, TargetEncodingConfig
+from curator_pipelines.config.targets import by_name
 
 __all__ = [
     "Budget",
@@ -48,10 +51,6 @@ __all__ = [
     "parse_budget",
     "parse_stop",
 ]
-
-TARGET_NAME = re.compile(r"([A-Za-z0-9_-]+)=")
-# The share of the reference round's mean at which a selection stops by itself: the paper's.
-DEFAULT_STOP = 0.95
 
 
 class EmbedConfig(EncodingConfig):
@@ -103,7 +102,7 @@ class PackConfig(ExecutorConfig):
     seed: Annotated[Seed, Setting("The seed of the order in output shards.", changes="pack")] = 0
 
 
-class SelectConfig(EncodingConfig):
+class SelectConfig(TargetEncodingConfig):
     """`curator select`."""
 
     target: Annotated[
@@ -127,7 +126,22 @@ class SelectConfig(EncodingConfig):
             "The run directory; a finished part in it is not done again.", metavar="URL", changes=None, is_path=True
         ),
     ]
-    clusters: Annotated[Count, Setting("The number of centroids of the target.", metavar="K")] = 100
+    preset: Annotated[
+        Preset | None,
+        Setting(
+            "Encoder, centroids and stop rule go together: as in the paper, or as in its authors' code.",
+            changes="target",
+            by_content=True,
+        ),
+    ] = None
+    clusters: Annotated[
+        Clusters,
+        Setting(
+            "The number of centroids of the target.",
+            metavar="auto|K",
+            default_text="auto: one for each distinct target image, of more than 2,000 images 1,000",
+        ),
+    ] = None
     budget: Annotated[
         Text | None,
         Setting("The largest number of samples to choose.", metavar="N|P%", default_text="no limit"),
@@ -135,13 +149,20 @@ class SelectConfig(EncodingConfig):
     stop: Annotated[
         Text | None,
         Setting(
-            "The selection stops below this share of the reference round's mean.",
-            metavar="SHARE|off",
-            default_text=f"{DEFAULT_STOP:g}, off with {{budget}}",
+            "The selection stops below this share of the reference round's mean; auto finds it by the target's own "
+            "images.",
+            metavar="auto|SHARE|off",
+            default_text="auto, off with {budget}",
         ),
     ] = None
     reference_round: Annotated[Count, Setting("The round whose mean {stop} compares with.")] = 1
     selector: Annotated[str, Setting("The way to choose.", choices=SELECTORS.builtin)] = "simcore"
+    per_target: Annotated[
+        Count, Setting("How many times its fair share one image of {target} may have of what csls chooses.")
+    ] = 4
+    skip_own: Annotated[
+        bool, Setting("A pool image that is one of the target's own is skipped.", default_text="on")
+    ] = True
     dedup: Annotated[
         Similarity | None,
         Setting(
@@ -187,7 +208,26 @@ class SelectConfig(EncodingConfig):
         Count | None,
         Setting(
             "The number of epochs for which the encoder warmup is trained.",
-            default_text="150 steps on a CPU, 1,000 on a GPU",
+            default_text="400 steps on a CPU, 2,000 on a GPU",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_arch: Annotated[
+        Text | None,
+        Setting(
+            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
+            "in the paper.",
+            metavar="MODEL",
+            default_text="small_resnet",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_size: Annotated[
+        Annotated[int, Field(ge=16)] | None,
+        Setting(
+            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
+            metavar="PX",
+            default_text="32",
             changes="warmup",
         ),
     ] = None
@@ -202,13 +242,24 @@ class SelectConfig(EncodingConfig):
     ] = None
 
     @model_validator(mode="after")
+    def _apply_preset(self) -> SelectConfig:
+        """Put a preset's values in the place of defaults. They do not count as given, so no check is about them."""
+        given = self.model_fields_set
+        for name, value in (PRESETS[self.preset] if self.preset else {}).items():
+            # With a budget there is no stop rule but one that is given.
+            if name not in given and not (name == "stop" and self.budget is not None):
+                # The model is frozen, and pydantic's own ways to set a value would count it as given.
+                object.__setattr__(self, name, value)
+        return self
+
+    @model_validator(mode="after")
     def _check_together(self) -> SelectConfig:
         budget, stop = self.limits()
         if budget is None and find_selector(self.selector).needs_budget:
             raise InputError(
                 "this selector does not stop by itself", field="selector", value=self.selector, advice=Use("budget")
             )
-        if budget is None and stop is None:
+        if budget is None and stop is None and self.stop is not None:
             raise InputError("something must end the selection", field="stop", value="off", advice=Use("budget"))
         self._check_read()
         self.targets()
@@ -234,12 +285,13 @@ class SelectConfig(EncodingConfig):
             raise InputError(
                 "the exact search misses nothing", field="recall", advice=(Use("search", "ivf"), Leave("recall"))
             )
-        if "warmup_epochs" in given and self.encoder != "warmup":
-            raise InputError(
-                f"the encoder {self.encoder} is ready and is not trained",
-                field="warmup_epochs",
-                advice=(Use("encoder", "warmup"), Leave("warmup_epochs")),
-            )
+        for name in ("warmup_arch", "warmup_epochs", "warmup_size"):
+            if name in given and self.encoder != "warmup":
+                raise InputError(
+                    f"the encoder {self.encoder} is ready and is not trained",
+                    field=name,
+                    advice=(Use("encoder", "warmup"), Leave(name)),
+                )
 
     def read_by(self, stage: str) -> frozenset[str]:
         """Names of the settings that a stage reads although they declare an earlier one."""
@@ -255,28 +307,19 @@ class SelectConfig(EncodingConfig):
         Raises:
             InputError: targets with and without a name.
         """
-        targets: dict[str, list[str]] = {}
-        for text in self.target:
-            match = TARGET_NAME.match(text)
-            name, urls = (match[1], text[match.end() :]) if match else ("", text)
-            targets.setdefault(name, []).append(urls)
-        if "" in targets and len(targets) > 1:
-            raise InputError(
-                "of several targets each needs a name, NAME=URLS (write a path that looks like that as ./NAME=...)",
-                field="target",
-                value=targets[""][0],
-            )
-        return targets
+        return by_name(self.target)
 
-    def limits(self) -> tuple[Budget | None, float | None]:
-        """The budget and the stop rule in force; neither given means `DEFAULT_STOP`."""
+    def limits(self) -> tuple[Budget | None, Stop]:
+        """The budget and the stop rule in force; neither given means the stop rule auto, where the selector has one."""
         budget = parse_budget(self.budget) if self.budget is not None else None
+        if "stop" in self.unread():
+            return budget, None
         if self.stop is not None:
             return budget, parse_stop(self.stop)
-        return budget, (DEFAULT_STOP if budget is None else None)
+        return budget, ("auto" if budget is None else None)
 
     def resolved(self) -> dict[str, Any]:
-        """Name -> the value in force, with the budget and the stop rule as numbers."""
+        """Name -> the value in force, with budget and stop rule as they are understood."""
         budget, stop = self.limits()
         return self.model_dump() | {"budget": [budget.count, budget.share] if budget else None, "stop": stop}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Urls, Weights
+from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Text, Urls, Weights
 from curator_ssl.config import TrainConfig
 
 __all__ = ["LaunchedTrainConfig", "ProbeConfig", "WarmupConfig"]
@@ -93,7 +93,7 @@ class WarmupConfig(Config):
     weights: Annotated[
         Weights,
         Setting(
-            "A file of ResNet-18 weights to begin with, or 'random'.",
+            "A file of weights to begin with, or 'random'.",
             metavar="PATH",
             changes="warmup",
             by_content=True,
@@ -102,7 +102,26 @@ class WarmupConfig(Config):
     ] = "random"
     warmup_epochs: Annotated[
         Count | None,
-        Setting("The number of epochs.", default_text="150 steps on a CPU, 1,000 on a GPU", changes="warmup"),
+        Setting("The number of epochs.", default_text="400 steps on a CPU, 2,000 on a GPU", changes="warmup"),
+    ] = None
+    warmup_arch: Annotated[
+        Text | None,
+        Setting(
+            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
+            "in the paper.",
+            metavar="MODEL",
+            default_text="small_resnet",
+            changes="warmup",
+        ),
+    ] = None
+    warmup_size: Annotated[
+        Annotated[int, Field(ge=16)] | None,
+        Setting(
+            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
+            metavar="PX",
+            default_text="32",
+            changes="warmup",
+        ),
     ] = None
     seed: Annotated[Seed, Setting("The seed of weights, order and views.", changes="warmup")] = 0
     device: Annotated[

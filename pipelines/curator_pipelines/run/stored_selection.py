@@ -13,8 +13,19 @@ import pyarrow.compute as pc
 
 from curator.errors import InputError, Redo
 from curator.io import npy, parquet, schemas, storage
-from curator.selection import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION, Selection, Selector, Skipped
+from curator.selection import (
+    DUPLICATE,
+    NEAR_DUPLICATE,
+    NEAR_EVALUATION,
+    OWN_REASONS,
+    Nearest,
+    NextRows,
+    Selection,
+    Selector,
+    Skipped,
+)
 from curator_pipelines.config import SelectConfig
+from curator_pipelines.run.own_images import OwnImages
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
@@ -42,9 +53,25 @@ class StoredSelection:
 
 
 def store_selection(
-    directory: TargetDirectory, config: SelectConfig, selector: Selector, selection: Selection, identity: str
+    directory: TargetDirectory,
+    config: SelectConfig,
+    selector: Selector,
+    selection: Selection,
+    own_images: OwnImages,
+    stop: float | None,
+    identity: str,
 ) -> StoredSelection:
-    """Write selection/; selection.json goes last."""
+    """Write selection/; selection.json goes last.
+
+    Args:
+        directory: of the target.
+        config: of the run.
+        selector: which of the columns are known.
+        selection: what to write.
+        own_images: what the target's own images say of it.
+        stop: the threshold that was in force.
+        identity: a hash of all that the selection is a function of.
+    """
     if selection.anchor_rows is None:
         storage.remove(directory.path("selection", "centroids.npy"))
     else:
@@ -64,7 +91,12 @@ def store_selection(
     )
     columns = _row_columns(directory, selector, selection.skipped) | _reason_columns(directory, selection.skipped)
     parquet.write_table(directory.path("selection", "skipped.parquet"), schemas.SKIPPED, columns)
-    record = _record(config, selection, identity)
+    columns = _nearest_columns(directory, selection.nearest or Nearest.unknown())
+    parquet.write_table(directory.path("selection", "nearest.parquet"), schemas.NEAREST, columns)
+    columns = _row_columns(directory, selector, selection.next_rows)
+    parquet.write_table(directory.path("selection", "next.parquet"), schemas.NEXT, columns)
+    own_images.write(directory)
+    record = _record(config, selection, identity) | _stop(config, stop) | own_images.to_json()
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
     return StoredSelection(
@@ -76,7 +108,12 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
     """Why rows were skipped; a match is named as deny lists name samples."""
     because = np.array(skipped.because, object)
     reasons = np.array(skipped.reasons, object)
-    for store, names in ((directory.pool, (DUPLICATE, NEAR_DUPLICATE)), (directory.exclude, (NEAR_EVALUATION,))):
+    named = (
+        (directory.pool, (DUPLICATE, NEAR_DUPLICATE)),
+        (directory.exclude, (NEAR_EVALUATION,)),
+        (directory.target, OWN_REASONS),
+    )
+    for store, names in named:
         places = np.flatnonzero(np.isin(reasons, names))
         rows = store.rows(skipped.matches[places], ["shard", "image_path"]) if len(places) else None
         for place, shard, key in zip(places, rows["shard"], rows["image_path"], strict=True) if rows else ():
@@ -90,7 +127,25 @@ def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, A
     }
 
 
-def _row_columns(directory: TargetDirectory, selector: Selector, rows: Selection | Skipped) -> dict[str, Any]:
+def _nearest_columns(directory: TargetDirectory, nearest: Nearest) -> dict[str, Any]:
+    targets = directory.target.rows(directory.target.ids()[nearest.rows], ["image_path"])
+    held = nearest.ids >= 0
+    samples = directory.pool.rows(nearest.ids[held], ["shard", "image_path"])
+    # A place without a row takes nothing.
+    places = pa.array(np.cumsum(held) - 1, mask=~held)
+    return {
+        "target_row": nearest.rows,
+        "target_key": targets["image_path"].combine_chunks(),
+        "id": pa.array(nearest.ids, mask=~held),
+        "shard": samples["shard"].combine_chunks().take(places),
+        "key": samples["image_path"].combine_chunks().take(places),
+        "score": pa.array(nearest.scores, mask=~held),
+    }
+
+
+def _row_columns(
+    directory: TargetDirectory, selector: Selector, rows: Selection | Skipped | NextRows
+) -> dict[str, Any]:
     """The columns of `schemas.RANKED_ROW`. What a selector does not know is null, not a number that looks like one."""
     samples = directory.pool.rows(rows.ids, ["shard", "image_path"])
     unknown = [None] * len(rows.ids)
@@ -122,7 +177,13 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "reference_mean": _finite(selection.reference_mean),
         "first_mean": float(means[0]) if len(means) else None,
         "last_mean": float(means[-1]) if len(means) else None,
+        "around_end": [line._asdict() | {"ratio": _finite(line.ratio)} for line in selection.around_end],
+        "thresholds": [told._asdict() for told in selection.thresholds],
+        "next": len(selection.next_rows),
         "objective": _finite(selection.objective),
+        "own_images": sum(reason in OWN_REASONS for reason in selection.skipped.reasons),
+        "target_copies": selection.target_copies,
+        "verdict": selection.verdict.to_json() if selection.verdict else None,
         "dedup": config.dedup,
         "exclude_above": config.exclude_above if config.exclude else None,
         # The exact search misses nothing; the index says here what it measured.
@@ -131,6 +192,14 @@ def _record(config: SelectConfig, selection: Selection, identity: str) -> dict[s
         "index": selection.recall,
         "warnings": selection.warnings,
     }
+
+
+def _stop(config: SelectConfig, stop: float | None) -> dict[str, Any]:
+    """The threshold in force, and who set it."""
+    from_preset = config.preset is not None and "stop" not in config.model_fields_set
+    auto = config.limits()[1] == "auto"
+    origin = None if stop is None else "auto" if auto else f"preset {config.preset}" if from_preset else "given"
+    return {"stop": stop, "stop_from": origin}
 
 
 def _finite(number: float) -> float | None:

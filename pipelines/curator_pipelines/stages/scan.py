@@ -1,4 +1,4 @@
-"""The scan stage: the best rows of some parts for every centroid."""
+"""The scan stage: the best rows of some parts, for every centroid or row of a target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.search import ScanTask, TopK, scan_parts
+from curator.search import RowScan, Scanned, ScanTask, scan_parts
 from curator.store import PartStore
 from curator_pipelines.executors import Task, WorkerContext
 
@@ -22,18 +22,26 @@ class ScanStage:
 
     Args:
         store_url: `OUT/pool`.
-        centroids: float32 (K, d).
+        row_scan: scores rows.
+        queries: sets of queries, float32 (m, d) each, that a task may ask for.
     """
 
     store_url: str
-    centroids: NDArray[np.float32]
+    row_scan: RowScan
+    queries: tuple[NDArray[np.float32], ...] = ()
 
-    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], TopK]:
+    def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Scanned]:
         """Nothing costly: the function scans the parts of one task."""
         threadpool_limits(context.cpus)
         store = PartStore(self.store_url)
 
-        def scan(task: Task[ScanTask]) -> TopK:
-            return scan_parts(task.payload, store.vectors, self.centroids, lambda rows: context.report({"rows": rows}))
+        def scan(task: Task[ScanTask]) -> Scanned:
+            return scan_parts(
+                task.payload,
+                store.vectors,
+                self.row_scan,
+                lambda rows: context.report({"rows": rows}),
+                self.queries,
+            )
 
         return scan

@@ -5,20 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from curator.errors import CuratorError, Reason, SampleError
-from curator.images import decode_image
+from curator.errors import CuratorError
 from curator.io import main_module_hidden, storage
 from curator.types import LedgerLine
-from curator_ssl.data.augment import TwoViews, sample_seed
-from curator_ssl.data.sample_reader import SampleReader
+from curator_ssl.data.augment import SOURCE_SCALE, TwoViews, sample_seed
 from curator_ssl.data.samples import Samples
 from curator_ssl.data.schedule import Schedule
+from curator_ssl.data.squares import Squares
 
 __all__ = ["Batch", "StepDataset", "load_steps"]
 
@@ -55,33 +55,37 @@ class StepDataset(Dataset[Batch]):
         self.samples, self.schedule = samples, schedule
         self.views = TwoViews(image_size)
         self.rank, self.ranks = rank, ranks
-        self.reader = SampleReader(samples)
+        self.squares = Squares(samples, SOURCE_SCALE * image_size)
 
     def __getitem__(self, step: int) -> Batch:
         numbers, passes = self.schedule.batch(step, self.rank, self.ranks)
-        side = self.views.image_size
-        views = torch.empty((2, len(numbers), 3, side, side), dtype=torch.uint8)
+        squares, aspects, bad = self.squares.read(numbers)
+        seeds = [
+            sample_seed(self.schedule.seed, int(turn), int(number))
+            for turn, number in zip(passes, numbers, strict=True)
+        ]
+        with _one_thread():
+            views = self.views(squares, aspects, seeds)
         images = torch.from_numpy(numbers.astype(np.int64))
-        lines = []
-        for row, data in enumerate(self.reader.read(numbers)):
-            number = int(numbers[row])
-            seed = sample_seed(self.schedule.seed, int(passes[row]), number)
-            try:
-                views[:, row] = self.views(self._decode(number, data), seed)
-            except SampleError as error:
-                images[row] = -1
-                shard, key, offset = self.samples.describe(number)
-                lines.append(LedgerLine(shard, key, offset, "decode", error.reason, error.detail))
-        if lines:
+        images[list(bad)] = -1
+        if bad:
             _fill(views, images >= 0)
+        lines = [
+            LedgerLine(*self.samples.describe(int(numbers[place])), "decode", error.reason, error.detail)
+            for place, error in bad.items()
+        ]
         return Batch(step, views, images, lines)
 
-    def _decode(self, number: int, data: bytes | SampleError) -> torch.Tensor:
-        if isinstance(data, SampleError):
-            raise data
-        if len(data) < (size := int(self.samples.size[number])):
-            raise SampleError(Reason.TRUNCATED, f"{len(data)} of {size} bytes are there")
-        return decode_image(data).pixels
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a loader process, so that products of matrices round in the same way there and here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _fill(views: torch.Tensor, valid: torch.Tensor) -> None:
@@ -97,6 +101,9 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
     Raises:
         CuratorError: a worker died, or storage failed.
     """
+    # Once over the whole set costs more than it saves where few steps are left.
+    if (stop - start) * dataset.schedule.batch_size > len(dataset.samples):
+        dataset.squares.keep(max(1, workers))
     local = all(storage.is_local(url) for url in dataset.samples.urls)
     loader = DataLoader(
         dataset,

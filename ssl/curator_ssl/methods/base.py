@@ -52,6 +52,14 @@ class Method(nn.Module, ABC):
             `spread` of the embeddings, without gradient.
         """
 
+    def chance(self, images: int) -> float | None:
+        """The loss of a network to which all images look alike; None where the loss does not show that.
+
+        Args:
+            images: how many a step holds, over all ranks.
+        """
+        return None
+
     def after_step(self, progress: float) -> None:
         """Called after every optimiser step with the share of the run that is done, 0 to 1."""
 

@@ -31,7 +31,7 @@ class SimCLROptions:
         projection: columns of the projection head's output.
     """
 
-    temperature: Positive = 0.1
+    temperature: Positive = 0.2
     projection: Width = 128
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,9 +16,24 @@ from curator_ssl.config import TrainConfig
 from curator_ssl.data import Samples
 from curator_ssl.methods import METHODS, Method
 
-__all__ = ["has_checkpoint", "load_training", "run_identity", "save_encoder", "save_training"]
+__all__ = ["TrainingState", "has_checkpoint", "load_training", "run_identity", "save_encoder", "save_training"]
 
-FORMAT, VERSION = "curator.training", 2
+FORMAT, VERSION = "curator.training", 3
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """How far a run is, beside its tensors.
+
+    Attributes:
+        step: steps done.
+        restarts: how many times it started again because it had learned nothing.
+        idle: the last steps in a row in which nothing was learned; see `LearningWatch`.
+    """
+
+    step: int = 0
+    restarts: int = 0
+    idle: int = 0
 
 
 def has_checkpoint(out: str) -> bool:
@@ -52,9 +68,9 @@ def run_identity(config: TrainConfig, samples: Samples, backbone: Backbone) -> d
 
 
 def save_training(
-    out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer, step: int
+    out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write the state after `step` steps.
+    """Write the state of a run.
 
     The schedule, the position in the data and the random numbers of every later step follow from the
     config and the step, so they are saved with these.
@@ -63,7 +79,7 @@ def save_training(
         "format": FORMAT,
         "version": VERSION,
         "identity": identity,
-        "step": step,
+        "state": asdict(state),
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
@@ -71,8 +87,10 @@ def save_training(
         torch.save(content, path)
 
 
-def load_training(out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer) -> int:
-    """Take up the state of a checkpoint; returns how many steps are done, 0 without a checkpoint.
+def load_training(
+    out: str, identity: dict[str, Any], method: Method, optimizer: torch.optim.Optimizer
+) -> TrainingState:
+    """Take up a checkpoint; returns how far it is, nothing done without one.
 
     Raises:
         InputError: it is of another run, or another version.
@@ -81,7 +99,7 @@ def load_training(out: str, identity: dict[str, Any], method: Method, optimizer:
     try:
         data = storage.read_bytes(url)
     except FileNotFoundError:
-        return 0
+        return TrainingState()
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise InputError(f"{url} is no checkpoint that this version of curator reads", advice=Another("out"))
@@ -95,15 +113,15 @@ def load_training(out: str, identity: dict[str, Any], method: Method, optimizer:
         raise InputError(f"{out} is a different run: {'; '.join(changes)}", advice=Another("out"))
     method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
-    return int(content["step"])
+    return TrainingState(**content["state"])
 
 
-def save_encoder(out: str, backbone: Backbone, identity: dict[str, Any], step: int) -> None:
+def save_encoder(out: str, backbone: Backbone, identity: dict[str, Any], state: TrainingState) -> None:
     """Write OUT/encoder.pt: the backbone's tensors, without any head."""
     save_checkpoint(
         storage.join(out, "encoder.pt"),
         architecture=backbone.architecture,
         preprocess=backbone.preprocess,
         state_dict=backbone.model.state_dict(),
-        meta=identity | {"step": step},
+        meta=identity | {"step": state.step, "restarts": state.restarts},
     )

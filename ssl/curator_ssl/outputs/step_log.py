@@ -9,11 +9,10 @@ from types import TracebackType
 
 import torch
 
-from curator.errors import Change, CuratorError, Use
 from curator_ssl.config import TrainConfig
 from curator_ssl.data import Schedule
 from curator_ssl.distributed import RankGroup, is_first
-from curator_ssl.outputs.collapse import CollapseDetector
+from curator_ssl.outputs.collapse import LearningWatch
 from curator_ssl.outputs.metrics import Metrics
 from curator_ssl.reporter import TrainReporter
 
@@ -32,6 +31,7 @@ class StepLog:
         start: how many steps were done before.
         group: the processes that train together.
         reporter: the first rank tells it how far the run is.
+        watch: is told of every step.
 
     Attributes:
         loss: the mean loss of the steps that were written last.
@@ -39,13 +39,18 @@ class StepLog:
     """
 
     def __init__(
-        self, config: TrainConfig, schedule: Schedule, start: int, group: RankGroup, reporter: TrainReporter
+        self,
+        config: TrainConfig,
+        schedule: Schedule,
+        start: int,
+        group: RankGroup,
+        reporter: TrainReporter,
+        watch: LearningWatch,
     ) -> None:
         self.loss = self.spread = math.nan
         self._config, self._schedule, self._start, self._group = config, schedule, start, group
-        self._reporter = reporter
+        self._reporter, self._watch = reporter, watch
         self._pending: list[tuple[int, torch.Tensor, torch.Tensor]] = []
-        self._collapse = CollapseDetector(reporter.warn, config.steps)
         self._started = time.monotonic()
         self._metrics: Metrics | None = None
 
@@ -71,15 +76,12 @@ class StepLog:
         """Fetch the values from the device, average them over ranks and write them. All ranks call it together.
 
         Raises:
-            CuratorError: a loss is not finite.
+            NothingLearned: on all ranks; what came before is written.
         """
         own = torch.stack([torch.stack([loss, spread]) for _, loss, spread in self._pending]).cpu()
         values = torch.stack(self._group.all_gather(own)).mean(dim=0).tolist()
         for (step, _, _), (loss, spread) in zip(self._pending, values, strict=True):
-            if not math.isfinite(loss):
-                raise CuratorError(
-                    f"the loss is not finite at step {step}", advice=(Change("lr", "lower"), Use("clip", 1))
-                )
+            self._watch.check(step, loss, spread)
             if self._metrics is not None:
                 self._write_step(self._metrics, step, loss, spread)
         self.loss, self.spread = (sum(column) / len(column) for column in zip(*values, strict=True))
@@ -101,7 +103,6 @@ class StepLog:
                 "images_per_second": self.images_per_second(self._pending[-1][0] + 1),
             }
         )
-        self._collapse.check(step, spread)
 
     def write_probe(self, step: int, accuracies: Mapping[str, float]) -> None:
         """Write what a probe found after a step; the first rank calls it."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from curator.embedding.read_decode_encode import embed_source
 from curator.encoders.encoder import Encoder
 from curator.encoders.load import load_encoder
 from curator.errors import Reason
+from curator.sources import Remark
 from curator.sources.find import find_sources
 from curator.sources.source import Source
 
@@ -61,3 +63,22 @@ def test_an_encoder_that_fails_in_its_thread_fails_here(
     monkeypatch.setattr(encoder, "encode", fail)
     with pytest.raises(MemoryError, match="no room"):
         embed_source(source, encoder, threads=2)
+
+
+def test_links_beside_images_are_in_the_done_mark(tmp_path: Path, encoder: Encoder) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 50)).save(buffer, "JPEG")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        image, hard, soft = tarfile.TarInfo("./a.jpg"), tarfile.TarInfo("./b.jpg"), tarfile.TarInfo("./b.txt")
+        image.size = len(buffer.getvalue())
+        hard.type, hard.linkname = tarfile.LNKTYPE, "./a.jpg"
+        soft.type, soft.linkname = tarfile.SYMTYPE, "a.txt"
+        tar.addfile(image, io.BytesIO(buffer.getvalue()))
+        tar.addfile(hard)
+        tar.addfile(soft)
+    (source,) = find_sources([str(tmp_path)], "pool", folders=False)
+    block, mark = embed_source(source, encoder)
+    assert [row.key for row in block.rows] == ["a", "b"]
+    assert block.rows[0].sha256 == block.rows[1].sha256
+    assert (mark.seen, mark.embedded, mark.ledger) == (2, 2, [])
+    assert mark.remarks.counts == {Remark.LINKS: 1}

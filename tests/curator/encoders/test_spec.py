@@ -27,7 +27,7 @@ def test_specs(spec, parsed):
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("warmup", "only `select` trains one"),
+        ("warmup", "only `select` and `measure` train one"),
         ("lite", "near: lite0"),
         ("openclip:ViT-B-32/openai", "near: open_clip"),
         ("lite0:big", "write just lite0"),

@@ -63,6 +63,24 @@ def test_every_member_is_its_sources_bytes(make_pool, make_tar, make_entries, an
         assert told.size == len(data)
 
 
+def test_images_that_are_hard_links_to_one_another(make_pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranges, "MAX_READ", 1024)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        first = tarfile.TarInfo("a.jpg")
+        first.size = 5000
+        tar.addfile(first, io.BytesIO(bytes(range(250)) * 20))
+        link = tarfile.TarInfo("b.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.jpg"
+        tar.addfile(link)
+    pool = make_pool(str(tmp_path), [buffer.getvalue()])
+
+    plan, _ = pack(pool)
+
+    packed = by_tarfile(storage.read_bytes(plan[0].url(pool.out)))
+    assert [members["jpg"] for members in packed.values()] == [bytes(range(250)) * 20] * 2
+
+
 def test_an_empty_member_may_state_no_size(make_pool, make_tar, make_entries, tmp_path):
     data = bytearray(make_tar([("a.jpg", b"image"), ("a.txt", b""), *make_entries(2, 100, 1)]))
     at = data.index(b"a.txt")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from curator.search.distributed_scan import DistributedScan, scan_parts
+from curator.search.row_scan import CentroidScan
 from curator.search.scan import best_rows
 from curator.search.top_k import Cursors
 from curator.selection.rules import Rules
@@ -14,7 +15,7 @@ class Workers:
     """Scan tasks in this process, the last of every few first; remembers what they were asked and gave."""
 
     def __init__(self, pool, centroids, at_a_time=3):
-        self.pool, self.centroids, self.at_a_time = pool, centroids, at_a_time
+        self.pool, self.row_scan, self.at_a_time = pool, CentroidScan(centroids), at_a_time
         self.tasks, self.rows, self.returned = [], 0, 0
 
     def read(self, part):
@@ -31,8 +32,8 @@ class Workers:
     def answers(self, waiting):
         while waiting:
             self.tasks.append(waiting.pop())
-            found = scan_parts(self.tasks[-1], self.read, self.centroids, self.count)
-            self.returned += int(found.counts.sum())
+            found = scan_parts(self.tasks[-1], self.read, self.row_scan, self.count)
+            self.returned += int(found.top_k.counts.sum())
             yield found
 
     def count(self, rows):
@@ -40,7 +41,7 @@ class Workers:
 
     def search(self, workers=2):
         rows = sum(map(len, self.pool.content.values()))
-        return DistributedScan(self.scan, self.read, sorted(self.pool.content), rows, self.centroids, workers)
+        return DistributedScan(self.scan, self.read, sorted(self.pool.content), rows, self.row_scan, workers)
 
 
 def make(twin, parts, rows=60, seed=0, shift=None):

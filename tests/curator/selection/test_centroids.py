@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from curator.errors import InputError
-from curator.selection.centroids import find_centroids
+from curator.selection.centroids import expected_centroids, find_centroids
 
 
 def test_unit_rows_one_per_cluster(twin):
@@ -43,6 +43,22 @@ def test_as_many_distinct_rows_as_clusters_need_no_k_means(twin):
 def test_a_mean_without_length_falls_back_to_the_first_member():
     rows = np.array([[0, -1], [0, 1]], np.float32)
     assert find_centroids(rows, 1, seed=0).tolist() == [[0, -1]]
+
+
+def test_without_a_number_every_distinct_row_is_a_centroid_up_to_2000(twin):
+    rows = twin.unit_rows(np.random.default_rng(4).standard_normal((2000, 3))).astype(np.float32)
+    found = find_centroids(np.concatenate([rows, rows[:5]]), None, seed=0)
+    assert found == pytest.approx(rows)
+    assert expected_centroids(2000, None) == len(found)
+
+
+def test_without_a_number_more_rows_become_1000_means():
+    rows = np.random.default_rng(5).standard_normal((2001, 3)).astype(np.float32)
+    found = find_centroids(rows, None, seed=1)
+    assert found.shape == (1000, 3)
+    assert expected_centroids(2001, None) == 1000
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(1000))
+    assert np.array_equal(found, find_centroids(rows, None, seed=1))
 
 
 @pytest.mark.parametrize(

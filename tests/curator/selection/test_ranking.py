@@ -77,7 +77,7 @@ def test_built_in_selectors(twin, name):
     assert selector.reads <= SELECTOR_SETTINGS
     rng = np.random.default_rng(0)
     pool = twin.ArrayPool([twin.unit_rows(rng.standard_normal((30, 4)), np.float16)])
-    settings = {setting: {"clusters": 3, "seed": 1}.get(setting) for setting in selector.reads}
+    settings = {setting: {"clusters": 3, "seed": 1, "per_target": 99}.get(setting) for setting in selector.reads}
     target = twin.unit_rows(rng.standard_normal((5, 4)), np.float16)
     first, second = selector.select([Request(pool, target, Rules(budget=budget), settings) for budget in (6, 9)])
     assert first.ids.tolist() == second.ids[:6].tolist()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from curator.errors import InputError
+from curator.errors import CuratorError, InputError
 from curator.selection import Rejection, Rules, deny, objective, select_simcore
 from curator.selection.rules import no_filter
 
@@ -15,6 +15,7 @@ def both(twin, pool, centroids, *, new_filter=None, k=None, block_rows=16384, **
     fast = select_simcore(pool, centroids, Rules(new_filter=new_filter, k=k, **limits), block_rows=block_rows)
     slow = twin.simcore(pool, centroids, row_filter=new_filter(), **limits)
     twin.assert_same(fast, slow)
+    check_outlook(twin, fast, pool, centroids, new_filter, limits, k)
     assert fast.candidates == len(pool.rows())
     assert fast.not_reached >= 0
     if fast.stop_reason == "pool_exhausted":
@@ -24,6 +25,26 @@ def both(twin, pool, centroids, *, new_filter=None, k=None, block_rows=16384, **
     else:
         assert math.isnan(fast.objective)
     return fast
+
+
+def check_outlook(twin, fast, pool, centroids, new_filter, limits, k):
+    """What is said of the rows behind the end, against runs of the twin that went on."""
+    reference = {"reference_round": limits.get("reference_round", 1)}
+    following = [number for number, *_ in twin.simcore(pool, centroids).chosen]
+    if new_filter is no_filter:
+        ahead = following[len(fast.ids) :][:100]
+        assert fast.next_rows.ids.tolist() == (ahead if k is None else ahead[: len(fast.next_rows)])
+    assert not set(fast.next_rows.ids.tolist()) & {*fast.ids.tolist(), *fast.skipped.ids.tolist()}
+    for told in fast.thresholds:
+        run = twin.simcore(pool, centroids, stop=told.stop, row_filter=new_filter(), **reference)
+        if told.exact:
+            assert (told.rounds, told.chosen) == (len(run.table), len(run.chosen))
+        elif told.more and new_filter is no_filter:
+            assert told.chosen <= len(run.chosen)
+        assert k is not None or not told.more
+        assert told.exact or told.more or new_filter is not no_filter
+    if stop := limits.get("stop"):
+        assert stop in [told.stop for told in fast.thresholds] or not fast.reference_mean > 0
 
 
 def no_repeats(twin, pool):
@@ -192,12 +213,20 @@ def test_reference_rounds_on_random_rows(twin, reference_round):
 
 def test_a_reference_mean_that_is_not_positive_turns_the_rule_off(twin):
     rows = np.array([[-1, 0], [-3, 4]], np.float16)
-    chosen = both(twin, twin.ArrayPool([rows]), AXES[:1], stop=0.95)
+    chosen = both(twin, twin.ArrayPool([rows]), AXES[:1], stop=0.95, budget=3)
     assert chosen.ids.tolist() == [1, 0]
     assert chosen.stop_reason == "pool_exhausted"
+    assert chosen.thresholds == []
     assert chosen.reference_mean < 0
     assert np.isnan(chosen.rounds_table.ratio).all()
     assert "not positive" in chosen.warnings[0]
+
+
+def test_a_reference_mean_that_is_not_positive_ends_a_run_that_nothing_else_would_end(twin):
+    pool = twin.ArrayPool([np.array([[1, 0], [-1, 0], [-3, 4]], np.float16)])
+    with pytest.raises(CuratorError, match=r"round 2 is not positive.*the whole pool") as raised:
+        select_simcore(pool, AXES[:1], Rules(stop=0.95, reference_round=2))
+    assert not isinstance(raised.value, InputError)
 
 
 def test_without_a_stop_rule_nobody_is_warned_of_its_reference(twin):
@@ -269,13 +298,18 @@ def test_equals_the_twin(twin, data):
         "repeats": no_repeats(twin, pool),
     }
     data_step = data.draw(st.integers(1, 4))
+    limits = {
+        "budget": data.draw(st.none() | st.integers(1, len(rows) + 2)),
+        "stop": data.draw(st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0])),
+        "reference_round": data.draw(st.integers(1, 3)),
+    }
+    if limits["budget"] is None and limits["stop"] and twin.simcore(pool, centroids, **limits).reference <= 0:
+        limits["stop"] = None
     both(
         twin,
         pool,
         centroids,
-        budget=data.draw(st.none() | st.integers(1, len(rows) + 2)),
-        stop=data.draw(st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0])),
-        reference_round=data.draw(st.integers(1, 3)),
+        **limits,
         k=data.draw(st.none() | st.integers(1, 6)),
         block_rows=data.draw(st.sampled_from([1, 3, 16384])),
         new_filter=filters[data.draw(st.sampled_from(sorted(filters)))],

@@ -11,7 +11,7 @@ import pytest
 
 from curator.errors import InputError, Reason
 from curator.io import parquet, schemas, storage
-from curator.sources import tar
+from curator.sources import find as find_module, tar_members
 from curator.sources.find import find_sources
 from curator.sources.folder import list_images, read_folder
 from curator.store.part_store import DoneMark, PartStore
@@ -91,6 +91,40 @@ def test_what_is_no_plain_tar_is_refused_by_its_first_bytes(root, head, word):
     assert url in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 270000000\n",
+            "a git-lfs pointer.*git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html>\n<html><title>Login</title></html>", "an HTML page.*download it again"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>' + bytes(600), "an XML document"),
+    ],
+)
+def test_what_stands_in_a_shards_place_is_named(root, content, told):
+    url = storage.join(root, "x.tar")
+    storage.write_bytes(url, content)
+    with pytest.raises(InputError, match=told) as caught:
+        find(url)
+    assert url in str(caught.value)
+
+
+def test_the_one_pointer_of_a_large_pool_is_found(root, monkeypatch):
+    monkeypatch.setattr(find_module, "MAX_HEADS", 2)
+    urls = [storage.join(root, f"{number}.tar") for number in range(9)]
+    for number, url in enumerate(urls):
+        storage.write_bytes(url, tar_bytes("x.jpg") if number != 3 else b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"3\.tar is a git-lfs pointer"):
+        find(*urls)
+
+
+def test_a_tar_whose_first_name_looks_like_a_page(root):
+    url = storage.join(root, "x.tar")
+    storage.write_bytes(url, tar_bytes("<html>.jpg"))
+    assert [source.kind for source in find(url)] == ["tar"]
+
+
 @pytest.mark.parametrize("name", ["BMW.jpg", "BZhang.jpg", "RIFF.jpg", "GIF8.jpg"])
 @pytest.mark.parametrize("called", ["x.tar", "x"])
 def test_a_tar_whose_first_name_looks_like_a_format(root, name, called):
@@ -143,7 +177,7 @@ def test_links_between_folders_end_and_show_each_image_once(tmp_path):
 
 
 def test_an_image_of_a_folder_may_be_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(tar, "MAX_SAMPLE_BYTES", 2)
+    monkeypatch.setattr(tar_members, "MAX_SAMPLE_BYTES", 2)
     (tmp_path / "1.jpg").write_bytes(b"12")
     (tmp_path / "2.jpg").write_bytes(b"123")
     sample, line = read_folder(str(tmp_path), "x")

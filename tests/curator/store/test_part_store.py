@@ -11,6 +11,7 @@ import pytest
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import schemas, storage
 from curator.io.storage import Stat
+from curator.sources.remarks import Remark, Remarks
 from curator.sources.source import Source
 from curator.store.ledger import write_quarantine
 from curator.store.part_store import DoneMark, PartStore, difference, identity_hash, unversioned
@@ -172,10 +173,13 @@ def test_a_done_mark_survives_its_file(store):
         LedgerLine("s.tar", "k/é", 512, "decode", Reason.DECODE_ERROR, "broken"),
         LedgerLine("s.tar", "", 0, "read", Reason.BAD_HEADER, "x"),
     ]
-    mark = DoneMark(7, 5, 4, {"read": 0.5, "encode": 1.25}, lines)
+    remarks = Remarks()
+    remarks.add(Remark.LINKS, "k/é.txt of s.tar", 3)
+    mark = DoneMark(7, 5, 4, {"read": 0.5, "encode": 1.25}, lines, remarks)
     store.mark(1, "abc", mark)
     found = store.done_mark(1, "abc")
     assert found == mark
+    assert found.remarks.counts == {Remark.LINKS: 3}
     assert found.ledger[0].reason is Reason.DECODE_ERROR
 
 

@@ -1,8 +1,12 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 import curator
-from curator.selection import Rules, find_centroids, select_knn, select_simcore
+from curator.selection import Rules, find_centroids, hold_out, select_knn, select_simcore
 
 RNG = np.random.default_rng(5)
 TARGET = RNG.normal(size=(30, 8)).astype(np.float32)
@@ -19,7 +23,52 @@ def test_it_is_the_selection_of_the_parts() -> None:
 
 
 def test_without_a_budget_it_stops_by_itself() -> None:
-    assert curator.select_rows(TARGET, POOL, clusters=4).stop_reason == "stop_rule"
+    target = np.concatenate([np.eye(4)[row] + 0.1 * RNG.normal(size=(8, 4)) for row in range(2)]).astype(np.float32)
+    pool = RNG.normal(size=(200, 4))
+    selection = curator.select_rows(target, pool)
+    assert selection.stop_reason == "stop_rule"
+    assert selection.anchor_rows is not None
+    assert len(selection.anchor_rows) == 16
+    tau = hold_out(target, None, 0).tau
+    assert tau in [told.stop for told in selection.thresholds]
+    assert curator.select_rows(target, pool, stop=tau, clusters="auto").ids.tolist() == selection.ids.tolist()
+
+
+def test_rows_that_cannot_tell_where_to_stop_are_refused() -> None:
+    with pytest.raises(curator.InputError, match="stop='auto': the target has 1 group of images that differ: 3 are"):
+        curator.select_rows(np.ones((5, 8)), POOL)
+
+
+def by_the_paper(target: np.ndarray, pool: np.ndarray, reference_round: int) -> list[int]:
+    """The paper's algorithm on the dense matrix: 100 k-means centroids, rounds, stop below 0.95 of a round's mean."""
+    unit = target.astype(np.float64) / np.linalg.norm(target.astype(np.float64), axis=1, keepdims=True)
+    means = KMeans(100, n_init=10, algorithm="lloyd", random_state=0).fit(unit).cluster_centers_
+    centroids = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    rows = pool.astype(np.float64)
+    scores = (rows @ centroids.T / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    free, chosen, reference = np.ones(len(rows), bool), [], math.nan
+    for number in itertools.count(1):
+        left = np.flatnonzero(free)
+        best = left[scores[left].argmax(axis=0)]
+        top = scores[best, np.arange(100)]
+        mean = float(top.astype(np.float64).mean())
+        reference = mean if number == reference_round else reference
+        if mean < 0.95 * reference:
+            return chosen
+        order = sorted(range(100), key=lambda k: (-top[k], best[k]))
+        chosen += dict.fromkeys(int(best[k]) for k in order)
+        free[best] = False
+
+
+@pytest.mark.parametrize(("preset", "reference_round"), [("paper", 1), ("authors", 20)])
+def test_the_presets_are_the_papers_algorithm(preset: str, reference_round: int) -> None:
+    rng = np.random.default_rng(11)
+    target = rng.normal(size=(250, 6)).astype(np.float32)
+    pool = rng.normal(size=(4000, 6)).astype(np.float32)
+    selection = curator.select_rows(target, pool, preset=preset)
+    assert selection.ids.tolist() == by_the_paper(target, pool, reference_round)
+    assert selection.stop_reason == "stop_rule"
+    assert len(selection.ids) > 100
 
 
 def test_other_selectors() -> None:

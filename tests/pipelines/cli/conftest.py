@@ -45,8 +45,10 @@ class Ran:
 def in_process() -> Iterator[None]:
     """No worker processes and no check of the preprocessing: these tests are about what commands say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curator_pipelines.jobs.select.prepare.make_executor", lambda *arguments: InProcessExecutor())
-        patch.setattr("curator_pipelines.jobs.select.pack.make_executor", lambda *arguments: InProcessExecutor())
+        for module in ("prepare", "pack", "measure", "measure_choice"):
+            patch.setattr(
+                f"curator_pipelines.jobs.select.{module}.make_executor", lambda *arguments: InProcessExecutor()
+            )
         patch.setattr("curator.encoders.check_preprocess.lowest_cosine", lambda encoder, images: 1.0)
         yield
 

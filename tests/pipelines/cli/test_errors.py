@@ -158,9 +158,12 @@ def test_encoders_that_are_not_there(
     no(select("--encoder", encoder), f"--encoder {encoder}", *words)
 
 
-def test_embed_has_no_target_to_train_on(curator: Select, no: Callable[..., str], data: Path) -> None:
-    ran = curator("embed", "--pool", data / "pool-0.tar", "--out", data / "run")
-    no(ran, "--encoder warmup", "checkpoint:RUN/encoder.pt, lite0 or timm:resnet50")
+@pytest.mark.parametrize("encoder", ["warmup", "auto"])
+def test_embed_has_no_target_that_could_tell(curator: Select, no: Callable[..., str], data: Path, encoder: str) -> None:
+    where = ("--pool", data / "pool-0.tar", "--out", data / "run")
+    no(curator("embed", *where), "--encoder", "missing")
+    ran = curator("embed", *where, "--encoder", encoder)
+    no(ran, f"--encoder {encoder}", "checkpoint:RUN/encoder.pt, lite0 or timm:resnet50")
 
 
 @pytest.mark.parametrize("content", [None, b"no tensors"])

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_shares_round_down_to_at_least_one(share: float, candidates: int, count:
     assert Budget(share=share).of(candidates) == count
 
 
-@pytest.mark.parametrize(("text", "stop"), [("0.95", 0.95), ("off", None), ("OFF", None), ("1", 1.0)])
-def test_stop(text: str, stop: float | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "stop"), [("0.95", 0.95), ("off", None), ("OFF", None), ("1", 1.0), ("auto", "auto"), (" Auto", "auto")]
+)
+def test_stop(text: str, stop: float | str | None) -> None:
     assert parse_stop(text) == stop
 
 
@@ -51,14 +54,31 @@ def test_a_stop_rule_that_cannot_be_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "limits"),
     [
-        ({}, (None, 0.95)),
+        ({}, (None, "auto")),
         ({"budget": "7"}, (Budget(7), None)),
         ({"stop": "0.8"}, (None, 0.8)),
         ({"budget": "7", "stop": "0.8"}, (Budget(7), 0.8)),
         ({"budget": "7", "stop": "off"}, (Budget(7), None)),
+        ({"budget": "7", "stop": "auto"}, (Budget(7), "auto")),
+        ({"preset": "paper"}, (None, 0.95)),
+        # A budget alone has no stop rule, with a preset neither.
+        ({"preset": "paper", "budget": "7"}, (Budget(7), None)),
+        ({"preset": "paper", "budget": "7", "stop": "0.8"}, (Budget(7), 0.8)),
+        ({"preset": "authors", "stop": "auto"}, (None, "auto")),
+        # It ends by itself, and knows no stop rule.
+        ({"selector": "own_selectors:EndsByItself"}, (None, None)),
     ],
 )
-def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | None, float | None]) -> None:
+def test_which_end_is_in_force(
+    flags: dict[str, str],
+    limits: tuple[Budget | None, float | str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "own_selectors.py").write_text(
+        "from curator.selection import Selector\nclass EndsByItself(Selector):\n    needs_budget = False\n"
+    )
+    monkeypatch.chdir(tmp_path)
     assert build(SelectConfig, BASE | flags).limits() == limits
 
 
@@ -70,7 +90,7 @@ def test_which_end_is_in_force(flags: dict[str, str], limits: tuple[Budget | Non
         ({"selector": "knn"}, "selector='knn': this selector does not stop by itself: give budget"),
         (
             {"selector": "best"},
-            "selector='best': there is no such selector; it is simcore, knn, random, ",
+            "selector='best': there is no such selector; it is simcore, csls, knn, random, ",
         ),
         ({"clusters": "0"}, "clusters='0': should be greater than or equal to 1"),
         ({"clusters": "many"}, "clusters='many': should be a valid integer"),
@@ -92,7 +112,7 @@ def test_errors_are_one_line_that_names_the_setting(flags: dict[str, object], me
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("selector", ["knn", "random"])
+@pytest.mark.parametrize("selector", ["csls", "knn", "random"])
 @pytest.mark.parametrize(
     ("name", "value"),
     [("clusters", "4"), ("stop", "0.9"), ("stop", "off"), ("reference_round", "2"), ("search", "ivf"), ("recall", "1")],
@@ -114,3 +134,34 @@ def test_yaml_values_mean_what_they_say() -> None:
     assert config.target == ["t"]
     assert config.limits() == (Budget(1000), None)
     assert config.max_bad == 0.02
+
+
+PAPER = {"encoder": "warmup", "clusters": 100, "stop": "0.95", "reference_round": 1, "skip_own": False}
+
+
+@pytest.mark.parametrize(("preset", "values"), [("paper", PAPER), ("authors", PAPER | {"reference_round": 20})])
+def test_a_preset_takes_the_place_of_defaults(preset: str, values: dict[str, object]) -> None:
+    config = build(SelectConfig, BASE | {"preset": preset})
+    assert {name: getattr(config, name) for name in values} == values
+    assert config.model_fields_set == {*BASE, "preset"}
+
+
+def test_what_is_given_wins_over_a_preset() -> None:
+    config = build(SelectConfig, BASE | {"preset": "paper", "clusters": "auto", "encoder": "lite0", "skip_own": True})
+    assert (config.clusters, config.encoder, config.skip_own, config.stop) == (None, "lite0", True, "0.95")
+
+
+@pytest.mark.parametrize("selector", ["knn", "random"])
+def test_what_a_preset_sets_is_never_refused(selector: str) -> None:
+    config = build(SelectConfig, BASE | {"preset": "authors", "selector": selector, "budget": "3"})
+    assert (config.encoder, config.skip_own) == ("warmup", False)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(InputError, match="preset='papre': unknown; did you mean 'paper'"):
+        build(SelectConfig, BASE | {"preset": "papre"})
+
+
+@pytest.mark.parametrize(("text", "clusters"), [("auto", None), ("7", 7), (7, 7)])
+def test_clusters(text: object, clusters: int | None) -> None:
+    assert build(SelectConfig, BASE | {"clusters": text}).clusters == clusters

@@ -127,6 +127,9 @@ def test_defaults_that_depend_on_something_are_in_the_identity_as_resolved() -> 
     def value(name: str, **settings: Any) -> Any:
         return identity_settings(build(SelectConfig, BASE | settings), "select")[name]
 
-    assert value("stop") == value("stop", stop="0.95") == 0.95
+    assert value("stop") == value("stop", stop="auto") == "auto"
+    assert value("stop", preset="paper") == value("stop", stop="0.95") == 0.95
+    assert value("clusters") == value("clusters", clusters="auto") is None
+    assert value("clusters", preset="paper") == 100
     assert value("stop", budget=3) is value("stop", budget=3, stop="off") is None
     assert value("budget", budget="5%") == value("budget", budget="5.0%")

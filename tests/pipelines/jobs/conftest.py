@@ -18,7 +18,7 @@ import curator.embedding.crash_probe
 import curator.encoders.load
 from curator_pipelines.config.select import SelectConfig, build
 from curator_pipelines.executors import Executor, InProcessExecutor
-from curator_pipelines.jobs.select import pack, prepare, select_run as select
+from curator_pipelines.jobs.select import measure_choice, pack, prepare, select_run as select
 from curator_pipelines.jobs.select.summary import SelectSummary
 from curator_pipelines.run.progress import Reporter
 
@@ -61,6 +61,7 @@ def run_with(executor: Executor | None, **settings: Any) -> SelectSummary:
         if executor is not None:
             patch.setattr(prepare, "make_executor", lambda *arguments, **named: executor)
             patch.setattr(pack, "make_executor", lambda *arguments, **named: executor)
+            patch.setattr(measure_choice, "make_executor", lambda *arguments, **named: executor)
         return select.run_select(build(SelectConfig, settings), Reporter())
 
 

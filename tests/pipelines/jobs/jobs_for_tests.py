@@ -500,6 +500,12 @@ def write_ready(
     return str(folder)
 
 
+def beside_chance(warnings: Iterable[str]) -> list[str]:
+    """Warnings without those that encoders of random weights, and random rows, deserve: they find nothing."""
+    deserved = ("does not find your images", "may hold nothing of this kind")
+    return [warning for warning in warnings if not any(text in warning for text in deserved)]
+
+
 def line_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """Shard's file name, key and reason of a ledger row."""
     return row["shard"].rpartition("/")[2], row["key"], row["reason"]
@@ -508,3 +514,20 @@ def line_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
 def remove(*paths: Path) -> None:
     for path in paths:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# ---- an encoder
+
+
+def blind_lite0(spec: Any, weights: str | None) -> Any:
+    """lite0, which sees in the place of every image nearly the same grey."""
+    from dataclasses import replace
+
+    import torch
+
+    from curator.encoders.lite0 import load_lite0
+    from curator.encoders.spec import EncoderSpec
+
+    backbone = load_lite0(EncoderSpec("lite0"), None)
+    blind = torch.nn.Sequential(torch.nn.AvgPool2d(224), torch.nn.Upsample(scale_factor=224), backbone.model)
+    return replace(backbone, model=blind)

@@ -16,6 +16,7 @@ from jobs_for_tests import (
     CountsTasks,
     ShardServer,
     assert_same_bytes,
+    beside_chance,
     curator,
     files_of,
     flags,
@@ -64,7 +65,7 @@ class TestUnreadableShard:
             run(out=str(tmp_path / "run"), **served | {"pool": ["::".join(signed)], "max_bad": 0.5})
 
         files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        assert len(json.loads(files[Path("run/run.json")])["warnings"]) == 1
+        assert len(beside_chance(json.loads(files[Path("run/run.json")])["warnings"])) == 1
         assert [name for name, data in files.items() if b"secret" in data or b"word" in data] == []
 
     def test_counts_with_its_samples(

@@ -20,6 +20,7 @@ from curator.settings.setting import Setting, declared
 from curator.settings.stages import STAGES
 from curator.settings.values import Similarity
 from curator_pipelines.cli.main import COMMANDS, cli
+from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.queries import (
     DedupConfig,
     DemoConfig,
@@ -50,6 +51,7 @@ Values = dict[str, Any]
 MODELS: dict[str, type[Config]] = {
     "select": SelectConfig,
     "embed": EmbedConfig,
+    "measure": MeasureConfig,
     "plan": PlanConfig,
     "warmup": WarmupConfig,
     "train": LaunchedTrainConfig,
@@ -64,7 +66,7 @@ MODELS: dict[str, type[Config]] = {
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "train", "probe", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),
@@ -122,11 +124,14 @@ CASES: dict[str, dict[str, Case]] = {
         "weights": Case(below("resnet.pt"), start="warmup"),
         "target": Case(below("target-1")),
         "pool": Case(below("pool-{0..2}.tar")),
+        "preset": Case("paper", given={"encoder": None, "weights": None, "warmup_epochs": 1}),
         "clusters": Case(2),
         "budget": Case("5"),
         "stop": Case("0.999"),
         "reference_round": Case(2),
         "selector": Case("random", given={"clusters": None, "stop": None}),
+        "per_target": Case(1, also={"selector": "csls", "clusters": None, "stop": None, "budget": "4"}),
+        "skip_own": Case(False),
         "dedup": Case(0.5),
         "exclude": Case(below("exclude-1")),
         "exclude_above": Case(0.5),
@@ -137,6 +142,8 @@ CASES: dict[str, dict[str, Case]] = {
         "shard_size": Case(3),
         "seed": Case(4, start="warmup"),
         "warmup_epochs": Case(2, start="warmup"),
+        "warmup_arch": Case("test_vit", start="warmup"),
+        "warmup_size": Case(48, start="warmup"),
     },
     "embed": ENCODING | {"pool": Case(below("pool-{0..2}.tar"))},
     "index": EXECUTOR | {"add": Case(True), "factory": Case("IVF2,Flat"), "seed": Case(1)},
@@ -164,6 +171,8 @@ CASES: dict[str, dict[str, Case]] = {
         "target": Case(below("target-1")),
         "weights": Case(below("resnet.pt")),
         "warmup_epochs": Case(2),
+        "warmup_arch": Case("test_vit"),
+        "warmup_size": Case(48),
         "seed": Case(4),
         "device": Case("auto"),
         "max_bad": Case("40%"),
@@ -191,6 +200,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries = [(f"{image:04d}.png", picture(100 * (shard + 1) + image)) for image in range(9)]
         # A copy of an image of another shard, for what looks for duplicates.
         entries[3] = ("0003.png", picture(104))
+        # And one of the target's own.
+        entries[5] = ("0005.png", picture(2))
         (folder / f"pool-{shard}.tar").write_bytes(tar_bytes(entries))
     shutil.copy(folder / "weights-1.pt", folder / "resnet.pt")
     return folder
@@ -244,7 +255,7 @@ def small() -> Iterator[None]:
         patch.setattr(executor, "LocalExecutor", lambda **settings: InProcessExecutor())
         patch.setattr(executor, "_address", lambda config: None)
         patch.setattr(warmup, "ARCHITECTURE", "timm:test_efficientnet")
-        patch.setattr(warmup, "EFFORTS", {"cpu": warmup.Effort(32, 4, 1)})
+        patch.setattr(warmup, "EFFORTS", {"cpu": warmup.Effort(32, 1)})
         yield
 
 

@@ -57,7 +57,7 @@ class TestSimCLR:
         made, (first, second) = method("simclr"), views()
         one, other = (made.head(made.backbone(view)) for view in (first, second))
         loss, wide = made(first, second, IMAGES)
-        torch.testing.assert_close(loss, nt_xent_loss(one, other, 0.1))
+        torch.testing.assert_close(loss, nt_xent_loss(one, other, 0.2))
         torch.testing.assert_close(wide, spread(one))
 
 
@@ -142,7 +142,7 @@ class TestOptions:
 
     def test_all_of_them_have_values_in_the_end(self) -> None:
         assert method_options("simclr", {"temperature": "0.2"}) == {"temperature": 0.2, "projection": 128}
-        assert "temperature (0.1)" in describe_options() and "momentum (0.99)" in describe_options()
+        assert "temperature (0.2)" in describe_options() and "momentum (0.99)" in describe_options()
 
     @pytest.mark.parametrize(
         ("options", "message"),

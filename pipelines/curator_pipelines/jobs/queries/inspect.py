@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curator.embedding import Decoder
-from curator.sources import Source, UnreadableShard, find_sources, read_source
+from curator.sources import Remarks, Source, UnreadableShard, count_left_out, find_sources, in_words, read_source
 from curator.store import ready_shape
 from curator.types import LedgerLine, Progress, SampleRow
 from curator_pipelines.run import Reporter, estimate_samples
@@ -34,6 +34,8 @@ class InspectResult:
         sides: shorter side in pixels -> count, by powers of two: 128 stands for 128 to 255.
         bad: ledger reason -> count.
         examples: the first bad samples.
+        left_out: files that are not read, by ending or place -> count.
+        remarks: what is no damage and should be known.
     """
 
     sources: int = 0
@@ -45,11 +47,14 @@ class InspectResult:
     sides: Counter[int] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    remarks: Remarks = field(default_factory=Remarks)
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         # Not asdict: it rebuilds a Counter from its items, which counts pairs.
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
+        fields = {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
+        return fields | {"remarks": self.remarks.to_json()}
 
     def to_text(self) -> str:
         """For a person."""
@@ -66,7 +71,10 @@ class InspectResult:
         if self.members:
             text.append(f"beside      {_counts(self.members)}")
         text.append(f"bad         {_counts(self.bad) if self.bad else 'none'}")
-        return "\n".join(text + [f"  {example}" for example in self.examples])
+        text += [f"  {example}" for example in self.examples]
+        if self.left_out:
+            text.append(f"besides     {in_words([*self.left_out.items()]).removeprefix(', ')}")
+        return "\n".join(text + [f"note        {remark}" for remark in self.remarks.texts()])
 
 
 def _counts(counter: Counter[str]) -> str:
@@ -81,6 +89,7 @@ def inspect_sources(urls: Sequence[str], reporter: Reporter) -> InspectResult:
     """
     sources = find_sources(urls, "urls", folders=True)
     findings = InspectResult(len(sources), sum(source.stat.size for source in sources))
+    findings.left_out = count_left_out(sources)
     ready_rows = {source.name: ready_shape(source)[0] for source in sources if source.is_ready}
     findings.rows = sum(ready_rows.values())
     with reporter.stage("inspect", estimate_samples(sources, ready_rows), "samples") as progress:
@@ -94,7 +103,7 @@ def _inspect(source: Source, findings: InspectResult, progress: Progress) -> Non
     # Counts need no pixels: one pixel is kept, so that nothing big waits in the queue.
     decoder = Decoder(lambda pixels: pixels[:, :1, :1], 0, len(os.sched_getaffinity(0)))
     try:
-        items = read_source(source, keep=lambda member: member.is_image)
+        items = read_source(source, keep=lambda member: member.is_image, remarks=findings.remarks)
         for item in decoder.decode_all(items):
             if isinstance(item, LedgerLine):
                 _count_bad(item, findings)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.selection import Rules, find_centroids, select_simcore
+from curator.selection import Rules, expected_centroids, find_centroids, select_simcore
 from curator.sources import Source
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.select.prepare import Prepared
@@ -24,6 +24,8 @@ __all__ = ["SECONDS", "Forecast", "StageForecast", "calibrate"]
 SECONDS = 60.0
 # What is packed where only the stop rule will tell how much: for the gaps between reads.
 UNKNOWN_SHARE = 0.05
+# Images of a target that nobody has counted.
+UNKNOWN_TARGET = 500
 SEARCH_ROWS = 1 << 17
 PART_ROWS = 1 << 14
 KMEANS_ROWS = 1000
@@ -123,9 +125,9 @@ def calibrate(prepared: Prepared, config: SelectConfig, reporter: Reporter) -> F
     work, start = _measure(stage, sources, prepared, reporter)
     device = pool.encoding.device
     stages = [_embed(job.name, job.samples_left, work, start, device) for job in prepared.jobs.values()]
-    targets = [job.samples or config.clusters for job in prepared.targets.values()]
-    clusters = config.clusters * max(1, len(targets))
-    stages.append(_select(candidates, round(sum(targets) or clusters), pool.encoding.dim, clusters, share))
+    targets = [round(job.samples or UNKNOWN_TARGET) for job in prepared.targets.values()]
+    clusters = sum(expected_centroids(rows, config.clusters) for rows in targets)
+    stages.append(_select(candidates, sum(targets), pool.encoding.dim, clusters, share))
     if not config.manifest_only and any(measured.packed for measured in work):
         stages.append(_pack(None if chosen is None else chosen * max(1, len(targets)), work))
     stages = [stage for stage in stages if stage.amount != 0]

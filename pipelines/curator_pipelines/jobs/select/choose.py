@@ -5,21 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from curator.errors import UnusableInput
 from curator.io import schemas, storage
-from curator.search import PassProgress
-from curator.selection import SELECTORS, Request, Rules, Selection, Selector, find_selector
-from curator.store import DenyList
+from curator.search import PassProgress, QueryScan, watched
+from curator.selection import SELECTORS, HeldOut, PoolSample, Request, Rules, Selection, Selector, find_selector
+from curator.store import DenyList, RowReader
 from curator.types import Progress
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
-from curator_pipelines.jobs.select.choose_search import exact_search, index_identity, index_search
-from curator_pipelines.run import Reporter, StoredSelection, TargetDirectory, load_selection, store_selection
+from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
+from curator_pipelines.jobs.select.judge import judge, target_queries
+from curator_pipelines.jobs.select.own_images import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
+from curator_pipelines.run import (
+    KeptArrays,
+    Reporter,
+    StoredSelection,
+    TargetDirectory,
+    load_selection,
+    store_selection,
+)
 
 __all__ = ["choose", "is_current"]
 
@@ -28,6 +39,7 @@ def choose(
     targets: Sequence[TargetDirectory],
     config: SelectConfig,
     denied: DenyList | None,
+    held_out: HeldOutTargets,
     executor: Executor,
     reporter: Reporter,
 ) -> dict[str, StoredSelection]:
@@ -48,7 +60,7 @@ def choose(
         reporter.say(f"select: nothing changed since the last selection{name}")
         _warn(directory, stored.record["warnings"], reporter)
         current[directory.name] = stored
-    selections = current | (_choose_anew(outdated, config, denied, executor, reporter) if outdated else {})
+    selections = current | (_choose_anew(outdated, config, denied, held_out, executor, reporter) if outdated else {})
     return {directory.name: selections[directory.name] for directory in targets}
 
 
@@ -58,7 +70,7 @@ def is_current(
     """True if a stored selection is whole, and the one that `choose` would make of the parts finished now."""
     if stored.record["identity"] != _identity(directory, config, denied):
         return False
-    files = {"rounds.parquet", "skipped.parquet"}
+    files = {"rounds.parquet", "skipped.parquet", "next.parquet", "held_out.parquet", "nearest.parquet"}
     if find_selector(config.selector).has_anchors:
         files.add("centroids.npy")
     return files <= set(storage.list_names(directory.path("selection")))
@@ -68,6 +80,7 @@ def _choose_anew(
     targets: Sequence[TargetDirectory],
     config: SelectConfig,
     denied: DenyList | None,
+    held_out: HeldOutTargets,
     executor: Executor,
     reporter: Reporter,
 ) -> dict[str, StoredSelection]:
@@ -78,18 +91,37 @@ def _choose_anew(
     for directory in targets:
         storage.remove(directory.path("selection", "selection.json"))
     filters = Filters.load(config, _denied_ids(targets[0], config, denied, reporter), targets[0].exclude)
-    rules = [_rules(directory, config, candidates, filters) for directory in targets]
+    rules = [
+        _rules(directory, config, candidates, filters, held_out.of(directory.name, directory.target))
+        for directory in targets
+    ]
     if rules[0].budget is not None and rules[0].budget > candidates:
         reporter.warn(f"the budget of {rules[0].budget:,} is above the {candidates:,} candidates: all are chosen")
     selector = find_selector(config.selector)
+    queries = target_queries(selector, targets)
     with reporter.stage("select", candidates, "rows") as progress:
-        selections = _select(selector, targets, rules, config, executor, PassProgress(progress))
+        kept = KeptArrays(targets, targets[0].pool)
+        selections = _select(selector, targets, rules, queries, config, executor, PassProgress(progress), kept)
+        kept.remove_others()
         progress.done = candidates
+    selections = [
+        judge(directory, selection, queries[number] if queries else None)
+        for number, (directory, selection) in enumerate(zip(targets, selections, strict=True))
+    ]
     stored = {}
-    for directory, selection in zip(targets, selections, strict=True):
-        _warn(directory, selection.warnings, reporter)
-        identity = _identity(directory, config, denied)
-        stored[directory.name] = store_selection(directory, config, selector, selection, identity)
+    for directory, own_rules, selection in zip(targets, rules, selections, strict=True):
+        own_images = held_out.ranked(directory)
+        warnings = [*selection.warnings, *beyond_domain(selection, own_rules, own_images.tau), *own_images.warnings()]
+        _warn(directory, warnings, reporter)
+        stored[directory.name] = store_selection(
+            directory,
+            config,
+            selector,
+            replace(selection, warnings=warnings),
+            own_images,
+            own_rules.stop,
+            _identity(directory, config, denied),
+        )
     return stored
 
 
@@ -97,31 +129,51 @@ def _select(
     selector: Selector,
     targets: Sequence[TargetDirectory],
     rules: Sequence[Rules],
+    queries: Sequence[QueryScan],
     config: SelectConfig,
     executor: Executor,
     progress: Progress,
+    kept: KeptArrays,
 ) -> list[Selection]:
     """The selection of each target."""
     pool, index = targets[0].pool, targets[0].index
     if config.search == "ivf":
-        search = index_search(pool, index, config.recall, executor, progress)
+        search = index_search(pool, index, config.recall, executor, progress, queries)
     else:
-        search = exact_search(pool, executor, progress)
+        search = exact_search(pool, executor, progress, queries)
     settings = {name: getattr(config, name) for name in selector.reads}
+    # Of the stop rule, what it means for the target.
+    stops = [{"stop": own_rules.stop} if "stop" in settings else {} for own_rules in rules]
+    sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
+    scan = exact_scan(pool, executor, progress, queries)
     requests = [
-        Request(pool, all_vectors(directory.target), own_rules, settings, progress, search)
-        for directory, own_rules in zip(targets, rules, strict=True)
+        # Whatever reads the pool, the queries ride along.
+        Request(
+            watched(pool, queries),
+            all_vectors(directory.target),
+            own_rules,
+            settings | own_stop,
+            progress,
+            search,
+            scan,
+            sample,
+        )
+        for directory, own_rules, own_stop in zip(targets, rules, stops, strict=True)
     ]
     return selector.select(requests)
 
 
-def _rules(directory: TargetDirectory, config: SelectConfig, candidates: int, filters: Filters) -> Rules:
-    budget, stop = config.limits()
+def _rules(
+    directory: TargetDirectory, config: SelectConfig, candidates: int, filters: Filters, held_out: HeldOut
+) -> Rules:
+    budget, _ = config.limits()
+    tau = tau_or_none(held_out)
     return Rules(
         budget=budget.of(candidates) if budget else None,
-        stop=stop,
+        stop=stop_in_force(config, held_out),
         reference_round=config.reference_round,
         new_filter=filters.maker(directory),
+        thresholds=() if tau is None else (tau,),
     )
 
 

@@ -1,4 +1,4 @@
-"""The filters of a selection: denied samples, evaluation images, duplicates."""
+"""The filters of a selection: denied samples, own images, evaluation images, duplicates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from curator.errors import UnusableInput
 from curator.io import public_text
 from curator.search import SimilarityJoin, directions
-from curator.selection import Filter, deny, first_rejection, near_evaluation, no_duplicates
+from curator.selection import Filter, OwnImages, deny, first_rejection, near_evaluation, no_duplicates
 from curator.store import PartReader, RowReader
-from curator.types import part_ids
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.run import TargetDirectory
 
-__all__ = ["Filters", "all_vectors"]
+__all__ = ["Filters", "all_vectors", "own_images"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,13 @@ class Filters:
         config, pool = self.config, directory.pool
         # Duplicates are compared along the main directions of the target, since what is chosen is like it.
         basis = directions(all_vectors(directory.target)) if config.dedup is not None else None
+        own = own_images(directory) if config.skip_own else None
 
         def new_filter() -> Filter | None:
             read_rows = RowReader(pool)
             filters = [deny(self.denied, because=public_text(config.deny or ""))] if len(self.denied) else []
+            if own is not None:
+                filters.append(own.filter())
             if self.evaluation:
                 filters.append(near_evaluation(read_rows.vectors, *self.evaluation, config.exclude_above))
             if config.dedup is not None and basis is not None:
@@ -62,7 +64,13 @@ def _read_evaluation(store: PartReader) -> tuple[SimilarityJoin, NDArray[np.int6
     vectors = all_vectors(store)
     join = SimilarityJoin(directions(vectors))
     join.add(vectors)
-    return join, np.concatenate([part_ids(part, len(rows)) for part, rows in store.parts()])
+    return join, store.ids()
+
+
+def own_images(directory: TargetDirectory) -> OwnImages:
+    """What tells a target's own images in the pool."""
+    target, pool = directory.target, RowReader(directory.pool)
+    return OwnImages(all_vectors(target), target.ids(), RowReader(target).hashes, pool.vectors, pool.hashes)
 
 
 def all_vectors(store: PartReader) -> NDArray[np.float16]:

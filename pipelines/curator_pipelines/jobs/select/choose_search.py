@@ -1,4 +1,4 @@
-"""How SimCore searches the pool: exactly, by all workers, or over the index of the pool."""
+"""How selectors read the pool: exactly, by all workers, or over the index of the pool."""
 
 from __future__ import annotations
 
@@ -10,34 +10,78 @@ from typing import Any
 
 from curator.index import IndexStore, ListTask, ScanLists, select_ivf
 from curator.io import public_name
-from curator.search import DistributedScan, Floats, PassProgress, ScanTask, TopK
-from curator.selection import Rules, Search, Selection, select_each
+from curator.search import (
+    CentroidScan,
+    Cursors,
+    DistributedScan,
+    Floats,
+    PassProgress,
+    QueryScan,
+    RowScan,
+    Scanned,
+    ScanTask,
+    TopK,
+)
+from curator.selection import NewScan, Rules, ScanRows, Search, Selection, select_each
 from curator.store import PartReader, RowReader
 from curator.types import Progress
 from curator_pipelines.executors import Executor
 from curator_pipelines.stages import ListStage, ScanStage
 
-__all__ = ["exact_search", "index_identity", "index_search", "recall_line"]
+__all__ = ["exact_scan", "exact_search", "index_identity", "index_search", "recall_line"]
 
 
-def exact_search(pool: PartReader, executor: Executor, progress: Progress) -> Search:
-    """The search that reads every vector, for all targets in one pass."""
+def exact_search(pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()) -> Search:
+    """The search that reads every vector, for all targets in one pass; the queries of each ride along the first."""
+
     # One worker alone would be no faster than this process, and would first have to start.
-    new_fetch = partial(_scan_by_workers, pool, executor, progress) if executor.workers > 1 else None
-    return partial(select_each, pool, progress=progress, new_fetch=new_fetch)
+    def new_fetch(centroids: Floats) -> DistributedScan:
+        return _scan_by_workers(pool, executor, progress, queries, CentroidScan(centroids))
+
+    return partial(
+        select_each,
+        pool,
+        progress=progress,
+        new_fetch=new_fetch if executor.workers > 1 else None,
+        queries=queries,
+    )
 
 
-def _scan_by_workers(pool: PartReader, executor: Executor, progress: Progress, centroids: Floats) -> DistributedScan:
-    stage = ScanStage(pool.url, centroids)
+def exact_scan(
+    pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()
+) -> NewScan | None:
+    """The same for a selector that scores rows in its own way; None where this process reads the pool."""
+
+    def new_scan(row_scan: RowScan) -> ScanRows:
+        def scan(cursors: Cursors, k: int, total: int) -> TopK:
+            unanswered = [query for query in queries if query.top_k is None]
+            for query in unanswered:
+                query.begin()
+            top_k = _scan_by_workers(pool, executor, progress, unanswered, row_scan)(cursors, k, total)
+            for query in unanswered:
+                query.end()
+            return top_k
+
+        return scan
+
+    return new_scan if executor.workers > 1 else None
+
+
+def _scan_by_workers(
+    pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan], row_scan: RowScan
+) -> DistributedScan:
+    reading = [scan for scan in queries if scan.reading and len(scan.left)]
+    stage = ScanStage(pool.url, row_scan, tuple(scan.left for scan in reading))
     passes = PassProgress.of(progress)
 
-    def scan(tasks: Iterable[ScanTask]) -> Iterator[TopK]:
+    def scan(tasks: Iterable[ScanTask]) -> Iterator[Scanned]:
         passes.begin()
         with closing(executor.map(stage, tasks, on_progress=passes)) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()
 
-    return DistributedScan(scan, pool.vectors, sorted(pool.finished()), pool.count(), centroids, executor.workers)
+    parts = sorted(pool.finished())
+    return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, executor.workers, reading)
 
 
 def index_identity(url: str) -> Any:
@@ -46,13 +90,24 @@ def index_identity(url: str) -> Any:
     return [index.settings(), sorted(index.finished().items())]
 
 
-def index_search(pool: PartReader, url: str, recall: float, executor: Executor, progress: Progress) -> Search:
-    """The search that reads the promising lists of the index at `url`, for one target after another."""
+def index_search(
+    pool: PartReader,
+    url: str,
+    recall: float,
+    executor: Executor,
+    progress: Progress,
+    queries: Sequence[QueryScan] = (),
+) -> Search:
+    """The search that reads the promising lists of the index at `url`, for one target after another.
+
+    The queries of a target are answered from the lists that its selection needed.
+    """
 
     def search(centroids: Sequence[Floats], rules: Sequence[Rules]) -> list[Selection]:
+        own_queries: Sequence[QueryScan | None] = queries or [None] * len(centroids)
         return [
-            _select_over_index(pool, url, own_centroids, own_rules, recall, executor, progress)
-            for own_centroids, own_rules in zip(centroids, rules, strict=True)
+            _select_over_index(pool, url, *own, recall, executor, progress)
+            for own in zip(centroids, rules, own_queries, strict=True)
         ]
 
     return search
@@ -63,6 +118,7 @@ def _select_over_index(
     url: str,
     centroids: Floats,
     rules: Rules,
+    queries: QueryScan | None,
     recall: float,
     executor: Executor,
     progress: Progress,
@@ -77,8 +133,9 @@ def _select_over_index(
         rules,
         recall=recall,
         # One worker alone would be no faster than this process, and would first have to start.
-        scan=_scan_lists_by_workers(pool, url, executor, centroids) if executor.workers > 1 else None,
+        new_scan=partial(_scan_lists_by_workers, pool, url, executor) if executor.workers > 1 else None,
         read_rows=RowReader(pool).vectors,
+        queries=queries,
         progress=passes,
     )
     warnings = list(selection.warnings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from curator.errors import Another, CuratorError, InputError, Reason, Redo
 from curator.io import storage
-from curator.sources import Source, UnreadableShard
+from curator.sources import Remarks, Source, UnreadableShard, count_left_out
 from curator.store import (
     Account,
     DoneMark,
@@ -43,12 +43,14 @@ class Embedded:
         account: what became of the samples of all parts.
         lines: the ledger lines of all parts.
         seconds: time per station, of all parts together.
+        remarks: what is no damage and should be known.
     """
 
     stored: StoredParts
     account: Account
     lines: LedgerLines
     seconds: dict[str, float]
+    remarks: Remarks
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ class EmbedJob:
             identities = self._identities(parts)
             unreadable = self._embed_missing(parts, identities, executor, reporter, state)
             embedded = self._collect(parts, identities, unreadable)
+            for text in embedded.remarks.texts():
+                reporter.warn(f"{self.name}: {text}")
             state |= {
                 "parts": len(parts),
                 "seen": embedded.account.seen,
@@ -250,12 +254,14 @@ class EmbedJob:
     def _collect(self, parts: Sequence[Part], identities: Mapping[int, str], unreadable: Mapping[int, str]) -> Embedded:
         """Read every done-mark once, and add up what they say."""
         finished = self.store.keep_marks(identities)
-        account, lines, seconds = Account(), LedgerLines(), dict[str, float]()
+        account, lines, seconds = Account(left_out=count_left_out(self.sources)), LedgerLines(), dict[str, float]()
+        remarks = Remarks()
         counts = {}
         for number, mark in self.store.marks(finished, read=self.looked_at):
             counts[number] = mark.counts
             account.add(mark.seen, mark.embedded, mark.ledger)
             lines.extend(mark.ledger)
+            remarks.update(mark.remarks)
             for name, value in mark.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
         readable = sum(part.stat.size for part in parts if part.part in finished)
@@ -267,4 +273,4 @@ class EmbedJob:
                 why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
                 lines.extend([why])
         stored = StoredParts(self.store.url, PartListing(tuple(parts), tuple(finished.items())), counts)
-        return Embedded(stored, account, lines, seconds)
+        return Embedded(stored, account, lines, seconds, remarks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,12 +18,21 @@ from curator.plugins import plugin_folder
 from curator.sources import Source, read_source
 from curator.store import check_ready
 from curator.types import RawSample
-from curator_pipelines.config import EncodingConfig
+from curator_pipelines.config import WARMUP, EncodingConfig, MeasureConfig
 from curator_pipelines.jobs.select.run_sources import RunSources
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import EncoderSettings
 
-__all__ = ["Encoding", "Encodings", "choose_encodings", "provenance"]
+__all__ = [
+    "Encoding",
+    "Encodings",
+    "choose_encodings",
+    "first_images",
+    "foreign_encoder",
+    "foreign_encoding",
+    "load_encoding",
+    "provenance",
+]
 
 # How many target images the check of the preprocessing looks at.
 AGREEMENT_IMAGES = 8
@@ -119,12 +128,22 @@ def _ready_shapes(ready: Sequence[Source]) -> dict[str, tuple[int, int]]:
 
 
 def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Reporter) -> Encoding:
-    """Load the encoder once on the driver: its tensors' hash is part of the identity of all it makes.
+    """The encoder that the user asked for; see `load_encoding`. The reporter is told the device and precision."""
+    encoding = load_encoding(config.encoder, config.weights, config, images)
+    reporter.say(f"encoder: {encoding.described}")
+    return encoding
+
+
+def load_encoding(
+    spec: str, weights: str | None, config: EncodingConfig | MeasureConfig, images: list[bytes]
+) -> Encoding:
+    """Load an encoder once on the driver: its tensors' hash is part of the identity of all it makes.
 
     Args:
-        config: what the user asked for.
+        spec: the encoder.
+        weights: a file of weights for it, or `random`.
+        config: the device, precision and batch size.
         images: a few of the target's, to check that our preprocessing gives what the model's own does.
-        reporter: is told the device and precision.
 
     Raises:
         InputError: unknown encoder, device or precision not there, weights that do not fit, or a
@@ -140,8 +159,8 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         # An image that crashes the decoder must not take the driver along. Asked while the encoder loads.
         sound = threads.submit(sound_images, images)
         encoder = load_encoder(
-            config.encoder,
-            weights=config.weights,
+            spec,
+            weights=weights,
             device=config.device,
             precision=config.precision,
             batch_size=config.batch_size,
@@ -150,13 +169,13 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
         raise InputError(
             f"our preprocessing does not give what the model's own gives (cosine {agreement:.4f}, needed {MIN_COSINE})",
             field="encoder",
-            value=config.encoder,
+            value=spec,
             advice=Another("encoder"),
         )
-    plugin = ENCODERS.identity(config.encoder)
+    plugin = ENCODERS.identity(spec)
     settings = EncoderSettings(
-        config.encoder,
-        config.weights,
+        spec,
+        weights,
         encoder.precision,
         encoder.batch_size,
         encoder.tensors_hash,
@@ -171,10 +190,9 @@ def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Repor
     } | ({"plugin": plugin} if plugin else {})
     device_name = _device_name(str(encoder.device))
     described = (
-        f"{config.encoder}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, "
-        f"batches of {encoder.batch_size}"
+        f"{spec}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, batches of {encoder.batch_size}"
     )
-    reporter.say(f"encoder: {described}")
+    described = "; ".join([described, *encoder.notes])
     return Encoding(settings, identity, encoder.dim, encoder.device.type, device_name, described)
 
 
@@ -226,11 +244,8 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
         InputError: two of them were made by different encoders.
     """
     known: dict[str, Any] | None = None
-    for run in sorted({_run_of(source) for source in sources if source.kind == "part"}):
-        try:
-            identities = json.loads(storage.read_bytes(storage.join(run, "run.json")))["identities"]
-        except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
-            raise InputError(f"{run}/pool is no run's pool: {run}/run.json cannot be read; embed it again") from error
+    for run, record in _runs_of(sources):
+        identities = record["identities"]
         recorded = identities.get("pool") or identities.get("target") or {}
         identity = {name: recorded.get(name) for name in IDENTITY}
         identity |= {"plugin": recorded["plugin"]} if "plugin" in recorded else {}
@@ -240,6 +255,23 @@ def foreign_encoding(sources: Sequence[Source]) -> dict[str, Any] | None:
     return known
 
 
-def _run_of(source: Source) -> str:
+def foreign_encoder(sources: Sequence[Source]) -> tuple[str, str | None] | None:
+    """The encoder and the weights by which the runs behind these sources named theirs; None where there is no run."""
+    for run, record in _runs_of(sources):
+        config = record.get("config", {})
+        spec = config.get("encoder")
+        # An older run kept the word for what it trained.
+        return (f"checkpoint:{run}/encoder.pt", None) if spec == WARMUP else (spec, config.get("weights"))
+    return None
+
+
+def _runs_of(sources: Sequence[Source]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The runs whose parts these sources are, each with its run.json."""
     # OUT/pool/img_emb/img_emb_00000000.npy
-    return source.url.rsplit("/", 3)[0]
+    for run in sorted({source.url.rsplit("/", 3)[0] for source in sources if source.kind == "part"}):
+        try:
+            record = json.loads(storage.read_bytes(storage.join(run, "run.json")))
+            record["identities"].get("pool")
+        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"{run}/pool is no run's pool: {run}/run.json cannot be read; embed it again") from error
+        yield run, record

@@ -73,13 +73,13 @@ def _connect(address: str) -> Cluster:
     return connect(address)
 
 
-def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
+def make_executor(config: ExecutorConfig, device: str, out: str | None) -> Executor:
     """The executor that was asked for.
 
     Args:
         config: with the address of a Ray cluster, if any; RAY_ADDRESS counts where it has none.
         device: `cuda` if the work is for GPUs.
-        out: URL of the run directory, which all workers must be able to write to.
+        out: URL of the run directory, which all workers must be able to write to; None where they write nothing.
 
     Raises:
         InputError: the cluster cannot be joined, has no room for a worker, or could not write to OUT.
@@ -95,11 +95,12 @@ def make_executor(config: ExecutorConfig, device: str, out: str) -> Executor:
     return LocalExecutor(workers=config.workers or len(devices), devices=devices)
 
 
-def _on_ray(config: ExecutorConfig, address: str, device: str, out: str) -> RayExecutor:
+def _on_ray(config: ExecutorConfig, address: str, device: str, out: str | None) -> RayExecutor:
     cluster = _connect(address)
     from curator_pipelines.executors import RayExecutor
 
-    check_shared(out, {node.machine for node in cluster.nodes()})
+    if out is not None:
+        check_shared(out, {node.machine for node in cluster.nodes()})
     executor = RayExecutor(cluster, config.workers, gpus_per_worker=config.gpus_per_worker, on_gpus=device == "cuda")
     room = sum(placements.count for placements in executor.placements)
     if not room or room < (config.workers or 0):

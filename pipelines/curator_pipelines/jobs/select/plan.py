@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.io import storage
+from curator.selection import expected_centroids
 from curator.store import DenyList
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.select.calibrate import Forecast, calibrate
@@ -60,6 +61,7 @@ class Plan:
         out: the run directory.
         executor: where the work runs.
         sets: what is to do for target and pool.
+        clusters: how many centroids there would be and what they cost, in words.
         selection: what would become of the selection, in words.
         shards: what would be packed, in words.
         disk: bytes that OUT will grow by: embeddings, and shards where the budget says how many; None if unknown.
@@ -70,6 +72,7 @@ class Plan:
     out: str
     executor: str
     sets: list[SetPlan]
+    clusters: str
     selection: str
     shards: str
     disk: int | None
@@ -86,6 +89,7 @@ class Plan:
         needed = "an unknown amount" if self.disk is None else f"about {self.disk / 1e6:,.1f} MB"
         free = "" if self.free is None else f" ({self.free / 1e9:,.1f} GB free)"
         lines += [
+            f"{'centroids':11} {self.clusters}",
             f"{'select':11} {self.selection}",
             f"{'pack':11} {self.shards}",
             f"{'runs on':11} {self.executor}",
@@ -127,6 +131,7 @@ def make_plan(
         run.url,
         prepared.executor.describe(),
         sets,
+        _clusters_words(prepared, config),
         _selection_words(config, chosen, stored),
         _pack_words(config, chosen, shard_bytes, packed),
         disk,
@@ -153,11 +158,30 @@ def _shard_bytes(prepared: Prepared, chosen: int | None) -> int | None:
     return round(chosen * sum(source.stat.size for source in sources) / samples)
 
 
+def _clusters_words(prepared: Prepared, config: SelectConfig) -> str:
+    """How many centroids, and the arithmetic of a pass over the pool."""
+    if "clusters" in config.unread():
+        return f"none: {config.selector} has no centroids"
+    counts = [round(job.samples) for job in prepared.targets.values() if job.samples is not None]
+    if len(counts) < len(prepared.targets):
+        return "one for each distinct target image" if config.clusters is None else f"{config.clusters:,} a target"
+    centroids = sum(expected_centroids(count, config.clusters) for count in counts)
+    words = f"{centroids:,}, " + ("one for each image" if centroids == sum(counts) else "by k-means")
+    pool = prepared.pool
+    if pool.samples is None:
+        return words
+    rows, dim = round(pool.samples), pool.encoding.dim
+    cost = 2 * rows * centroids * dim / 1e12
+    return f"{words}; a pass over the pool costs 2 x {rows:,} x {centroids:,} x {dim:,} = {cost:,.3g} TFLOP"
+
+
 def _selection_words(config: SelectConfig, chosen: int | None, stored: bool) -> str:
     if stored:
         return f"done before and nothing changed: {chosen:,} samples"
     count = "as many samples as the stop rule takes" if chosen is None else f"up to {chosen:,} samples"
-    return f"to do: {count}, by {config.selector}"
+    stop = config.limits()[1]
+    rule = ", stop found by the target's own images" if stop == "auto" else f", stop {stop:g}" if stop else ""
+    return f"to do: {count}, by {config.selector}{rule}"
 
 
 def _pack_words(config: SelectConfig, chosen: int | None, size: int | None, packed: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from curator.errors import CuratorError
 from curator.io import Owner, absolute, owned, public_name
@@ -12,12 +13,13 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
 from curator_pipelines.jobs.select.index import build_index
+from curator_pipelines.jobs.select.measure_first import plan_encoder, with_encoder
+from curator_pipelines.jobs.select.own_images import HeldOutTargets
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare
 from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
-from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult
-from curator_pipelines.jobs.select.warmup_first import plan_warmup, with_warmup
+from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 
 __all__ = ["plan_select", "run_select"]
@@ -36,7 +38,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     """
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
-    config = plan_warmup(config, sources, reporter, calibrated)
+    config = plan_encoder(config, sources, reporter, calibrated)
     prepared = prepare(config, RunDirectory(absolute(config.out)), sources, config.redo, reporter)
     return make_plan(prepared, config, denied, reporter, calibrated)
 
@@ -58,20 +60,21 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     started = time.monotonic()
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
-    # From here on the encoder is a file: whoever trained it, it is an input.
-    config, warmed = with_warmup(config, sources, reporter, owner)
+    # From here on the encoder is ready: whoever chose or trained it, it is an input.
+    config, seconds = with_encoder(config, sources, reporter, owner)
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo, list(sources.targets))
-    if warmed is not None:
-        run.record["stages"]["warmup"] = {"state": "done", "seconds": round(warmed, 3)}
+    for stage, took in seconds.items():
+        run.record["stages"][stage] = {"state": "done", "seconds": round(took, 3)}
     reporter.say(f"running on {prepared.executor.describe()}")
-    embedded = embed_all(prepared, config.max_bad, reporter)
+    held_out = HeldOutTargets(config, reporter)
+    embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
     targets = prepared.stored_directories({name: result.stored for name, result in embedded.items()})
     if config.search == "ivf":
         _index(run, embedded["pool"].stored, targets[0].index, config.seed, prepared.executor, reporter)
     with run.stage("select") as state:
-        selections = choose(targets, config, denied, prepared.executor, reporter)
+        selections = choose(targets, config, denied, held_out, prepared.executor, reporter)
         for name, stored in selections.items():
             outcome = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
             state |= {name: outcome} if name else outcome
@@ -82,6 +85,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         out=run.url,
         accounts={name: result.account for name, result in embedded.items()},
         results={name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()},
+        overlaps=overlaps_of({name: stored.ids for name, stored in selections.items()}),
         stages={name: stage["seconds"] for name, stage in run.record["stages"].items() if "seconds" in stage},
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
@@ -109,14 +113,28 @@ def _index(run: RunDirectory, pool: StoredParts, url: str, seed: int, executor: 
         reporter.say(f"index: {public_name(url)} holds this pool and is used as it is")
 
 
-def embed_all(prepared: Prepared, max_bad: float, reporter: Reporter) -> dict[str, Embedded]:
-    """Embed every set, write the ledger, and only then compare the bad samples with `max_bad`."""
+def _accept(name: str, stored: StoredParts) -> None:
+    """Find nothing wrong with an embedded set."""
+
+
+def embed_all(
+    prepared: Prepared, max_bad: float, reporter: Reporter, check: Callable[[str, StoredParts], None] = _accept
+) -> dict[str, Embedded]:
+    """Embed every set, write the ledger, and only then compare the bad samples with `max_bad`.
+
+    Args:
+        prepared: the jobs.
+        max_bad: see `Account.check_max_bad`.
+        reporter: is told how far it is.
+        check: is given each set when it is embedded; what it raises ends the run before the next one.
+    """
     embedded: dict[str, Embedded] = {}
     problem: CuratorError | None = None
     for name, job in prepared.jobs.items():
         try:
             embedded[name] = job.run_on(prepared.executor, reporter)
             embedded[name].account.check_max_bad(max_bad, name)
+            check(name, embedded[name].stored)
         except CuratorError as error:
             problem = error
             break

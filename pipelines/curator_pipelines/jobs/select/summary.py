@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
 from curator_pipelines.run import duration
 
-__all__ = ["EmbedSummary", "SelectSummary", "TargetResult"]
+__all__ = ["EmbedSummary", "Overlap", "SelectSummary", "TargetResult", "overlaps_of"]
 
 STOP_REASONS = {
     "budget": "the budget was reached",
@@ -25,7 +31,7 @@ def account_line(account: Account) -> str:
     words = [f"{account.seen:,} samples seen", f"{account.embedded:,} embedded", f"{account.bad:,} bad"]
     if account.unwanted:
         words.append(f"{account.unwanted:,} too small")
-    return ", ".join(words)
+    return ", ".join(words) + in_words([*account.left_out.items()])
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,13 @@ class TargetResult:
         return [
             f"chosen      {self._chosen()}",
             *self._means(),
+            *self._own(),
+            *self._stop(),
+            *self._around_end(),
+            *self._thresholds(),
+            *self._finds_yours(),
             *self._search(),
+            *self._verdict(),
             f"shards      {self.packed.to_text()}",
             f"selection   {url}/selection/selected.parquet",
         ]
@@ -92,9 +104,82 @@ class TargetResult:
             line += f"; round {stopped['round']} with {stopped['mean']:.4f} was refused"
         return [line]
 
+    def _own(self) -> list[str]:
+        own = self.selection["own_images"]
+        return [f"own images  {own:,} of the pool's images are your own: skipped"] if own else []
+
+    def _verdict(self) -> list[str]:
+        verdict = self.selection["verdict"]
+        if verdict is None or verdict["share"] is None:
+            return []
+        least = "at least " if verdict["bound"] == "lower" else ""
+        return [
+            f"verdict     for {least}{verdict['share']:.0%} of {verdict['rows']:,} target images the pool has one "
+            f"nearer than {verdict['median']:.4f}, as near as they typically are to each other"
+        ]
+
+    def _stop(self) -> list[str]:
+        chosen = self.selection
+        if chosen["stop"] is None:
+            return []
+        number = chosen["reference_round"]
+        reference = "the first round" if number == 1 else f"round {number}"
+        origin = {"auto": "from your own images", "given": "as given"}.get(chosen["stop_from"], chosen["stop_from"])
+        return [f"stop        below {chosen['stop']:.4f} of {reference} ({origin})"]
+
+    def _around_end(self) -> list[str]:
+        lines = self.selection["around_end"]
+        if not lines:
+            return []
+        table = ["rounds         round    mean    share     chosen so far"]
+        for line in lines:
+            share = "-" if line["ratio"] is None else f"{line['ratio']:.4f}"
+            end = "" if line["taken"] else "   beyond the end"
+            table.append(f"{line['round']:>20,}  {line['mean']:.4f}   {share:>6} {line['chosen']:>17,}{end}")
+        return table
+
+    def _thresholds(self) -> list[str]:
+        """What each threshold takes; those that rest on rounds beyond the end, without filters, are about so many."""
+        chosen = self.selection
+        names = {0.95: "the paper's", chosen["tau"]: "auto", chosen["stop"]: "in force"}
+        words = []
+        for told in chosen["thresholds"]:
+            name = f" ({names[told['stop']]})" if told["stop"] in names else ""
+            count = f"more than {told['chosen']:,}" if told["more"] else f"{told['chosen']:,}"
+            about = "" if told["exact"] or told["more"] else "about "
+            words.append(f"{told['stop']:g}{name} {about}{count}")
+        return [f"thresholds  {', '.join(words)}"] if words else []
+
+    def _finds_yours(self) -> list[str]:
+        found = self.selection["finds_yours"]
+        if found["median_rank"] is None:
+            return ["finds yours unknown: your images are too few or too alike to be held out"]
+        line = (
+            f"finds yours the median of your own held-out images ranks in the first {found['median_rank']:.1%} of the "
+            "pool (chance 50%; at best about half the share of the pool that is of your kind)"
+        )
+        few = {None: "; they are too few to tell it from chance", False: "; NO BETTER THAN CHANCE", True: ""}
+        return [line + few[found["better_than_chance"]]]
+
     def _search(self) -> list[str]:
         detail = self.selection.get("index")
         return [f"search      ivf: {recall_line(detail)}"] if detail else []
+
+
+class Overlap(NamedTuple):
+    """How many rows were chosen for both of two targets."""
+
+    first: str
+    second: str
+    both: int
+
+
+def overlaps_of(chosen: Mapping[str, NDArray[np.int64]]) -> list[Overlap]:
+    """Of each two targets, in their order; name -> ids of the rows chosen for it."""
+    return [
+        Overlap(first, second, len(np.intersect1d(chosen[first], chosen[second], assume_unique=True)))
+        for first, second in combinations(chosen, 2)
+    ]
 
 
 @dataclass(frozen=True)
@@ -106,6 +191,7 @@ class SelectSummary:
         accounts: of every set that was embedded.
         results: of each target by name; the name of an only target is empty.
         stages: seconds a stage took in this run.
+        overlaps: rows chosen for both of two targets, a line for each two of several.
         seconds: of the whole command.
         warnings: what the user should know.
     """
@@ -113,6 +199,7 @@ class SelectSummary:
     out: str
     accounts: dict[str, Account]
     results: dict[str, TargetResult]
+    overlaps: list[Overlap]
     stages: dict[str, float]
     seconds: float
     warnings: list[str]
@@ -127,6 +214,7 @@ class SelectSummary:
         fields = asdict(self)
         results = fields.pop("results")
         fields |= results.get("", {"targets": results})
+        fields["overlaps"] = [overlap._asdict() for overlap in self.overlaps]
         return fields
 
     def to_text(self) -> str:
@@ -137,6 +225,7 @@ class SelectSummary:
                 lines += [f"target      {name}", *result.lines(f"{self.out}/{name}")]
             else:
                 lines += result.lines(self.out)
+        lines += [f"overlap     {first} and {second}: {both:,} in both" for first, second, both in self.overlaps]
         lines += [
             *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
             f"time        {duration(self.seconds)}: {self._times()}",

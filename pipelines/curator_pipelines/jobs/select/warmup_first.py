@@ -71,9 +71,12 @@ def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, c
             field="calibrate",
             advice=("warm up with the same target and the same run directory first", Use("encoder")),
         )
-    reporter.say(f"first a warm-up encoder ({ARCHITECTURE}) would be trained on the target, to {encoder}")
+    from curator_ssl.backbones import full_name
+
+    architecture = full_name(config.warmup_arch or ARCHITECTURE)
+    reporter.say(f"first a warm-up encoder ({architecture}) would be trained on the target, to {encoder}")
     redo = "embed" if config.redo == "warmup" else config.redo
-    return config.model_copy(update={"encoder": ARCHITECTURE, "weights": "random", "redo": redo})
+    return config.model_copy(update={"encoder": architecture, "weights": "random", "redo": redo})
 
 
 def _check_begun(config: SelectConfig, run: RunDirectory) -> None:

@@ -1,4 +1,4 @@
-"""The warm-up job: a small encoder, trained on the target for as long as a person can wait."""
+"""The warm-up job: a small encoder, trained on the target for as long as a person can wait, and its untrained twin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curator.errors import Another, InputError, Redo, Use
+from curator.errors import Another, CuratorError, InputError, Redo, Use
 from curator.io import absolute, owned, storage
 from curator.settings import build, declared
 from curator.sources import Source
@@ -15,32 +15,31 @@ from curator_pipelines.config import WarmupConfig
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 from curator_ssl.config import TrainConfig
 
-__all__ = ["ARCHITECTURE", "WarmupResult", "run_warmup", "warm_up"]
+__all__ = ["ARCHITECTURE", "WarmupResult", "run_warmup", "untrained_twin", "warm_up"]
 
-ARCHITECTURE = "timm:resnet18"
-# Images are embedded at so many times the side of a view. A view of 64 px leaves the last stage of a ResNet four
-# positions, which see more padding than image: of what it chose at that size, 74% was like the target, and at twice
-# the size 93% (benchmarks/NOTES.md).
+ARCHITECTURE = "small_resnet"
+# Images are embedded at so many times the side of a view: objects in crops are larger than in whole images, and a view
+# leaves the last stage of a ResNet one position, which sees more padding than image (benchmarks/NOTES.md).
 ENLARGED = 2
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a warm-up does.
+    """How much a warm-up does where its settings do not say so.
 
     Attributes:
         image_size: side of a view in pixels.
-        batch_size: images a step, or as many as the target has.
-        steps: where no number of epochs is given.
+        steps: how many, where no number of epochs is given.
     """
 
     image_size: int
-    batch_size: int
     steps: int
 
 
-# On two idle cores a step of 64 at 64 px takes half a second to two seconds: up to five minutes in all.
-EFFORTS = {"cpu": Effort(64, 64, 150), "cuda": Effort(96, 128, 1000)}
+# Steps and not minutes, since minutes would be other steps on every machine, and so another encoder.
+EFFORTS = {"cpu": Effort(32, 400), "cuda": Effort(32, 2000)}
+# In OUT/warmup: the encoder before its first step, which shows what training was worth.
+UNTRAINED = "untrained.pt"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,9 @@ def warm_up(
     """
     from curator.encoders import copy_at_size
     from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
+    from curator_ssl.backbones import check_backbone
     from curator_ssl.data import find_samples
+    from curator_ssl.outputs import NothingLearned
     from curator_ssl.resolve import resolve_length, resolve_machine
 
     run.check_ours()
@@ -104,10 +105,59 @@ def warm_up(
     if is_trained:
         return WarmupResult(encoder, f"encoder     {encoder} was trained before")
     training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
-    reporter.say("warm-up: an encoder is trained on the target first, since no encoder is named that is ready")
-    summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter)
-    copy_at_size(summary.trained.encoder, encoder, ENLARGED * training.image_size)
+    check_backbone(training.arch, training.image_size, training.weights)
+    reporter.say("warm-up: an encoder is trained on the target before anything else")
+    side = _embedding_side(training.arch, training.image_size)
+    _write_untrained(training, side, run.path("warmup", UNTRAINED))
+    try:
+        summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter)
+    except NothingLearned as error:
+        raise CuratorError(
+            f"the warm-up failed: {error.message}",
+            advice=(Another("warmup_arch"), Another("seed"), "give more target images, or more different ones"),
+        ) from error
+    copy_at_size(summary.trained.encoder, encoder, side)
     return WarmupResult(encoder, summary.to_text().replace(summary.trained.encoder, encoder))
+
+
+def untrained_twin(run: RunDirectory) -> str | None:
+    """The encoder that a run's warm-up began with: the same network, initial weights, size and preprocessing.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        its URL, for `checkpoint:URL`; None where `OUT/encoder.pt` was not trained in this run directory.
+    """
+    url = run.path("warmup", UNTRAINED)
+    return url if storage.exists(url) else None
+
+
+def _embedding_side(architecture: str, image_size: int) -> int:
+    """The side at which images are embedded: that of training where the network's tensors depend on it."""
+    import torch
+
+    from curator.encoders import build_backbone
+
+    larger = ENLARGED * image_size
+    with torch.device("meta"):
+        tensors = [build_backbone(architecture, side).model.state_dict() for side in (image_size, larger)]
+    small, large = ({name: tensor.shape for name, tensor in named.items()} for named in tensors)
+    return larger if small == large else image_size
+
+
+def _write_untrained(training: TrainConfig, side: int, url: str) -> None:
+    from curator.encoders import save_checkpoint
+    from curator_ssl.backbones import make_backbone
+
+    backbone = make_backbone(training.arch, training.image_size, training.seed, training.weights)
+    save_checkpoint(
+        url,
+        architecture=backbone.architecture,
+        preprocess=backbone.preprocess.at_size(side),
+        state_dict=backbone.model.state_dict(),
+        meta={"step": 0, "seed": training.seed},
+    )
 
 
 def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
@@ -144,20 +194,18 @@ def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
     from curator.encoders import resolve_device
 
     effort = EFFORTS[resolve_device(config.device).type]
-    batch = min(effort.batch_size, images)
-    if batch < 2:
+    if images < 2:
         raise InputError(
-            f"it has {batch} image: a warm-up tells images apart",
+            f"it has {images} image: a warm-up tells images apart",
             field="target",
             advice=Use("encoder"),
         )
     length = {"steps": effort.steps} if config.warmup_epochs is None else {"epochs": config.warmup_epochs}
     own = {
         "out": work,
-        "arch": ARCHITECTURE,
-        "image_size": effort.image_size,
-        "batch_size": batch,
-        "save_every": 10,
+        "arch": config.warmup_arch or ARCHITECTURE,
+        "image_size": config.warmup_size or effort.image_size,
+        "save_every": 50,
     }
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}
     return build(TrainConfig, shared | own | length)

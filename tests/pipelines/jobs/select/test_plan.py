@@ -45,6 +45,22 @@ def test_before_the_first_run(plan: Callable[..., Plan], settings: dict[str, Any
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"clusters": "auto"}, "9, one for each image; a pass over the pool costs 2 x {rows} x 9 x 256 = "),
+        ({"clusters": 3}, "3, by k-means; a pass over the pool costs 2 x {rows} x 3 x 256 = "),
+        ({"selector": "knn", "clusters": None}, "none: knn has no centroids"),
+    ],
+)
+def test_what_centroids_cost(
+    given: dict[str, Any], told: str, plan: Callable[..., Plan], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    found = plan(out=str(tmp_path / "run"), **settings | given)
+    assert found.clusters.startswith(told.format(rows=round(found.sets[1].samples_left or 0)))
+    assert f"centroids   {found.clusters}" in found.to_text()
+
+
 def test_counts_beside_the_shards(plan: Callable[..., Plan], settings: dict[str, Any], own_data: Path) -> None:
     counts = {f"pool-{number}.tar": count for number, count in enumerate((10, 36, 6, 8))}
     (own_data / "sizes.json").write_text(json.dumps(counts))

@@ -35,10 +35,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     ("given", "image_size", "steps"),
     [
         # 9 images, 4 a step: 2 steps an epoch.
-        ({}, 64, 100 * 2),
+        ({}, 32, 100 * 2),
         ({"epochs": "2", "image_size": 48}, 48, 2 * 2),
-        ({"epochs": "auto"}, 64, 5000 * 2),
-        ({"steps": 7}, 64, 7),
+        ({"epochs": "auto"}, 32, 5000 * 2),
+        ({"steps": 7}, 32, 7),
     ],
 )
 def test_how_long_on_a_cpu(
@@ -68,7 +68,7 @@ def test_on_a_gpu_as_the_paper_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "resolve_device", lambda name: torch.device("cuda"))
     config = build(LaunchedTrainConfig, {"target": ["photos/"], "precision": "fp32", "nproc": 1, "address": "local"})
     resolved = resolve_machine(config)
-    assert (resolved.image_size, resolved.batch_size, resolved.device) == (224, 256, "cuda")
+    assert (resolved.arch, resolved.image_size, resolved.device) == ("timm:resnet50", 224, "cuda")
     assert auto_epochs(1_281_167) == 100
 
 

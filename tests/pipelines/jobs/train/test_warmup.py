@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs_for_tests import picture
 
+from curator.encoders.encoder import hash_tensors
 from curator.encoders.load import load_encoder
-from curator.errors import CuratorError, InputError
+from curator.errors import Change, CuratorError, InputError
 from curator.settings.config import build
+from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.config.select import SelectConfig
 from curator_pipelines.config.train import WarmupConfig
 from curator_pipelines.jobs.select.select_run import plan_select
 from curator_pipelines.jobs.train import warmup
-from curator_pipelines.jobs.train.warmup import Effort, run_warmup
+from curator_pipelines.jobs.train.warmup import Effort, run_warmup, untrained_twin
+from curator_pipelines.run import RunDirectory
 from curator_pipelines.run.progress import Reporter
+from curator_ssl.backbones import make_backbone
+from curator_ssl.outputs.collapse import NothingLearned
 
 Run = Callable[..., Any]
 
@@ -22,7 +29,7 @@ Run = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warmup, "ARCHITECTURE", "timm:test_efficientnet")
-    monkeypatch.setattr(warmup, "EFFORTS", {"cpu": Effort(32, 4, 4)})
+    monkeypatch.setattr(warmup, "EFFORTS", {"cpu": Effort(32, 4)})
 
 
 @pytest.fixture
@@ -165,3 +172,53 @@ def test_a_ready_pool_wants_its_own_encoder(
 def test_nothing_is_measured_with_a_stand_in(default_run: dict[str, Any], tmp_path: Path, no_training: None) -> None:
     with pytest.raises(InputError, match="is to be trained first"):
         plan_select(build(SelectConfig, default_run | {"out": str(tmp_path)}), Reporter(), calibrated=True)
+
+
+def test_the_untrained_twin_is_the_network_before_its_first_step(default_run: dict[str, Any], tmp_path: Path) -> None:
+    flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu", "seed": 5}
+    assert untrained_twin(RunDirectory(str(tmp_path))) is None
+
+    run_warmup(build(WarmupConfig, flags), Reporter())
+
+    url = untrained_twin(RunDirectory(str(tmp_path)))
+    twin, trained = load_encoder(f"checkpoint:{url}"), load_encoder(f"checkpoint:{tmp_path}/encoder.pt")
+    assert twin.preprocess == trained.preprocess and twin.architecture == trained.architecture
+    first = make_backbone("timm:test_efficientnet", 32, seed=5)
+    assert twin.tensors_hash == hash_tensors(first.model) != trained.tensors_hash
+
+
+def test_architecture_and_size_are_the_users(default_run: dict[str, Any], tmp_path: Path) -> None:
+    flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}
+
+    # A transformer's tensors depend on the size that it is trained at.
+    run_warmup(build(WarmupConfig, flags | {"warmup_arch": "test_vit", "warmup_size": 48}), Reporter())
+
+    encoder = load_encoder(f"checkpoint:{tmp_path}/encoder.pt")
+    assert (encoder.architecture, encoder.preprocess.crop) == ("timm:test_vit", (48, 48))
+
+
+def test_a_warmup_that_learns_nothing_says_so_in_flags_that_exist(
+    default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn_nothing(*arguments: object, **named: object) -> None:
+        raise NothingLearned("nothing was learned", advice=Change("lr", "lower"))
+
+    monkeypatch.setattr("curator_pipelines.jobs.train.train_run.train_on_samples", learn_nothing)
+    config = build(WarmupConfig, {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"})
+
+    with pytest.raises(CuratorError) as failure:
+        run_warmup(config, Reporter())
+
+    assert failure.value.exit_code == 1
+    message = failure.value.text(as_flag)
+    assert message.startswith("the warm-up failed: nothing was learned: give another --warmup-arch")
+    for model in (WarmupConfig, SelectConfig):
+        assert set(re.findall(r"--([a-z-]+)", message)) <= {name.replace("_", "-") for name in model.model_fields}
+
+
+def test_one_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/0.png").write_bytes(picture(0))
+    flags = {"out": str(tmp_path / "run"), "target": [str(tmp_path / "photos")], "device": "cpu"}
+    with pytest.raises(InputError, match="1 image: a warm-up tells images apart"):
+        run_warmup(build(WarmupConfig, flags), Reporter())

@@ -1,0 +1,178 @@
+"""`curator measure`: encoders compared on the user's own images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curator.encoders import parse_spec
+from curator.errors import InputError, Leave
+from curator.io import Owner, absolute, npy, owned, storage
+from curator.settings import build
+from curator.sources import Source
+from curator.types import unit_rows
+from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
+from curator_pipelines.jobs.select.encoding import Encoding, first_images, load_encoding
+from curator_pipelines.jobs.select.executor import executor_begun, make_executor
+from curator_pipelines.jobs.select.measure_candidates import SEEN, ready_candidates, trained_and_twin, write_twin
+from curator_pipelines.jobs.select.measure_ranks import Measured, check_enough, measure, rank_sample
+from curator_pipelines.jobs.select.measure_sample import Candidate, EmbeddedSample, Images, Sample, draw
+from curator_pipelines.jobs.select.measure_store import keep_comparison
+from curator_pipelines.jobs.select.measure_table import Table, make_table
+from curator_pipelines.jobs.select.run_sources import RunSources, find_run_sources
+from curator_pipelines.jobs.train import untrained_twin, warm_up
+from curator_pipelines.run import Reporter, RunDirectory, estimate_samples, recorded
+
+__all__ = ["MeasureResult", "run_measure"]
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """The end of `curator measure`.
+
+    Attributes:
+        table: the encoders, best first.
+        kept: where the result is kept; empty if nowhere.
+    """
+
+    table: Table
+    kept: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return self.table.to_json()
+
+    def to_text(self) -> str:
+        """For a person."""
+        return self.table.to_text() + (f"\n\nkept in {self.kept}" if self.kept else "")
+
+
+def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
+    """Embed a sample of target and pool with each encoder, and rank the target's held-out images.
+
+    Raises:
+        InputError: nothing there, an encoder that cannot be had, or too few images.
+        CuratorError: the workers failed.
+    """
+    for name in config.encoder:
+        if name not in (AUTO, WARMUP):
+            parse_spec(name)
+    if config.out is None:
+        # Made only where something is written: twins of trained encoders, and a warm-up.
+        with tempfile.TemporaryDirectory(prefix="curator-") as folder:
+            return _run_measure(config, reporter, folder, None)
+    out = absolute(config.out)
+    with owned(out) as owner, recorded(reporter, out):
+        return _run_measure(config, reporter, out, owner)
+
+
+def _run_measure(config: MeasureConfig, reporter: Reporter, where: str, owner: Owner | None) -> MeasureResult:
+    sources = find_run_sources(where, pool=config.pool, targets=config.targets())
+    sample = draw(sources.targets, sources.pool, config.seed)
+    if all(source.is_ready for source in sources.everything):
+        measured, workers = [_measure_ready(config, sample)], 1
+        rows = None
+    else:
+        _check_images(sources)
+        check_enough(sources.targets)
+        measured, workers = _measure_images(config, sources, sample, where, owner, reporter)
+        rows = estimate_samples(sources.pool, {})
+    table = make_table(measured, rows, workers)
+    return MeasureResult(table, keep_comparison(where, table, measured, sample) if config.out else "")
+
+
+def _measure_images(
+    config: MeasureConfig, sources: RunSources, sample: Sample, where: str, owner: Owner | None, reporter: Reporter
+) -> tuple[list[Measured], int]:
+    """The measured encoders, and how many workers measured them."""
+    twins = storage.join(where, "measure", "untrained")
+    try:
+        with executor_begun(config):
+            images = first_images(sources.of_targets, "target")
+            candidates = [
+                candidate
+                for name in config.encoder
+                for candidate in _candidates(name, config, sources, images, where, owner, twins, reporter)
+            ]
+        # Workers read files that were written here only where an encoder was trained.
+        shared = where if any(candidate.twin_of for candidate in candidates) else None
+        executor = make_executor(config, candidates[0].encoding.device, shared)
+        return measure(candidates, sample, executor, reporter), executor.workers
+    finally:
+        storage.remove(twins)
+
+
+def _candidates(
+    name: str,
+    config: MeasureConfig,
+    sources: RunSources,
+    images: list[bytes],
+    where: str,
+    owner: Owner | None,
+    twins: str,
+    reporter: Reporter,
+) -> list[Candidate]:
+    """What is measured for one name: of a trained encoder, its twin too."""
+    twin_url = storage.join(twins, f"{config.encoder.index(name)}.pt")
+    if name == AUTO:
+        return ready_candidates(config, images, reporter)
+    if name == WARMUP:
+        run = RunDirectory(where, owner)
+        spec = _warm_up(config, sources, run, reporter)
+        twin = untrained_twin(run) or write_twin(spec, twin_url, config.seed)
+        return trained_and_twin(name, spec, twin, config, images, SEEN)
+    if name.startswith("checkpoint:"):
+        twin = write_twin(name, twin_url, config.seed)
+        return trained_and_twin(name, name, twin, config, images, "it may have seen these images")
+    return [Candidate(name, load_encoding(name, config.weights, config, images))]
+
+
+def _warm_up(config: MeasureConfig, sources: RunSources, run: RunDirectory, reporter: Reporter) -> str:
+    """The warm-up encoder of OUT, or one that is trained for this."""
+    encoder = run.path("encoder.pt")
+    if not storage.exists(encoder):
+        urls = [url for listed in config.targets().values() for url in listed]
+        settings = {"target": urls, "out": run.url, "seed": config.seed, "device": config.device}
+        reporter.say(warm_up(run, build(WarmupConfig, settings), reporter, sources.of_targets).text)
+    return f"checkpoint:{encoder}"
+
+
+def _check_images(sources: RunSources) -> None:
+    for field, listed in (("target", sources.of_targets), ("pool", sources.pool)):
+        for source in listed:
+            if source.is_ready:
+                raise InputError(
+                    "embeddings; to measure encoders their images are needed",
+                    field=field,
+                    value=source.url,
+                    advice="give the shards",
+                )
+
+
+def _measure_ready(config: MeasureConfig, sample: Sample) -> Measured:
+    """Ready embeddings on both sides: their ranks, and no encoder to choose."""
+    if "encoder" in config.model_fields_set:
+        raise InputError("target and pool are embeddings: there is nothing to encode", advice=Leave("encoder"))
+    targets = {name: _ready(pairs) for name, pairs in sample.targets.items()}
+    pool = _ready(sample.pool)
+    dims = {images.vectors.shape[1] for images in (*targets.values(), pool)}
+    if len(dims) > 1:
+        raise InputError(f"target and pool have embeddings of {' and '.join(map(str, sorted(dims)))} dimensions")
+    encoding = Encoding(None, {"ready": "embeddings"}, dims.pop(), "cpu", "none", "ready embeddings")
+    return rank_sample(Candidate("ready embeddings", encoding), EmbeddedSample(targets, pool, 0, 0, 0.0))
+
+
+def _ready(pairs: Sequence[tuple[Source, int]]) -> Images:
+    names: list[tuple[str, str]] = []
+    blocks = []
+    for source, count in pairs:
+        rows = npy.open_rows(source.url) if storage.is_local(source.url) else npy.read_array(source.url)
+        unit, has_direction = unit_rows(np.asarray(rows[:count], np.float32))
+        kept = np.flatnonzero(has_direction & np.isfinite(unit).all(axis=1))
+        blocks.append(unit[kept].astype(np.float16))
+        names += [(source.name, str(row)) for row in kept]
+    return Images(tuple(names), np.concatenate(blocks))
