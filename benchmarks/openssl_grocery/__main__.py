@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--arm", action="append", selections=list(ARMS), help="train this arm only; may be repeated")
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="train this arm only; may be repeated")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     flags = parser.parse_args()
     experiment = Experiment(flags.work, flags.steps, flags.image_size)

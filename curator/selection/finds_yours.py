@@ -52,7 +52,7 @@ def is_better(ranks: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     (True, False)
     """
     lower, higher = int(np.sum(ranks < others)), int(np.sum(ranks > others))
-    return _sign_test(lower, lower + higher) < SIGNIFICANT
+    return bool(_sign_test(lower, lower + higher) < SIGNIFICANT)
 
 
 def beats_chance(ranks: NDArray[np.float64]) -> bool:

@@ -130,7 +130,7 @@ def test_sigterm_to_a_whole_group_saves_and_exits_130(processes: int, shards: li
     (step,) = re.findall(r"interrupted at step ([0-9,]+) of 5,000, which is saved", told)
     assert "--resume" in told and "Traceback" not in told
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert checkpoint["step"] == int(step.replace(",", "")) >= 20
+    assert checkpoint["state"]["step"] == int(step.replace(",", "")) >= 20
 
 
 def test_too_many_bad_samples_end_the_run_again(tmp_path: Path) -> None:

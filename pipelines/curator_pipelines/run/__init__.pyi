@@ -1,6 +1,6 @@
 from .estimate import estimate_samples as estimate_samples
+from .held_out_report import HeldOutReport as HeldOutReport
 from .kept_arrays import KeptArrays as KeptArrays
-from .own_images import OwnImages as OwnImages
 from .progress import LAST_BAD as LAST_BAD, Reporter as Reporter, StageProgress as StageProgress, duration as duration
 from .progress_file import read_progress as read_progress, recorded as recorded
 from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set

@@ -25,7 +25,7 @@ from curator.selection import (
     Skipped,
 )
 from curator_pipelines.config import SelectConfig
-from curator_pipelines.run.own_images import OwnImages
+from curator_pipelines.run.held_out_report import HeldOutReport
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
@@ -57,7 +57,7 @@ def store_selection(
     config: SelectConfig,
     selector: Selector,
     selection: Selection,
-    own_images: OwnImages,
+    report: HeldOutReport,
     stop: float | None,
     identity: str,
 ) -> StoredSelection:
@@ -68,7 +68,7 @@ def store_selection(
         config: of the run.
         selector: which of the columns are known.
         selection: what to write.
-        own_images: what the target's own images say of it.
+        report: what the target's own images say of it.
         stop: the threshold that was in force.
         identity: a hash of all that the selection is a function of.
     """
@@ -95,8 +95,8 @@ def store_selection(
     parquet.write_table(directory.path("selection", "nearest.parquet"), schemas.NEAREST, columns)
     columns = _row_columns(directory, selector, selection.next_rows)
     parquet.write_table(directory.path("selection", "next.parquet"), schemas.NEXT, columns)
-    own_images.write(directory)
-    record = _record(config, selection, identity) | _stop(config, stop) | own_images.to_json()
+    report.write(directory)
+    record = _record(config, selection, identity) | _stop(config, stop) | report.to_json()
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
     return StoredSelection(

@@ -21,9 +21,8 @@ __all__ = ["SimCLR"]
 class SimCLR(Method):
     """A two-layer projection head with a batch norm over the backbone, and NT-Xent.
 
-    Without the norm (as the paper has it) the features of all images, which are positive and much alike at first, come
-    through the head as one direction: it is less work to make all embeddings equal than to tell images apart, and the
-    network does so within ten steps (benchmarks/NOTES.md).
+    Without the norm (as the paper has it) features of all images, which are positive and much alike at first, come
+    through the head nearly as one direction, and a run takes longer to leave it (benchmarks/NOTES.md).
 
     Args:
         backbone: (B, 3, h, w) -> (B, dim).

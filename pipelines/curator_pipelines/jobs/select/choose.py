@@ -21,8 +21,8 @@ from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters, all_vectors
 from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
+from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
 from curator_pipelines.jobs.select.judge import judge, target_queries
-from curator_pipelines.jobs.select.own_images import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
 from curator_pipelines.run import (
     KeptArrays,
     Reporter,
@@ -110,15 +110,15 @@ def _choose_anew(
     ]
     stored = {}
     for directory, own_rules, selection in zip(targets, rules, selections, strict=True):
-        own_images = held_out.ranked(directory)
-        warnings = [*selection.warnings, *beyond_domain(selection, own_rules, own_images.tau), *own_images.warnings()]
+        report = held_out.ranked(directory)
+        warnings = [*selection.warnings, *beyond_domain(selection, own_rules, report.tau), *report.warnings()]
         _warn(directory, warnings, reporter)
         stored[directory.name] = store_selection(
             directory,
             config,
             selector,
             replace(selection, warnings=warnings),
-            own_images,
+            report,
             own_rules.stop,
             _identity(directory, config, denied),
         )

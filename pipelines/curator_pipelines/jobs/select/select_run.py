@@ -12,9 +12,9 @@ from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
+from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
 from curator_pipelines.jobs.select.index import build_index
 from curator_pipelines.jobs.select.measure_first import plan_encoder, with_encoder
-from curator_pipelines.jobs.select.own_images import HeldOutTargets
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, prepare

@@ -8,7 +8,7 @@ from curator.selection import SELECTOR_SETTINGS, HeldOut, Rules, Selection, find
 from curator.store import PartReader, RowReader
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.select.choose_filters import all_vectors
-from curator_pipelines.run import OwnImages, Reporter, TargetDirectory, target_set
+from curator_pipelines.run import HeldOutReport, Reporter, TargetDirectory, target_set
 
 __all__ = ["HeldOutTargets", "beyond_domain", "stop_in_force", "tau_or_none", "threshold_line"]
 
@@ -64,7 +64,7 @@ class HeldOutTargets:
             self._known[name] = hold_out(all_vectors(target), self._clusters, self._seed)
         return self._known[name]
 
-    def ranked(self, directory: TargetDirectory) -> OwnImages:
+    def ranked(self, directory: TargetDirectory) -> HeldOutReport:
         """The same with their ranks in the pool.
 
         Cost 2 n K d for a sample of n = 20,000 rows of the pool and each fold.
@@ -72,7 +72,7 @@ class HeldOutTargets:
         held_out = self.of(directory.name, directory.target)
         ids = first_in_hash_order(directory.pool.lengths(), SAMPLED_ROWS)
         ranks = pool_ranks(held_out, RowReader(directory.pool).vectors(ids))
-        return OwnImages(held_out, tau_or_none(held_out), ranks, len(ids))
+        return HeldOutReport(held_out, tau_or_none(held_out), ranks, len(ids))
 
 
 def stop_in_force(config: SelectConfig, held_out: HeldOut) -> float | None:

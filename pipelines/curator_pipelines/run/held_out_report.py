@@ -14,7 +14,7 @@ from curator.selection import HeldOut, beats_chance
 from curator.types import part_ids
 from curator_pipelines.run.run_directory import TargetDirectory
 
-__all__ = ["OwnImages"]
+__all__ = ["HeldOutReport"]
 
 TOP = 0.01
 # With fewer images no ranks are better than chance by the sign test.
@@ -22,7 +22,7 @@ LEAST_FOR_CHANCE = 7
 
 
 @dataclass(frozen=True, slots=True)
-class OwnImages:
+class HeldOutReport:
     """The target's own images, held out.
 
     Attributes:
