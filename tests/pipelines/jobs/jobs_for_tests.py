@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from curator.images import HEAD
 from curator.index import IndexStore, PieceTask
 from curator.io import storage
 from curator.store.part_store import DoneMark, PartStore
@@ -363,8 +364,8 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
             if asked:
                 first, _, last = asked.removeprefix("bytes=").partition("-")
                 start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
-            # Eight bytes are the look at the format, before work starts.
-            if with_data and end - start > 8:
+            # No more than `HEAD` bytes are the look at the format, before work starts.
+            if with_data and end - start > HEAD:
                 if name == server.failing:
                     return self._reply(500, b"", 0, with_data)
                 if name == server.held:
