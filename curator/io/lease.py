@@ -14,7 +14,8 @@ from typing import Any
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.io.retry import retried, status_of
+from curator.io.faults import status_of
+from curator.io.retry import retried
 
 __all__ = ["Lease"]
 

@@ -5,7 +5,8 @@ keeps a run directory sound are whole and deterministic writes, whoever writes.
 
 A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. A lease is
 created on the condition that no object stands there, renewed on the condition that it is still ours, and taken
-over on the condition that it is still the one that ran out (S3's If-None-Match and If-Match).
+over on the condition that it is still the one that ran out (S3's If-None-Match and If-Match). Whether the holder of a
+lease on another machine is alive shows by its renewals: a run that finds a lease waits for one, or for its end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import fcntl
 import getpass
 import json
+import logging
 import os
 import socket
 import time
@@ -34,6 +36,10 @@ NAME = "owner.json"
 PATIENCE = 0.5
 # The children of a holder that was killed share its lock until they notice.
 ORPHANS_PATIENCE = 15.0
+# A lease that nobody renews ends before that.
+LEASE_PATIENCE = 90.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,14 @@ class Holder:
 
     def is_dead(self) -> bool:
         """True if the holder ran on this machine and has ended; False where that cannot be told."""
-        return self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists() and Path("/proc/1").exists()
+        return self._is_here() and not Path(f"/proc/{self.pid}").exists()
+
+    def is_alive(self) -> bool:
+        """True if the holder runs on this machine; False where that cannot be told."""
+        return self._is_here() and Path(f"/proc/{self.pid}").exists()
+
+    def _is_here(self) -> bool:
+        return self.host == socket.gethostname() and Path("/proc/1").exists()
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}, since {self.since}"
@@ -102,7 +115,9 @@ class Owner:
 def owned(url: str) -> Iterator[Owner]:
     """Own a run directory while the block runs.
 
-    Only the lock is written. A folder that was made for the lock is removed with it if it is empty.
+    Only the lock is written. A folder that was made for the lock is removed with it if it is empty. A lease whose
+    holder may be dead is waited for, up to `LEASE_PATIENCE` seconds, and a log line says so. Where an interrupt or an
+    error ends the block, what workers that were killed over it left is removed.
 
     Raises:
         InputError: another run holds the directory (the message says who, and since when), or the directory cannot be
@@ -112,7 +127,7 @@ def owned(url: str) -> Iterator[Owner]:
         with _locked(storage.local_path(url)):
             yield Owner()
     elif Lease.is_possible(url):
-        with _leased(url) as lease:
+        with _leased(url) as lease, _swept(url, lease):
             yield Owner(lease)
     else:
         yield Owner()
@@ -191,18 +206,41 @@ def _leased(url: str) -> Iterator[Lease]:
     path = storage.join(url, NAME)
     lease = Lease(path, Holder.this_process().to_json())
     try:
-        while (content := lease.take()) is not None:
-            holder = Holder.from_json(content)
-            seconds = Lease.seconds_left(path)
-            if seconds > 0 and not (holder and holder.is_dead()):
-                raise _held(url, f"{holder or 'another run'}; its lease ends in {seconds:.0f} s unless it is renewed")
-            lease.take_over(content)
+        _take(lease, url)
     except CuratorError:
         raise
     except (OSError, NotImplementedError) as error:
         raise InputError(f"{url} cannot be written to ({error})", advice=Another("out")) from error
     with lease:
         yield lease
+
+
+@contextlib.contextmanager
+def _swept(url: str, lease: Lease) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, CuratorError):  # the first error is the one to tell
+            lease.check()
+            storage.remove_temporaries(url)
+        raise
+
+
+def _take(lease: Lease, url: str) -> None:
+    first, started = b"", time.monotonic()
+    while (content := lease.take()) is not None:
+        holder, seconds = Holder.from_json(content), Lease.seconds_left(lease.url)
+        if seconds <= 0 or (holder and holder.is_dead()):
+            lease.take_over(content)
+            continue
+        is_renewed = first not in (b"", content)
+        if is_renewed or (holder and holder.is_alive()) or time.monotonic() - started > LEASE_PATIENCE:
+            raise _held(url, str(holder or "another run"))
+        if not first:
+            first = content
+            name = holder or "another run"
+            _log.warning("%s is held by %s; if that is dead, its lease ends in %.0f s: waiting", url, name, seconds)
+        time.sleep(min(1.0, seconds))
 
 
 def _held(url: str, holder: str) -> InputError:

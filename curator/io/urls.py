@@ -1,59 +1,27 @@
-"""URLs as users write them (brace ranges, globs, lists), and their names in the files that curator writes."""
+"""URLs as users write them: brace ranges, globs, lists of files."""
 
 from __future__ import annotations
 
+import csv
+import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit, urlunsplit
+
+from fsspec.implementations.local import LocalFileSystem
 
 from curator.errors import InputError
 from curator.io import storage
+from curator.io.braces import count_braces, expand_braces
+from curator.io.names import public_name, public_text, secret_difference
+from curator.io.retry import retried
 
-__all__ = ["absolute", "expand", "public_name", "public_text"]
+__all__ = ["absolute", "expand"]
 
-# A range as the shell writes it, {000000..000041}, or a list, {a,b}; without nesting.
-BRACE = re.compile(r"\{([^{}]*)\}")
-RANGE = re.compile(r"(\d+)\.\.(\d+)")
-RANGE_ADVICE = "write a range as {000000..000041}"
-GLOB = re.compile(r"[*?\[]")
-# URLs inside of other text; several may be joined by `::`, and what ends a clause ends a URL.
-IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://(?:(?!::)[^\s\"'<>])+(?<![:,.;)])", re.IGNORECASE)
-SECRET_PARAMETER = re.compile(
-    r"x-amz-.*|x-goog-.*|x-ms-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|sig|se|sp|sv|sr|st|skoid|sktid|skt|ske|sks|skv|token|access_token|auth",
-    re.IGNORECASE,
-)
-
-
-def public_name(url: str) -> str:
-    """A URL without userinfo and signature parameters: the name of a shard in every file that curator writes.
-
-    >>> public_name("https://me:pw@host/a.tar?X-Amz-Signature=12&versionId=3")
-    'https://host/a.tar?versionId=3'
-    """
-    if storage.is_local(url):
-        return url
-    scheme, netloc, path, query, fragment = urlsplit(url)
-    # Split, not parsed: an object's key may hold a `?`, and what is kept must stay readable under this name.
-    kept = [field for field in query.split("&") if not SECRET_PARAMETER.fullmatch(field.partition("=")[0])]
-    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "&".join(kept), fragment))
-
-
-def public_text(text: str) -> str:
-    """Any text, such as a setting's value or an error's message, with the public names of the URLs in it.
-
-    >>> public_text("404 at https://host/a.tar?X-Amz-Signature=12: run again")
-    '404 at https://host/a.tar: run again'
-    """
-    return IN_TEXT.sub(_public_match, text)
-
-
-def _public_match(match: re.Match[str]) -> str:
-    try:
-        return public_name(match[0])
-    except ValueError:  # not a URL after all, so what it hides cannot be told
-        return match[0].partition("://")[0] + "://..."
+# More URLs than this are a slip of the keyboard: the largest public pools have some hundred thousand shards.
+MAX_URLS = 2_000_000
+MAGIC = frozenset("*?[")
+# Columns of a table that hold URLs, the likeliest first.
+URL_COLUMNS = ("url", "urls", "uri", "shard", "shards", "path", "file", "filename")
 
 
 def absolute(url: str) -> str:
@@ -67,18 +35,26 @@ def expand(patterns: Iterable[str]) -> list[str]:
     """Every URL that the patterns stand for, in their order, each once.
 
     A pattern is a URL, a brace range or list, a glob (its matches sorted), several of these joined by
-    `::`, or `@FILE`, a text file with a pattern a line (`#` begins a comment).
+    `::`, or `@FILE`: a text file with a pattern a line (`#` begins a comment), or a table (csv, tsv) with a header
+    that names a column `url`, `shard`, `path` or `file`. A file or folder whose name holds a `*`, `?` or `[` is itself.
 
     Raises:
-        InputError: a pattern stands for nothing; the message shows it.
+        InputError: a pattern stands for nothing, or for more than `MAX_URLS`; the message shows it. Or two URLs differ
+            only in what is left out of names, so that their samples could not be told apart.
 
     >>> expand(["/data/{a,b}-{008..010}.tar"])[:3]
     ['/data/a-008.tar', '/data/a-009.tar', '/data/a-010.tar']
     """
     urls: dict[str, None] = {}
+    count = 0
     for pattern in _listed(patterns):
-        for url in _braces(pattern, pattern):
+        count += count_braces(pattern)
+        if count > MAX_URLS:
+            message = f"with '{pattern}' these are {count:,} URLs, more than {MAX_URLS:,}"
+            raise InputError(message, advice="check the range")
+        for url in expand_braces(pattern):
             urls.update(dict.fromkeys(_matches(absolute(url), pattern)))
+    _check_names(urls)
     return list(urls)
 
 
@@ -87,6 +63,11 @@ def _listed(patterns: Iterable[str]) -> Iterator[str]:
         for piece in pattern.split("::"):
             if piece.startswith("@"):
                 yield from _lines(piece[1:])
+            elif piece.startswith("pipe:"):
+                raise InputError(
+                    f"'{piece}' runs a program, whose output cannot be read by ranges",
+                    advice="give what it reads, such as s3://BUCKET/KEY, gs://, hf:// or https://",
+                )
             elif piece:
                 yield piece
             else:
@@ -94,54 +75,82 @@ def _listed(patterns: Iterable[str]) -> Iterator[str]:
 
 
 def _lines(url: str) -> list[str]:
+    name = public_name(url)
     try:
-        text = storage.read_bytes(absolute(url)).decode()
+        # Editors on Windows begin a file with a byte order mark.
+        text = storage.read_bytes(absolute(url)).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list of URLs @{url}: {error}") from error
+        raise InputError(f"cannot read the list of URLs @{name}: {public_text(str(error))}") from error
     lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = _column([line for line in lines if line and not line.startswith("#")], name)
     if not lines:
-        raise InputError(f"the list of URLs @{url} is empty")
+        raise InputError(f"the list of URLs @{name} is empty")
     if nested := [line for line in lines if line.startswith("@")]:
-        raise InputError(f"the list of URLs @{url} names another list, {nested[0]}", advice="write its URLs instead")
+        raise InputError(f"the list of URLs @{name} names another list, {nested[0]}", advice="write its URLs instead")
     return list(_listed(lines))
 
 
-def _braces(text: str, pattern: str) -> Iterator[str]:
-    """Expand the first brace and recurse; `pattern` is what the user wrote, for messages."""
-    match = BRACE.search(text)
-    if match is None:
-        if "{" in text or "}" in text:
-            raise InputError(f"unbalanced brace in '{pattern}'", advice=RANGE_ADVICE)
-        yield text
-        return
-    for choice in _choices(match[1], pattern):
-        yield from _braces(text[: match.start()] + choice + text[match.end() :], pattern)
-
-
-def _choices(inside: str, pattern: str) -> list[str]:
-    span = RANGE.fullmatch(inside)
-    if span is not None:
-        first, last = int(span[1]), int(span[2])
-        if first > last:
-            raise InputError(f"the range {{{inside}}} in '{pattern}' is empty: {first} is above {last}")
-        width = len(span[1]) if span[1].startswith("0") or len(span[1]) == len(span[2]) else 0
-        return [str(number).zfill(width) for number in range(first, last + 1)]
-    if "," not in inside or not inside.replace(",", ""):
-        raise InputError(f"the range {{{inside}}} in '{pattern}' is empty", advice=RANGE_ADVICE)
-    return inside.split(",")
+def _column(lines: list[str], name: str) -> list[str]:
+    """The column of URLs, if the lines are a table; the lines themselves if not."""
+    if not lines or "/" in lines[0]:
+        return lines
+    delimiter = "\t" if "\t" in lines[0] else ";" if ";" in lines[0] else ","
+    header = [cell.strip() for cell in next(csv.reader(lines[:1], delimiter=delimiter))]
+    known = [column for column in URL_COLUMNS if column in map(str.lower, header)]
+    if not known:
+        if len(header) > 1 and len(lines) > 1 and "{" not in lines[0]:
+            raise InputError(
+                f"the list of URLs @{name} is a table with the columns {', '.join(header)}; none of them is called url",
+                advice="give a text file with a URL a line",
+            )
+        return lines
+    place = [cell.lower() for cell in header].index(known[0])
+    rows = csv.reader(lines[1:], delimiter=delimiter)
+    return [row[place].strip() for row in rows if len(row) > place and row[place].strip()]
 
 
 def _matches(url: str, pattern: str) -> list[str]:
-    if url.startswith("http") or not GLOB.search(url):
+    if url.startswith(("http://", "https://")) or MAGIC.isdisjoint(url):
         return [url]
-    if storage.is_local(url) and storage.local_path(url).exists():
-        # The file's own name holds a bracket.
+    literal = _escaped(url)
+    if literal is None:
         return [url]
-    filesystem, path = storage.resolve(url)
-    filesystem.invalidate_cache()
-    scheme = "" if storage.is_local(url) else url.partition("://")[0] + "://"
-    urls = [scheme + name.removeprefix(scheme) for name in sorted(filesystem.glob(path))]
+    if storage.is_local(url):
+        urls = sorted(LocalFileSystem().glob(literal))
+    else:
+        filesystem, path = storage.resolve(literal)
+        filesystem.invalidate_cache()
+        scheme = url.partition("://")[0] + "://"
+        urls = [
+            scheme + name.removeprefix(scheme) for name in sorted(retried(lambda: filesystem.glob(path), where=path))
+        ]
     if not urls:
         raise InputError(f"nothing matches '{pattern}'")
     return urls
+
+
+def _escaped(url: str) -> str | None:
+    """The URL as a glob, with folders escaped that are really called so; None if all of it is a name that exists."""
+    scheme, separator, path = url.rpartition("://")
+    pieces = path.split("/")
+    for count in range(1, len(pieces) + 1):
+        if MAGIC.isdisjoint(pieces[count - 1]):
+            continue
+        if not storage.exists(scheme + separator + "/".join(pieces[:count])):
+            escaped = [glob.escape(piece) for piece in pieces[: count - 1]]
+            return scheme + separator + "/".join(escaped + pieces[count - 1 :])
+    return None
+
+
+def _check_names(urls: Iterable[str]) -> None:
+    """Refuse URLs that would get one name although they are not one file."""
+    by_name: dict[str, str] = {}
+    for url in urls:
+        if "?" not in url:
+            continue
+        other = by_name.setdefault(name := public_name(url), url)
+        if parameters := secret_difference(url, other):
+            raise InputError(
+                f"two URLs have one name, {name}, as {', '.join(parameters)} may be a secret and is left out of names",
+                advice="give shards under addresses that differ before the '?'",
+            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -137,8 +136,8 @@ def _local_copy(url: str) -> Iterator[Path]:
     if storage.is_local(url):
         yield storage.local_path(url)
         return
-    with tempfile.TemporaryDirectory(prefix="curator-") as folder:
-        path = Path(folder) / "shard.tar"
+    with storage.scratch_folder() as folder:
+        path = folder / "shard.tar"
         with storage.open_stream(url) as source, open(path, "wb") as file:
             shutil.copyfileobj(source, file, 8 << 20)
         yield path

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from types import TracebackType
-from urllib.parse import urlsplit
 
 from curator.errors import CuratorError, Redo
-from curator.io import Stat, storage
+from curator.io import Stat, public_text, storage
 from curator.packing import ustar
 from curator.packing.layout import MemberCopy
 
@@ -164,7 +163,7 @@ def _read_remote(read: Read, url: str, state: Stat | None) -> bytes:
     except Exception as error:  # every filesystem has network errors of its own
         if _ends_before(url, read.start):
             return b""
-        raise _unreadable(read.shard, url, error) from error
+        raise _unreadable(read.shard, error) from error
 
 
 def _ends_before(url: str, position: int) -> bool:
@@ -183,14 +182,14 @@ class _LocalFile:
         try:
             self.file = os.open(storage.local_path(url), os.O_RDONLY)
         except OSError as error:
-            raise _unreadable(shard, url, error) from error
+            raise _unreadable(shard, error) from error
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends before."""
         try:
             return os.pread(self.file, end - start, start)
         except OSError as error:
-            raise _unreadable(self.shard, self.url, error) from error
+            raise _unreadable(self.shard, error) from error
 
     def __enter__(self) -> _LocalFile:
         try:
@@ -219,20 +218,13 @@ def _replaced(shard: str) -> CuratorError:
     return CuratorError(f"{shard} changed since it was embedded", advice=Redo("pool"))
 
 
-def _unreadable(shard: str, url: str, error: Exception) -> CuratorError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    # The URL may carry a signature.
-    for secret in (url, urlsplit(url).query):
-        reason = reason.replace(secret, shard) if secret else reason
-    return CuratorError(f"{shard} cannot be read: {reason}", advice="make it readable and run again")
+def _unreadable(shard: str, error: Exception) -> CuratorError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return CuratorError(f"{shard} cannot be read: {public_text(reason)}", advice="make it readable and run again")
 
 
 def _whole(read: Read, data: bytes) -> bytes:
     size = read.end - read.start
-    if len(data) > size:
-        raise CuratorError(
-            f"{read.shard}: the server sends whole files where a range is requested", advice="copy the shard first"
-        )
     if len(data) < size:
         end = read.start + len(data)
         copy = next(copy for copy in read.copies if copy.source_offset + copy.size > end or not copy.size)

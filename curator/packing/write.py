@@ -76,12 +76,13 @@ def pack_shard(
         urls: public name of a source shard -> URL to read it from, where they differ.
 
     Raises:
-        CuratorError: a source cannot be read, or is not what was embedded. Nothing is left behind.
+        CuratorError: a source cannot be read, or is not what was embedded, or TMPDIR has no room for a shard of an
+            object store. Nothing is left behind.
     """
     rows = store.rows(shard.ids, COLUMNS)
     layout = lay_out(shard, rows)
     reads = plan_reads(layout.copies)
-    with storage.write_file(shard.url(out_url)) as path:
+    with storage.write_file(shard.url(out_url), layout.size) as path:
         _write_tar(path, layout, fetch_reads(reads, urls or {}, shard.states))
     columns = manifest_columns(rows, shard.chosen, shard.name, layout.keys).take(pa.array(shard.order()))
     with storage.write_file(shard.mark_url(out_url)) as path:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from curator.errors import InputError
-from curator.io import Stat, expand, parquet, public_name, schemas, storage
+from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
 from curator.sources.folder import list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
 from curator.sources.source import Source, in_words
@@ -22,6 +22,7 @@ MAX_HEADS = 4096
 SMALLEST_TAR = 1536
 
 
+@denied_is_input
 def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[Source]:
     """Everything the patterns stand for, in first-seen order.
 

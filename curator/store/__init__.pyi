@@ -7,6 +7,7 @@ from .part_store import (
     PartStore as PartStore,
     difference as difference,
     identity_hash as identity_hash,
+    unversioned as unversioned,
 )
 from .row_reader import RowReader as RowReader
 from .stored_parts import PartListing as PartListing, StoredParts as StoredParts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,16 +14,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError
-from curator.io import absolute, public_name, storage
+from curator.io import absolute, public_name, public_text, storage
 from curator.store.part_reader import PartReader
-from curator.types import join_id
+from curator.types import Member, join_id
 
 __all__ = ["DenyList", "read_deny_list"]
+
+
+# Entries for which the likeliest key is looked for, where they match nothing.
+MAX_HINTS = 3
 
 
 @dataclass(frozen=True)
 class DenyList:
     """Samples named by key, in every shard or in one.
+
+    Keys are compared in Unicode's composed form (NFC), since macOS writes names decomposed, and without a leading
+    `./`. An entry that ends as images do (`cat.jpg`) also names the key without that ending, which is a tar's.
 
     Attributes:
         everywhere: keys denied wherever they occur.
@@ -42,22 +50,74 @@ class DenyList:
 
         Costs one reading of the key column of every part's metadata.
         """
-        matches = [match for part in sorted(store.finished()) for match in self._in_part(store, part)]
-        ids = np.array([sample_id for sample_id, _ in matches], dtype=np.int64)
-        return ids, len(self) - len({entry for _, entries in matches for entry in entries})
+        ids, matched = self._find(store)
+        return ids, len(self) - len(matched)
 
-    def _in_part(self, store: PartReader, part: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-        table = store.metadata(part, ["image_path", "shard"])
-        shards = table["shard"].unique().to_pylist()
-        keys = self.everywhere.union(*(self.in_shard.get(shard, frozenset()) for shard in shards))
-        rows = np.flatnonzero(pc.is_in(table["image_path"], pa.array(sorted(keys), pa.string())))
-        for row in rows:
-            key, shard = table["image_path"][int(row)].as_py(), table["shard"][int(row)].as_py()
-            entries = [("", key)] if key in self.everywhere else []
-            if key in self.in_shard.get(shard, ()):
-                entries.append((shard, key))
-            if entries:
-                yield join_id(part, int(row)), entries
+    def hint(self, store: PartReader) -> str:
+        """For a message: some of the entries that match nothing, and the keys that may be meant. Empty if all match.
+
+        Costs two readings of the key column of every part's metadata.
+        """
+        _, matched = self._find(store)
+        unmatched = sorted(key for shard, key in self._entries() if (shard, key) not in matched)[:MAX_HINTS]
+        meant = _likeliest(store, unmatched)
+        return "; ".join(key + (f" (is {meant[key]} meant?)" if key in meant else "") for key in unmatched)
+
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        yield from (("", key) for key in self.everywhere)
+        yield from ((shard, key) for shard, keys in self.in_shard.items() for key in keys)
+
+    def _find(self, store: PartReader) -> tuple[NDArray[np.int64], set[tuple[str, str]]]:
+        spelled: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        for shard, key in self._entries():
+            for spelling in _spellings(key):
+                spelled.setdefault(shard, {}).setdefault(spelling, []).append((shard, key))
+        ids: list[int] = []
+        matched: set[tuple[str, str]] = set()
+        for part in sorted(store.finished()):
+            for row, entries in _in_part(store, part, spelled):
+                ids.append(join_id(part, row))
+                matched.update(entries)
+        return np.array(ids, dtype=np.int64), matched
+
+
+def _in_part(
+    store: PartReader, part: int, spelled: dict[str, dict[str, list[tuple[str, str]]]]
+) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """Each denied row of a part, and the entries of the list that name it."""
+    table = store.metadata(part, ["image_path", "shard"])
+    keys = pc.utf8_normalize(table["image_path"], form="NFC")
+    everywhere, shards = spelled.get("", {}), table["shard"]
+    here = set(everywhere).union(*(spelled.get(shard, ()) for shard in shards.unique().to_pylist()))
+    for row in np.flatnonzero(pc.is_in(keys, pa.array(sorted(here), pa.string()))).tolist():
+        key, shard = keys[row].as_py(), shards[row].as_py()
+        if entries := everywhere.get(key, []) + (spelled.get(shard, {}).get(key, []) if shard else []):
+            yield row, entries
+
+
+def _spellings(key: str) -> Iterator[str]:
+    plain = unicodedata.normalize("NFC", key).removeprefix("./")
+    yield plain
+    stem, _, ending = plain.rpartition(".")
+    if stem and not stem.endswith("/") and Member(ending, 0, 0).is_image:
+        yield stem
+
+
+def _likeliest(store: PartReader, entries: list[str]) -> dict[str, str]:
+    """For each entry a key of the store whose file name is the same but for case, folders and endings."""
+    loose = {_loosely(entry): entry for entry in entries}
+    meant: dict[str, str] = {}
+    for part in sorted(store.finished()) if loose else ():
+        keys = store.metadata(part, ["image_path"])["image_path"]
+        names = pc.utf8_lower(pc.utf8_normalize(keys, form="NFC"))
+        names = pc.replace_substring_regex(pc.replace_substring_regex(names, "^.*/", ""), r"[.].*$", "")
+        for row in np.flatnonzero(pc.is_in(names, pa.array(sorted(loose), pa.string()))).tolist():
+            meant.setdefault(loose[names[row].as_py()], keys[row].as_py())
+    return meant
+
+
+def _loosely(key: str) -> str:
+    return unicodedata.normalize("NFC", key).rpartition("/")[2].partition(".")[0].lower()
 
 
 def read_deny_list(url: str) -> DenyList:
@@ -71,8 +131,10 @@ def read_deny_list(url: str) -> DenyList:
     """
     try:
         data = storage.read_bytes(absolute(url))
+    except FileNotFoundError as error:
+        raise _unusable(url, "no such file") from error
     except OSError as error:
-        raise _unusable(url, error.strerror or str(error)) from error
+        raise _unusable(url, public_text(error.strerror or str(error))) from error
     pairs = _parquet(data, url) if data.startswith(b"PAR1") else _text(data, url)
     everywhere = frozenset(key for shard, key in pairs if not shard)
     in_shard: dict[str, set[str]] = {}

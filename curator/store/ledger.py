@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator.errors import Change, TooManyBad
-from curator.io import schemas, storage
+from curator.io import public_text, schemas, storage
 from curator.types import LedgerLine
 
 __all__ = ["Account", "LedgerLines", "write_quarantine"]
@@ -104,7 +104,7 @@ class Account:
 
 def write_quarantine(url: str, lines: Iterable[LedgerLine]) -> None:
     """Write OUT/quarantine.parquet. Memory: some ten thousand lines."""
-    rows = (asdict(line) | {"reason": str(line.reason)} for line in lines)
+    rows = (asdict(line) | {"reason": str(line.reason), "detail": public_text(line.detail)} for line in lines)
     with (
         storage.write_file(storage.join(url, "quarantine.parquet")) as path,
         pq.ParquetWriter(path, schemas.QUARANTINE, compression="zstd") as writer,

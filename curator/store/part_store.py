@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError, Reason
-from curator.io import Stat, npy, parquet, schemas, storage
+from curator.io import Stat, npy, parquet, public_text, schemas, storage
 from curator.sources import Remarks, Source
 from curator.store.part_reader import Part, PartReader, register_columns, register_rows
 from curator.store.stored_parts import PartCounts, PartListing, StoredParts
 from curator.types import EmbeddingBlock, LedgerLine, SampleRow
 
-__all__ = ["DoneMark", "PartStore", "difference", "identity_hash"]
+__all__ = ["DoneMark", "PartStore", "difference", "identity_hash", "unversioned"]
 
 # Done-marks that are read ahead of their use.
 MARKS_AHEAD = 512
@@ -56,7 +56,7 @@ class DoneMark:
 
     def to_json(self) -> bytes:
         """As stored."""
-        lines = [[*asdict(line).values()] for line in self.ledger]
+        lines = [[*(asdict(line) | {"detail": public_text(line.detail)}).values()] for line in self.ledger]
         fields = asdict(self) | {"ledger": lines, "remarks": self.remarks.to_json()}
         return json.dumps(fields | {"version": schemas.FORMAT_VERSION}).encode()
 
@@ -250,6 +250,17 @@ def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
                 f"now {source.stat.size} (version {source.stat.version})"
             )
     return ""
+
+
+def unversioned(sources: Sequence[Source]) -> str:
+    """A warning about sources whose store gives no version, in one line; empty if all have one."""
+    unknown = [source for source in sources if not source.stat.version]
+    if not unknown:
+        return ""
+    return (
+        f"{len(unknown):,} of {len(sources):,} sources have no version (no etag, no date), such as {unknown[0].name}: "
+        "if one is replaced by another of the same size, that is not noticed"
+    )
 
 
 def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import curator
 from curator.errors import CuratorError, Spell
 from curator.io import public_text
 from curator_pipelines.cli.spelling import as_flag
+from curator_pipelines.cli.tell import show_logs, tell
 from curator_pipelines.executors import prepare_threads
 
 __all__ = ["cli", "main"]
@@ -90,6 +91,7 @@ def main() -> None:
     # `kill` ends a run as Ctrl-C does: workers stopped, nothing half-written, resumable.
     signal.signal(signal.SIGTERM, _interrupt)
     prepare_threads()
+    show_logs()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -100,31 +102,30 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "curator"
-        click.echo(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')", err=True)
+        tell(f"curator: {public_text(error.format_message()).rstrip('.')} (see '{command} --help')")
         return 2
     except click.ClickException as error:
-        click.echo(f"curator: {error.format_message()}", err=True)
+        tell(f"curator: {public_text(error.format_message())}")
         return 2
     except CuratorError as error:
-        click.echo(f"curator: {public_text(error.text(spelling(arguments)))}", err=True)
+        tell(f"curator: {public_text(error.text(spelling(arguments)))}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("curator: interrupted; run the same command again to go on", err=True)
+        tell("curator: interrupted; run the same command again to go on")
         return INTERRUPTED
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
+        where = f" {error.filename}:" if error.filename else ""
         why = public_text(f"{where} {error.strerror or error}")
-        click.echo(f"curator: storage failed:{why}; run again to go on", err=True)
+        tell(f"curator: storage failed:{why}; run again to go on")
         return 1
     except Exception as error:
         from curator.io import lacks_credentials
 
         if not lacks_credentials(error):
             raise
-        click.echo(
-            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for gs://, "
-            "GOOGLE_APPLICATION_CREDENTIALS",
-            err=True,
+        tell(
+            f"curator: {public_text(str(error))}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
+            "gs://, GOOGLE_APPLICATION_CREDENTIALS"
         )
         return 2
 

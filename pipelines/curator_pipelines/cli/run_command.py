@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import click
+from curator_pipelines.cli.tell import tell
 
 if TYPE_CHECKING:
     from curator.settings import Config
@@ -43,4 +43,4 @@ def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[
 
 def print_result(result: Result, as_json: bool) -> None:
     """Print a result for a machine or for a person."""
-    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.to_text())
+    tell(json.dumps(result.to_json(), indent=2) if as_json else result.to_text(), err=False)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from curator_pipelines.cli.options import options
+from curator_pipelines.cli.tell import tell
 from curator_pipelines.config import SubmitConfig
 
 __all__ = ["command"]
@@ -41,8 +42,8 @@ def command(**flags: Any) -> int:
         config.words,
         working_dir=config.working_dir,
         wait=not config.no_wait,
-        say=lambda text: click.echo(text, err=True),
-        show=lambda text: click.echo(text, nl=False),
+        say=tell,
+        show=lambda text: tell(text, err=False, nl=False),
         ask_to_stop=_ask_to_stop,
     )
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from curator.io import printable, public_text
 from curator.types import LedgerLine
 
 __all__ = ["Reporter", "StageProgress"]
@@ -110,7 +111,10 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False) -> None:
         # A notebook gets plain lines too: its output area is no terminal.
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet, force_jupyter=False)
+        # Text is printed as it is: no markup, no `:emoji:`.
+        self.console = Console(
+            stderr=True, highlight=False, soft_wrap=True, quiet=quiet, force_jupyter=False, markup=False, emoji=False
+        )
         self.warnings: list[str] = []
         self.listener: Callable[[StageProgress, bool], None] | None = None
         self._bars: Progress | None = None
@@ -127,13 +131,14 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(text, markup=False)
+        self.console.print(_shown(text))
 
     def warn(self, text: str) -> None:
         """Print a warning, once however often it is given; the summary counts the warnings."""
+        text = public_text(text)
         if text not in self.warnings:
             self.warnings.append(text)
-            self.console.print(f"warning: {text}", markup=False, style="yellow")
+            self.console.print(_shown(f"warning: {text}"), style="yellow")
 
     @contextmanager
     def stage(self, name: str, total: float | None, unit: str) -> Iterator[StageProgress]:
@@ -144,9 +149,9 @@ class Reporter:
         if self.console.is_terminal and not self.console.quiet:
             columns = (
                 SpinnerColumn(),
-                TextColumn("{task.description:8}"),
+                TextColumn("{task.description:8}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[line]}"),
+                TextColumn("{task.fields[line]}", markup=False),
             )
             with Progress(*columns, console=self.console, transient=True) as self._bars:
                 self._task: TaskID = self._bars.add_task(name, total=total, line="")
@@ -161,7 +166,7 @@ class Reporter:
         """Redraw the bar; without a bar, print a line if the last one is `LINE_EVERY` seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:
-            self._bars.update(self._task, completed=progress.done, total=progress.total, line=progress.text())
+            self._bars.update(self._task, completed=progress.done, total=progress.total, line=_shown(progress.text()))
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
             self.say(f"{progress.name}: {progress.text()}")
@@ -170,6 +175,11 @@ class Reporter:
     def _tell(self, progress: StageProgress, at_once: bool) -> None:
         if self.listener is not None:
             self.listener(progress, at_once)
+
+
+def _shown(text: str) -> str:
+    """Text as it may be shown: URLs without secrets, and nothing that commands the terminal."""
+    return printable(public_text(text))
 
 
 def duration(seconds: float) -> str:

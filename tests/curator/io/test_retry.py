@@ -10,8 +10,9 @@ import pytest
 from faulty_proxy import always, once_each
 
 from curator.errors import CuratorError
-from curator.io import retry, storage
-from curator.io.retry import RangeStream, is_transient, retried
+from curator.io import ranges, retry, storage
+from curator.io.ranges import RangeStream
+from curator.io.retry import retried
 from curator.sources.find import find_sources
 from curator.sources.read import UnreadableShard, read_source
 
@@ -23,33 +24,6 @@ def shard(s3_bucket):
     url = f"{s3_bucket}/in/shard.tar"
     storage.write_bytes(url, DATA)
     return url
-
-
-class TestTransient:
-    @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), BrokenPipeError()])
-    def test_networks_fail_for_a_while(self, error):
-        assert is_transient(error)
-        translated = OSError("translated")
-        translated.__cause__ = error
-        assert is_transient(translated)
-
-    def test_nobody_listens_yet(self):
-        error = pytest.importorskip("botocore.exceptions").EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
-        assert is_transient(error)
-
-    @pytest.mark.parametrize("error", [FileNotFoundError(), PermissionError(), ValueError(), OSError(28, "disk full")])
-    def test_what_will_not_change_is_not(self, error):
-        assert not is_transient(error)
-
-    @pytest.mark.parametrize(
-        ("status", "transient"), [(500, True), (503, True), (429, True), (408, True), (403, False), (412, False)]
-    )
-    def test_by_status(self, status, transient):
-        botocore = pytest.importorskip("botocore.exceptions")
-        answer = {"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        error = OSError(5, "translated")
-        error.__cause__ = botocore.ClientError(answer, "GetObject")
-        assert is_transient(error) is transient
 
 
 class TestRetried:
@@ -157,7 +131,7 @@ class TestChanged:
             storage.read_range(shard, 5, 9, before)
 
     def test_a_stream_that_is_replaced_while_it_is_read(self, shard, monkeypatch):
-        monkeypatch.setattr(retry, "BLOCK", 50_000)
+        monkeypatch.setattr(ranges, "BLOCK", 50_000)
         stream = storage.open_stream(shard, storage.stat(shard))
         assert stream.read(10) == DATA[:10]
         storage.write_bytes(shard, DATA[::-1])
@@ -180,7 +154,7 @@ class TestChanged:
 class TestRangeStream:
     @pytest.fixture
     def asked(self, monkeypatch):
-        monkeypatch.setattr(retry, "BLOCK", 1000)
+        monkeypatch.setattr(ranges, "BLOCK", 1000)
         return []
 
     def stream(self, asked, data=DATA):
@@ -202,6 +176,23 @@ class TestRangeStream:
             stream.seek(99_990)
             assert stream.read(20) == DATA[99_990:100_010]
             assert stream.read(0) == b""
+
+    @pytest.mark.parametrize("size", [1, 999, 1000, 4096, 10_000, 10_001, 160_000, 1_000_001])
+    def test_small_blocks_at_both_ends(self, size, monkeypatch):
+        monkeypatch.setattr(ranges, "BLOCK", 10_000)
+        monkeypatch.setattr(ranges, "HEAD", 1000)
+        data = os.urandom(size)
+        asked = []
+        with self.stream(asked, data) as stream:
+            assert stream.read() == data
+            stream.seek(max(0, size - 5000))
+            assert stream.read() == data[-5000:]
+        with self.stream(asked, data) as stream:
+            asked.clear()
+            stream.read(10)
+            stream.seek(-1, io.SEEK_END)
+            stream.read()
+            assert sorted(set(asked)) == sorted({0, max(0, size - 1000)})
 
     def test_each_block_is_asked_for_once(self, asked):
         with self.stream(asked) as stream:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,10 +16,11 @@ import pytest
 from faulty_proxy import once_each
 
 from curator.errors import CuratorError, InputError
-from curator.io import lease, storage
+from curator.io import lease, run_lock, storage
 from curator.io.run_lock import NAME, Holder, current_holder, owned
 
 ROOT = Path(__file__).parents[2]
+FOREIGN = Holder("someone", "elsewhere", 17, "ann", "2026-01-01T00:00:00+00:00")
 HOLD = """
 import sys, time
 from curator.io.run_lock import owned
@@ -141,8 +144,7 @@ class TestLease:
 
     def foreign(self, out):
         """The lease of a process on another machine, which this one cannot look at."""
-        holder = Holder("someone", "elsewhere", 17, "ann", "2026-01-01T00:00:00+00:00")
-        storage.write_bytes(storage.join(out, NAME), holder.to_json())
+        storage.write_bytes(storage.join(out, NAME), FOREIGN.to_json())
 
     def test_is_renewed(self, out):
         with owned(out) as owner:
@@ -151,19 +153,43 @@ class TestLease:
             assert storage.read_bytes(storage.join(out, NAME)) != first
             owner.check()
 
-    def test_of_a_machine_that_went_silent_runs_out(self, out):
+    def test_of_a_machine_that_went_silent_is_waited_for(self, out, caplog):
         self.foreign(out)
-        with pytest.raises(InputError, match=r"process 17 of ann on elsewhere.*ends in \d s unless"), owned(out):
-            pass
-        deadline = time.monotonic() + 120
-        while current_holder(out) is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
         with owned(out) as owner:
             owner.check()
             holder = current_holder(out)
             assert holder is not None
             assert holder.pid == os.getpid()
+        (said,) = [record.getMessage() for record in caplog.records if record.name == "curator.io.run_lock"]
+        assert re.search(r"run is held by process 17 of ann on elsewhere.*its lease ends in \d s: waiting$", said)
+
+    def test_of_another_machine_that_is_renewed_is_a_refusal(self, out):
+        ended = threading.Event()
+
+        def renew():
+            for number in itertools.count():
+                record = json.loads(FOREIGN.to_json()) | {"renewed": number}
+                storage.write_bytes(storage.join(out, NAME), json.dumps(record).encode())
+                if ended.wait(0.5):
+                    return
+
+        thread = threading.Thread(target=renew)
+        thread.start()
+        try:
+            while not storage.exists(storage.join(out, NAME)):
+                time.sleep(0.01)
+            with pytest.raises(InputError, match="in use by process 17 of ann on elsewhere"), owned(out):
+                pass
+        finally:
+            ended.set()
+            thread.join()
+
+    def test_of_another_machine_is_not_waited_for_for_ever(self, out, monkeypatch):
+        monkeypatch.setattr(lease, "SECONDS", 600.0)
+        monkeypatch.setattr(run_lock, "LEASE_PATIENCE", 1.0)
+        self.foreign(out)
+        with pytest.raises(InputError, match="in use by process 17 of ann on elsewhere"), owned(out):
+            pass
 
     def test_that_was_taken_over_stops_its_holder_and_is_left_alone(self, out):
         with owned(out) as owner:
@@ -206,3 +232,27 @@ class TestLease:
         leases = [lease.Lease(storage.join(out, NAME), Holder.this_process().to_json()) for _ in range(4)]
         assert sum(one._replace(version) for one in leases) == 1
         assert storage.read_bytes(storage.join(out, NAME)) != found
+
+    def interrupted(self, out, client, before=lambda: None):
+        """Ctrl-C while a worker uploads."""
+        with owned(out):
+            before()
+            client.create_multipart_upload(Bucket=out.split("/")[2], Key="run/shards/a.tar")
+            raise KeyboardInterrupt
+
+    def open_uploads(self, out, client):
+        return client.list_multipart_uploads(Bucket=out.split("/")[2]).get("Uploads", [])
+
+    def test_an_interrupted_run_leaves_no_unfinished_uploads(self, out, s3_client):
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupted(out, s3_client)
+        assert self.open_uploads(out, s3_client) == []
+
+    def test_uploads_of_a_new_owner_are_left(self, out, s3_client):
+        def lose():
+            self.foreign(out)
+            time.sleep(1.2)
+
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupted(out, s3_client, lose)
+        assert len(self.open_uploads(out, s3_client)) == 1

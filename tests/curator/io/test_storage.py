@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from curator.errors import UnusableInput
+from curator.errors import CuratorError, UnusableInput
 from curator.io import storage
 from curator.io.storage import TEMPORARY
 
@@ -198,6 +204,164 @@ def test_removing_takes_what_is_below_and_nothing_beside(anywhere):
     assert [name for name, _ in storage.list_tree(anywhere)] == ["shards.txt", "shards2/a"]
     storage.remove(storage.join(anywhere, "shards.txt"))
     assert [name for name, _ in storage.list_tree(anywhere)] == ["shards2/a"]
+
+
+ODD_NAMES = ["run[ab]", "run?", "run*", "run**", "run[!x]", "{a,b}", "a::b", "~", "~root", "run#1", "run%2A", "run&x=1"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_is_taken_as_it_is(anywhere, name):
+    """Beside folders that it would match if it were a pattern, and where it would lead if it were expanded."""
+    others = ["runa/x", "runb/x", "run1/deep/x", "run/x", "a/x", "b/x", "root/x"]
+    for other in others:
+        storage.write_bytes(storage.join(anywhere, other), b"other")
+    folder = storage.join(anywhere, name)
+    assert not storage.exists(folder)
+    assert storage.list_names(folder) == []
+    assert storage.list_tree(folder) == []
+    storage.remove(folder)
+    for inside in ("x", "deep/[x]*?.tar", "deep/y"):
+        storage.write_bytes(storage.join(folder, inside), inside.encode())
+    assert storage.list_names(folder) == ["x"]
+    assert storage.list_names(storage.join(folder, "deep")) == ["[x]*?.tar", "y"]
+    assert [path for path, _ in storage.list_tree(folder)] == ["deep/[x]*?.tar", "deep/y", "x"]
+    odd = storage.join(folder, "deep/[x]*?.tar")
+    assert storage.read_bytes(odd) == b"deep/[x]*?.tar"
+    assert storage.read_range(odd, 5, 8) == b"[x]"
+    with storage.open_stream(odd) as stream:
+        assert stream.read() == b"deep/[x]*?.tar"
+    assert storage.is_directory(folder)
+    assert set(storage.stat_many([odd, storage.join(folder, "deep/y"), storage.join(folder, "deep/z")])) == {
+        odd,
+        storage.join(folder, "deep/y"),
+    }
+    storage.remove(odd)
+    assert [path for path, _ in storage.list_tree(folder)] == ["deep/y", "x"]
+    storage.remove(folder)
+    assert not storage.exists(folder)
+    assert [path for path, _ in storage.list_tree(anywhere)] == sorted(others)
+
+
+def test_an_object_that_begins_others_goes_with_them(s3_bucket):
+    for name in ("a", "a/b", "ab"):
+        storage.write_bytes(f"{s3_bucket}/{name}", b"x")
+    storage.remove(f"{s3_bucket}/a")
+    assert [name for name, _ in storage.list_tree(s3_bucket)] == ["ab"]
+
+
+def test_more_objects_than_one_request_removes(s3_bucket, s3_client):
+    for number in range(1005):
+        s3_client.put_object(Bucket=s3_bucket.removeprefix("s3://"), Key=f"run/{number}", Body=b"")
+    storage.remove(f"{s3_bucket}/run")
+    assert not storage.exists(f"{s3_bucket}/run")
+
+
+def test_what_a_store_does_not_remove_is_told(s3_bucket, monkeypatch):
+    core = pytest.importorskip("s3fs.core")
+    storage.write_bytes(f"{s3_bucket}/run/x", b"x")
+
+    answer = {"Errors": [{"Key": "run/x", "Code": "AccessDenied", "Message": "Access Denied"}]}
+    monkeypatch.setattr(core.S3FileSystem, "call_s3", lambda self, method, **arguments: answer)
+    with pytest.raises(OSError, match="run/x: Access Denied"):
+        storage.remove(f"{s3_bucket}/run")
+
+
+def test_one_version_of_an_object_is_never_written(s3_bucket):
+    storage.write_bytes(f"{s3_bucket}/run", b"x")
+    for call in (storage.remove, lambda url: storage.write_bytes(url, b"y")):
+        with pytest.raises(UnusableInput, match="names one version of an object"):
+            call(f"{s3_bucket}/run?versionId=3/x")
+    assert storage.read_bytes(f"{s3_bucket}/run") == b"x"
+
+
+@pytest.mark.parametrize("bucket", ["AKIAID:hunter2@bucket", "AKIAID:hun/ter2@bucket", "AKIAID@bucket"])
+def test_credentials_in_a_bucket_url_are_one_line(bucket):
+    for scheme in ("s3", "gs"):
+        with pytest.raises(UnusableInput, match="hold no credentials, only a bucket and a key: set ") as caught:
+            storage.exists(f"{scheme}://{bucket}/x")
+        assert "ter2" not in str(caught.value)
+
+
+class TestWhatKilledWritersLeft:
+    def begin_upload(self, client, bucket, key):
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)
+        client.upload_part(Bucket=bucket, Key=key, UploadId=upload["UploadId"], PartNumber=1, Body=b"x")
+
+    def test_unfinished_uploads_below_the_directory_and_nowhere_else(self, s3_bucket, s3_client):
+        bucket = s3_bucket.removeprefix("s3://")
+        own = ["runs/shards/a.tar", "runs/encoder.pt", "runs/pool/img_emb/x.npy"]
+        others = ["runs/x/shards/a.tar", "runs2/shards/a.tar", "runs", "other/a"]
+        storage.write_bytes(f"{s3_bucket}/runs/owner.json", b"{}")
+        storage.write_bytes(f"{s3_bucket}/runs/x/owner.json", b"{}")
+        for key in own + others:
+            self.begin_upload(s3_client, bucket, key)
+        storage.remove_temporaries(f"{s3_bucket}/runs")
+        assert sorted(upload["Key"] for upload in open_uploads(s3_client, s3_bucket)) == sorted(others)
+
+    def test_temporaries_of_another_run_below_are_left(self, tmp_path):
+        own, other = tmp_path / "runs" / "shards", tmp_path / "runs" / "x" / "shards"
+        left = [folder / f".a.tar.123{TEMPORARY}" for folder in (own, other)]
+        for path in left:
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"x")
+        for run in ("runs", "runs/x"):
+            (tmp_path / run / "owner.json").write_text("{}")
+        storage.remove_temporaries(str(tmp_path / "runs"))
+        assert [path.exists() for path in left] == [False, True]
+        storage.remove_temporaries(str(tmp_path / "runs" / "x"))
+        assert [path.exists() for path in left] == [False, False]
+
+    def test_an_upload_that_is_interrupted(self, s3_bucket, s3_client, small_parts, monkeypatch, tmp_path):
+        """Ctrl-C reaches the process while the filesystem's thread uploads the second part."""
+        call = small_parts.S3FileSystem._call_s3
+
+        async def slow(self, method, *args, **kwargs):
+            if method == "upload_part" and kwargs.get("PartNumber") == 2:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(3600)
+            return await call(self, method, *args, **kwargs)
+
+        monkeypatch.setattr(small_parts.S3FileSystem, "_call_s3", slow)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(KeyboardInterrupt):
+            storage.write_bytes(f"{s3_bucket}/large", bytes(12 << 20))
+        assert open_uploads(s3_client, s3_bucket) == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_scratch_of_a_killed_process_and_not_of_a_living_one(self, tmp_path):
+        program = (
+            "import sys, time\nfrom curator.io import storage\nwith storage.scratch_folder() as folder:\n"
+            "    (folder / 'object').write_bytes(b'x' * 1000)\n    print(folder, flush=True)\n    time.sleep(600)\n"
+        )
+        environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+        started = [
+            subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        try:
+            dead, living = (Path(process.stdout.readline().strip()) for process in started)
+            started[0].kill()
+            started[0].wait()
+            assert (dead / "object").exists()
+            sweep = "from curator.io import storage; storage.remove_temporaries('/nowhere')"
+            subprocess.run([sys.executable, "-c", sweep], env=environment, check=True)
+            assert not dead.exists()
+            assert (living / "object").exists()
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+
+    def test_no_room_to_build_an_object(self, s3_bucket):
+        with (
+            pytest.raises(CuratorError, match=r"no room in .*a file of .* is built there.*: set TMPDIR"),
+            storage.write_file(f"{s3_bucket}/x", size=1 << 60),
+        ):
+            pass
+        with pytest.raises(CuratorError, match=r"no room in .*bytes left: set TMPDIR"):
+            write_half(f"{s3_bucket}/x", OSError(errno.ENOSPC, "No space left on device"))
+        assert not storage.exists(f"{s3_bucket}/x")
 
 
 def test_free_space(tmp_path, s3_bucket):

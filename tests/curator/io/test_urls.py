@@ -7,7 +7,7 @@ import pytest
 
 from curator.errors import InputError
 from curator.io import storage
-from curator.io.urls import absolute, expand, public_name, public_text
+from curator.io.urls import absolute, expand
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from curator.io.urls import absolute, expand, public_name, public_text
         ("/d/{7..7}.tar", ["/d/7.tar"]),
         ("/d/{b,a}/{0..1}.tar", ["/d/b/0.tar", "/d/b/1.tar", "/d/a/0.tar", "/d/a/1.tar"]),
         ("/d/x{,-extra}.tar", ["/d/x.tar", "/d/x-extra.tar"]),
+        ("/d/{a..c}.tar", ["/d/a.tar", "/d/b.tar", "/d/c.tar"]),
+        ("/d/{A..E..2}.tar", ["/d/A.tar", "/d/C.tar", "/d/E.tar"]),
+        ("/d/{0..10..5}.tar", ["/d/0.tar", "/d/5.tar", "/d/10.tar"]),
+        ("/d/{000..010..5}.tar", ["/d/000.tar", "/d/005.tar", "/d/010.tar"]),
         ("s3://b/{00..01}.tar", ["s3://b/00.tar", "s3://b/01.tar"]),
         ("https://h/{0..1}.tar?x=1", ["https://h/0.tar?x=1", "https://h/1.tar?x=1"]),
     ],
@@ -28,8 +32,9 @@ def test_braces(pattern, wanted):
     assert expand([pattern]) == wanted
 
 
-@pytest.mark.parametrize("pattern", ["/d/{3..1}.tar", "/d/{}.tar", "/d/{a}.tar", "/d/{,}.tar", "/d/{1..}.tar"])
-def test_an_empty_range_is_an_error_that_shows_the_pattern(pattern):
+@pytest.mark.parametrize("inside", ["3..1", "", "a", ",", "1..", "c..a"])
+def test_an_empty_range_is_an_error_that_shows_the_pattern(inside):
+    pattern = f"/d/{{{inside}}}.tar"
     with pytest.raises(InputError) as caught:
         expand(["/other.tar", pattern])
     assert pattern in str(caught.value)
@@ -128,27 +133,59 @@ def test_a_shard_has_one_name_from_wherever_it_is_given(tmp_path, monkeypatch):
     assert set(names) == {f"{tmp_path}{os.sep}pool/a.tar"}
 
 
+@pytest.mark.parametrize("pattern", ["/d/{0..999999999}.tar", "/d/{0..9999}/{0..9999}.tar"])
+def test_a_slip_of_the_keyboard_is_counted_before_it_is_expanded(pattern: str) -> None:
+    with pytest.raises(InputError, match=r"URLs, more than 2,000,000") as caught:
+        expand([pattern])
+    assert pattern in str(caught.value)
+
+
+def test_a_step_of_nothing() -> None:
+    with pytest.raises(InputError, match="step of 0"):
+        expand(["/d/{0..9..0}.tar"])
+
+
 @pytest.mark.parametrize(
-    ("url", "name"),
+    "content",
     [
-        ("/data/a.tar", "/data/a.tar"),
-        ("s3://bucket/a.tar", "s3://bucket/a.tar"),
-        ("https://me:pw@host:8080/a.tar", "https://host:8080/a.tar"),
-        ("https://h/a.tar?X-Amz-Signature=1&X-Amz-Date=2&X-Amz-Credential=3", "https://h/a.tar"),
-        ("https://h/a.tar?sv=1&se=2&sr=b&sp=r&sig=3", "https://h/a.tar"),
-        ("https://h/a.tar?X-Goog-Signature=1&generation=7", "https://h/a.tar?generation=7"),
-        ("https://h/a.tar?Expires=1&Signature=2&Key-Pair-Id=3&part=4", "https://h/a.tar?part=4"),
-        ("https://h/a.tar?token=t", "https://h/a.tar"),
-        ("https://h/get?file=a%20b.tar&flag", "https://h/get?file=a%20b.tar&flag"),
-        ("s3://bucket/what?.tar", "s3://bucket/what?.tar"),
-        ("s3://bucket/a#1.tar", "s3://bucket/a#1.tar"),
+        b"\xef\xbb\xbf/d/a.tar\r\n/d/b.tar\r\n",
+        b"url\n/d/a.tar\n/d/b.tar\n",
+        b'\xef\xbb\xbfURL,caption\n/d/a.tar,a\n"/d/b.tar","b, or not"\n',
+        b"id\tpath\n1\t/d/a.tar\n2\t/d/b.tar\n",
     ],
 )
-def test_public_names(url, name):
-    assert public_name(url) == name
-    assert public_name(name) == name
-    assert public_text(f"NAME={url}::/b.tar: '{url}', see ({url}).") == f"NAME={name}::/b.tar: '{name}', see ({name})."
+def test_lists_of_other_tools(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "list").write_bytes(content)
+    assert expand([f"@{tmp_path}/list"]) == ["/d/a.tar", "/d/b.tar"]
 
 
-def test_what_is_no_url_is_hidden_as_well():
-    assert public_text("at https://[me:pw@host/x?sig=1") == "at https://..."
+def test_a_table_without_urls_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("where,what\n/d/a.tar,x\n")
+    with pytest.raises(InputError, match=r"columns where, what; none of them is called url: give a text file"):
+        expand([f"@{tmp_path}/list.csv"])
+
+
+@pytest.mark.parametrize("name", ["run[ab]", "run?", "run*", "a::b"])
+def test_a_folder_that_is_really_called_so(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
+    for root in (str(tmp_path), request.getfixturevalue("s3_bucket") + "/x"):
+        for folder in (name, "runa", "run1"):
+            storage.write_bytes(f"{root}/{folder}/c/1.tar", b"x")
+        if "::" in name:  # a list of two for whoever gives it as a source
+            continue
+        assert expand([f"{root}/{name}"]) == [f"{root}/{name}"]
+        assert expand([f"{root}/{name}/c/1.tar"]) == [f"{root}/{name}/c/1.tar"]
+        assert expand([f"{root}/{name}/*/*.tar"]) == [f"{root}/{name}/c/1.tar"]
+        assert expand([f"{root}/run[a1]/c/*.tar"]) == [f"{root}/run1/c/1.tar", f"{root}/runa/c/1.tar"]
+
+
+def test_urls_that_would_get_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match=r"one name, https://h/get, as doc may be a secret") as caught:
+        expand(["https://h/get?doc=AAA", "https://h/get?doc=BBB"])
+    assert "AAA" not in str(caught.value)
+    # One file under two signatures.
+    assert len(expand(["https://h/a?X-Amz-Signature=1", "https://h/a?X-Amz-Signature=2"])) == 2
+
+
+def test_a_program_is_no_url() -> None:
+    with pytest.raises(InputError, match=r"pipe:aws s3 cp s3://b/a.tar -' runs a program.*: give what it reads"):
+        expand(["pipe:aws s3 cp s3://b/a.tar -"])

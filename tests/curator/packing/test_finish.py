@@ -118,7 +118,7 @@ def test_sizes_go_first_then_the_manifest_and_they_come_back_last(pool, monkeypa
     remove, write_file = storage.remove, storage.write_file
     monkeypatch.setattr(storage, "remove", lambda url: (events.append(f"- {url.rpartition('/')[2]}"), remove(url)))
     monkeypatch.setattr(
-        storage, "write_file", lambda url: (events.append(f"+ {url.rpartition('/')[2]}"), write_file(url))[1]
+        storage, "write_file", lambda url, *size: (events.append(f"+ {url.rpartition('/')[2]}"), write_file(url))[1]
     )
     pack_all(pool, plan_of(pool, size=50))
     assert events[:2] == ["- sizes.json", "- manifest.parquet"]

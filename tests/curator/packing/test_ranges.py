@@ -178,7 +178,12 @@ def test_an_error_shows_no_signature(monkeypatch):
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_ignores_ranges_is_found_out(monkeypatch):
-    monkeypatch.setattr(storage, "read_range", lambda *more: b"x" * 5000)
-    with pytest.raises(CuratorError, match="whole files"):
-        collect([ranges.Read("https://host/s.tar", 0, 512, ())])
+def test_a_server_that_ignores_ranges_is_found_out(web):
+    web.knows_ranges = False
+    web.files["/s.tar"] = bytes(8 << 20)
+    url = f"{web.url}/s.tar?sig=secret"
+    for start in (0, 1 << 20, (8 << 20) - 512):
+        with pytest.raises(CuratorError, match=r"s\.tar: this server sends whole files") as caught:
+            collect([ranges.Read("https://host/s.tar", start, start + 512, ())], {"https://host/s.tar": url})
+        assert "secret" not in str(caught.value)
+    assert web.sent < 8 << 20

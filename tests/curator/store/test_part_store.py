@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import CuratorError, InputError, Reason
@@ -12,7 +13,8 @@ from curator.io import schemas, storage
 from curator.io.storage import Stat
 from curator.sources.remarks import Remark, Remarks
 from curator.sources.source import Source
-from curator.store.part_store import DoneMark, PartStore, difference, identity_hash
+from curator.store.ledger import write_quarantine
+from curator.store.part_store import DoneMark, PartStore, difference, identity_hash, unversioned
 from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
 
 
@@ -220,3 +222,18 @@ def test_vectors_are_stored_in_c_order(tmp_path):
     assert not np.isfortran(store.vectors(0))
     assert np.array_equal(store.vectors(0), stored.vectors)
     assert store.metadata(0).schema.equals(schemas.METADATA)
+
+
+def test_sources_without_a_version_are_told():
+    assert unversioned([source("a"), source("b")]) == ""
+    warning = unversioned([source("a"), source("b", version=""), source("c", version="")])
+    assert warning.startswith("2 of 3 sources have no version (no etag, no date), such as https://host/b.tar: ")
+
+
+def test_a_ledger_line_holds_no_secret(tmp_path):
+    line = LedgerLine("/a.tar", "k", 0, "read", Reason.TRUNCATED, "cannot be read: 403 at https://me:pw@h/a?jwt=S: no")
+    stored = DoneMark(1, 0, 4, {}, [line]).to_json()
+    assert DoneMark.from_json(stored, "x").ledger[0].detail == "cannot be read: 403 at https://h/a: no"
+    write_quarantine(str(tmp_path), [line])
+    (row,) = pq.read_table(tmp_path / "quarantine.parquet").to_pylist()
+    assert row["detail"] == "cannot be read: 403 at https://h/a: no"

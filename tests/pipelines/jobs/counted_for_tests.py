@@ -64,9 +64,12 @@ class CountedFileSystem(AbstractFileSystem):
         self._count("write", rpath)
         self.local.put_file(lpath, rpath)
 
-    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:
+    def rm_file(self, path: str) -> None:
         self._count("remove", path)
-        self.local.rm(path, recursive=recursive)
+        self.local.rm_file(path)
+
+    def rmdir(self, path: str) -> None:
+        self.local.rmdir(path)
 
     def _open(self, path: str, mode: str = "rb", **settings: Any) -> Any:
         self._count("open", path)

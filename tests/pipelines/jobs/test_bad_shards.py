@@ -1,5 +1,6 @@
 """Shards that cannot be read, stores that fail, and how much of that is too much."""
 
+import errno
 import io
 import json
 import subprocess
@@ -221,14 +222,15 @@ class TestFailingStore:
         async def put_or_fail(self: Any, local: str, remote: str, *args: Any, **named: Any) -> Any:
             if name in remote and not refused:
                 refused.append(remote)
-                raise OSError("the store is out of order")
+                # Not a failure that may pass: that would be tried again until it goes through.
+                raise OSError(errno.EDQUOT, "the store is full")
             return await put(self, local, remote, *args, **named)
 
         with monkeypatch.context() as patch:
             patch.setattr(S3FileSystem, "_put_file", put_or_fail)
             # fsspec keeps its filesystems, and each keeps the methods that it was made with.
             S3FileSystem.clear_instance_cache()
-            with pytest.raises((CuratorError, OSError), match="out of order"):
+            with pytest.raises((CuratorError, OSError), match="the store is full"):
                 run(out=out, **settings)
         S3FileSystem.clear_instance_cache()
         assert len(refused) == 1

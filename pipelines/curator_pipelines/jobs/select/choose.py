@@ -184,7 +184,8 @@ def _denied_ids(
         return np.empty(0, np.int64)
     ids, unknown = denied.find(directory.pool)
     if unknown:
-        reporter.warn(f"{config.deny}: {unknown:,} of {len(denied):,} entries of the deny list match no sample")
+        entries = f"{unknown:,} of {len(denied):,} entries of the deny list match no sample"
+        reporter.warn(f"{config.deny}: {entries}: {denied.hint(directory.pool)}")
     return ids
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.io import public_text
 from curator.search import SimilarityJoin, directions
 from curator.selection import Filter, OwnImages, deny, first_rejection, near_evaluation, no_duplicates
 from curator.store import PartReader, RowReader
@@ -45,7 +46,7 @@ class Filters:
 
         def new_filter() -> Filter | None:
             read_rows = RowReader(pool)
-            filters = [deny(self.denied, because=config.deny or "")] if len(self.denied) else []
+            filters = [deny(self.denied, because=public_text(config.deny or ""))] if len(self.denied) else []
             if own is not None:
                 filters.append(own.filter())
             if self.evaluation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from curator.store import StoredParts
+from curator.store import StoredParts, unversioned
 from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encodings, RunSources, choose_encodings, executor_begun, make_executor
@@ -84,6 +84,8 @@ def prepare(
     with executor_begun(config):
         encodings = choose_encodings(config, sources, reporter)
     jobs = _checked_jobs(run, sources, encodings, config.min_side, redo)
+    if warning := unversioned(sources.everything):
+        reporter.warn(warning)
     return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
 
 
