@@ -141,7 +141,7 @@ class TestFailingSource:
 class TestFullDisk:
     """A limit on the size of files stands for a disk that is full: the write fails in the middle."""
 
-    @pytest.mark.parametrize("limit", [2_500, 9_000])
+    @pytest.mark.parametrize("limit", [pytest.param(2_500, marks=pytest.mark.slow), 9_000])
     def test_nothing_half_written(
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -193,16 +193,16 @@ class TestFailingStore:
     @pytest.mark.parametrize(
         "name",
         [
-            "parts.parquet",
-            "img_emb_00000002.npy",
+            pytest.param("parts.parquet", marks=pytest.mark.slow),
+            pytest.param("img_emb_00000002.npy", marks=pytest.mark.slow),
             "metadata_00000001.parquet",
-            "done/00000001-",
-            "centroids.npy",
-            "selected.parquet",
+            pytest.param("done/00000001-", marks=pytest.mark.slow),
+            pytest.param("centroids.npy", marks=pytest.mark.slow),
+            pytest.param("selected.parquet", marks=pytest.mark.slow),
             "selection.json",
-            "quarantine.parquet",
-            "curated-000001.tar",
-            "manifest.parquet",
+            pytest.param("quarantine.parquet", marks=pytest.mark.slow),
+            pytest.param("curated-000001.tar", marks=pytest.mark.slow),
+            pytest.param("manifest.parquet", marks=pytest.mark.slow),
             "sizes.json",
         ],
     )

@@ -133,6 +133,7 @@ def test_s3_to_s3(
     assert_same_bytes(f"{s3_bucket}/many", f"{s3_bucket}/one")
 
 
+@pytest.mark.slow
 def test_actors_stand_in_another_folder(
     make_ray: Callable[..., Executor],
     run_on: Run,

@@ -93,7 +93,10 @@ def test_without_the_filter_they_are_chosen_but_do_not_count_as_near(
 
 @pytest.mark.parametrize(
     ("executor", "clusters"),
-    [("local", 5), ("local", 100), ("ray", 5), pytest.param("ray", 100, marks=pytest.mark.slow)],
+    [
+        ("local", 5),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("local", 100), ("ray", 5), ("ray", 100)]),
+    ],
 )
 def test_workers_leave_the_same_bytes(
     executor: str,
@@ -113,6 +116,7 @@ def test_workers_leave_the_same_bytes(
     assert not differing(files_of(str(tmp_path / "here")), files_of(str(tmp_path / "there")))
 
 
+@pytest.mark.slow
 def test_the_nearest_rows_do_not_depend_on_the_selection(run: Run, images: dict[str, Any], tmp_path: Path) -> None:
     """With 100 clusters every row of the target is a centroid, whose rows are taken from the selection's own scan."""
     ways: list[dict[str, Any]] = [{"clusters": 5}, {"clusters": 100}, {"clusters": 5, "stop": "off", "budget": "3"}]
