@@ -80,8 +80,12 @@ def save_checkpoint(
         "version": VERSION,
         "architecture": architecture,
         "preprocess": preprocess.to_json(),
-        # Cloned, since torch.save writes the whole storage behind a view.
-        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()},
+        # Cloned, since torch.save writes the whole storage behind a view; contiguous, since safetensors takes nothing
+        # else, and training leaves channels_last.
+        "state_dict": {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in state_dict.items()
+        },
         "meta": dict(meta),
     }
     with storage.write_file(absolute(url)) as path:

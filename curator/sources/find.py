@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from curator.errors import InputError
+from curator.errors import InputError, counted
 from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
 from curator.sources.folder import list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
@@ -138,9 +138,10 @@ def _own_parts(url: str) -> list[Source]:
     done = {int(name.partition("-")[0]) for name in storage.list_names(storage.join(url, "done"))}
     missing = [row["url"] for row in table.to_pylist() if row["part"] not in done]
     if missing:
+        missing_parts = counted(len(missing), "part is", "parts are")
         raise InputError(
-            f"{url} is not finished: {len(missing)} parts are missing, the first of {missing[0]}; "
-            "run its own command again first"
+            f"{url} is not finished: {missing_parts} missing, the first of {missing[0]}",
+            advice="run its own command again first",
         )
     return [
         Source(

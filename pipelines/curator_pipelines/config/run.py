@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from curator.encoders import ENCODERS
 from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
@@ -14,6 +14,12 @@ __all__ = ["AUTO", "WARMUP", "EncodingConfig", "ExecutorConfig", "TargetEncoding
 # The names that stand for no encoder yet: measured with the target, or trained on it.
 AUTO, WARMUP = "auto", "warmup"
 SPECS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]"
+
+
+def _share_or_whole(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("give a share of one GPU, such as 0.5, or a whole number of them")
+    return gpus
 
 
 class ExecutorConfig(Config):
@@ -38,7 +44,10 @@ class ExecutorConfig(Config):
         ),
     ] = None
     gpus_per_worker: Annotated[
-        float, Field(gt=0), Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None)
+        float,
+        Field(gt=0, allow_inf_nan=False),
+        AfterValidator(_share_or_whole),
+        Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None),
     ] = 1.0
 
 

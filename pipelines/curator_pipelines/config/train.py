@@ -52,7 +52,12 @@ class LaunchConfig(Config):
     nproc: Annotated[Count, Setting("The number of processes that train together.", changes=None)] = 1
     address: Annotated[
         str | None,
-        Setting("A Ray cluster for them.", metavar="HOST:PORT|local", default_text="this machine", changes=None),
+        Setting(
+            "The Ray cluster for them: HOST:6379, or 'local' to start one on this machine.",
+            metavar="HOST:PORT|local",
+            default_text="RAY_ADDRESS, else this machine",
+            changes=None,
+        ),
     ] = None
     resume: Annotated[bool, Setting("Go on from OUT's checkpoint.", changes=None)] = False
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,26 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import curator
 from curator.errors import Another, InputError, Redo
 from curator.io import FORMAT_VERSION, Owner, public_text, storage
 from curator.settings import REDONE, STAGES
 from curator.store import PartReader, PartStore
+from curator_pipelines.run.provenance import describe_call, library_versions
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "run.json", "encoder.pt", "quarantine.parquet")
-VERSIONS_OF = (
-    "torch",
-    "torchvision",
-    "timm",
-    "open_clip_torch",
-    "numpy",
-    "pyarrow",
-    "scikit-learn",
-    "pillow",
-)
+# So many calls are kept in run.json: the first, and the last ones.
+KEPT_CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ class TargetDirectory:
 
 
 class RunDirectory:
-    """Reads and writes `run.json`; everything in it but the timings follows from inputs, config and seed.
+    """Reads and writes `run.json`; everything in it but `calls` and the timings follows from inputs, config and seed.
 
     Args:
         url: the directory, any fsspec URL.
@@ -176,10 +166,9 @@ class RunDirectory:
         self.throw_away(redo)
         self.record |= {
             "version": FORMAT_VERSION,
-            "curator": curator.__version__,
             "config": config,
             "targets": list(targets),
-            "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
+            "versions": library_versions(),
         }
         self.record.setdefault("identities", {})
         self.record.setdefault("stages", {})
@@ -223,9 +212,14 @@ class RunDirectory:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing."""
+        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing.
+
+        A stage that says `reused` did nothing anew: what is known of its first time stays.
+        """
+        stages = self.record["stages"]
+        before = stages.get(name, {})
         state: dict[str, Any] = {"state": "running"}
-        self.record["stages"][name] = state
+        stages[name] = before | state
         self.save()
         started = time.monotonic()
         try:
@@ -235,8 +229,26 @@ class RunDirectory:
             state["state"] = "stopped"
             raise
         finally:
-            state["seconds"] = round(time.monotonic() - started, 3)
+            seconds = round(time.monotonic() - started, 3)
+            self.call["stages"][name] = seconds
+            is_as_before = before.get("state") == "done" and state["state"] == "done" and state.get("reused")
+            stages[name] = before if is_as_before else state | {"seconds": seconds}
             self.save()
+
+    def note_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Note stages that were done before `start`."""
+        for name, took in seconds.items():
+            self.call["stages"][name] = round(took, 3)
+            # Of one that was there before, the first time counts.
+            self.record["stages"].setdefault(name, {"state": "done", "seconds": round(took, 3)})
+
+    @cached_property
+    def call(self) -> dict[str, Any]:
+        """Of the call at hand: who made it (`describe_call`), and `stages`, the seconds of each. Kept in run.json."""
+        call = {**describe_call(), "stages": {}}
+        calls = self.record.setdefault("calls", [])
+        calls[:] = [*calls[:1], *calls[1:][-(KEPT_CALLS - 2) :], call]
+        return call
 
 
 def target_set(name: str) -> str:
@@ -250,10 +262,3 @@ def _public(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _public(inside) for name, inside in value.items()}
     return [_public(inside) for inside in value] if isinstance(value, list | tuple) else value
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"

@@ -42,6 +42,7 @@ class StoredSelection:
         anchors: int32, the column `centroid`: see `Selection.anchors`.
         rounds: int32; -1 from selectors without rounds.
         passes: how often the pool was read to find it; 0 for one that was there before.
+        is_new: it was made by this call.
     """
 
     record: dict[str, Any]
@@ -50,6 +51,7 @@ class StoredSelection:
     anchors: np.ndarray
     rounds: np.ndarray
     passes: int = 0
+    is_new: bool = False
 
 
 def store_selection(
@@ -100,7 +102,7 @@ def store_selection(
     text = json.dumps(record, indent=2)
     storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
     return StoredSelection(
-        record, selection.ids, selection.scores, selection.anchors, selection.rounds, selection.passes
+        record, selection.ids, selection.scores, selection.anchors, selection.rounds, selection.passes, is_new=True
     )
 
 

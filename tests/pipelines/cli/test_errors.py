@@ -36,7 +36,7 @@ def refused(ran: Ran, *words: str) -> str:
     assert ran.out == ""
     assert "Traceback" not in ran.err
     # The encoder is announced as soon as it is loaded; everything else waits for the checks.
-    lines = [line for line in ran.err.splitlines() if not line.startswith("encoder: ")]
+    lines = [line for line in ran.err.splitlines() if " encoder: " not in line]
     assert len(lines) == 1, ran.err
     assert lines[0].startswith("curator: ")
     for word in words:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, CuratorError, InputError, Reason, Redo
+from curator.errors import Another, CuratorError, InputError, Reason, Redo, counted
 from curator.io import storage
 from curator.sources import Remarks, Source, UnreadableShard, count_left_out
 from curator.store import (
@@ -189,9 +189,9 @@ class EmbedJob:
     ) -> dict[int, str]:
         """Run the tasks; returns part -> why for shards that could not be read."""
         tasks = self._tasks(parts, identities)
-        state["resumed_parts"] = len(parts) - len(tasks)
+        state |= {"resumed_parts": len(parts) - len(tasks), "reused": not tasks}
         if not tasks:
-            reporter.say(f"{self.name}: all {len(parts)} parts were finished before")
+            reporter.say(f"{self.name}: {counted(len(parts), 'part was', 'parts were')} finished before")
             return {}
         self._note_provenance(mixed=len(tasks) < len(parts), reporter=reporter)
         unreadable: dict[int, str] = {}

@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.errors import CuratorError, InputError, Leave, Use
+from curator.errors import CuratorError, InputError, Leave, Use, counted
 from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
 from curator.io import absolute, owned, storage
+from curator.plugins import require_package
 from curator.sources import Source
 from curator.store import PartStore, StoredParts
 from curator_pipelines.config import IndexConfig
@@ -57,6 +58,7 @@ def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
         InputError: OUT has no embedded pool, or an index that lacks parts and `add` is not given.
         CuratorError: the run failed; running it again resumes.
     """
+    require_package("faiss", "cpu")
     out = absolute(config.out)
     if not PartStore(storage.join(out, "pool")).finished():
         raise InputError("no embedded pool is there", field="out", value=out, advice="embed the pool into it first")
@@ -81,7 +83,9 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
                 )
     state = run.record.get("stages", {}).get("index", {}).get("state")
     if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(pool)):
-        raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool", advice=Use("add", True))
+        raise InputError(
+            f"{index.url} lacks {counted(len(missing), 'newer part')} of the pool", advice=Use("add", True)
+        )
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)

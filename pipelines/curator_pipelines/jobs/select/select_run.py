@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from curator.errors import CuratorError
-from curator.io import Owner, absolute, owned, public_name
+from curator.io import Owner, absolute, owned, public_name, storage
+from curator.plugins import require_package
 from curator.store import StoredParts, read_deny_list, write_quarantine
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
@@ -37,6 +38,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     """
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
+    _check_packages(config, sources)
     config = plan_encoder(config, sources, reporter, calibrated)
     prepared = prepare(config, RunDirectory(absolute(config.out)), sources, config.redo, reporter)
     return make_plan(prepared, config, denied, reporter, calibrated)
@@ -59,13 +61,13 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     started = time.monotonic()
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
+    _check_packages(config, sources)
     # From here on the encoder is ready: whoever chose or trained it, it is an input.
     config, seconds = with_encoder(config, sources, reporter, owner)
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo, list(sources.targets))
-    for stage, took in seconds.items():
-        run.record["stages"][stage] = {"state": "done", "seconds": round(took, 3)}
+    run.note_seconds(seconds)
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
@@ -77,6 +79,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         for name, stored in selections.items():
             outcome = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
             state |= {name: outcome} if name else outcome
+        state["reused"] = not any(stored.is_new for stored in selections.values())
     settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
     packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
     run.finish(reporter.warnings)
@@ -85,10 +88,17 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         accounts={name: result.account for name, result in embedded.items()},
         results={name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()},
         overlaps=overlaps_of({name: stored.ids for name, stored in selections.items()}),
-        stages={name: stage["seconds"] for name, stage in run.record["stages"].items() if "seconds" in stage},
+        stages=dict(run.call["stages"]),
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
     )
+
+
+def _check_packages(config: SelectConfig, sources: RunSources) -> None:
+    """Refuse to begin where an index is to be built and faiss is missing; a finished one is read without it."""
+    is_there = storage.exists(storage.join(absolute(config.out), "index"))
+    if config.search == "ivf" and not is_there and any(source.kind != "part" for source in sources.pool):
+        require_package("faiss", "cpu", field="search", value="ivf")
 
 
 def _find(config: SelectConfig) -> RunSources:

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from curator.encoders import OWN_ARCHITECTURES
-from curator.errors import Another, InputError, Use
+from curator.errors import Another, InputError, Use, counted
 from curator.io import absolute, owned, storage
+from curator.plugins import require_package
 from curator_pipelines.config import LaunchedTrainConfig
+from curator_pipelines.executors import ray_address
 from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
@@ -90,11 +92,16 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"{out} is the run directory of a selection", advice=Another("out"))
     if has_checkpoint(out) and not config.resume:
         raise InputError(f"{out} holds a training run", advice=(Use("resume", True), Another("out")))
+    # What torchrun has started is on its place.
+    address = None if is_launched() else ray_address(config.address)
+    if address is not None:
+        require_package("ray", "", field="address", value=address)
+        require_package("pandas", "train", field="address", value=address)  # Ray Train imports it
     cores = cores_of_each(config.nproc)
     ranks = max(config.nproc, world_size())
     training = resolve_machine(config, ranks, cores)
-    if training.device == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
-        raise InputError(f"torch sees {torch.cuda.device_count()} GPUs", field="nproc", value=config.nproc)
+    if training.device == "cuda" and not address and config.nproc > torch.cuda.device_count():
+        raise InputError(f"torch sees {counted(torch.cuda.device_count(), 'GPU')}", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
     with owned(out) if is_first() else nullcontext():
@@ -106,7 +113,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
             )
         training = resolve_length(training, samples.samples, ranks)
         try:
-            return train_on_samples(training, samples, reporter, config.nproc, config.address)
+            return train_on_samples(training, samples, reporter, config.nproc, address)
         except Interrupted as error:
             raise Interrupted(error.message, advice=Use("resume", True)) from error
 
