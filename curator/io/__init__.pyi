@@ -1,5 +1,11 @@
 from . import npy as npy, parquet as parquet, schemas as schemas, storage as storage
-from .faults import denied_is_input as denied_is_input, lacks_credentials as lacks_credentials
+from .faults import (
+    Fault as Fault,
+    denied_is_input as denied_is_input,
+    fault_of as fault_of,
+    lacks_credentials as lacks_credentials,
+    reason_of as reason_of,
+)
 from .main_module import main_module_hidden as main_module_hidden
 from .names import printable as printable, public_name as public_name, public_text as public_text
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned

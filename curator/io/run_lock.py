@@ -5,7 +5,7 @@ keeps a run directory sound are whole and deterministic writes, whoever writes.
 
 A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. A lease is
 created on the condition that no object stands there, renewed on the condition that it is still ours, and taken
-over on the condition that it is still the one that ran out (S3's If-None-Match and If-Match). Whether the holder of a
+over on the condition that it is still the one that ran out (`curator.io.conditional`). Whether the holder of a
 lease on another machine is alive shows by its renewals: a run that finds a lease waits for one, or for its end.
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from curator.errors import CuratorError, Redo
-from curator.io import public_text, storage
+from curator.io import Fault, fault_of, public_text, reason_of, storage
 from curator.sources.folder import list_folder, read_folder
 from curator.sources.remarks import Remarks
 from curator.sources.source import Source
@@ -17,7 +17,18 @@ __all__ = ["UnreadableShard", "read_source"]
 
 
 class UnreadableShard(CuratorError):
-    """A shard could not be read to its end: not there any more, no permission, failing storage."""
+    """A shard could not be read to its end: not there any more, no permission, failing storage.
+
+    Args:
+        message: which shard, and why.
+        fault: what the store's answer means.
+        why: the answer in words, without the shard's name; shards that fail for the same reason have the same.
+    """
+
+    def __init__(self, message: str, fault: Fault = Fault.LASTING, why: str = "") -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.why = why
 
 
 def read_source(
@@ -49,7 +60,8 @@ def read_source(
             f"{source.name} changed since the run began", advice=("let it be as it was and run again", Redo("pool"))
         ) from error
     except OSError as error:
-        raise UnreadableShard(f"{source.name}: {public_text(str(error))}") from error
+        why = reason_of(error)
+        raise UnreadableShard(f"{source.name}: {public_text(str(error))}", fault_of(error), why) from error
 
 
 def _reread(source: Source, start: int, end: int) -> bytes:

@@ -1,3 +1,4 @@
+from .failures import FailuresInARow as FailuresInARow
 from .in_process import InProcessExecutor as InProcessExecutor
 from .local import LocalExecutor as LocalExecutor
 from .protocol import (

@@ -228,7 +228,7 @@ class TestLease:
         self.foreign(out)
         time.sleep(3.1)
         found = storage.read_bytes(storage.join(out, NAME))
-        version = storage.stat(storage.join(out, NAME)).version
+        version = lease.object_state(*storage.resolve(storage.join(out, NAME))).version
         leases = [lease.Lease(storage.join(out, NAME), Holder.this_process().to_json()) for _ in range(4)]
         assert sum(one._replace(version) for one in leases) == 1
         assert storage.read_bytes(storage.join(out, NAME)) != found

@@ -306,6 +306,10 @@ class ShardServer:
         self.folder = folder
         self.held = ""
         self.failing = ""
+        self.status = 403
+        self.expires_after: int | None = None
+        self.expired = False
+        self.shards_asked: set[str] = set()
         self.reached = threading.Event()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -327,13 +331,24 @@ class ShardServer:
             self.released.set()
 
     @contextmanager
-    def failing_at(self, name: str) -> Iterator[None]:
-        """Answer 500 to whoever wants the data of `name`."""
-        self.failing = name
+    def failing_at(self, name: str, status: int = 403) -> Iterator[None]:
+        """Answer with an error to whoever wants the data of `name`."""
+        self.failing, self.status = name, status
         try:
             yield
         finally:
             self.failing = ""
+
+    @contextmanager
+    def expiring_after(self, shards: int) -> Iterator[None]:
+        """Deny everything, as when credentials expire, once the data of so many shards was asked for."""
+        self.shards_asked.clear()
+        self.expires_after = shards
+        try:
+            yield
+        finally:
+            self.expires_after = None
+            self.expired = False
 
     def close(self) -> None:
         self.released.set()
@@ -359,6 +374,8 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
             path = server.folder / name
             if not path.is_file():
                 return self._reply(404, b"", 0, with_data)
+            if server.expired:
+                return self._reply(403, b"", 0, with_data)
             data, asked = path.read_bytes(), self.headers.get("Range")
             start, end = 0, len(data)
             if asked:
@@ -366,8 +383,13 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
                 start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
             # No more than `HEAD` bytes are the look at the format, before work starts.
             if with_data and end - start > HEAD:
+                is_new = name not in server.shards_asked
+                if is_new and server.expires_after is not None and len(server.shards_asked) >= server.expires_after:
+                    server.expired = True
+                    return self._reply(403, b"", 0, with_data)
+                server.shards_asked.add(name)
                 if name == server.failing:
-                    return self._reply(500, b"", 0, with_data)
+                    return self._reply(server.status, b"", 0, with_data)
                 if name == server.held:
                     server.reached.set()
                     server.released.wait(PATIENCE)

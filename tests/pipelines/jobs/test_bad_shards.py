@@ -28,7 +28,7 @@ from jobs_for_tests import (
 )
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
-from curator.errors import CuratorError, TooManyBad
+from curator.errors import CuratorError, TooManyBad, UnusableInput
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
@@ -90,7 +90,7 @@ class TestUnreadableShard:
 
     def test_pool_of_nothing_else(self, server: ShardServer, run: Run, served: dict[str, Any], tmp_path: Path) -> None:
         only = {"pool": [f"{server.url}/pool-2.tar"]}
-        with server.failing_at("pool-2.tar"), pytest.raises(TooManyBad, match="1 of 1 samples"):
+        with server.failing_at("pool-2.tar", 404), pytest.raises(TooManyBad, match="1 of 1 samples"):
             run(out=str(tmp_path / "run"), **served | only)
 
     def test_exit_code_3_in_words(self, own_data: Path, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -103,6 +103,65 @@ class TestUnreadableShard:
         assert error.splitlines()[-1].startswith("curator: 1 of 10 samples of the pool are bad (10.00%)")
         assert "Traceback" not in error
         assert len(list((tmp_path / "run" / "pool" / "done").iterdir())) == 1
+
+
+class TestStoreThatFails:
+    """What the store says of all shards alike is no damage of theirs: nothing of it is in the ledger."""
+
+    @pytest.mark.parametrize("shards", [1, 2, 3])
+    def test_credentials_that_expire(
+        self,
+        shards: int,
+        server: ShardServer,
+        run: Run,
+        served: dict[str, Any],
+        served_reference: Path,
+        tmp_path: Path,
+    ) -> None:
+        out = str(tmp_path / "run")
+        with (
+            server.expiring_after(shards),
+            pytest.raises(
+                CuratorError, match=r"which was read before, cannot be read any more \(access denied"
+            ) as caught,
+        ):
+            run(out=out, **served | {"max_bad": 0.9})
+        assert caught.value.exit_code == 1
+        assert not Path(out, "quarantine.parquet").exists()
+        assert len(list(Path(out, "pool", "done").iterdir())) == shards
+
+        run(out=out, **served)
+
+        assert_same_bytes(out, str(served_reference))
+
+    def test_a_server_that_fails(
+        self, server: ShardServer, run: Run, served: dict[str, Any], served_reference: Path, tmp_path: Path
+    ) -> None:
+        out = str(tmp_path / "run")
+        with (
+            server.failing_at("pool-2.tar", 503),
+            pytest.raises(
+                CuratorError, match=r"pool-2\.tar: the server failed \(HTTP 503\)|pool-2.*HTTP 503"
+            ) as caught,
+        ):
+            run(out=out, **served | {"max_bad": 0.9})
+        assert caught.value.exit_code == 1
+        # All else is done.
+        assert len(list(Path(out, "pool", "done").iterdir())) == 3
+
+        run(out=out, **served)
+
+        assert_same_bytes(out, str(served_reference))
+
+    def test_nothing_can_be_read_at_all(
+        self, server: ShardServer, run: Run, served: dict[str, Any], tmp_path: Path
+    ) -> None:
+        only = {"pool": [f"{server.url}/pool-2.tar"]}
+        with (
+            server.failing_at("pool-2.tar"),
+            pytest.raises(UnusableInput, match=r"nothing could be read yet: .*pool-2.*credentials that are set"),
+        ):
+            run(out=str(tmp_path / "run"), **served | only)
 
 
 class TestFailingSource:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, CuratorError, InputError, Reason, Redo, counted
+from curator.errors import Another, InputError, Reason, Redo, counted
 from curator.io import storage
-from curator.sources import Remarks, Source, UnreadableShard, count_left_out
+from curator.sources import Remarks, Source, count_left_out
 from curator.store import (
     Account,
     DoneMark,
@@ -23,8 +23,9 @@ from curator.store import (
     identity_hash,
 )
 from curator.types import LedgerLine
-from curator_pipelines.executors import Executor, Outcome
+from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encoding, provenance
+from curator_pipelines.jobs.select.failed_shards import FailedShards
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
 
@@ -194,8 +195,7 @@ class EmbedJob:
             reporter.say(f"{self.name}: {counted(len(parts), 'part was', 'parts were')} finished before")
             return {}
         self._note_provenance(mixed=len(tasks) < len(parts), reporter=reporter)
-        unreadable: dict[int, str] = {}
-        failures: list[Exception] = []
+        failed = FailedShards(self.name, self._read_before(), reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,
@@ -203,13 +203,15 @@ class EmbedJob:
         ):
             for outcome in outcomes:
                 self.run.check_owner()
-                self._sort(outcome, unreadable, failures, reporter)
+                failed.add(outcome)
                 progress.note_bad(outcome.value.ledger if outcome.value else ())
         storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
-        if failures:
-            more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
-            raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
-        return unreadable
+        return failed.end()
+
+    def _read_before(self) -> Source | None:
+        """A source that could be read in an earlier run."""
+        left = {source.name for source in self.todo}
+        return next((source for source in self.sources if source.name not in left), None)
 
     def _tasks(self, parts: Sequence[Part], identities: Mapping[int, str]) -> list[EmbedTask]:
         """The parts still to make. Done-marks of another identity go first: they would vouch for other data."""
@@ -237,19 +239,6 @@ class EmbedJob:
                 "embeddings may differ between old and new parts"
             )
         self.run.record["provenance"][self.name] = now
-
-    def _sort(
-        self,
-        outcome: Outcome[EmbedTask, DoneMark],
-        unreadable: dict[int, str],
-        failures: list[Exception],
-        reporter: Reporter,
-    ) -> None:
-        if isinstance(outcome.error, UnreadableShard):
-            unreadable[outcome.task.payload.part] = str(outcome.error)
-            reporter.warn(f"cannot read {outcome.error}; it will be tried again on the next run")
-        elif outcome.error is not None:
-            failures.append(outcome.error)
 
     def _collect(self, parts: Sequence[Part], identities: Mapping[int, str], unreadable: Mapping[int, str]) -> Embedded:
         """Read every done-mark once, and add up what they say."""

@@ -15,7 +15,7 @@ from curator.plugins import require_package
 from curator.sources import Source
 from curator.store import PartStore, StoredParts
 from curator_pipelines.config import IndexConfig
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, FailuresInARow
 from curator_pipelines.jobs.measure import make_executor
 from curator_pipelines.run import Reporter, RunDirectory, duration, recorded
 from curator_pipelines.stages import IndexStage
@@ -143,7 +143,12 @@ def build_index(
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
         progress.done = rows - sum(pool.counts[part].embedded for plan in plans for part in plan.parts)
         with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:
-            errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+            errors, in_a_row = [], FailuresInARow()
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    errors.append(outcome.error)
+                if in_a_row.add(outcome):
+                    break
         storage.remove_temporaries(index.url)  # of workers that were killed on the way
         if errors:
             raise CuratorError(f"index: {errors[0]}") from errors[0]

@@ -24,7 +24,7 @@ from curator.packing import (
 from curator.store import PartReader
 from curator.types import parts_of
 from curator_pipelines.config import PackConfig
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, FailuresInARow
 from curator_pipelines.jobs.measure import RunSources, find_run_sources, make_executor
 from curator_pipelines.run import (
     Reporter,
@@ -142,11 +142,14 @@ def _pack_all(
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
         failures: list[Exception] = []
+        in_a_row = FailuresInARow()
         with closing(executor.map(stage, todo, on_progress=progress)) as outcomes:
             for outcome in outcomes:
                 run.check_owner()
                 if outcome.error is not None:
                     failures.append(outcome.error)
+                if in_a_row.add(outcome):
+                    break
     if failures:
         more = f" (and {len(failures) - 1} more output shards)" if len(failures) > 1 else ""
         raise CuratorError(f"pack: {failures[0]}{more}") from failures[0]
