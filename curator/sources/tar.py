@@ -77,19 +77,16 @@ class _Grouper:
         self.held = 0  # bytes of the open sample's members
         self.excess = ""  # why it is too large
         self.damage: Damage | None = None  # of the open sample
+        self.unplaced: Damage | None = None  # the last entry, if that was one
         self.nameless: Damage | None = None  # damage whose sample is not known yet
 
     def add(self, entry: File | Absent | Damage) -> Iterator[RawSample | LedgerLine]:
         split = split_name(entry.name)
         if isinstance(entry, Damage):
-            if split is None:
-                yield from self._close()
-                yield from self._flush_nameless()
-                self.nameless = entry
-                return
-            yield from self._open(split[0], entry.offset)
-            self.damage = self.damage or entry
+            yield from self._settle(None)
+            self.unplaced = entry
         elif split is not None:
+            yield from self._settle(split[0])
             yield from self._open(split[0], entry.header)
             if isinstance(entry, File):
                 self._hold(Member(split[1], entry.offset, entry.size, entry.data))
@@ -112,7 +109,29 @@ class _Grouper:
             self.members.clear()
             self.absent.clear()
 
+    def _settle(self, key: str | None) -> Iterator[RawSample | LedgerLine]:
+        """Say which sample the last damage hit. What stands in a bad header may be no name, or a wrong one.
+
+        Args:
+            key: of the member behind it; None at the end, and before another damage.
+        """
+        damage, self.unplaced = self.unplaced, None
+        if damage is None:
+            return
+        if key is not None and key == self.key:
+            self.damage = self.damage or damage
+            return
+        split = split_name(damage.name)
+        if split is None:
+            yield from self._close()
+            yield from self._flush_nameless()
+            self.nameless = damage
+        else:
+            yield from self._open(split[0], damage.offset)
+            self.damage = self.damage or damage
+
     def finish(self) -> Iterator[RawSample | LedgerLine]:
+        yield from self._settle(None)
         yield from self._close()
         yield from self._flush_nameless()
 

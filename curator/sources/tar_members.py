@@ -18,6 +18,8 @@ from curator.sources.tar_headers import (
     Header,
     decode_name,
     is_sparse,
+    name_in,
+    names_next,
     padded,
     parse_header,
     pax_records,
@@ -99,12 +101,22 @@ class Damage:
 
 @dataclass(slots=True)
 class _Ahead:
-    """What GNU and PAX headers say of the next member."""
+    """What GNU and PAX headers say of the next member.
+
+    Attributes:
+        name: its path, where its own header has no room for it.
+        size: its bytes of data.
+        link: the target of a link.
+        sparse: whether it is stored without its holes.
+        is_lost: whether such a header was damaged. The next member may then have a wrong name and size of its own:
+            both formats leave only what fits in its header.
+    """
 
     name: str | None = None
     size: int | None = None
     link: str | None = None
     sparse: bool = False
+    is_lost: bool = False
 
 
 class TarMembers:
@@ -148,15 +160,17 @@ class TarMembers:
                 yield self._resynchronise(start, block)
                 if not self.pushed:
                     return  # no sound header up to the end
-                ahead = _Ahead()
+                ahead = _Ahead(is_lost=names_next(block))
                 continue
             if header.kind in HEADERS_WITH_DATA:
                 if damage := self._look_ahead(start, header, ahead):
+                    ahead.is_lost = names_next(block)
                     yield damage
                 continue
             entry = self._entry(start, header, ahead)
+            is_told = ahead.is_lost and not isinstance(entry, Damage)
             ahead = _Ahead()
-            if entry is not None:
+            if entry is not None and not is_told:
                 yield entry
             if isinstance(entry, Damage) and entry.reason is Reason.TRUNCATED:
                 return
@@ -171,15 +185,15 @@ class TarMembers:
         elif header.kind == LONG_LINK:
             ahead.link = decode_name(data.partition(b"\0")[0])
         elif header.kind in PAX:
-            records = pax_records(data)
+            try:
+                records = pax_records(data)
+                ahead.size = pax_size(records)
+            except ValueError as error:
+                return Damage(Reason.BAD_HEADER, start, "", f"{error}; the member is not read")
             path = records.get(b"GNU.sparse.name", records.get(b"path"))
             ahead.name = ahead.name if path is None else decode_name(path)
             ahead.link = decode_name(records[b"linkpath"]) if b"linkpath" in records else ahead.link
             ahead.sparse = is_sparse(records)
-            try:
-                ahead.size = pax_size(records)
-            except ValueError as error:
-                return Damage(Reason.BAD_HEADER, start, "", str(error))
         return None
 
     def _entry(self, start: int, header: Header, ahead: _Ahead) -> File | Absent | Damage | None:
@@ -248,10 +262,11 @@ class TarMembers:
 
     def _resynchronise(self, start: int, block: bytes) -> Damage:
         """Skip what follows a bad header up to the next sound one, and leave the stream there."""
-        field, _, padding = block[:100].partition(b"\0")
+        _, _, padding = block[:100].partition(b"\0")
         # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
-        name = decode_name(field) if padding and not padding.strip(b"\0") else ""
+        name = name_in(block) if padding and not padding.strip(b"\0") else ""
         name = name if name.isprintable() and split_name(name) else ""
+        member = " and the member behind them" if names_next(block) else ""
         passed = BLOCK
         while True:
             block = self._read(BLOCK)
@@ -262,7 +277,7 @@ class TarMembers:
                 self._push_back(block)
                 break
             passed += BLOCK
-        detail = f"bad tar header; {passed} bytes not read"
+        detail = f"bad tar header; {passed} bytes{member if self.pushed else ''} not read"
         return Damage(Reason.BAD_HEADER, start, name, detail)
 
     def _header_data(self, size: int) -> bytes | None:
