@@ -194,8 +194,8 @@ class TestFailingStore:
         "name",
         [
             "parts.parquet",
-            "img_emb_00000002.npy",
-            "metadata_00000001.parquet",
+            "img_emb_00000002-",
+            "metadata_00000001-",
             "done/00000001-",
             "centroids.npy",
             "selected.parquet",
