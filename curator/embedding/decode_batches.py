@@ -60,6 +60,7 @@ class Decoder:
             width=decoded.width,
             height=decoded.height,
             members=tuple(type(m)(m.ext, m.offset, m.size) for m in sample.members),
+            sample_sha256=sample.sha256,
         )
         return row, pixels
 

@@ -59,7 +59,7 @@ def embed_source(
     left_out = _LeftOut(source, crashing or {}, report)
     decoder = Decoder(encoder.preprocess.fit, min_side, threads)
     remarks = Remarks()
-    read = read_source(source, keep=lambda member: member.is_image, remarks=remarks)
+    read = read_source(source, keep=lambda member: member.is_image, remarks=remarks, hashed=True)
     samples = takewhile(lambda _: not enough(), read)
     items = left_out.without_crashing(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, left_out.refuse)

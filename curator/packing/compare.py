@@ -12,7 +12,7 @@ from curator.errors import CuratorError
 from curator.io import storage
 from curator.packing.layout import MemberCopy, sample_copies
 from curator.packing.ranges import fetch_reads, plan_reads
-from curator.packing.write import ImageHash
+from curator.packing.write import ChunkHash
 from curator.sources import read_samples
 from curator.types import LedgerLine
 
@@ -58,7 +58,7 @@ def compare_images(rows: Sequence[dict[str, Any]], urls: Mapping[str, str]) -> I
         for row in rows
         if row["offset"] is not None and row["sha256"]
     ]
-    image = ImageHash()
+    image = ChunkHash()
     with _as_line() as lines:
         for read, data in fetch_reads(plan_reads(copies), urls):
             for copy, start, chunk in read.chunks(data):
@@ -104,7 +104,7 @@ def _compare_data(
     ranges: Mapping[str, tuple[int, int]],
     urls: Mapping[str, str],
 ) -> Iterator[str]:
-    image, differing = ImageHash(), ""
+    image, differing = ChunkHash(), ""
     with _as_line() as lines:
         for read, data in fetch_reads(plan_reads(copies), urls):
             for copy, start, chunk in read.chunks(data):

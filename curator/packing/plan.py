@@ -170,7 +170,7 @@ def check_packable(store: PartReader) -> None:
     Raises:
         UnusableInput: a part was made from ready embeddings or a folder, so there is no shard to read from.
     """
-    for part in store.registered():
+    for part in (part for part in store.registered() if not part.is_retired):
         if part.kind == "embeddings":
             raise UnusableInput(
                 f"{part.url} is ready embeddings, which no sample can be packed from", advice=Use("manifest_only", True)

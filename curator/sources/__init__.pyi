@@ -1,4 +1,4 @@
-from .find import find_sources as find_sources
+from .find import find_sources as find_sources, pair_state as pair_state
 from .folder import list_images as list_images
 from .read import UnreadableShard as UnreadableShard, read_source as read_source
 from .remarks import Remark as Remark, Remarks as Remarks

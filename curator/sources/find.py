@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from curator.errors import InputError, counted
-from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
+from curator.io import Stat, denied_is_input, expand, parquet, part_files, public_name, schemas, storage
 from curator.sources.folder import list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
 from curator.sources.source import Source, in_words
 from curator.types import Member
 
-__all__ = ["find_sources"]
+__all__ = ["find_sources", "pair_state"]
 
 # Shards whose first bytes are looked at before work starts: one small read each.
 MAX_HEADS = 4096
@@ -125,32 +126,46 @@ def _embeddings(url: str) -> list[Source]:
     for file in (*urls, *(storage.join(url, "metadata", table) for table in beside)):
         if storage.dangling_target(file) is not None:
             raise _missing(file)
-    states = storage.stat_many(urls)
+    metadata = [storage.join(url, "metadata", table) for table in beside]
+    states = storage.stat_many([*urls, *metadata])
     return [
-        Source("embeddings", array, public_name(array), states[array], storage.join(url, "metadata", table))
-        for array, table in zip(urls, beside, strict=True)
+        Source("embeddings", array, public_name(array), pair_state(states[array], states[table]), table)
+        for array, table in zip(urls, metadata, strict=True)
     ]
+
+
+def pair_state(array: Stat, metadata: Stat) -> Stat:
+    """The state of an array and its metadata as if they were one file; without a version if one of them has none."""
+    versions = (array.version, metadata.version)
+    return Stat(array.size + metadata.size, "+".join(versions) if all(versions) else "")
 
 
 def _own_parts(url: str) -> list[Source]:
     """The finished parts of another run."""
     table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS, error=InputError)
-    done = {int(name.partition("-")[0]) for name in storage.list_names(storage.join(url, "done"))}
-    missing = [row["url"] for row in table.to_pylist() if row["part"] not in done]
+    rows = [row for row in table.to_pylist() if row["state"] == "active"]
+    done = {part_files.parse_name(name) for name in storage.list_names(storage.join(url, "done"))}
+    missing = [row["url"] for row in rows if (row["part"], row["identity"]) not in done]
     if missing:
         missing_parts = counted(len(missing), "part is", "parts are")
         raise InputError(
             f"{url} is not finished: {missing_parts} missing, the first of {missing[0]}",
             advice="run its own command again first",
         )
-    return [
-        Source(
-            "embeddings" if row["kind"] == "embeddings" else "part",
-            storage.join(url, "img_emb", f"img_emb_{row['part']:08d}.npy"),
-            row["url"],
-            Stat(row["size"], row["version"]),
-            storage.join(url, "metadata", f"metadata_{row['part']:08d}.parquet"),
-            row["kind"],
-        )
-        for row in table.to_pylist()
-    ]
+    if not rows:
+        raise InputError(f"{url} holds no part")
+    return [_own_part(url, row) for row in rows]
+
+
+def _own_part(url: str, row: dict[str, Any]) -> Source:
+    name = (url, row["part"], row["identity"])
+    return Source(
+        "embeddings" if row["kind"] == "embeddings" else "part",
+        part_files.array_url(*name),
+        row["url"],
+        Stat(row["size"], row["version"]),
+        part_files.metadata_url(*name),
+        part_files.mark_url(*name),
+        row["kind"],
+        row["min_side"],
+    )

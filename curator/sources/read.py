@@ -32,7 +32,11 @@ class UnreadableShard(CuratorError):
 
 
 def read_source(
-    source: Source, *, keep: Callable[[Member], bool] = lambda member: True, remarks: Remarks | None = None
+    source: Source,
+    *,
+    keep: Callable[[Member], bool] = lambda member: True,
+    remarks: Remarks | None = None,
+    hashed: bool = False,
 ) -> Iterator[RawSample | LedgerLine]:
     """The samples of a tar or a folder, in order, and a ledger line in place of each bad one.
 
@@ -40,6 +44,7 @@ def read_source(
         source: one that holds images.
         keep: which members' bytes to keep.
         remarks: filled with what is no damage and should be known: see `read_samples`.
+        hashed: whether a tar's samples are hashed as they stream; those of a folder have one member and are not.
 
     Raises:
         UnreadableShard: storage failed on the way.
@@ -53,7 +58,7 @@ def read_source(
             return
         with storage.open_stream(source.url, source.stat) as stream:
             reread = None if storage.is_local(source.url) else partial(_reread, source)
-            yield from read_samples(stream, source.name, keep=keep, remarks=remarks, reread=reread)
+            yield from read_samples(stream, source.name, keep=keep, remarks=remarks, reread=reread, hashed=hashed)
         storage.check_unchanged(source.url, source.stat)
     except storage.ChangedError as error:
         raise CuratorError(

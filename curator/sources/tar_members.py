@@ -6,6 +6,7 @@ where, how much it could not read, and goes on at the next sound header.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -56,6 +57,8 @@ class File:
         offset: byte position of its data. Those of a hard link are an earlier member's.
         size: bytes of data.
         data: the bytes; None where they were not to be kept.
+        sha256: hex digest of the archive from the header of the first member of this key, among those that stand
+            together, to the end of this one's data; None for a link, and where it was not asked for.
     """
 
     name: str
@@ -63,6 +66,7 @@ class File:
     offset: int
     size: int
     data: bytes | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class TarMembers:
         stream: the tar; needs `read`. It is sought only where an image is a hard link and `reread` is None.
         keep: which members' bytes to keep.
         reread: gives bytes [start, end) of the archive, for hard links.
+        hashed: whether `File.sha256` is wanted. It costs about a second for a gigabyte.
     """
 
     def __init__(
@@ -133,10 +138,14 @@ class TarMembers:
         stream: BinaryIO,
         keep: Callable[[Member], bool],
         reread: Callable[[int, int], bytes] | None = None,
+        hashed: bool = False,
     ) -> None:
         self.stream = stream
         self.keep = keep
         self.position = 0
+        self._hashed = hashed
+        self._key: str | None = None  # of the members that stand together here
+        self._digest = hashlib.sha256()  # of the archive since the first of them began
         self._reread = reread or self._seek_and_read
         self._places: dict[str, tuple[int, int]] = {}  # of the files so far, for hard links
 
@@ -157,6 +166,7 @@ class TarMembers:
             ended = False
             header = parse_header(block)
             if header is None:
+                self._key = None
                 yield self._resynchronise(start, block)
                 if not self.pushed:
                     return  # no sound header up to the end
@@ -167,6 +177,7 @@ class TarMembers:
                     ahead.is_lost = names_next(block)
                     yield damage
                 continue
+            self._begin_digest(header, ahead, block)
             entry = self._entry(start, header, ahead)
             is_told = ahead.is_lost and not isinstance(entry, Damage)
             ahead = _Ahead()
@@ -174,6 +185,14 @@ class TarMembers:
                 yield entry
             if isinstance(entry, Damage) and entry.reason is Reason.TRUNCATED:
                 return
+
+    def _begin_digest(self, header: Header, ahead: _Ahead, block: bytes) -> None:
+        """Begin anew where a member of another key begins, with its header."""
+        if not self._hashed or header.kind not in REGULAR + SPARSE + HARD_LINK + SYMBOLIC_LINK:
+            return
+        split = split_name(header.name if ahead.name is None else ahead.name)
+        if split is not None and split[0] != self._key:
+            self._key, self._digest = split[0], hashlib.sha256(block)
 
     def _look_ahead(self, start: int, header: Header, ahead: _Ahead) -> Damage | None:
         """Read a header that describes the next one; returns what is wrong with it."""
@@ -209,6 +228,7 @@ class TarMembers:
         is_kept = split is not None and is_whole and self._is_kept(Member(split[1], offset, size))
         data = self._read(size) if is_kept else None
         got = len(data) if data is not None else self._skip(size)
+        sha256 = self._digest.copy().hexdigest() if self._hashed and split is not None else None
         if got < size:
             detail = f"the shard ends {got} bytes into a member of {size} bytes"
             return Damage(Reason.TRUNCATED, start, name, detail)
@@ -218,7 +238,7 @@ class TarMembers:
             return Absent(name, start, Remark.SPARSE, detail) if split else None
         if header.kind in REGULAR and len(self._places) < MAX_LINK_TARGETS:
             self._places[plain_name(name)] = offset, size
-        return File(name, start, offset, size, data) if split else None
+        return File(name, start, offset, size, data, sha256) if split else None
 
     def _link(self, start: int, name: str, header: Header, ahead: _Ahead) -> File | Absent | None:
         split = split_name(name)
@@ -299,6 +319,8 @@ class TarMembers:
         while len(data) < size and (more := self.stream.read(size - len(data))):
             data += more
         self.position += len(data)
+        if self._hashed:
+            self._digest.update(data)
         return data
 
     def _skip(self, size: int) -> int:

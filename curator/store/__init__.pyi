@@ -1,12 +1,13 @@
 from .deny_list import DenyList as DenyList, read_deny_list as read_deny_list
+from .done_mark import DoneMark as DoneMark, FileSizes as FileSizes
 from .import_embeddings import check_ready as check_ready, import_part as import_part, ready_shape as ready_shape
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine
-from .part_reader import Part as Part, PartReader as PartReader
+from .part_reader import NamedParts as NamedParts, Part as Part, PartFiles as PartFiles, PartReader as PartReader
 from .part_store import (
-    DoneMark as DoneMark,
     PartStore as PartStore,
     difference as difference,
     identity_hash as identity_hash,
+    part_of as part_of,
     unversioned as unversioned,
 )
 from .row_reader import RowReader as RowReader

@@ -25,6 +25,8 @@ OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "run.json", "encoder.pt", "quarantine.parquet")
 # So many calls are kept in run.json: the first, and the last ones.
 KEPT_CALLS = 20
+# What says of a stage's other files that they are finished.
+MARKS = ("selection.json", "sizes.json", "manifest.parquet", "measure.json", "index.json", "done")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class RunDirectory:
             raise InputError(
                 f"{self.url} was written by another format version ({record.get('version')}; this curator "
                 f"knows {FORMAT_VERSION})",
-                advice=Another("out"),
+                advice=("use the curator that wrote it", Another("out")),
             )
         return record
 
@@ -162,6 +164,7 @@ class RunDirectory:
 
     def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
         """Begin, or go on with, a run on these targets: throw away what `redo` names and write run.json."""
+        self.check_owner()
         storage.remove_temporaries(self.url)
         self.throw_away(redo)
         self.record |= {
@@ -175,19 +178,28 @@ class RunDirectory:
         self.save()
 
     def throw_away(self, redo: str | None) -> None:
-        """Remove what `redo` starts anew; what run.json says of it goes when that is written next."""
+        """Remove what `redo` starts anew; what run.json says of it goes when that is written next.
+
+        Raises:
+            CuratorError: another run took the directory over, and what is here is its own.
+        """
         for stage in STAGES:
             if self.redoes(stage, redo):
+                self.check_owner()
                 self._remove(stage)
 
     def _remove(self, stage: str) -> None:
-        """Remove what a stage left, of all targets, and what run.json says of it."""
-        of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
+        """Remove what a stage left, of all targets, and what run.json says of it.
+
+        What says that something is finished goes first: a removal that is cut short leaves data without a mark, which
+        is made anew, and never a mark without data.
+        """
+        of_target = {"target": ("target",), "select": ("selection",), "pack": ("packing", "shards")}
         if stage in of_target:
             urls = [directory.path(folder) for directory in self.target_directories() for folder in of_target[stage]]
         else:
-            urls = [self.path(name) for name in {"warmup": ("warmup", "encoder.pt")}.get(stage, (stage,))]
-        for url in urls:
+            urls = [self.path(name) for name in {"warmup": ("encoder.pt", "warmup")}.get(stage, (stage,))]
+        for url in [storage.join(url, name) for name in MARKS for url in urls] + urls:
             storage.remove(url)
         for kind in ("stages", "identities"):
             known = self.record.get(kind, {})
@@ -206,6 +218,7 @@ class RunDirectory:
 
     def finish(self, warnings: Sequence[str]) -> None:
         """End the run: note its warnings, and remove the half files of workers that were killed and replaced."""
+        self.check_owner()
         storage.remove_temporaries(self.url)
         self.record["warnings"] = list(warnings)
         self.save()

@@ -41,7 +41,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class EmbedTask:
-    """One source, the number of its part and the identity its done-mark will carry."""
+    """One source, the number of its part and the identity that its files' names will carry."""
 
     source: Source
     part: int
@@ -127,5 +127,4 @@ class EmbedStage:
             crashing=crashing,
             report=context.report,
         )
-        store.commit(work.part, work.identity, block, work.source.name, mark)
-        return mark
+        return store.commit(work.part, work.identity, block, work.source.name, mark)

@@ -16,10 +16,12 @@ from curator.index import (
 )
 from curator.index.pieces import SAMPLE_SEED
 from curator.index.quantiser import sample_rows
+from curator.io import part_files
 from curator.search import priorities
 from curator.search.scoring import exact_scores
 from curator.selection import Rules, select_simcore
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 
 
 @pytest.fixture
@@ -28,15 +30,17 @@ def stores(made, tmp_path):
     pool, index = PartStore(str(tmp_path / "pool")), IndexStore(str(tmp_path / "index"))
     for part, rows in made.pool.content[:4]:
         # Metadata has no say in an index.
-        np.save(_folder(pool.array_url(part)), rows)
-        pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+        add_part(pool, part, rows)
     index.create(made.quantiser, None, "Flat", 0.05, 0)
     return pool, index
 
 
-def _folder(url):
-    Path(url).parent.mkdir(parents=True, exist_ok=True)
-    return url
+def add_part(pool, part, rows):
+    identity = f"{part:016x}"
+    path = Path(part_files.array_url(pool.url, part, identity))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, rows)
+    pool.mark(part, identity, DoneMark(len(rows), len(rows), 24, {}, []))
 
 
 def build(index, pool, plan):
@@ -76,8 +80,7 @@ def test_parts_are_added_without_touching_old_pieces(made, stores):
     build(index, pool, first)
     assert index.missing_pieces(pool) == []
     part, rows = made.pool.content[4]
-    np.save(pool.array_url(part), rows)
-    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    add_part(pool, part, rows)
     [added] = index.missing_pieces(pool)
     assert (added.number, list(added.parts)) == (1, [4])
 
@@ -91,8 +94,7 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     index.create(quantiser, None if kind == "Flat" else train_codec(kind, sample, quantiser), kind, 0.05, 0)
     build(index, pool, *index.missing_pieces(pool))
     part, rows = made.pool.content[4]
-    np.save(pool.array_url(part), rows)
-    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    add_part(pool, part, rows)
 
     build(index, pool, *index.missing_pieces(pool))
 

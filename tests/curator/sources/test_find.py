@@ -14,7 +14,8 @@ from curator.io import parquet, schemas, storage
 from curator.sources import find as find_module, tar_members
 from curator.sources.find import find_sources
 from curator.sources.folder import list_images, read_folder
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.types import EmbeddingBlock, Member, SampleRow
 
 
@@ -220,7 +221,7 @@ def own_run(root: str, shards: list[str]) -> PartStore:
     for part in store.register(find(*shards)):
         row = SampleRow("x", 512, 3, "00", 1, 1, (Member("jpg", 512, 3),))
         block = EmbeddingBlock([row], np.zeros((1, 4), np.float16))
-        store.commit(part.part, "identity", block, part.url, DoneMark(1, 1, 4, {}, []))
+        store.commit(part.part, part.identity, block, part.url, DoneMark(1, 1, 4, {}, []))
     return store
 
 
@@ -236,7 +237,7 @@ def test_the_pool_of_another_run_keeps_the_shards_names_and_kind(root, shards):
 
 def test_a_run_that_is_not_finished_cannot_be_a_pool(root, shards):
     store = own_run(root, shards)
-    storage.remove(store.done_url(1, "identity"))
+    storage.remove(store.done_url(1, store.registered()[1].identity))
     with pytest.raises(InputError, match=r"is not finished: 1 parts are missing, the first of .*/a\.tar"):
         find(store.url)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from PIL import Image
 from curator.images import HEAD
 from curator.index import IndexStore, PieceTask
 from curator.io import storage
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.index import IndexStage
@@ -104,8 +106,13 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all files but run.json; of done-marks their names, since they hold times."""
-    found = {name: storage.read_bytes(storage.join(out, name)) for name, _ in storage.list_tree(out)}
+    """What must be the same bytes: all files but run.json; of done-marks their names, since they hold times.
+
+    Arrays and metadata under their names without identities, which also tell where the sources are.
+    """
+    names = [name for name, _ in storage.list_tree(out)]
+    found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
+    assert len(found) == len(names), "two files of one part"
     found.pop("run.json")
     return {name: b"" if "/done/" in name else data for name, data in found.items()}
 
@@ -125,7 +132,22 @@ def ledger(out: str) -> list[dict[str, Any]]:
 
 
 def table(out: str, *names: str) -> list[dict[str, Any]]:
-    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(out, *names)))).to_pylist()
+    """The rows of a parquet file; a part's metadata may be named without its identity."""
+    url = storage.join(out, *names)
+    folder, _, name = url.rpartition("/")
+    (stored,) = [found for found in storage.list_names(folder) if without_identity(found) == without_identity(name)]
+    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(folder, stored)))).to_pylist()
+
+
+def without_identity(name: str) -> str:
+    """The name of an array or of metadata without the hash of what it was made from."""
+    return re.sub(r"((?:img_emb|metadata)_\d{8})-[0-9a-f]{16}\.", r"\1.", name)
+
+
+def part_file(out: Path | str, folder: str, part: int) -> Path:
+    """The one file of a part in a folder such as `pool/img_emb`."""
+    (path,) = Path(out, folder).glob(f"*{part:08d}-*")
+    return path
 
 
 def packed_samples(out: str) -> dict[str, list[dict[str, bytes]]]:
@@ -238,7 +260,7 @@ class HeldScanStage(ScanStage):
 
     def open(self, context: WorkerContext) -> Any:
         scan = super().open(context)
-        beside = Path(self.store_url).parents[1]
+        beside = Path(self.pool.url).parents[1]
 
         def scan_when_released(task: Task[Any]) -> Any:
             if not task.attempt:
@@ -271,7 +293,7 @@ class HeldIndexStage(IndexStage):
         build = super().open(context)
 
         def wait(*arguments: object) -> None:
-            (Path(self.store_url).parents[1] / "begun").touch()
+            (Path(self.pool.url).parents[1] / "begun").touch()
             time.sleep(PATIENCE)
 
         def build_or_wait(task: Task[PieceTask]) -> int:

@@ -253,8 +253,8 @@ class TestFailingStore:
         "name",
         [
             pytest.param("parts.parquet", marks=pytest.mark.slow),
-            pytest.param("img_emb_00000002.npy", marks=pytest.mark.slow),
-            "metadata_00000001.parquet",
+            pytest.param("img_emb_00000002-", marks=pytest.mark.slow),
+            "metadata_00000001-",
             pytest.param("done/00000001-", marks=pytest.mark.slow),
             pytest.param("centroids.npy", marks=pytest.mark.slow),
             pytest.param("selected.parquet", marks=pytest.mark.slow),

@@ -71,7 +71,7 @@ def _scan_by_workers(
     pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan], row_scan: RowScan
 ) -> DistributedScan:
     reading = [scan for scan in queries if scan.reading and len(scan.left)]
-    stage = ScanStage(pool.url, row_scan, tuple(scan.left for scan in reading))
+    stage = ScanStage(pool.files(), row_scan, tuple(scan.left for scan in reading))
     passes = PassProgress.of(progress)
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[Scanned]:
@@ -151,7 +151,7 @@ def _select_over_index(
 
 
 def _scan_lists_by_workers(pool: PartReader, url: str, executor: Executor, centroids: Floats) -> ScanLists:
-    stage = ListStage(url, pool.url, centroids)
+    stage = ListStage(url, pool.files(), centroids)
 
     def scan(tasks: Iterable[ListTask]) -> Iterator[TopK]:
         with closing(executor.map(stage, tasks)) as outcomes:

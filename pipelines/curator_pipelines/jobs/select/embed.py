@@ -14,13 +14,14 @@ from curator.sources import Remarks, Source, count_left_out
 from curator.store import (
     Account,
     DoneMark,
+    FileSizes,
     LedgerLines,
     Part,
     PartListing,
     PartStore,
     StoredParts,
     difference,
-    identity_hash,
+    part_of,
 )
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor
@@ -97,15 +98,29 @@ class EmbedJob:
         return PartListing() if self.run.redoes(self.name, self.redo) else self.store.listing()
 
     @cached_property
+    def sizes(self) -> dict[tuple[int, str], FileSizes]:
+        """The files that stood when the run began, without those that `redo` throws away; looked up once."""
+        return {} if self.run.redoes(self.name, self.redo) else self.store.file_sizes()
+
+    @cached_property
     def finished(self) -> dict[int, str]:
         """Part number -> identity of those of them that are finished, and were made as this run would make them."""
-        identities = self._identities(self.listing.registered)
-        return {part: identity for part, identity in self.listing.marks if identities.get(part) == identity}
+        by_name = {source.name: source for source in self.sources}
+        wanted = [self._part_of(by_name[part.url], part.part) for part in self.active if part.url in by_name]
+        marks = set(self.listing.marks)
+        names = [(part.part, part.identity) for part in wanted]
+        # A mark without its data says nothing.
+        return dict(name for name in names if name in marks and min(self.sizes.get(name, (0,))) > 0)
+
+    @property
+    def active(self) -> list[Part]:
+        """The registered parts whose sources are there still."""
+        return [part for part in self.listing.registered if not part.is_retired]
 
     @cached_property
     def todo(self) -> list[Source]:
         """The sources that are not finished parts yet."""
-        done = {part.url for part in self.listing.registered if part.part in self.finished}
+        done = {part.url for part in self.active if part.part in self.finished}
         return [source for source in self.sources if source.name not in done]
 
     @cached_property
@@ -165,10 +180,18 @@ class EmbedJob:
         """
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
-            parts = self.store.register(self.sources, self.listing.registered)
-            identities = self._identities(parts)
-            unreadable = self._embed_missing(parts, identities, executor, reporter, state)
-            embedded = self._collect(parts, identities, unreadable)
+            parts = self.store.register(self.sources, self.encoding.identity, self.min_side, self.listing.registered)
+            unreadable = self._embed_missing(parts, self.finished, executor, reporter, state)
+            embedded, damaged = self._collect(parts, self.finished, unreadable)
+            if damaged:
+                reporter.warn(
+                    f"{self.name}: the files of {len(damaged):,} parts are not those that were written, the first of "
+                    f"{parts[damaged[0]].url}: they are made anew"
+                )
+                sound = {part: identity for part, identity in self.finished.items() if part not in damaged}
+                unreadable = self._embed_missing(parts, sound, executor, reporter, state)
+                embedded, _ = self._collect(parts, sound, unreadable)
+            self._remove_replaced(embedded.stored)
             for text in embedded.remarks.texts():
                 reporter.warn(f"{self.name}: {text}")
             state |= {
@@ -183,18 +206,20 @@ class EmbedJob:
     def _embed_missing(
         self,
         parts: Sequence[Part],
-        identities: Mapping[int, str],
+        finished: Mapping[int, str],
         executor: Executor,
         reporter: Reporter,
         state: dict[str, Any],
     ) -> dict[int, str]:
-        """Run the tasks; returns part -> why for shards that could not be read."""
-        tasks = self._tasks(parts, identities)
-        state |= {"resumed_parts": len(parts) - len(tasks), "reused": not tasks}
+        """Run the tasks of the parts that are not finished; returns part -> why for shards that could not be read."""
+        by_name = {source.name: source for source in self.sources}
+        todo = [part for part in parts if not part.is_retired and part.part not in finished]
+        tasks = [EmbedTask(by_name[part.url], part.part, part.identity) for part in todo]
+        state |= {"resumed_parts": len(finished), "reused": not tasks}
         if not tasks:
-            reporter.say(f"{self.name}: {counted(len(parts), 'part was', 'parts were')} finished before")
+            reporter.say(f"{self.name}: {counted(len(finished), 'part was', 'parts were')} finished before")
             return {}
-        self._note_provenance(mixed=len(tasks) < len(parts), reporter=reporter)
+        self._note_provenance(mixed=bool(finished), reporter=reporter)
         failed = FailedShards(self.name, self._read_before(), reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         with (
@@ -213,20 +238,8 @@ class EmbedJob:
         left = {source.name for source in self.todo}
         return next((source for source in self.sources if source.name not in left), None)
 
-    def _tasks(self, parts: Sequence[Part], identities: Mapping[int, str]) -> list[EmbedTask]:
-        """The parts still to make. Done-marks of another identity go first: they would vouch for other data."""
-        for number, identity in self.listing.marks:
-            if identities.get(number) != identity:
-                self.store.remove_mark(number, identity)
-        by_name = {source.name: source for source in self.sources}
-        return [
-            EmbedTask(by_name[part.url], part.part, identities[part.part])
-            for part in parts
-            if part.part not in self.finished
-        ]
-
-    def _identities(self, parts: Sequence[Part]) -> dict[int, str]:
-        return {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
+    def _part_of(self, source: Source, number: int) -> Part:
+        return part_of(source, number, self.encoding.identity, self.min_side)
 
     def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
         """Record with what the parts are made; a mix invalidates nothing, but its last bits may differ."""
@@ -240,20 +253,37 @@ class EmbedJob:
             )
         self.run.record["provenance"][self.name] = now
 
-    def _collect(self, parts: Sequence[Part], identities: Mapping[int, str], unreadable: Mapping[int, str]) -> Embedded:
-        """Read every done-mark once, and add up what they say."""
-        finished = self.store.keep_marks(identities)
+    def _collect(
+        self, parts: Sequence[Part], resumed: Mapping[int, str], unreadable: Mapping[int, str]
+    ) -> tuple[Embedded, list[int]]:
+        """Read every done-mark once, and add up what they say.
+
+        Args:
+            parts: all.
+            resumed: those that were finished before, by number.
+            unreadable: part -> why it could not be read.
+
+        Returns:
+            the sum; and the parts whose files do not have the sizes that their done-marks tell. Their marks are gone.
+        """
+        self.run.check_owner()
+        finished = self.store.keep_marks({part.part: part.identity for part in parts if not part.is_retired})
         account, lines, seconds = Account(left_out=count_left_out(self.sources)), LedgerLines(), dict[str, float]()
         remarks = Remarks()
-        counts = {}
-        for number, mark in self.store.marks(finished, read=self.looked_at):
+        counts, damaged = {}, []
+        known = {number: mark for number, mark in self.looked_at.items() if number in resumed}
+        for number, mark in self.store.marks(finished, read=known):
+            if number in resumed and not mark.has_sizes(self.sizes[number, finished[number]]):
+                damaged.append(number)
+                self.store.remove_mark(number, finished[number])
+                continue
             counts[number] = mark.counts
             account.add(mark.seen, mark.embedded, mark.ledger)
             lines.extend(mark.ledger)
             remarks.update(mark.remarks)
             for name, value in mark.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
-        readable = sum(part.stat.size for part in parts if part.part in finished)
+        readable = sum(part.stat.size for part in parts if part.part in counts)
         per_byte = account.seen / readable if readable else 0.0
         for part in parts:
             if part.part in unreadable:
@@ -261,5 +291,12 @@ class EmbedJob:
                 account.add_unreadable(max(1, round(part.stat.size * per_byte)))
                 why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
                 lines.extend([why])
-        stored = StoredParts(self.store.url, PartListing(tuple(parts), tuple(finished.items())), counts)
-        return Embedded(stored, account, lines, seconds, remarks)
+        marks = tuple((number, finished[number]) for number in counts)
+        stored = StoredParts(self.store.url, PartListing(tuple(parts), marks), counts)
+        return Embedded(stored, account, lines, seconds, remarks), damaged
+
+    def _remove_replaced(self, stored: StoredParts) -> None:
+        """Remove the files of the beginning that are no part's any more: the marks of those that replace them stand."""
+        self.run.check_owner()
+        current = {(part.part, part.identity) for part in stored.registered() if not part.is_retired}
+        self.store.remove_files(name for name in self.sizes if name not in current)

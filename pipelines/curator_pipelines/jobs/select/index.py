@@ -139,7 +139,7 @@ def build_index(
     if not plans:
         return 0
     storage.remove_temporaries(index.url)
-    stage = IndexStage(index.url, pool.url, settings["sample_rate"])
+    stage = IndexStage(index.url, pool.files(), settings["sample_rate"])
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
         progress.done = rows - sum(pool.counts[part].embedded for plan in plans for part in plan.parts)
         with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:

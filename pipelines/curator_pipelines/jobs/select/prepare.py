@@ -84,7 +84,7 @@ def prepare(
     with executor_begun(config):
         encodings = choose_encodings(config, sources, reporter)
     jobs = _checked_jobs(run, sources, encodings, config.min_side, redo)
-    if warning := unversioned(sources.everything):
+    if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)
     return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -34,6 +34,11 @@ def account_line(account: Account) -> str:
     return ", ".join(words) + in_words([*account.left_out.items()])
 
 
+def warnings_line(warnings: Sequence[str]) -> list[str]:
+    """How many warnings were given on the way; nothing if there was none."""
+    return [f"warnings    {len(warnings)}, see above"] if warnings else []
+
+
 @dataclass(frozen=True)
 class EmbedSummary:
     """The end of `curator embed`."""
@@ -49,12 +54,14 @@ class EmbedSummary:
 
     def to_text(self) -> str:
         """For a person."""
-        return (
-            f"pool        {account_line(self.account)}\n"
-            f"time        {duration(self.seconds)}\n"
-            f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)\n"
-            f"ledger      {self.out}/quarantine.parquet"
-        )
+        lines = [
+            f"pool        {account_line(self.account)}",
+            f"time        {duration(self.seconds)}",
+            f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)",
+            f"ledger      {self.out}/quarantine.parquet",
+            *warnings_line(self.warnings),
+        ]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -231,9 +238,7 @@ class SelectSummary:
             f"time        {duration(self.seconds)}: {self._times()}",
             f"ledger      {self.out}/quarantine.parquet",
         ]
-        if self.warnings:
-            lines.append(f"warnings    {len(self.warnings)}, see above")
-        return "\n".join(lines)
+        return "\n".join([*lines, *warnings_line(self.warnings)])
 
     def _times(self) -> str:
         return ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.stages.items())
