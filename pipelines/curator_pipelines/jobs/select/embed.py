@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, CuratorError, InputError, Reason, Redo
+from curator.errors import Another, CuratorError, InputError, Reason, Redo, Use
 from curator.io import storage
 from curator.sources import Remarks, Source, UnreadableShard, count_left_out
 from curator.store import (
@@ -26,7 +26,7 @@ from curator.types import LedgerLine
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.measure import Encoding, provenance
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
-from curator_pipelines.stages import EmbedStage, EmbedTask
+from curator_pipelines.stages import EmbedStage, EmbedTask, kills_workers
 
 __all__ = ["EmbedJob", "Embedded"]
 
@@ -65,6 +65,7 @@ class EmbedJob:
         min_side: see `curator.embedding.read_decode_encode`.
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
+        give_up_shards: sources that kill every worker are unreadable ones, and no failure.
     """
 
     run: RunDirectory
@@ -74,6 +75,7 @@ class EmbedJob:
     min_side: int = 0
     redo: str | None = None
     ready_rows: Mapping[str, int] = field(default_factory=dict)
+    give_up_shards: bool = False
 
     @property
     def store(self) -> PartStore:
@@ -248,6 +250,14 @@ class EmbedJob:
         if isinstance(outcome.error, UnreadableShard):
             unreadable[outcome.task.payload.part] = str(outcome.error)
             reporter.warn(f"cannot read {outcome.error}; it will be tried again on the next run")
+        elif outcome.error is not None and kills_workers(outcome):
+            name = outcome.task.payload.source.name
+            why = f"{name} kills the workers that read it: {outcome.error}"
+            if self.give_up_shards:
+                unreadable[outcome.task.payload.part] = why
+                reporter.warn(f"{why}; it is given up, and will be tried again on the next run")
+            else:
+                failures.append(CuratorError(why, advice=Use("give_up_shards", True)))
         elif outcome.error is not None:
             failures.append(outcome.error)
 
