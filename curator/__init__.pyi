@@ -51,6 +51,7 @@ def embed(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     max_bad: float | str = 0.01,
+    give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -72,6 +73,8 @@ def embed(
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
         max_bad: The share of bad samples above which the run ends with exit code 3.
+        give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
+            run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
@@ -162,6 +165,7 @@ def select(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     max_bad: float | str = 0.01,
+    give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -211,6 +215,8 @@ def select(
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
         max_bad: The share of bad samples above which the run ends with exit code 3.
+        give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
+            run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,

@@ -98,6 +98,14 @@ class EncodingConfig(ExecutorConfig):
         Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
     ] = 0.01
 
+    give_up_shards: Annotated[
+        bool,
+        Setting(
+            "Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the run.",
+            changes=None,
+        ),
+    ] = False
+
 
 class TargetEncodingConfig(EncodingConfig):
     """How images become embeddings, where a target can tell which encoder is good."""

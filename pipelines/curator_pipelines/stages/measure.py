@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,21 +94,18 @@ def _build(work: MeasureTask, context: WorkerContext) -> Encoder:
 
 
 def _embed(task: Task[MeasureTask], encoder: Encoder, context: WorkerContext) -> SampleBlock:
-    from curator.embedding import embed_source, find_crashing_samples
+    from curator.embedding import embed_source
     from curator.errors import Reason
 
     work = task.payload
-    # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
-    crashing = find_crashing_samples(work.source, work.min_side) if task.attempt else {}
-    asked = count(1)
     block, mark = embed_source(
         work.source,
         encoder,
         min_side=work.min_side,
         threads=context.cpus,
-        crashing=crashing,
+        careful=task.attempt > 0,
         report=context.report,
-        enough=lambda: next(asked) > work.images,
+        enough=lambda samples: samples >= work.images,
     )
     padded = -(-len(block.rows) // encoder.batch_size) * encoder.batch_size
     padding = mark.seconds["encode"] * (1 - len(block.rows) / padded) if padded else 0.0

@@ -122,7 +122,8 @@ def follow(outcome: EncoderChoice, config: SelectConfig, run: RunDirectory, repo
 
 
 def _sample(config: SelectConfig, sources: RunSources) -> Sample:
-    return draw(sources.targets, sources.pool, config.seed, config.min_side)
+    sample = draw(sources.targets, sources.pool, config.seed, config.min_side)
+    return replace(sample, give_up_shards=config.give_up_shards)
 
 
 def _measured(

@@ -16,7 +16,7 @@ from curator.types import rows_of
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.measure.encoding import Encoding
 from curator_pipelines.run import Reporter
-from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock
+from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock, kills_workers
 
 __all__ = ["Candidate", "EmbeddedSample", "Images", "Sample", "draw", "embed_samples"]
 
@@ -52,11 +52,13 @@ class Sample:
         targets: of each target, by name.
         pool: of the pool.
         min_side: of the pool's images.
+        give_up_shards: sources that kill every worker are not measured, and fail nothing.
     """
 
     targets: Mapping[str, Sequence[tuple[Source, int]]]
     pool: Sequence[tuple[Source, int]]
     min_side: int = 0
+    give_up_shards: bool = False
 
     @property
     def sources(self) -> int:
@@ -160,6 +162,8 @@ def _gather(
     for outcome in outcomes:
         if isinstance(outcome.error, UnreadableShard):
             reporter.warn(f"cannot read {outcome.error}; it is not measured")
+        elif sample.give_up_shards and kills_workers(outcome):
+            reporter.warn(f"{outcome.error}; it is not measured")
         elif outcome.error is not None:
             if not candidate.optional:
                 raise CuratorError(f"measure: {outcome.error}") from outcome.error

@@ -67,6 +67,7 @@ class EmbedJob:
         min_side: see `curator.embedding.read_decode_encode`.
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
+        give_up_shards: sources that kill every worker are unreadable ones, and no failure.
     """
 
     run: RunDirectory
@@ -76,6 +77,7 @@ class EmbedJob:
     min_side: int = 0
     redo: str | None = None
     ready_rows: Mapping[str, int] = field(default_factory=dict)
+    give_up_shards: bool = False
 
     @property
     def store(self) -> PartStore:
@@ -220,7 +222,7 @@ class EmbedJob:
             reporter.say(f"{self.name}: {counted(len(finished), 'part was', 'parts were')} finished before")
             return {}
         self._note_provenance(mixed=bool(finished), reporter=reporter)
-        failed = FailedShards(self.name, self._read_before(), reporter)
+        failed = FailedShards(self.name, self._read_before(), reporter, give_up=self.give_up_shards)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,

@@ -6,17 +6,17 @@ store that is down, would fill the ledger with sound shards, so those end the ru
 
 from __future__ import annotations
 
-from curator.errors import CuratorError, UnusableInput
+from curator.errors import CuratorError, UnusableInput, Use
 from curator.io import Fault, public_text, reason_of, storage
 from curator.sources import Source, UnreadableShard
 from curator.store import DoneMark
 from curator_pipelines.executors import FailuresInARow, Outcome
 from curator_pipelines.run import Reporter
-from curator_pipelines.stages import EmbedTask
+from curator_pipelines.stages import EmbedTask, kills_workers
 
 __all__ = ["FailedShards"]
 
-# Shards that were given up are named up to so many.
+# Shards that kill their workers are named up to so many.
 NAMED = 5
 
 
@@ -27,16 +27,18 @@ class FailedShards:
         name: of the set.
         read_before: a source that could be read in an earlier run; None where there is none.
         reporter: warned of every shard that cannot be read.
+        give_up: shards that kill every worker are unreadable ones, and no failure.
 
     Attributes:
         unreadable: part number -> why its shard could not be read.
     """
 
-    def __init__(self, name: str, read_before: Source | None, reporter: Reporter) -> None:
+    def __init__(self, name: str, read_before: Source | None, reporter: Reporter, give_up: bool = False) -> None:
         self.unreadable: dict[int, str] = {}
         self._name = name
         self._read = read_before
         self._reporter = reporter
+        self._give_up = give_up
         self._failures: list[Exception] = []
         self._given_up: list[str] = []
         self._unreadable: list[UnreadableShard] = []
@@ -55,13 +57,21 @@ class FailedShards:
             self.unreadable[task.part] = str(error)
             self._unreadable.append(error)
             self._reporter.warn(f"cannot read {error}; it will be tried again on the next run")
-        elif outcome.lost:
-            self._given_up.append(task.source.name)
-            self._failures.append(error)
+        elif kills_workers(outcome):
+            self._add_killer(task, error)
         else:
             self._failures.append(error)
         if self._in_a_row.add(outcome):
             self._stop_unless_single(error)
+
+    def _add_killer(self, task: EmbedTask, error: Exception) -> None:
+        why = f"{task.source.name} kills its workers: {error}"
+        if self._give_up:
+            self.unreadable[task.part] = why
+            self._reporter.warn(f"{why}; it is given up, and will be tried again on the next run")
+        else:
+            self._given_up.append(task.source.name)
+            self._failures.append(error)
 
     def end(self) -> dict[int, str]:
         """What could not be read, when all others are done.
@@ -75,9 +85,11 @@ class FailedShards:
             self._check_store()
         if self._given_up:
             names = ", ".join(self._given_up[:NAMED]) + (", ..." if len(self._given_up) > NAMED else "")
-            shards = "1 shard was" if len(self._given_up) == 1 else f"{len(self._given_up)} shards were"
+            count = len(self._given_up)
+            shards = "1 shard kills its workers" if count == 1 else f"{count} shards kill their workers"
             raise CuratorError(
-                f"{self._name}: {shards} given up, all else is done: {names}; the last: {self._failures[-1]}"
+                f"{self._name}: {shards}, all else is done: {names}; the last: {self._failures[-1]}",
+                advice=Use("give_up_shards", True),
             ) from self._failures[-1]
         if self._failures:
             more = f" (and {len(self._failures) - 1} more like it)" if len(self._failures) > 1 else ""

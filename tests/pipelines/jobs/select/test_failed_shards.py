@@ -122,7 +122,7 @@ def test_shards_that_were_given_up_are_named(sources: Sequence[Source]) -> None:
         failed.add(Outcome(task, error=CuratorError("workers died of it"), lost=True))
 
     with pytest.raises(
-        CuratorError, match=r"pool: 7 shards were given up, all else is done: .*a\.tar.*e\.tar, \.\.\.; the"
+        CuratorError, match=r"pool: 7 shards kill their workers, all else is done: .*a\.tar.*e\.tar, \.\.\.; the"
     ):
         failed.end()
 
