@@ -135,6 +135,18 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
         pass
 
 
+def test_the_folder_of_a_ray_job_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0123456789abcdef"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    for out in ("run", "./deep/run", str(folder / "run")):
+        with pytest.raises(InputError, match=r"Ray unpacks for the job.*give a URL .* s3://BUCKET/RUN"), owned(out):
+            pass
+    assert list(folder.iterdir()) == []
+    with owned(str(tmp_path / "run")):
+        pass
+
+
 class TestLease:
     @pytest.fixture
     def out(self, s3_bucket, monkeypatch):
