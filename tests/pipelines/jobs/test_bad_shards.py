@@ -127,7 +127,7 @@ class TestStoreThatFails:
         ):
             run(out=out, **served | {"max_bad": 0.9})
         assert caught.value.exit_code == 1
-        assert not Path(out, "quarantine.parquet").exists()
+        assert "unreadable_shard" not in [line_of(row)[2] for row in ledger(out)]
         assert len(list(Path(out, "pool", "done").iterdir())) == shards
 
         run(out=out, **served)
