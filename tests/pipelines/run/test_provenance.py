@@ -26,10 +26,10 @@ def call(out: Path, stage: str = "pool", redo: str | None = None, **state: Any) 
 
 
 def test_who_when_and_with_what(tmp_path: Path) -> None:
-    with called_as(["curator", "embed", "--pool=x=https://me:SECRET@h/a b.tar?api_key=SECRET::s3://b/c?k=SECRET"]):
+    with called_as(["curator", "embed", "--pool=x=https://me:SECRET@h/a b.tar?api_key=SECRET::http://h/c?k=SECRET"]):
         record = call(tmp_path)
     (made,) = record["calls"]
-    assert made["command"] == "curator embed '--pool=x=https://h/a b.tar::s3://b/c'"
+    assert made["command"] == "curator embed '--pool=x=https://h/a b.tar::http://h/c'"
     assert "SECRET" not in json.dumps(record)
     assert made["host"] == socket.gethostname()
     assert set(made["stages"]) == {"pool"}
