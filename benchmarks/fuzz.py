@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,13 +223,11 @@ def main() -> int:
     given = parser.parse_args()
     batches = range(given.batches) if given.only is None else range(given.only, given.only + 1)
     images = sound_images()
-    makers = {"images": image_shard, "tars": tar_shard}
     failed = 0
-    for kind, minutes in (("images", given.images), ("tars", given.tars)):
+    for kind, make, minutes in (("images", image_shard, given.images), ("tars", tar_shard, given.tars)):
         if not minutes:
             continue
-        make = makers[kind]
-        count = fuzz(kind, lambda chance, make=make: make(images, chance), batches, minutes, given.seed, given.keep)
+        count = fuzz(kind, partial(make, images), batches, minutes, given.seed, given.keep)
         lines = ", ".join(f"{reason} {number:,}" for reason, number in count.lines.most_common())
         print(
             f"{kind}: {count.batches} batches, {count.inputs:,} inputs, each twice; {count.samples:,} samples = "

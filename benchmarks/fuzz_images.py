@@ -20,26 +20,7 @@ from curator.types import RawSample
 # Photos that everything is made from, and the longer side they are shrunk to, so that minutes are many inputs.
 PHOTOS, LONGEST = 12, 128
 # What headers say where somebody wants to see a decoder fail.
-ODD_NUMBERS = (
-    0,
-    1,
-    2,
-    3,
-    7,
-    127,
-    128,
-    255,
-    256,
-    4096,
-    9999,
-    32767,
-    32768,
-    65500,
-    65535,
-    1 << 20,
-    (1 << 31) - 1,
-    1 << 31,
-)
+ODD_NUMBERS = (*range(4), 7, 127, 128, 255, 256, 4096, 9999, 32767, 32768, 65500, 65535, 1 << 20, (1 << 31) - 1)
 # Where each format's header has numbers, sizes of images among them, by the mark before them.
 SIZE_MARKS = (
     b"\xff\xc0",
