@@ -13,7 +13,7 @@ from curator_pipelines.run import Reporter
 
 __all__ = ["SEEN", "ready_candidates", "trained_and_twin", "write_twin"]
 
-SEEN = "it has seen these images"
+SEEN = "it was trained to tell these images apart, and may do better on others"
 
 
 def ready_candidates(

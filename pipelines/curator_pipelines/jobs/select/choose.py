@@ -21,7 +21,13 @@ from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters
 from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
-from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
+from curator_pipelines.jobs.select.held_out_targets import (
+    HeldOutTargets,
+    beyond_domain,
+    ended_early,
+    stop_in_force,
+    tau_or_none,
+)
 from curator_pipelines.jobs.select.judge import judge, target_queries
 from curator_pipelines.run import (
     KeptArrays,
@@ -111,7 +117,8 @@ def _choose_anew(
     stored = {}
     for directory, own_rules, selection in zip(targets, rules, selections, strict=True):
         report = held_out.ranked(directory)
-        warnings = [*selection.warnings, *beyond_domain(selection, own_rules, report.tau), *report.warnings()]
+        of_end = [*beyond_domain(selection, own_rules, report.tau), *ended_early(selection, config)]
+        warnings = [*selection.warnings, *of_end, *report.warnings()]
         _warn(directory, warnings, reporter)
         stored[directory.name] = store_selection(
             directory,
