@@ -117,6 +117,7 @@ ENCODING = EXECUTOR | {
     "device": Case("auto"),
     "min_side": Case(10),
     "max_bad": Case("40%"),
+    "update_pool": Case(True),
 }
 CASES: dict[str, dict[str, Case]] = {
     "select": ENCODING

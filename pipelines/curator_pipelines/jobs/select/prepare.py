@@ -83,14 +83,14 @@ def prepare(
         run.check_targets(list(sources.targets))
     with executor_begun(config):
         encodings = choose_encodings(config, sources, reporter)
-    jobs = _checked_jobs(run, sources, encodings, config.min_side, redo)
+    jobs = _checked_jobs(run, sources, encodings, config, redo)
     if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)
     return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
 
 
 def _checked_jobs(
-    run: RunDirectory, sources: RunSources, encodings: Encodings, min_side: int, redo: str | None
+    run: RunDirectory, sources: RunSources, encodings: Encodings, config: EncodingConfig, redo: str | None
 ) -> dict[str, EmbedJob]:
     jobs = {
         name: EmbedJob(
@@ -98,7 +98,8 @@ def _checked_jobs(
             name,
             listed,
             encodings.by_set[name],
-            min_side=min_side if name == "pool" else 0,
+            min_side=config.min_side if name == "pool" else 0,
+            update=config.update_pool and name == "pool",
             redo=redo,
             ready_rows=encodings.ready_rows,
         )
