@@ -50,6 +50,7 @@ def embed(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
+    update_pool: bool = False,
     max_bad: float | str = 0.01,
     give_up_shards: bool = False,
     address: str | None = None,
@@ -72,6 +73,8 @@ def embed(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
+        update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
+            and no others.
         max_bad: The share of bad samples above which the run ends with exit code 3.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.
@@ -164,6 +167,7 @@ def select(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
+    update_pool: bool = False,
     max_bad: float | str = 0.01,
     give_up_shards: bool = False,
     address: str | None = None,
@@ -214,6 +218,8 @@ def select(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
+        update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
+            and no others.
         max_bad: The share of bad samples above which the run ends with exit code 3.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.

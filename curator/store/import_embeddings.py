@@ -25,6 +25,8 @@ __all__ = ["check_ready", "import_part", "ready_shape"]
 def _read_header(source: Source) -> npy.Header:
     try:
         header = npy.read_header(source.url)
+    except FileNotFoundError as error:
+        raise InputError(f"{source.url} is missing", advice="run the command that made it again first") from error
     except ValueError as error:
         raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
     if len(header.shape) != 2 or header.fortran or header.dtype not in (np.float16, np.float32):

@@ -59,6 +59,7 @@ class Account:
         unwanted: lines of sound samples that a setting refuses (`min_side`).
         hidden: samples expected in unreadable shards, beyond the one line each has.
         left_out: files beside the sources that are not read, by ending or place.
+        retired: parts whose sources are gone or changed; their samples are in no other number.
     """
 
     seen: int = 0
@@ -67,6 +68,7 @@ class Account:
     unwanted: int = 0
     hidden: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    retired: int = 0
 
     def add(self, seen: int, embedded: int, lines: Iterable[LedgerLine]) -> None:
         """Add a finished part."""

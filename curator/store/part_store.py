@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.io import FileHash, Stat, npy, parquet, part_files, schemas, storage
 from curator.sources import Source
+from curator.store.changes import find_changes
 from curator.store.done_mark import DoneMark, FileSizes
 from curator.store.part_reader import Part, PartReader, named, register_columns, register_rows
 from curator.store.stored_parts import PartListing, StoredParts
 from curator.types import EmbeddingBlock, SampleRow
 
-__all__ = ["PartStore", "difference", "identity_hash", "part_of", "unversioned"]
+__all__ = ["PartStore", "identity_hash", "part_of", "unversioned"]
 
 NO_ENCODING: Mapping[str, Any] = {}
 # Done-marks that are read ahead of their use.
@@ -79,14 +79,6 @@ class PartStore(PartReader):
         except FileNotFoundError:
             return []
 
-    def registered_count(self) -> int:
-        """How many parts there are; 0 if there are none yet."""
-        try:
-            with storage.open_stream(self._register_url) as stream, pq.ParquetFile(stream) as file:
-                return int(file.metadata.num_rows)
-        except FileNotFoundError:
-            return 0
-
     def register(
         self,
         sources: Sequence[Source],
@@ -106,8 +98,8 @@ class PartStore(PartReader):
             InputError: a known source changed or is not among `sources` any more.
         """
         known = self.registered() if known is None else known
-        if problem := difference(known, sources):
-            raise InputError(problem)
+        if changes := find_changes(known, sources):
+            raise InputError(changes.text())
         by_name = {source.name: source for source in sources}
         numbers = {part.url: part.part for part in known if not part.is_retired}
         new = (source.name for source in sources if source.name not in numbers)
@@ -245,21 +237,6 @@ def part_of(source: Source, number: int, encoding: Mapping[str, Any], min_side: 
     filtered = dict(encoding) | ({"min_side": min_side} if min_side else {})
     identity = identity_hash(source.name, source.stat, filtered)
     return Part(number, source.name, source.stat, source.stored_kind, identity, min_side)
-
-
-def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
-    """Why these sources cannot be those of these parts, in one line; empty if they can."""
-    given = {source.name: source for source in sources}
-    for part in (part for part in known if not part.is_retired):
-        source = given.get(part.url)
-        if source is None:
-            return f"{part.url} was used before and is not given now"
-        if source.stat != part.stat:
-            return (
-                f"{part.url} changed: it had {part.stat.size} bytes (version {part.stat.version}), "
-                f"now {source.stat.size} (version {source.stat.version})"
-            )
-    return ""
 
 
 def unversioned(states: Mapping[str, Stat]) -> str:

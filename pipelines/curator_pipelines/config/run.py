@@ -94,6 +94,14 @@ class EncodingConfig(ExecutorConfig):
     min_side: Annotated[
         int, Field(ge=0), Setting("Pool images with a shorter side below N pixels are left out.", changes="pool")
     ] = 0
+    update_pool: Annotated[
+        bool,
+        Setting(
+            "Pool shards that are gone or changed since they were embedded are given up or embedded anew, and no "
+            "others.",
+            changes=None,
+        ),
+    ] = False
     max_bad: Annotated[
         Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
     ] = 0.01

@@ -8,4 +8,5 @@ from .embed import (
 from .index import IndexStage as IndexStage, ListStage as ListStage
 from .measure import MeasureStage as MeasureStage, MeasureTask as MeasureTask, SampleBlock as SampleBlock
 from .pack import PackStage as PackStage
+from .renew import RenewStage as RenewStage, RenewTask as RenewTask
 from .scan import ScanStage as ScanStage

@@ -16,7 +16,7 @@ from curator.index import (
 )
 from curator.index.pieces import SAMPLE_SEED
 from curator.index.quantiser import sample_rows
-from curator.io import part_files
+from curator.io import part_files, storage
 from curator.search import priorities
 from curator.search.scoring import exact_scores
 from curator.selection import Rules, select_simcore
@@ -35,8 +35,8 @@ def stores(made, tmp_path):
     return pool, index
 
 
-def add_part(pool, part, rows):
-    identity = f"{part:016x}"
+def add_part(pool, part, rows, identity=""):
+    identity = identity or f"{part:016x}"
     path = Path(part_files.array_url(pool.url, part, identity))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, rows)
@@ -111,15 +111,26 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     assert min(told) > 0.8
 
 
-def test_an_index_of_other_parts_is_refused(stores):
+def test_pieces_with_parts_that_are_gone_or_made_anew_are_built_again(stores, monkeypatch):
     pool, index = stores
-    build(index, pool, index.missing_pieces(pool)[0])
-    pool.mark(9, "f" * 16, DoneMark(0, 0, 24, {}, []))
-    assert list(index.missing_parts(pool)) == [9]
-    (path,) = Path(pool.url, "done").glob("00000001-*")
-    path.rename(path.with_name("00000001-" + "a" * 16 + ".json"))
-    with pytest.raises(UnusableInput, match="another part 1"):
-        index.missing_parts(pool)
+    monkeypatch.setattr(store, "PIECE_BYTES", 1)
+    for plan in index.missing_pieces(pool):
+        build(index, pool, plan)
+    assert index.outdated(pool) == []
+    storage.remove(pool.done_url(1, f"{1:016x}"))
+    rows = np.array(pool.vectors(2))
+    storage.remove(pool.done_url(2, f"{2:016x}"))
+    add_part(pool, 2, rows, "a" * 16)
+
+    pool = PartStore(pool.url)
+    assert index.outdated(pool) == [1, 2]
+    index.remove_pieces([1, 2])
+
+    assert index.missing_parts(pool) == {2: "a" * 16}
+    (plan,) = index.missing_pieces(pool)
+    build(index, pool, plan)
+    assert sorted(np.unique(np.concatenate([piece.ids for piece in index.pieces()]) >> 32)) == [0, 2, 3]
+    assert index.outdated(pool) == []
 
 
 @pytest.mark.parametrize("kind", ["SQ8", "PQ12"])

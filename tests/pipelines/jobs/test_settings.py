@@ -118,6 +118,7 @@ ENCODING = EXECUTOR | {
     "min_side": Case(10),
     "max_bad": Case("40%"),
     "give_up_shards": Case(True),
+    "update_pool": Case(True),
 }
 CASES: dict[str, dict[str, Case]] = {
     "select": ENCODING

@@ -169,6 +169,111 @@ class TestReadyEmbeddings:
             run(out=str(tmp_path / "run"), **settings | {"pool": [str(other / "pool")]})
 
 
+class TestUpdatePool:
+    """Shards of the pool that are gone, changed or written anew."""
+
+    @pytest.fixture
+    def begun(self, run: Run, settings: dict[str, Any], own_data: Path, tmp_path: Path) -> dict[str, Any]:
+        """A finished run over data of its own; gives its settings."""
+        pool = [str(own_data / f"pool-{number}.tar") for number in range(4)]
+        own = {"target": [str(own_data / "target")], "pool": pool, "out": str(tmp_path / "run")}
+        given = settings | own | {"budget": "15", "deny": None}
+        run(**given)
+        return given
+
+    def test_without_it_the_counts_and_the_advice(self, run: Run, begun: dict[str, Any], own_data: Path) -> None:
+        os.utime(own_data / "pool-1.tar", (1, 1))
+        with open(own_data / "pool-2.tar", "ab") as file:
+            file.write(bytes(512))
+        with pytest.raises(InputError) as told:
+            run(**begun | {"pool": begun["pool"][1:]})
+        assert "(of 4 sources 1 not given now, 1 of another size, 1 of another version) (pool)" in str(told.value)
+        assert "give update_pool=True" in str(told.value)
+
+    def test_a_touched_shard_is_not_encoded_again(
+        self, counted: Callable[..., CountsTasks], begun: dict[str, Any], own_data: Path
+    ) -> None:
+        before = files_of(begun["out"])
+        os.utime(own_data / "pool-1.tar", (1, 1))
+
+        done = counted(**begun | {"update_pool": True})
+
+        assert done.embedded == []
+        after = files_of(begun["out"])
+        kinds = ("pool/img_emb", "pool/metadata", "selection/selected", "shards/curated")
+        same = [name for name in before if name.startswith(kinds)]
+        assert len(same) > 10
+        assert all(before[name] == after[name] for name in same)
+        assert [row["state"] for row in table(begun["out"], "pool", "parts.parquet")] == ["active"] * 4
+        assert differences(Path(begun["out"])) == []
+        assert counted(**begun).payloads == []
+
+    def test_a_caption_of_a_touched_shard_makes_it_another(
+        self, counted: Callable[..., CountsTasks], begun: dict[str, Any], own_data: Path
+    ) -> None:
+        path = own_data / "pool-1.tar"
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"caption of 203", b"caption of 999"))
+        assert path.read_bytes() != data
+        os.utime(path, (1, 1))
+
+        done = counted(**begun | {"update_pool": True})
+
+        assert done.embedded == ["pool-1.tar"]
+        rows = table(begun["out"], "pool", "parts.parquet")
+        assert [(row["url"][-10:], row["state"]) for row in rows] == [
+            *(("pool-0.tar", "active"), ("pool-1.tar", "retired"), ("pool-2.tar", "active")),
+            *(("pool-3.tar", "active"), ("pool-1.tar", "active")),
+        ]
+        assert differences(Path(begun["out"])) == []
+
+    @pytest.mark.parametrize("search", ["exact", "ivf"])
+    def test_a_gone_and_a_new_shard(
+        self, counted: Callable[..., CountsTasks], run: Run, begun: dict[str, Any], tmp_path: Path, search: str
+    ) -> None:
+        begun |= {"search": search} | ({"recall": 1.0} if search == "ivf" else {})
+        run(**begun)
+        chosen = table(begun["out"], "selection", "selected.parquet")
+        metadata = table(begun["out"], "pool", "metadata", "metadata_00000003.parquet")
+        kept = {row["image_path"]: row["index"] for row in metadata}
+        (tmp_path / "new.tar").write_bytes(tar_bytes([(f"n{n}.png", picture(700 + n)) for n in range(5)]))
+        pool = [*begun["pool"][:1], *begun["pool"][2:], str(tmp_path / "new.tar")]
+        given = begun | {"pool": pool, "update_pool": True}
+
+        done = counted(**given)
+
+        assert done.embedded == ["new.tar"]
+        out = Path(begun["out"])
+        arrays = sorted((out / "pool" / "img_emb").iterdir())
+        assert [int(path.name[8:16]) for path in arrays] == [0, 2, 3, 4]
+        assert not list((out / "pool" / "done").glob("00000001-*"))
+        now = table(begun["out"], "selection", "selected.parquet")
+        assert 1 in {row["id"] >> 32 for row in chosen}
+        assert 1 not in {row["id"] >> 32 for row in now}
+        assert all(kept[row["key"]] == row["id"] & 0xFFFFFFFF for row in now if row["id"] >> 32 == 3)
+        assert differences(out) == []
+        # What remains is what a run of its own would choose.
+        run(**given | {"out": str(tmp_path / "fresh"), "update_pool": False})
+        fresh = table(str(tmp_path / "fresh"), "selection", "selected.parquet")
+        assert [(row["shard"], row["key"], row["score"]) for row in now] == [
+            (row["shard"], row["key"], row["score"]) for row in fresh
+        ]
+        # Referenced pools pass over what is retired.
+        summary = run(**given | {"pool": [str(out / "pool")], "out": str(tmp_path / "other"), "update_pool": False})
+        assert summary.accounts["pool"].embedded == summary.selection["candidates"]
+        assert len(table(str(tmp_path / "other"), "pool", "parts.parquet")) == 4
+
+    def test_the_summary_counts_and_the_selection_is_made_anew(
+        self, run: Run, begun: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        summary = run(**begun | {"pool": begun["pool"][1:], "update_pool": True})
+        assert summary.accounts["pool"].retired == 1
+        assert "1 parts retired" in summary.to_text()
+        told = " ".join(capfd.readouterr().err.split())
+        assert "pool: 1 parts are retired, 0 stay" in told
+        assert "samples chosen before are of shards that are gone or changed: chosen anew" in told
+
+
 def test_an_older_format_is_refused_in_one_line(reference: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(reference, tmp_path / "run"))
     record = (out / "run.json").read_text()

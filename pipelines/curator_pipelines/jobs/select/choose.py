@@ -16,7 +16,7 @@ from curator.io import schemas, storage
 from curator.search import PassProgress, QueryScan, watched
 from curator.selection import SELECTORS, HeldOut, PoolSample, Request, Rules, Selection, Selector, find_selector
 from curator.store import DenyList, RowReader
-from curator.types import Progress
+from curator.types import Progress, parts_of
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters
@@ -61,6 +61,7 @@ def choose(
         stored = load_selection(directory)
         if stored is None or not is_current(stored, directory, config, denied):
             outdated.append(directory)
+            _tell_retired(directory, stored, reporter)
             continue
         name = f" ({directory.name})" if directory.name else ""
         reporter.say(f"select: nothing changed since the last selection{name}")
@@ -68,6 +69,17 @@ def choose(
         current[directory.name] = stored
     selections = current | (_choose_anew(outdated, config, denied, held_out, executor, reporter) if outdated else {})
     return {directory.name: selections[directory.name] for directory in targets}
+
+
+def _tell_retired(directory: TargetDirectory, stored: StoredSelection | None, reporter: Reporter) -> None:
+    retired = [part.part for part in directory.pool.registered() if part.is_retired]
+    lost = int(np.isin(parts_of(stored.ids), retired).sum()) if stored is not None else 0
+    if lost and stored is not None:
+        name = f" ({directory.name})" if directory.name else ""
+        reporter.say(
+            f"select: {lost:,} of the {len(stored.ids):,} samples chosen before are of shards that are gone or "
+            f"changed: chosen anew{name}"
+        )
 
 
 def is_current(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, InputError, Reason, Redo, counted
+from curator.errors import Another, InputError, Reason, Redo, Use, counted
 from curator.io import storage
 from curator.sources import Remarks, Source, count_left_out
 from curator.store import (
@@ -19,14 +19,16 @@ from curator.store import (
     Part,
     PartListing,
     PartStore,
+    SourceChanges,
     StoredParts,
-    difference,
+    find_changes,
     part_of,
 )
 from curator.types import LedgerLine
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encoding, provenance
 from curator_pipelines.jobs.select.failed_shards import FailedShards
+from curator_pipelines.jobs.select.update_parts import register_parts, renew_parts
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
 
@@ -65,6 +67,7 @@ class EmbedJob:
         sources: what to embed.
         encoding: with which encoder.
         min_side: see `curator.embedding.read_decode_encode`.
+        update: sources that are gone or changed cost their own parts and no others.
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
         give_up_shards: sources that kill every worker are unreadable ones, and no failure.
@@ -75,6 +78,7 @@ class EmbedJob:
     sources: Sequence[Source]
     encoding: Encoding
     min_side: int = 0
+    update: bool = False
     redo: str | None = None
     ready_rows: Mapping[str, int] = field(default_factory=dict)
     give_up_shards: bool = False
@@ -108,11 +112,16 @@ class EmbedJob:
     def finished(self) -> dict[int, str]:
         """Part number -> identity of those of them that are finished, and were made as this run would make them."""
         by_name = {source.name: source for source in self.sources}
-        wanted = [self._part_of(by_name[part.url], part.part) for part in self.active if part.url in by_name]
+        wanted = [self.part_of(by_name[part.url], part.part) for part in self.active if part.url in by_name]
         marks = set(self.listing.marks)
         names = [(part.part, part.identity) for part in wanted]
         # A mark without its data says nothing.
         return dict(name for name in names if name in marks and min(self.sizes.get(name, (0,))) > 0)
+
+    @cached_property
+    def changes(self) -> SourceChanges:
+        """How the sources differ from those of the registered parts."""
+        return find_changes(self.listing.registered, self.sources)
 
     @property
     def active(self) -> list[Part]:
@@ -154,10 +163,11 @@ class EmbedJob:
     def check(self) -> None:
         """Raise `InputError` if these sources or this encoder are not those of the parts already there."""
         self.run.check_identity(self.name, self.identity, self.redo)
-        if problem := difference(self.listing.registered, self.sources):
+        if self.changes and not self.update:
+            update = (Use("update_pool", True),) if self.name == "pool" else ()
             raise InputError(
-                f"{self.run.url} is a different run: {problem} ({self.name})",
-                advice=(Another("out"), Redo(self.name.rpartition("/")[2])),
+                f"{self.run.url} is a different run: {self.changes.text()} ({self.name})",
+                advice=(*update, Another("out"), Redo(self.name.rpartition("/")[2])),
             )
 
     def check_space(self) -> None:
@@ -182,22 +192,25 @@ class EmbedJob:
         """
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
-            parts = self.store.register(self.sources, self.encoding.identity, self.min_side, self.listing.registered)
-            unreadable = self._embed_missing(parts, self.finished, executor, reporter, state)
+            renewed = renew_parts(self, executor, reporter) if self.changes else {}
+            standing = self.finished | renewed
+            parts = register_parts(self, renewed)
+            unreadable = self._embed_missing(parts, standing, executor, reporter, state)
             embedded, damaged = self._collect(parts, self.finished, unreadable)
             if damaged:
                 reporter.warn(
                     f"{self.name}: the files of {len(damaged):,} parts are not those that were written, the first of "
                     f"{parts[damaged[0]].url}: they are made anew"
                 )
-                sound = {part: identity for part, identity in self.finished.items() if part not in damaged}
-                unreadable = self._embed_missing(parts, sound, executor, reporter, state)
-                embedded, _ = self._collect(parts, sound, unreadable)
+                standing = {part: identity for part, identity in standing.items() if part not in damaged}
+                unreadable = self._embed_missing(parts, standing, executor, reporter, state)
+                embedded, _ = self._collect(parts, {}, unreadable)
             self._remove_replaced(embedded.stored)
             for text in embedded.remarks.texts():
                 reporter.warn(f"{self.name}: {text}")
             state |= {
-                "parts": len(parts),
+                "parts": len(parts) - embedded.account.retired,
+                "retired": embedded.account.retired,
                 "seen": embedded.account.seen,
                 "embedded": embedded.account.embedded,
                 "bad": embedded.account.bad,
@@ -240,7 +253,8 @@ class EmbedJob:
         left = {source.name for source in self.todo}
         return next((source for source in self.sources if source.name not in left), None)
 
-    def _part_of(self, source: Source, number: int) -> Part:
+    def part_of(self, source: Source, number: int) -> Part:
+        """The part that this job makes of a source."""
         return part_of(source, number, self.encoding.identity, self.min_side)
 
     def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
@@ -262,7 +276,7 @@ class EmbedJob:
 
         Args:
             parts: all.
-            resumed: those that were finished before, by number.
+            resumed: those that were finished when the run began, by number.
             unreadable: part -> why it could not be read.
 
         Returns:
@@ -270,7 +284,9 @@ class EmbedJob:
         """
         self.run.check_owner()
         finished = self.store.keep_marks({part.part: part.identity for part in parts if not part.is_retired})
-        account, lines, seconds = Account(left_out=count_left_out(self.sources)), LedgerLines(), dict[str, float]()
+        retired = sum(part.is_retired for part in parts)
+        account = Account(left_out=count_left_out(self.sources), retired=retired)
+        lines, seconds = LedgerLines(), dict[str, float]()
         remarks = Remarks()
         counts, damaged = {}, []
         known = {number: mark for number, mark in self.looked_at.items() if number in resumed}

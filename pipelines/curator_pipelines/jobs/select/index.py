@@ -84,7 +84,7 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     state = run.record.get("stages", {}).get("index", {}).get("state")
     if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(pool)):
         raise InputError(
-            f"{index.url} lacks {counted(len(missing), 'newer part')} of the pool", advice=Use("add", True)
+            f"{index.url} lacks {counted(len(missing), 'part')} of the pool as it is now", advice=Use("add", True)
         )
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
@@ -135,6 +135,10 @@ def build_index(
         _train(pool, index, _parse(pool, factory), seed, reporter)
     settings = index.settings()
     assert settings is not None
+    if outdated := index.outdated(pool):
+        reporter.say(f"index: {len(outdated):,} pieces hold parts that are gone or made anew, and are built again")
+        run.check_owner()
+        index.remove_pieces(outdated)
     plans = index.missing_pieces(pool)
     if not plans:
         return 0

@@ -99,6 +99,7 @@ def _checked_jobs(
             listed,
             encodings.by_set[name],
             min_side=config.min_side if name == "pool" else 0,
+            update=config.update_pool and name == "pool",
             redo=redo,
             ready_rows=encodings.ready_rows,
             give_up_shards=config.give_up_shards,

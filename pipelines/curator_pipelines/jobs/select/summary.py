@@ -31,6 +31,8 @@ def account_line(account: Account) -> str:
     words = [f"{account.seen:,} samples seen", f"{account.embedded:,} embedded", f"{account.bad:,} bad"]
     if account.unwanted:
         words.append(f"{account.unwanted:,} too small")
+    if account.retired:
+        words.append(f"{account.retired:,} parts retired")
     return ", ".join(words) + in_words([*account.left_out.items()])
 
 
