@@ -20,7 +20,7 @@ from curator_pipelines.run import RunDirectory
 Make = Callable[[int], Executor]
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, make_ray: Make) -> Make:
     return make_ray if request.param == "ray" else lambda workers: LocalExecutor(workers=workers)
 
