@@ -200,7 +200,11 @@ class TestScripts:
             **settings,
         )
 
-    @pytest.mark.parametrize("call", ["main()\n", "if __name__ == '__main__':\n    main()\n"], ids=["plain", "guarded"])
+    @pytest.mark.parametrize(
+        "call",
+        ["main()\n", pytest.param("if __name__ == '__main__':\n    main()\n", marks=pytest.mark.slow)],
+        ids=["plain", "guarded"],
+    )
     def test_a_file(self, script: str, call: str, tmp_path: Path) -> None:
         (tmp_path / "script.py").write_text(script + call)
         done = self.python(str(tmp_path / "script.py"))

@@ -141,7 +141,7 @@ class TestFailingSource:
 class TestFullDisk:
     """A limit on the size of files stands for a disk that is full: the write fails in the middle."""
 
-    @pytest.mark.parametrize("limit", [2_500, 9_000])
+    @pytest.mark.parametrize("limit", [2_500, pytest.param(9_000, marks=pytest.mark.slow)])
     def test_nothing_half_written(
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -193,17 +193,17 @@ class TestFailingStore:
     @pytest.mark.parametrize(
         "name",
         [
-            "parts.parquet",
+            pytest.param("parts.parquet", marks=pytest.mark.slow),
             "img_emb_00000002.npy",
-            "metadata_00000001.parquet",
+            pytest.param("metadata_00000001.parquet", marks=pytest.mark.slow),
             "done/00000001-",
-            "centroids.npy",
-            "selected.parquet",
+            pytest.param("centroids.npy", marks=pytest.mark.slow),
+            pytest.param("selected.parquet", marks=pytest.mark.slow),
             "selection.json",
-            "quarantine.parquet",
+            pytest.param("quarantine.parquet", marks=pytest.mark.slow),
             "curated-000001.tar",
-            "manifest.parquet",
-            "sizes.json",
+            pytest.param("manifest.parquet", marks=pytest.mark.slow),
+            pytest.param("sizes.json", marks=pytest.mark.slow),
         ],
     )
     def test_the_rerun_works(

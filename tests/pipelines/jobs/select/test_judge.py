@@ -93,7 +93,10 @@ def test_without_the_filter_they_are_chosen_but_do_not_count_as_near(
 
 @pytest.mark.parametrize(
     ("executor", "clusters"),
-    [("local", 5), ("local", 100), ("ray", 5), pytest.param("ray", 100, marks=pytest.mark.slow)],
+    [
+        ("local", 5),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("local", 100), ("ray", 5), ("ray", 100))),
+    ],
 )
 def test_workers_leave_the_same_bytes(
     executor: str,
@@ -127,8 +130,15 @@ def test_the_nearest_rows_do_not_depend_on_the_selection(run: Run, images: dict[
     assert files == files[:1] * 4
 
 
-@pytest.mark.parametrize("kind", ["Flat", "SQ8"])
-@pytest.mark.parametrize("clusters", [5, 100])
+@pytest.mark.parametrize(
+    ("kind", "clusters"),
+    [
+        ("Flat", 5),
+        ("SQ8", 100),
+        pytest.param("SQ8", 5, marks=pytest.mark.slow),
+        pytest.param("Flat", 100, marks=pytest.mark.slow),
+    ],
+)
 def test_an_index_skips_the_same_and_says_that_it_is_a_lower_bound(
     kind: str, clusters: int, run: Run, images: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
