@@ -200,7 +200,7 @@ class TestFailingSource:
 class TestFullDisk:
     """A limit on the size of files stands for a disk that is full: the write fails in the middle."""
 
-    @pytest.mark.parametrize("limit", [pytest.param(2_500, marks=pytest.mark.slow), 9_000])
+    @pytest.mark.parametrize("limit", [2_500, pytest.param(9_000, marks=pytest.mark.slow)])
     def test_nothing_half_written(
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:

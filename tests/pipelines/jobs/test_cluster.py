@@ -111,6 +111,7 @@ def test_a_node_is_lost_in_search(
     assert_same_bytes(str(out), str(served_reference))
 
 
+@pytest.mark.slow
 def test_s3_out(
     make_ray: Callable[..., Executor], run_on: Run, settings: dict[str, Any], reference: Path, s3_bucket: str
 ) -> None:

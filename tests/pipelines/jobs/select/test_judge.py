@@ -131,8 +131,15 @@ def test_the_nearest_rows_do_not_depend_on_the_selection(run: Run, images: dict[
     assert files == files[:1] * 4
 
 
-@pytest.mark.parametrize("kind", ["Flat", "SQ8"])
-@pytest.mark.parametrize("clusters", [5, 100])
+@pytest.mark.parametrize(
+    ("kind", "clusters"),
+    [
+        ("Flat", 5),
+        ("SQ8", 100),
+        pytest.param("SQ8", 5, marks=pytest.mark.slow),
+        pytest.param("Flat", 100, marks=pytest.mark.slow),
+    ],
+)
 def test_an_index_skips_the_same_and_says_that_it_is_a_lower_bound(
     kind: str, clusters: int, run: Run, images: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
