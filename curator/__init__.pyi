@@ -50,7 +50,7 @@ def embed(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
-    max_bad: float | str = 0.01,
+    max_bad: float | str | None = None,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -71,7 +71,8 @@ def embed(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
@@ -161,7 +162,7 @@ def select(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
-    max_bad: float | str = 0.01,
+    max_bad: float | str | None = None,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -210,7 +211,8 @@ def select(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,

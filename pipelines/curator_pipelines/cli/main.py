@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Any
 
@@ -13,7 +15,6 @@ import click
 
 import curator
 from curator.errors import CuratorError, Spell
-from curator.io import public_text
 from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.cli.tell import show_logs, tell
 from curator_pipelines.executors import prepare_threads
@@ -38,6 +39,7 @@ COMMANDS = {
     "demo": "Build a small pool of real images and run select on it.",
 }
 INTERRUPTED = 130
+DEBUG = "--debug"
 
 
 class LazyGroup(click.Group):
@@ -73,7 +75,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(curator.__version__, prog_name="curator")
-def cli() -> None:
+@click.option(DEBUG, is_flag=True, help="Show where in the code an error arose, as CURATOR_DEBUG=1 does.")
+def cli(debug: bool) -> None:
     """Find, in uncurated web tars, the images that make your self-supervised model better.
 
     \b
@@ -98,41 +101,48 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     try:
-        code = cli.main(arguments, prog_name="curator", standalone_mode=False)
+        code = cli.main(arguments or ["--help"], prog_name="curator", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.UsageError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if DEBUG in arguments[:1] or os.environ.get("CURATOR_DEBUG"):
+            tell(traceback.format_exc().rstrip())
+        return _tell_error(error, arguments)
+
+
+def _tell_error(error: BaseException, arguments: list[str]) -> int:
+    """Print an error as one line; returns the exit code. What is nobody's mistake but ours is raised again."""
+    if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "curator"
-        tell(f"curator: {public_text(error.format_message()).rstrip('.')} (see '{command} --help')")
+        tell(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')")
         return 2
-    except click.ClickException as error:
-        tell(f"curator: {public_text(error.format_message())}")
+    if isinstance(error, click.ClickException):
+        tell(f"curator: {error.format_message()}")
         return 2
-    except CuratorError as error:
-        tell(f"curator: {public_text(error.text(spelling(arguments)))}")
+    if isinstance(error, CuratorError):
+        tell(f"curator: {error.text(spelling(arguments))}")
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    if isinstance(error, KeyboardInterrupt | click.Abort):
         tell("curator: interrupted; run the same command again to go on")
         return INTERRUPTED
-    except OSError as error:
+    if isinstance(error, OSError):
         where = f" {error.filename}:" if error.filename else ""
-        why = public_text(f"{where} {error.strerror or error}")
-        tell(f"curator: storage failed:{why}; run again to go on")
+        tell(f"curator: storage failed:{where} {error.strerror or error}; run again to go on")
         return 1
-    except Exception as error:
-        from curator.io import lacks_credentials
+    from curator.io import lacks_credentials
 
-        if not lacks_credentials(error):
-            raise
-        tell(
-            f"curator: {public_text(str(error))}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
-            "gs://, GOOGLE_APPLICATION_CREDENTIALS"
-        )
-        return 2
+    if not isinstance(error, Exception) or not lacks_credentials(error):
+        raise error
+    tell(
+        f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for gs://, "
+        "GOOGLE_APPLICATION_CREDENTIALS"
+    )
+    return 2
 
 
 def spelling(arguments: list[str]) -> Spell:
     """How errors spell the settings of the command that these arguments call: flags, and OUT for an argument."""
-    command = cli.get_command(click.Context(cli), arguments[0]) if arguments else None
+    words = arguments[1:] if DEBUG in arguments[:1] else arguments
+    command = cli.get_command(click.Context(cli), words[0]) if words else None
     names = (
         {
             option.name: option.make_metavar(click.Context(command))

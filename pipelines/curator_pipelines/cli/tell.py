@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import click
 
@@ -12,8 +13,8 @@ __all__ = ["show_logs", "tell"]
 
 
 def tell(text: str, *, err: bool = True, nl: bool = True) -> None:
-    """Print text to stderr, or to stdout, with control characters spelled out."""
-    click.echo(printable(text), err=err, nl=nl)
+    """Print text to stderr, or to stdout, with the public names of URLs and with control characters spelled out."""
+    click.echo(printable(public_text(text)), err=err, nl=nl)
 
 
 class _Lines(logging.Formatter):
@@ -24,6 +25,7 @@ class _Lines(logging.Formatter):
 def show_logs() -> None:
     """Show warnings, of libraries too, as `tell` shows text."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines("%(message)s"))
+    line = "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(message)s"
+    handler.setFormatter(_Lines(line, "%Y-%m-%d %H:%M:%S"))
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)

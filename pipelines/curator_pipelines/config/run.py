@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from curator.encoders import ENCODERS
 from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
@@ -14,6 +14,15 @@ __all__ = ["AUTO", "WARMUP", "EncodingConfig", "ExecutorConfig", "TargetEncoding
 # The names that stand for no encoder yet: measured with the target, or trained on it.
 AUTO, WARMUP = "auto", "warmup"
 SPECS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]"
+
+
+def _whole_above_one(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError("give a whole number of GPUs, or a share of one, such as 0.5")
+    return value
+
+
+Gpus = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_whole_above_one)]
 
 
 class ExecutorConfig(Config):
@@ -38,7 +47,7 @@ class ExecutorConfig(Config):
         ),
     ] = None
     gpus_per_worker: Annotated[
-        float, Field(gt=0), Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None)
+        Gpus, Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None)
     ] = 1.0
 
 
@@ -86,8 +95,14 @@ class EncodingConfig(ExecutorConfig):
         int, Field(ge=0), Setting("Pool images with a shorter side below N pixels are left out.", changes="pool")
     ] = 0
     max_bad: Annotated[
-        Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
 
 
 class TargetEncodingConfig(EncodingConfig):

@@ -131,14 +131,19 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(_shown(text))
+        self.console.print(self._line(text))
 
     def warn(self, text: str) -> None:
         """Print a warning, once however often it is given; the summary counts the warnings."""
         text = public_text(text)
         if text not in self.warnings:
             self.warnings.append(text)
-            self.console.print(_shown(f"warning: {text}"), style="yellow")
+            self.console.print(self._line(f"warning: {text}"), style="yellow")
+
+    def _line(self, text: str) -> str:
+        """A line as it is shown: with the time where it goes to a file or a log, which is read later."""
+        stamp = "" if self.console.is_terminal else time.strftime("%Y-%m-%d %H:%M:%S ")
+        return stamp + _shown(text)
 
     @contextmanager
     def stage(self, name: str, total: float | None, unit: str) -> Iterator[StageProgress]:
