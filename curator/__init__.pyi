@@ -51,7 +51,7 @@ def embed(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     update_pool: bool = False,
-    max_bad: float | str = 0.01,
+    max_bad: float | str | None = None,
     give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
@@ -75,7 +75,8 @@ def embed(
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
@@ -168,7 +169,7 @@ def select(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     update_pool: bool = False,
-    max_bad: float | str = 0.01,
+    max_bad: float | str | None = None,
     give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
@@ -220,7 +221,8 @@ def select(
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,

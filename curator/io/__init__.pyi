@@ -7,7 +7,12 @@ from .faults import (
     reason_of as reason_of,
 )
 from .main_module import main_module_hidden as main_module_hidden
-from .names import printable as printable, public_name as public_name, public_text as public_text
+from .names import (
+    printable as printable,
+    public_name as public_name,
+    public_text as public_text,
+    public_values as public_values,
+)
 from .part_files import FileHash as FileHash
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED

@@ -10,7 +10,7 @@ from typing import Any
 
 from curator.errors import InputError, counted
 from curator.io import Stat, denied_is_input, expand, parquet, part_files, public_name, schemas, storage
-from curator.sources.folder import list_folder
+from curator.sources.folder import THUMBNAILS, list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
 from curator.sources.source import Source, in_words
 from curator.types import Member
@@ -67,26 +67,33 @@ def _directory(url: str, field: str, folders: bool) -> list[Source]:
     tars = [name for name in names if name.endswith(".tar")]
     if tars:
         sources = list(_tars([storage.join(url, name) for name in tars], field).values())
-        sources[0] = replace(sources[0], left_out=_beside_tars(names))
+        sources[0] = replace(sources[0], left_out=_beside_tars(url, names))
         return sources
     listing = list_folder(url)
     others = Counter(listing.left_out).most_common()
     if not listing.images:
-        raise InputError(f"no image, no *.tar and no img_emb/ in this folder{in_words(others)}", field=field, value=url)
+        raise InputError(
+            f"no image, no *.tar and no img_emb/ in this folder{in_words(others)}",
+            field=field,
+            value=url,
+            advice=f"give {storage.join(url, '**', '*.tar')}" if ".tar" in listing.left_out else (),
+        )
     if not folders:
         raise InputError("a folder of images; here shards (*.tar) or embeddings are needed", field=field, value=url)
     return [Source("folder", url, public_name(url), listing.stat, left_out=tuple(sorted(listing.left_out.items())))]
 
 
-def _beside_tars(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Images and other archives beside tars, by ending: somebody may think that they are read."""
-    endings: Counter[str] = Counter()
+def _beside_tars(url: str, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Images and other archives beside tars, by ending: somebody may think that they are read. Thumbnails by folder."""
+    # File managers leave them on disks only, and to ask a store for them costs calls.
+    folders = [folder for folder in THUMBNAILS if storage.is_local(url) and storage.exists(storage.join(url, folder))]
+    endings = Counter({f"{folder}/": len(storage.list_tree(storage.join(url, folder))) for folder in folders})
     for name in names:
         _, dot, ending = name.rpartition(".")
         is_archive = ".tar." in name.lower() or ending.lower() in ("tar", "tgz", "zip")
         if dot and ending != "tar" and (is_archive or Member(ending, 0, 0).is_image):
             endings[f".tar.{ending}" if ".tar." in name.lower() else f".{ending}"] += 1
-    return tuple(sorted(endings.items()))
+    return tuple(sorted((+endings).items()))
 
 
 def _tars(urls: list[str], field: str) -> dict[str, Source]:
@@ -128,10 +135,13 @@ def _embeddings(url: str) -> list[Source]:
             raise _missing(file)
     metadata = [storage.join(url, "metadata", table) for table in beside]
     states = storage.stat_many([*urls, *metadata])
-    return [
+    sources = [
         Source("embeddings", array, public_name(array), pair_state(states[array], states[table]), table)
         for array, table in zip(urls, metadata, strict=True)
     ]
+    if alone := len(set(tables) - set(beside)):
+        sources[0] = replace(sources[0], left_out=(("metadata without an array", alone),))
+    return sources
 
 
 def pair_state(array: Stat, metadata: Stat) -> Stat:

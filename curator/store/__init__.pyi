@@ -1,8 +1,9 @@
 from .changes import SourceChanges as SourceChanges, find_changes as find_changes
-from .deny_list import DenyList as DenyList, read_deny_list as read_deny_list
+from .deny_list import DenyList as DenyList, read_deny_list as read_deny_list, spellings as spellings
 from .done_mark import DoneMark as DoneMark, FileSizes as FileSizes
 from .import_embeddings import check_ready as check_ready, import_part as import_part, ready_shape as ready_shape
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine
+from .max_bad import check_max_bad as check_max_bad
 from .part_reader import NamedParts as NamedParts, Part as Part, PartFiles as PartFiles, PartReader as PartReader
 from .part_store import (
     PartStore as PartStore,

@@ -30,7 +30,11 @@ def _read_header(source: Source) -> npy.Header:
     except ValueError as error:
         raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
     if len(header.shape) != 2 or header.fortran or header.dtype not in (np.float16, np.float32):
-        raise InputError(f"{source.url} holds {header.dtype} {header.shape}; needed are fp16 or fp32 rows (n, dim)")
+        order = " in Fortran order" if header.fortran else ""
+        raise InputError(
+            f"{source.url} holds {header.dtype} {header.shape}{order}; needed are fp16 or fp32 rows (n, dim), C order",
+            advice="write it anew by numpy.save(FILE, numpy.ascontiguousarray(ROWS, 'float32'))",
+        )
     return header
 
 

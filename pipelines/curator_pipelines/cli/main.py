@@ -14,7 +14,6 @@ import click
 
 import curator
 from curator.errors import CuratorError, Spell
-from curator.io import public_text
 from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.cli.tell import show_logs, tell, tell_traceback
 from curator_pipelines.executors import prepare_threads
@@ -124,21 +123,20 @@ def _tell_error(error: BaseException, words: list[str], debug: bool) -> int:
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "curator"
-            tell(f"curator: {public_text(error.format_message()).rstrip('.')} (see '{command} --help')")
+            tell(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')")
             return 2
         case click.ClickException():
-            tell(f"curator: {public_text(error.format_message())}")
+            tell(f"curator: {error.format_message()}")
             return 2
         case CuratorError():
-            tell(f"curator: {public_text(error.text(spelling(words), settings_of(words)))}")
+            tell(f"curator: {error.text(spelling(words), settings_of(words))}")
             return error.exit_code
         case KeyboardInterrupt() | click.Abort():
             tell("curator: interrupted; run the same command again to go on")
             return INTERRUPTED
         case OSError():
             where = f" {error.filename}:" if error.filename else ""
-            why = public_text(f"{where} {error.strerror or error}")
-            tell(f"curator: storage failed:{why}; run again to go on")
+            tell(f"curator: storage failed:{where} {error.strerror or error}; run again to go on")
             return 1
         case Exception():
             return _tell_unforeseen(error, debug)
@@ -151,7 +149,7 @@ def _tell_unforeseen(error: Exception, debug: bool) -> int:
 
     if lacks_credentials(error):
         tell(
-            f"curator: {public_text(str(error))}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
+            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
             "gs://, GOOGLE_APPLICATION_CREDENTIALS"
         )
         return 2

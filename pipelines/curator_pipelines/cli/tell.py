@@ -15,14 +15,14 @@ __all__ = ["show_logs", "tell", "tell_traceback"]
 
 
 def tell(text: str, *, err: bool = True, nl: bool = True) -> None:
-    """Print text to stderr, or to stdout, with control characters spelled out."""
-    click.echo(printable(text), err=err, nl=nl)
+    """Print text to stderr, or to stdout, with the public names of URLs and with control characters spelled out."""
+    click.echo(printable(public_text(text)), err=err, nl=nl)
 
 
 def tell_traceback(error: BaseException) -> None:
     """Print where an error came from, to stderr."""
     for line in "".join(traceback.format_exception(error)).splitlines():
-        tell(public_text(line))
+        tell(line)
 
 
 class _Lines(logging.Formatter):

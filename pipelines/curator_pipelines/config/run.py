@@ -103,8 +103,14 @@ class EncodingConfig(ExecutorConfig):
         ),
     ] = False
     max_bad: Annotated[
-        Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
 
     give_up_shards: Annotated[
         bool,

@@ -41,9 +41,14 @@ class ProbeConfig(Config):
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     max_bad: Annotated[
-        Share,
-        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
 
 
 class LaunchConfig(Config):
@@ -133,6 +138,11 @@ class WarmupConfig(Config):
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     max_bad: Annotated[
-        Share,
-        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None

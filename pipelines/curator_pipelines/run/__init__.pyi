@@ -8,6 +8,8 @@ from .run_directory import RunDirectory as RunDirectory, TargetDirectory as Targ
 from .stored_selection import (
     StoredSelection as StoredSelection,
     load_selection as load_selection,
+    note_unreadable as note_unreadable,
     stands_for as stands_for,
     store_selection as store_selection,
+    unreadable_shards as unreadable_shards,
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, Redo
-from curator.io import FORMAT_VERSION, Owner, public_text, storage
+from curator.io import FORMAT_VERSION, Owner, public_values, storage
 from curator.settings import REDONE, STAGES
 from curator.store import PartReader, PartStore
 from curator_pipelines.run.provenance import describe_call, library_versions
@@ -213,7 +213,7 @@ class RunDirectory:
     def save(self) -> None:
         """Write run.json, with the public names of URLs: others read it."""
         self.check_owner()
-        text = json.dumps(_public(self.record), indent=2, default=str)
+        text = json.dumps(public_values(self.record), indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 
     def finish(self, warnings: Sequence[str]) -> None:
@@ -267,11 +267,3 @@ class RunDirectory:
 def target_set(name: str) -> str:
     """Where the parts of a target go below OUT; the name of an only target is empty."""
     return f"{name}/target" if name else "target"
-
-
-def _public(value: Any) -> Any:
-    if isinstance(value, str):
-        return public_text(value)
-    if isinstance(value, dict):
-        return {name: _public(inside) for name, inside in value.items()}
-    return [_public(inside) for inside in value] if isinstance(value, list | tuple) else value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.sources import Source
+from curator.sources import Remarks, Source
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EncoderSettings
 
@@ -52,6 +52,7 @@ class SampleBlock:
         bad: samples that could not be used.
         refused: those of them whose vector was not finite, or zero.
         seconds: of reading, decoding and encoding, without the building of the encoder and without padding.
+        remarks: what is no damage and should be known.
     """
 
     keys: tuple[str, ...]
@@ -59,6 +60,7 @@ class SampleBlock:
     bad: int
     refused: int
     seconds: float
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 @dataclass(frozen=True)
@@ -116,4 +118,5 @@ def _embed(task: Task[MeasureTask], encoder: Encoder, context: WorkerContext) ->
         len(damaged),
         sum(line.reason is Reason.BAD_EMBEDDING for line in damaged),
         mark.seconds["total"] - padding,
+        mark.remarks,
     )

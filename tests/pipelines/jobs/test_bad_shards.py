@@ -29,6 +29,7 @@ from jobs_for_tests import (
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from curator.errors import CuratorError, TooManyBad, UnusableInput
+from curator_pipelines.cli.main import run as run_command
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
@@ -44,10 +45,13 @@ class TestUnreadableShard:
         served: dict[str, Any],
         served_reference: Path,
         tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         out = str(tmp_path / "run")
         with server.failing_at("pool-2.tar"):
             counted(out=out, **served | {"max_bad": 0.5})
+            selection = tmp_path / "run" / "selection" / "selection.json"
+            assert json.loads(selection.read_bytes())["unreadable_shards"] == [f"{server.url}/pool-2.tar"]
 
         lines = [line_of(row) for row in ledger(out)]
         assert sorted(lines) == [("pool-0.tar", "0002", "decode_error"), ("pool-2.tar", "", "unreadable_shard")]
@@ -55,7 +59,11 @@ class TestUnreadableShard:
             f"pool part 2 ({server.url}/pool-2.tar) is not finished: run again"
         ]
 
+        capsys.readouterr()
         assert counted(out=out, **served).embedded == ["pool-2.tar"]
+        anew = "select: anew, since a shard could not be read before and can be read now"
+        assert f"{anew}: {server.url}/pool-2.tar" in capsys.readouterr().err
+        assert json.loads(selection.read_bytes())["unreadable_shards"] == []
         assert_same_bytes(out, str(served_reference))
 
     def test_nothing_that_a_run_leaves_shows_a_signature(
@@ -75,7 +83,7 @@ class TestUnreadableShard:
         # Six of 60 samples, or nearly, since the others' bytes say how many; with the damaged one about a tenth.
         out = str(tmp_path / "run")
         with server.failing_at("pool-2.tar"):
-            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than 5\.00%: .*max_bad"):
+            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than 5\.00%; the first: .*max_bad"):
                 run(out=out, **served | {"max_bad": 0.05})
             kept = inodes(tmp_path / "run" / "pool")
             assert len([name for name in kept if name.startswith("done/")]) == 3
@@ -97,10 +105,14 @@ class TestUnreadableShard:
         names = ("encoder", "weights", "device", "precision")
         mine = {name: settings[name] for name in names} | {"pool": str(own_data / "pool-0.tar")}
 
-        code, error = curator(["embed", *flags(out=tmp_path / "run", **mine)])
+        code, error = curator(["embed", *flags(out=tmp_path / "run", max_bad=0.01, **mine)])
 
         assert code == 3
-        assert error.splitlines()[-1].startswith("curator: 1 of 10 samples of the pool are bad (10.00%)")
+        last = error.splitlines()[-1]
+        assert last.startswith(
+            "curator: 1 of 10 samples of the pool are bad (10.00%), more than 1.00%; the first: 0002 in"
+        )
+        assert "pool-0.tar (decode_error, " in last
         assert "Traceback" not in error
         assert len(list((tmp_path / "run" / "pool" / "done").iterdir())) == 1
 
@@ -162,6 +174,22 @@ class TestStoreThatFails:
             pytest.raises(UnusableInput, match=r"nothing could be read yet: .*pool-2.*credentials that are set"),
         ):
             run(out=str(tmp_path / "run"), **served | only)
+
+
+class TestHowManyMayBeBad:
+    def test_where_nothing_is_said_and_where_a_run_was_told(
+        self, own_data: Path, settings: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """One bad of ten is an ordinary folder; what a run was told once holds until it is told another thing."""
+        names = ("encoder", "weights", "device", "precision")
+        mine = ["embed", *flags(**{name: settings[name] for name in names} | {"pool": str(own_data / "pool-0.tar")})]
+        out = ["--out", str(tmp_path / "run")]
+
+        assert run_command([*mine, *out]) == 0
+        assert run_command([*mine, *out, "--max-bad", "1%"]) == 3
+        assert run_command([*mine, *out]) == 3
+        assert run_command([*mine, *out, "--max-bad", "10%"]) == 0
+        assert run_command([*mine, *out]) == 0
 
 
 class TestFailingSource:

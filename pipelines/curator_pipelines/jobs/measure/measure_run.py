@@ -13,7 +13,7 @@ from curator.encoders import parse_spec
 from curator.errors import InputError, Leave
 from curator.io import Owner, absolute, npy, owned, storage
 from curator.settings import build
-from curator.sources import Source
+from curator.sources import Source, count_left_out, in_words
 from curator.types import unit_rows
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.measure.candidates import SEEN, ready_candidates, trained_and_twin, write_twin
@@ -37,18 +37,21 @@ class MeasureResult:
     Attributes:
         table: the encoders, best first.
         kept: where the result is kept; empty if nowhere.
+        left_out: files beside the sources that are not read, by ending or place.
     """
 
     table: Table
     kept: str
+    left_out: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return self.table.to_json()
+        return self.table.to_json() | {"left_out": self.left_out}
 
     def to_text(self) -> str:
         """For a person."""
-        return self.table.to_text() + (f"\n\nkept in {self.kept}" if self.kept else "")
+        left_out = in_words([*self.left_out.items()]).removeprefix(", ")
+        return "\n\n".join([self.table.to_text(), *filter(None, [left_out, self.kept and f"kept in {self.kept}"])])
 
 
 def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
@@ -82,7 +85,10 @@ def _run_measure(config: MeasureConfig, reporter: Reporter, where: str, owner: O
         measured, workers = _measure_images(config, sources, sample, where, owner, reporter)
         rows = estimate_samples(sources.pool, {})
     table = make_table(measured, rows, workers)
-    return MeasureResult(table, keep_comparison(where, table, measured, sample) if config.out else "")
+    for text in measured[0].remarks.texts():
+        reporter.warn(text)
+    kept = keep_comparison(where, table, measured, sample) if config.out else ""
+    return MeasureResult(table, kept, count_left_out(sources.everything))
 
 
 def _measure_images(

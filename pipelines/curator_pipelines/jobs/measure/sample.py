@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError
 from curator.search import first_in_hash_order
-from curator.sources import Source, UnreadableShard
+from curator.sources import Remarks, Source, UnreadableShard
 from curator.types import rows_of
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.measure.encoding import Encoding
@@ -89,6 +89,7 @@ class EmbeddedSample:
         bad: samples that could not be used.
         refused: those of them for which the encoder gave no usable vector.
         seconds: that one worker takes for all of it.
+        remarks: what is no damage and should be known.
     """
 
     targets: Mapping[str, Images]
@@ -96,6 +97,7 @@ class EmbeddedSample:
     bad: int
     refused: int
     seconds: float
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
     def images(self) -> int:
@@ -176,12 +178,16 @@ def _gather(
         for name, start, end in zip(sample.targets, starts, ends, strict=False)
     }
     blocks = [outcome.value for outcome in outcomes if outcome.value is not None]
+    remarks = Remarks()
+    for block in blocks:
+        remarks.update(block.remarks)
     return EmbeddedSample(
         targets,
         _images(candidate, outcomes[starts[-1] :]),
         sum(block.bad for block in blocks),
         sum(block.refused for block in blocks),
         sum(block.seconds for block in blocks),
+        remarks,
     )
 
 

@@ -82,7 +82,8 @@ class RunState:
 
 def is_run(url: str) -> bool:
     """True for a run directory: it has a run.json."""
-    return "::" not in url and "@" not in url[:1] and storage.exists(storage.join(absolute(url), "run.json"))
+    is_list = "::" in url or url.startswith(("@", "pipe:"))
+    return not is_list and storage.exists(storage.join(absolute(url), "run.json"))
 
 
 def inspect_run(url: str) -> RunState:

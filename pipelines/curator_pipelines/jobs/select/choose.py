@@ -35,7 +35,9 @@ from curator_pipelines.run import (
     StoredSelection,
     TargetDirectory,
     load_selection,
+    note_unreadable,
     store_selection,
+    unreadable_shards,
 )
 
 __all__ = ["choose", "is_current"]
@@ -62,10 +64,12 @@ def choose(
         if stored is None or not is_current(stored, directory, config, denied):
             outdated.append(directory)
             _tell_retired(directory, stored, reporter)
+            _say_why(stored, directory, reporter)
             continue
         name = f" ({directory.name})" if directory.name else ""
         reporter.say(f"select: nothing changed since the last selection{name}")
         _warn(directory, stored.record["warnings"], reporter)
+        note_unreadable(directory, stored)
         current[directory.name] = stored
     selections = current | (_choose_anew(outdated, config, denied, held_out, executor, reporter) if outdated else {})
     return {directory.name: selections[directory.name] for directory in targets}
@@ -80,6 +84,14 @@ def _tell_retired(directory: TargetDirectory, stored: StoredSelection | None, re
             f"select: {lost:,} of the {len(stored.ids):,} samples chosen before are of shards that are gone or "
             f"changed: chosen anew{name}"
         )
+
+
+def _say_why(stored: StoredSelection | None, directory: TargetDirectory, reporter: Reporter) -> None:
+    """Tell of a selection that is made anew since shards can be read now: nothing else may have changed."""
+    before = set(stored.record.get("unreadable_shards", ())) if stored is not None else set()
+    if readable := sorted(before - set(unreadable_shards(directory))):
+        count = f"{len(readable)} shards" if len(readable) > 1 else "a shard"
+        reporter.say(f"select: anew, since {count} could not be read before and can be read now: {readable[0]}")
 
 
 def is_current(

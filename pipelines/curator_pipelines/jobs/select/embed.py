@@ -21,6 +21,7 @@ from curator.store import (
     PartStore,
     SourceChanges,
     StoredParts,
+    check_max_bad,
     find_changes,
     part_of,
 )
@@ -55,6 +56,11 @@ class Embedded:
     lines: LedgerLines
     seconds: dict[str, float]
     remarks: Remarks
+
+    def check_max_bad(self, max_bad: float | None, name: str) -> None:
+        """Raise `TooManyBad` if too many samples are bad; a shard that could not be read counts with all of its own."""
+        hidden = self.account.hidden
+        check_max_bad(self.account.bad + hidden, self.account.seen + hidden, max_bad, name, self.lines)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from curator.store import StoredParts, unversioned
 from curator_pipelines.config import EncodingConfig
@@ -13,7 +14,9 @@ from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.index import pool_index
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, target_set
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "keep_max_bad", "prepare"]
+
+C = TypeVar("C", bound=EncodingConfig)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,15 @@ def prepare(
     if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)
     return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
+
+
+def keep_max_bad(config: C, run: RunDirectory, reporter: Reporter) -> C:
+    """The config with the share of bad samples that OUT was begun with, where it has none of its own."""
+    recorded = run.record.get("config", {}).get("max_bad")
+    if config.max_bad is not None or recorded is None:
+        return config
+    reporter.say(f"up to {recorded:.2%} of the samples of a set may be bad, as this run was told before")
+    return config.model_copy(update={"max_bad": recorded})
 
 
 def _checked_jobs(

@@ -18,7 +18,7 @@ from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
 from curator_pipelines.jobs.select.index import build_index
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
-from curator_pipelines.jobs.select.prepare import Prepared, prepare
+from curator_pipelines.jobs.select.prepare import Prepared, keep_max_bad, prepare
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 
@@ -62,6 +62,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
     _check_packages(config, sources)
+    config = keep_max_bad(config, RunDirectory(absolute(config.out)), reporter)
     # From here on the encoder is ready: whoever chose or trained it, it is an input.
     config, seconds = with_encoder(config, sources, reporter, owner)
     run = RunDirectory(absolute(config.out), owner)
@@ -127,13 +128,13 @@ def _accept(name: str, stored: StoredParts) -> None:
 
 
 def embed_all(
-    prepared: Prepared, max_bad: float, reporter: Reporter, check: Callable[[str, StoredParts], None] = _accept
+    prepared: Prepared, max_bad: float | None, reporter: Reporter, check: Callable[[str, StoredParts], None] = _accept
 ) -> dict[str, Embedded]:
     """Embed every set, write the ledger, and only then compare the bad samples with `max_bad`.
 
     Args:
         prepared: the jobs.
-        max_bad: see `Account.check_max_bad`.
+        max_bad: see `curator.store.check_max_bad`.
         reporter: is told how far it is.
         check: is given each set when it is embedded; what it raises ends the run before the next one.
     """
@@ -142,7 +143,7 @@ def embed_all(
     for name, job in prepared.jobs.items():
         try:
             embedded[name] = job.run_on(prepared.executor, reporter)
-            embedded[name].account.check_max_bad(max_bad, name)
+            embedded[name].check_max_bad(max_bad, name)
             check(name, embedded[name].stored)
         except CuratorError as error:
             problem = error
