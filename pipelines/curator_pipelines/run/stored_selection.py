@@ -120,7 +120,7 @@ def unreadable_shards(directory: TargetDirectory) -> list[str]:
         for store in (directory.pool, directory.target, directory.exclude)
         for finished in [store.finished()]
         for part in store.registered()
-        if part.part not in finished
+        if part.part not in finished and not part.is_retired
     ]
 
 

@@ -204,7 +204,10 @@ def test_a_gpu_where_there_is_none(select: Select, no: Callable[..., str]) -> No
         (("--min-side", "-1"), ("--min-side -1",)),
         (("--max-bad", "0.01"), ("--max-bad 0.01", "1%")),
         (("--max-bad", "200%"), ("--max-bad 200%",)),
-        (("--gpus-per-worker", "1.5"), ("--gpus-per-worker 1.5", "a whole number of GPUs, or a share of one")),
+        (
+            ("--gpus-per-worker", "1.5"),
+            ("--gpus-per-worker 1.5", "a share of one GPU, such as 0.5, or a whole number of them"),
+        ),
         (("--precision", "fp8"), ("--precision fp8",)),
         (("--device", "tpu"), ("--device tpu",)),
         (("--redo", "everything"), ("--redo everything",)),
