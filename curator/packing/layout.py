@@ -14,7 +14,7 @@ from curator.packing.names import Namer, extensions
 from curator.packing.plan import OutputShard
 from curator.types import Member, split_id
 
-__all__ = ["MemberCopy", "SampleRange", "TarLayout", "lay_out", "member_order", "sample_copies"]
+__all__ = ["MemberCopy", "SampleRange", "TarLayout", "lay_out", "member_order", "sample_copies", "sample_ranges"]
 
 # Rows that are Python objects at a time.
 BATCH = 1024
@@ -94,7 +94,7 @@ def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
             names = _arrange(tuple(member["ext"] for member in row["members"])).names
             keys.append(namer.name(split_id(row["id"])[0], row["image_path"], names))
             samples.append(sample_copies(keys[-1], row | {"key": row["image_path"]}))
-            ranges += _sample_range(row)
+            ranges += sample_ranges(row | {"key": row["image_path"]})
     copies: list[MemberCopy] = []
     position = 0
     for index in shard.order():
@@ -150,13 +150,18 @@ def sample_copies(name: str, row: dict[str, Any]) -> list[MemberCopy]:
     ]
 
 
-def _sample_range(row: dict[str, Any]) -> list[SampleRange]:
+def sample_ranges(row: dict[str, Any]) -> list[SampleRange]:
+    """Where a sample stands in its shard: one range, or none where its hash is not known.
+
+    Args:
+        row: the shard, key, sample_sha256 and members of the sample, as in a manifest.
+    """
     if row["sample_sha256"] is None:
         return []
     first, last = row["members"][0], row["members"][-1]
     start = first["offset"] - ustar.BLOCK
     size = last["offset"] + last["size"] - start
-    return [SampleRange(row["shard"], row["image_path"], start, size, row["sample_sha256"])]
+    return [SampleRange(row["shard"], row["key"], start, size, row["sample_sha256"])]
 
 
 class _Arrangement(NamedTuple):
