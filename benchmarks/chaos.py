@@ -12,6 +12,7 @@ again; and all the while a watcher reads every file that appears under a final n
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import sys
@@ -201,22 +202,24 @@ def open_uploads(endpoint: str) -> list[str]:
     return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 
-def upload_pool(endpoint: str, shards: int) -> tuple[str, ...]:
-    """The first shards of the pool, put into the store."""
+def upload_pool(endpoint: str, shards: int, images: int) -> tuple[str, ...]:
+    """The first samples of the first shards of the pool, put into the store."""
     store = fsspec.filesystem("s3", endpoint_url=endpoint)
     for bucket in ("chaos", "data"):
         store.mkdir(bucket)
     paths = sorted(DATA.glob("pool-*.tar"))[:shards]
     for path in paths:
-        store.pipe_file(f"s3://data/{path.name}", path.read_bytes())
+        store.pipe_file(f"s3://data/{path.name}", first_samples(path, images))
     return tuple(f"s3://data/{path.name}" for path in paths)
 
 
-def cut_target(path: Path) -> None:
-    """A small target: what stands before the stage that is hit should take no longer than that."""
-    with tarfile.open(DATA / "target-000000.tar") as whole, tarfile.open(path, "w") as part:
-        for member in islice(whole, 2 * TARGET_SAMPLES):
+def first_samples(path: Path, count: int) -> bytes:
+    """A tar of the first samples of a shard, of an image and a sidecar each."""
+    buffer = io.BytesIO()
+    with tarfile.open(path) as whole, tarfile.open(fileobj=buffer, mode="w") as part:
+        for member in islice(whole, 2 * count):
             part.addfile(member, whole.extractfile(member))
+    return buffer.getvalue()
 
 
 def main() -> int:
@@ -226,7 +229,8 @@ def main() -> int:
     parser.add_argument("--stages", default=",".join(SERIES), help="which, with commas")
     parser.add_argument("--executor", default="local,ray", help="which, with commas")
     parser.add_argument("--store", default="s3", help="where OUT is: disk, s3 or both, with commas")
-    parser.add_argument("--shards", type=int, default=11, help="of the pool, 1,000 images each")
+    parser.add_argument("--shards", type=int, default=11, help="of the pool")
+    parser.add_argument("--images", type=int, default=1000, help="of each of them")
     parser.add_argument("--minutes", type=float, default=600, help="after which no further hit is begun")
     parser.add_argument("--seed", default="0")
     given = parser.parse_args()
@@ -235,8 +239,9 @@ def main() -> int:
     end = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, mock_s3():
         endpoint = os.environ["AWS_ENDPOINT_URL"]
-        bench = Bench(Path(name), endpoint, upload_pool(endpoint, given.shards), end, given.seed)
-        cut_target(bench.folder / "target.tar")
+        bench = Bench(Path(name), endpoint, upload_pool(endpoint, given.shards, given.images), end, given.seed)
+        # A small target: what stands before the stage that is hit should take no longer than that.
+        (bench.folder / "target.tar").write_bytes(first_samples(DATA / "target-000000.tar", TARGET_SAMPLES))
         for folder in ("t", "r"):
             (bench.folder / folder).mkdir()
         for executor in given.executor.split(","):
