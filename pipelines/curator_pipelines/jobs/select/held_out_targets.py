@@ -131,8 +131,8 @@ def beyond_domain(selection: Selection, rules: Rules, tau: float | None) -> list
 def ended_early(selection: Selection, config: SelectConfig) -> list[str]:
     """A warning where `stop` auto took fewer samples than there are centroids.
 
-    Measured on 42 targets (benchmarks/RESULTS.md): so it was for the three whose end was a twentieth of the best one or
-    less, which an encoder found near to each other and far from a pool of other colours, and for none of the others.
+    Of 42 selections that were measured (benchmarks/RESULTS.md) it is true of the three whose F1 was a twentieth of the
+    best end's or less: grey targets, which an encoder found near to each other and far from a pool in colours.
     """
     if config.limits()[1] != "auto" or selection.stop_reason is not StopReason.STOP_RULE:
         return []
