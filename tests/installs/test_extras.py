@@ -36,8 +36,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str
 def python(environments: dict[str, dict[str, str]], tmp_path: Path) -> Run:
     def run(extra: str, *words: object, **variables: str) -> Ran:
         command = [sys.executable, *map(str, words)]
-        environment = environments[extra] | variables
-        environment.pop("RAY_ADDRESS", None)
+        environment = {name: value for name, value in environments[extra].items() if name != "RAY_ADDRESS"} | variables
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     return run
