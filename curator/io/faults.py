@@ -61,6 +61,8 @@ LASTING_NAMES = {
 }
 
 
+PUBLIC_BUCKET = "set FSSPEC_S3_ANON=true if the bucket is public"
+
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,10 +115,15 @@ def denied_is_input(
             raise InputError(
                 public_text(f"{where}{error.strerror or error}"),
                 field=field,
-                advice="check that it is readable with the credentials that are set",
+                advice=("check that it is readable with the credentials that are set", *_switches(f"{what} {where}")),
             ) from error
 
     return looked
+
+
+def _switches(urls: str) -> tuple[str, ...]:
+    """What s3fs is told by variables of the environment, and not by credentials."""
+    return ("set FSSPEC_S3_REQUESTER_PAYS=true if its requesters pay", PUBLIC_BUCKET) if "s3://" in urls else ()
 
 
 def is_transient(error: BaseException) -> bool:

@@ -149,8 +149,8 @@ def _tell_unforeseen(error: Exception, debug: bool) -> int:
 
     if lacks_credentials(error):
         tell(
-            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
-            "gs://, GOOGLE_APPLICATION_CREDENTIALS"
+            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or "
+            "FSSPEC_S3_ANON=true if the bucket is public; for gs://, GOOGLE_APPLICATION_CREDENTIALS"
         )
         return 2
     if not debug:
