@@ -238,9 +238,8 @@ def main() -> int:
         count = fuzz(kind, partial(make, images), batches, minutes, given.seed, given.keep)
         lines = ", ".join(f"{reason} {number:,}" for reason, number in count.lines.most_common())
         print(
-            f"{kind}: {count.batches} batches, {count.inputs:,} inputs, each twice ({count.refused} refused as no tars); "
-            f"{count.samples:,} samples = "
-            f"{count.embedded:,} embedded + {count.lines.total():,} in the ledger ({lines}); "
+            f"{kind}: {count.batches} batches, {count.inputs:,} inputs, each twice; {count.refused} refused; "
+            f"{count.samples:,} samples = {count.embedded:,} embedded + {count.lines.total():,} lines ({lines}); "
             f"the slowest shard took {count.slowest:.1f} s; failures: {dict(count.failures) or 'none'}",
             flush=True,
         )
