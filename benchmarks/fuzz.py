@@ -47,7 +47,9 @@ COMMAND = [
     *(sys.executable, "-m", "curator_pipelines", "embed", "--encoder", "timm:test_efficientnet"),
     *("--weights", "random", "--precision", "fp32", "--device", "cpu", "--max-bad", "100%", "--json"),
 ]
-# What a run says on stderr where nothing is wrong; anything else is the noise of a library, or a traceback.
+# What a run says of a shard that is another kind of file by its first bytes; nothing else may refuse a batch.
+REFUSED = re.compile(r"/(\d{4}\.tar) is .*(not a shard|must be plain tars)")
+# What it says on stderr where nothing is wrong; anything else is the noise of a library, or a traceback.
 EXPECTED = re.compile(r"encoder: |running on |pool: |warning: |\s*$")
 
 
@@ -61,6 +63,7 @@ class Count:
     embedded: int = 0
     lines: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     slowest: float = 0.0
 
 
@@ -165,6 +168,11 @@ def try_batch(kind: str, shards: dict[str, Shard], folder: Path, count: Count) -
     for workers, out in enumerate(outs, start=1):
         flags = ["--pool", f"{folder}/*.tar", "--out", str(out), "--workers", str(workers)]
         code, told = run([*COMMAND, *flags], folder)
+        while code == 2 and (refused := REFUSED.search(told)):
+            # It is right to refuse what begins like an image: the user gave a wrong file.
+            (folder / refused[1]).unlink()
+            count.refused += 1
+            code, told = run([*COMMAND, *flags], folder)
         if code != 0:
             yield "hang" if code is None else "crash", "", f"exit code {code}: {told[-2000:]}"
             return
@@ -230,8 +238,8 @@ def main() -> int:
         count = fuzz(kind, partial(make, images), batches, minutes, given.seed, given.keep)
         lines = ", ".join(f"{reason} {number:,}" for reason, number in count.lines.most_common())
         print(
-            f"{kind}: {count.batches} batches, {count.inputs:,} inputs, each twice; {count.samples:,} samples = "
-            f"{count.embedded:,} embedded + {count.lines.total():,} in the ledger ({lines}); "
+            f"{kind}: {count.batches} batches, {count.inputs:,} inputs, each twice; {count.refused} refused; "
+            f"{count.samples:,} samples = {count.embedded:,} embedded + {count.lines.total():,} lines ({lines}); "
             f"the slowest shard took {count.slowest:.1f} s; failures: {dict(count.failures) or 'none'}",
             flush=True,
         )
