@@ -37,7 +37,7 @@ def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[
     from curator_pipelines.run import Reporter, called_as
 
     config = build(model, dict(flags))
-    with Reporter() as reporter, called_as(["curator", *click.get_current_context().find_root().obj]):
+    with Reporter() as reporter, called_as(["curator", *(click.get_current_context().find_root().obj or ())]):
         result = job(config, reporter)
     print_result(result, as_json)
     return result

@@ -384,7 +384,7 @@ def test_above_max_bad_is_exit_3_with_the_ledger_written(
     assert run(words) == 3  # 1% is the default
     error = capsys.readouterr().err.splitlines()[-1]
     assert f"{len(BAD)} of {SEEN} samples of the pool are bad" in error
-    assert "more than 1.00%" in error
+    assert "more than 10 (as many as are allowed" in error
     assert "quarantine.parquet" in error
     assert len(rows(tmp_path / "run" / "quarantine.parquet")) == len(BAD)
     assert not (tmp_path / "run" / "selection").exists()

@@ -255,7 +255,7 @@ def small() -> Iterator[None]:
     """No worker processes, no cluster, and a warm-up of an instant."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "LocalExecutor", lambda **settings: InProcessExecutor())
-        patch.setattr(executor, "_address", lambda config: None)
+        patch.setattr(executor, "ray_address", lambda given: None)
         patch.setattr(warmup, "ARCHITECTURE", "timm:test_efficientnet")
         patch.setattr(warmup, "EFFORTS", {"cpu": warmup.Effort(32, 1)})
         yield

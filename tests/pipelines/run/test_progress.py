@@ -29,7 +29,7 @@ def test_a_reporter_prints_plain_lines_without_a_terminal(capsys: pytest.Capture
     assert "pool: 10 of 10 samples" in err
     assert "\x1b" not in err
     # In a log one wants to know when.
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in err.splitlines())
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in err.splitlines())
 
 
 @pytest.mark.parametrize("colour", [None, "1"])
