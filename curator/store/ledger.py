@@ -27,21 +27,27 @@ class LedgerLines:
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
         self._count = 0
+        self._end = 0
 
     def extend(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines behind those that are there."""
         if lines := list(lines):
+            self._file.seek(self._end)
             pickle.dump(lines, self._file, pickle.HIGHEST_PROTOCOL)
+            self._end = self._file.tell()
             self._count += len(lines)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[LedgerLine]:
-        end = self._file.tell()
-        self._file.seek(0)
-        while self._file.tell() < end:
-            yield from pickle.load(self._file)
+        # Whoever reads may stop in the middle, and another may read in between.
+        at = 0
+        while at < self._end:
+            self._file.seek(at)
+            lines = pickle.load(self._file)
+            at = self._file.tell()
+            yield from lines
 
     def __del__(self) -> None:
         self._file.close()

@@ -34,6 +34,7 @@ from curator_pipelines.config.train import LaunchedTrainConfig, ProbeConfig, War
 from curator_pipelines.executors import InProcessExecutor
 from curator_pipelines.jobs.measure import executor
 from curator_pipelines.jobs.queries.dedup import run_dedup
+from curator_pipelines.jobs.queries.run_ledger import inspect_ledger
 from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
 from curator_pipelines.jobs.queries.verify_run import verify
@@ -77,7 +78,7 @@ JOBS: dict[str, Callable[[Any], object]] = {
     "search": lambda config: explain(config) if config.why else run_search(config, Reporter()),
     "dedup": lambda config: run_dedup(config, Reporter()),
     "verify": lambda config: verify(config.out, Reporter()),
-    "inspect": lambda config: inspect_run(config.urls[0]),
+    "inspect": lambda config: (inspect_ledger if config.bad else inspect_run)(config.urls[0]),
 }
 # What each stage leaves below OUT.
 LEFT = {stage: (stage,) for stage in STAGES} | {
@@ -180,6 +181,7 @@ CASES: dict[str, dict[str, Case]] = {
         "max_bad": Case("40%"),
     },
     "dedup": {"dedup": Case(0.5), "clusters": Case(2), "seed": Case(5)},
+    "inspect": {"bad": Case(True)},
 }
 # Where a run stands, and what to start anew, are not part of what it makes.
 NOT_WALKED = ("out", "run", "urls", "redo")
@@ -242,12 +244,26 @@ def base(command: str, start: str, data: Path, out: Path) -> Values:
         "warmup": {"target": [str(data / "target-0")], "warmup_epochs": 1, "seed": 3, "device": "cpu"},
         "search": {"key": "0001", "shard": "pool-0.tar"},
     }
-    where = {"inspect": "urls", "search": "run", "dedup": "run"}.get(command, "out")
-    return by_command.get(command, {}) | {where: str(out)}
+    where = {"search": "run", "dedup": "run"}.get(command, "out")
+    return by_command.get(command, {}) | ({"urls": [str(out)]} if command == "inspect" else {where: str(out)})
 
 
 # What must be there before a command can run.
-STARTS = {"plan": "select", "pack": "select", "search": "select", "dedup": "select", "index": "embed"}
+STARTS = {
+    "plan": "select",
+    "pack": "select",
+    "search": "select",
+    "dedup": "select",
+    "index": "embed",
+    "inspect": "select",
+}
+    "plan": "select",
+    "pack": "select",
+    "search": "select",
+    "dedup": "select",
+    "index": "embed",
+    "inspect": "select",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
