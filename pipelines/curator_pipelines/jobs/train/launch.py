@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import signal
 import sys
@@ -49,7 +50,8 @@ def launch_ranks(request: TrainRequest, count: int) -> TrainResult:
             monitor_interval=0.2,
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "curator_pipelines.jobs.train.train_rank", name)
+            rank = ("-m", "curator_pipelines.jobs.train.train_rank", name, str(os.getpid()))
+            elastic_launch(config, sys.executable)(*rank)
         except SignalException as error:
             # The launcher has passed the signal on and waited; what became of the step is the first rank's to say.
             first = _error_of(folder, 0)

@@ -1,10 +1,13 @@
-"""One process of a training run on this machine: `python -m curator_pipelines.jobs.train.train_rank FOLDER`."""
+"""One process of a training run on this machine: `python -m curator_pipelines.jobs.train.train_rank FOLDER PID`."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +18,9 @@ from curator_pipelines.run import Reporter
 from curator_ssl.distributed import is_first, rank
 from curator_ssl.train_loop import TrainResult
 
-__all__ = ["error_file", "request_file", "result_file"]
+__all__ = ["end_with", "error_file", "request_file", "result_file"]
+
+LOOK_SECONDS = 1.0
 
 
 def request_file(folder: Path) -> Path:
@@ -36,6 +41,7 @@ def error_file(folder: Path, number: int) -> Path:
 def main() -> int:
     """Train as one rank; the first writes the result, a rank that fails writes the error."""
     folder = Path(sys.argv[1])
+    end_with(int(sys.argv[2]))
     # While it trains together with others, a rank is what the group says; afterwards there is no group.
     own_rank = rank()
     try:
@@ -51,6 +57,24 @@ def main() -> int:
     if own_rank == 0:
         result_file(folder).write_text(json.dumps(asdict(result)))
     return 0
+
+
+def end_with(launcher: int) -> None:
+    """End this process soon after the one that launched it was killed.
+
+    OUT has no owner then. A rank would wait for the others for half an hour and hold a GPU, or write into OUT beside
+    the run that goes on.
+
+    Args:
+        launcher: the number of that process, the parent of this one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="launcher").start()
 
 
 def _train(folder: Path) -> TrainResult:
