@@ -257,13 +257,6 @@ STARTS = {
     "index": "embed",
     "inspect": "select",
 }
-    "plan": "select",
-    "pack": "select",
-    "search": "select",
-    "dedup": "select",
-    "index": "embed",
-    "inspect": "select",
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
