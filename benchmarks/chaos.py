@@ -15,6 +15,7 @@ import argparse
 import io
 import os
 import random
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -123,6 +124,8 @@ def strike(bench: Bench, name: str, executor: str, store: str, kills: int) -> Co
     """All hits of one stage; returns what was counted."""
     series = SERIES[name]
     reference = bench.reference(series.reference)
+    shutil.rmtree(bench.folder / "t")
+    (bench.folder / "t").mkdir()
     url = f"s3://chaos/{name}-{executor}" if store == "s3" else f"{bench.folder}/{name}-{executor}"
     out = Out.at(url, bench.endpoint)
     proxy = FaultProxy(bench.endpoint, FAULTY_SHARE, f"{name} {executor} {store} {bench.seed}")

@@ -41,7 +41,7 @@ class FaultProxy:
         self.faults: Counter[str] = Counter()
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -60,6 +60,11 @@ class FaultProxy:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever asked was killed, and that is no news."""
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
