@@ -16,5 +16,6 @@ from .names import (
 from .part_files import FileHash as FileHash
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED
+from .scratch import scratch_folder as scratch_folder
 from .storage import Stat as Stat
 from .urls import absolute as absolute, expand as expand

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from curator.io import storage
+from curator.io import scratch_folder, storage
 from curator.packing import SelectedRows, pack_shard, plan_shards
 from curator.sources import Source
 from curator.store import PartStore
@@ -83,7 +82,7 @@ class CalibrateStage:
         def measure(task: Task[tuple[Source, ...]]) -> Measured:
             from curator.embedding import embed_source
 
-            with tempfile.TemporaryDirectory(prefix="curator-") as folder:
+            with scratch_folder() as folder:
                 store = PartStore(f"{folder}/pool")
                 parts = store.register(task.payload)
                 begun = time.monotonic()
@@ -115,7 +114,7 @@ class CalibrateStage:
                         break
                 done = replace(done, seconds=time.monotonic() - begun, stored=_size_of(store))
                 urls = {source.name: source.url for source in task.payload}
-                return replace(self._pack(done, store, np.concatenate(ids), urls, folder), **_memory(context))
+                return replace(self._pack(done, store, np.concatenate(ids), urls, str(folder)), **_memory(context))
 
         return measure
 

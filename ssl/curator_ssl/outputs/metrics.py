@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from curator.io import storage
+from curator.io import scratch_folder, storage
 
 __all__ = ["Metrics"]
 
@@ -27,8 +26,10 @@ class Metrics:
     def __init__(self, out: str, step: int, tensorboard: bool = False) -> None:
         self.url = storage.join(out, "metrics.jsonl")
         kept = [line for line in _lines(self.url) if json.loads(line)["step"] < step] if step else []
-        self._folder = None if storage.is_local(out) else tempfile.TemporaryDirectory(prefix="curator-")
-        path = Path(self._folder.name) / "metrics.jsonl" if self._folder else storage.local_path(self.url)
+        self._is_remote = not storage.is_local(out)
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(scratch_folder()) if self._is_remote else storage.local_path(out)
+        path = folder / "metrics.jsonl"
         storage.write_bytes(str(path), "".join(line + "\n" for line in kept).encode())
         self._file = path.open("a")
         self._path = path
@@ -45,7 +46,7 @@ class Metrics:
     def publish(self) -> None:
         """Make everything written so far visible."""
         self._file.flush()
-        if self._folder is not None:
+        if self._is_remote:
             storage.write_bytes(self.url, self._path.read_bytes())
 
     def __enter__(self) -> Metrics:
@@ -58,8 +59,7 @@ class Metrics:
         self._file.close()
         if self._events is not None:
             self._events.close()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._stack.close()
 
 
 def _lines(url: str) -> list[str]:

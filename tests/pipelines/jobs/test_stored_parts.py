@@ -86,9 +86,8 @@ class TestRedo:
         def remove_or_die(url: str) -> None:
             removed.append(url)
             if len(removed) == stop:
-                # Of a folder some files are gone: the first and the last.
-                files = sorted(path for path in Path(url).rglob("*") if path.is_file())
-                for path in files[:1] + files[-1:]:
+                # Of what is being removed, arrays are gone before anything else.
+                for path in [*Path(url).rglob("img_emb_*")][:1] or [path for path in [Path(url)] if path.is_file()]:
                     path.unlink()
                 raise KeyboardInterrupt
             remove(url)

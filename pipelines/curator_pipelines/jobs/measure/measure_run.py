@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from curator.encoders import parse_spec
 from curator.errors import InputError, Leave
-from curator.io import Owner, absolute, npy, owned, storage
+from curator.io import Owner, absolute, npy, owned, scratch_folder, storage
 from curator.settings import build
 from curator.sources import Source, count_left_out, in_words
 from curator.types import unit_rows
@@ -66,8 +65,8 @@ def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
             parse_spec(name)
     if config.out is None:
         # Made only where something is written: twins of trained encoders, and a warm-up.
-        with tempfile.TemporaryDirectory(prefix="curator-") as folder:
-            return _run_measure(config, reporter, folder, None)
+        with scratch_folder() as folder:
+            return _run_measure(config, reporter, str(folder), None)
     out = absolute(config.out)
     with owned(out) as owner, recorded(reporter, out):
         return _run_measure(config, reporter, out, owner)

@@ -8,11 +8,11 @@ import os
 import pickle
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from curator.errors import CuratorError, Use
+from curator.io import scratch_folder
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_rank import error_file, request_file, result_file
 from curator_ssl.train_loop import Interrupted, TrainResult
@@ -36,8 +36,7 @@ def launch_ranks(request: TrainRequest, count: int) -> TrainResult:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="curator-train-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         # Addresses may carry secrets: this folder is the owner's alone, and gone in the end.
         request_file(folder).write_text(json.dumps(request.to_json()))
         config = LaunchConfig(
@@ -50,7 +49,7 @@ def launch_ranks(request: TrainRequest, count: int) -> TrainResult:
             monitor_interval=0.2,
         )
         try:
-            rank = ("-m", "curator_pipelines.jobs.train.train_rank", name, str(os.getpid()))
+            rank = ("-m", "curator_pipelines.jobs.train.train_rank", str(folder), str(os.getpid()))
             elastic_launch(config, sys.executable)(*rank)
         except SignalException as error:
             # The launcher has passed the signal on and waited; what became of the step is the first rank's to say.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from curator.errors import CuratorError, InputError, Use
-from curator.io import storage
+from curator.io import scratch_folder, storage
 from curator_pipelines.executors import Cluster, check_shared, connect
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_ssl.config import TrainConfig
@@ -51,7 +50,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
     train_rank: Any = _train_rank
     # Ray Train keeps its own notes of a run somewhere; what counts is in OUT.
     with (
-        tempfile.TemporaryDirectory(prefix="curator-train-") as folder,
+        scratch_folder() as folder,
         _report_metrics(config, reporter),
         _quiet(),
     ):
@@ -62,7 +61,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
             scaling_config=ScalingConfig(
                 num_workers=count, use_gpu=bool(gpus), resources_per_worker={"CPU": float(cpus), **gpus}
             ),
-            run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
+            run_config=RunConfig(name="train", storage_path=str(folder), failure_config=FailureConfig(max_failures=0)),
         )
         try:
             result: Any = trainer.fit()
