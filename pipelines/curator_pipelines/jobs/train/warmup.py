@@ -108,7 +108,10 @@ def warm_up(
         _check_settings(run, config)
         return WarmupResult(encoder, f"encoder     {encoder} was trained before")
     training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
-    check_backbone(training.arch, training.image_size, training.weights)
+    try:
+        check_backbone(training.arch, training.image_size, training.weights)
+    except InputError as error:
+        raise (error.about("warmup_arch") if error.field == "arch" else error) from error.__cause__
     # Not before, since it writes down what is asked for.
     _check_settings(run, config)
     reporter.say("warm-up: an encoder is trained on the target before anything else")

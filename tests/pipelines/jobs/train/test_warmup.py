@@ -234,3 +234,16 @@ def test_one_image_is_refused(tmp_path: Path) -> None:
     flags = {"out": str(tmp_path / "run"), "target": [str(tmp_path / "photos")], "device": "cpu"}
     with pytest.raises(InputError, match="1 image: a warm-up tells images apart"):
         run_warmup(build(WarmupConfig, flags), Reporter())
+
+
+def test_an_architecture_that_is_none_is_told_by_the_setting_of_the_warmup(
+    default_run: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="unknown model") as caught:
+        run_warmup(
+            build(
+                WarmupConfig, {"out": str(tmp_path), "target": default_run["target"], "warmup_arch": "timm:resnet5O"}
+            ),
+            Reporter(),
+        )
+    assert caught.value.field == "warmup_arch"
