@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from curator.errors import InputError, Use
 from curator.settings import Config, Count, EncoderName, Seed, Setting, Similarity, Urls, Weights
+from curator_pipelines.config.run import ReportBy
 
-__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
+__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "ReportConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
 
 
 class DedupConfig(Config):
@@ -98,6 +99,15 @@ class InspectConfig(Config):
     urls: Annotated[
         Urls, Setting("The shards, or one run directory.", metavar="URLS...", changes=None, is_argument=True)
     ]
+
+
+class ReportConfig(Config):
+    """`curator report`."""
+
+    out: Annotated[
+        str, Setting("The run directory of a finished selection.", changes=None, is_path=True, is_argument=True)
+    ]
+    report_by: ReportBy = None
 
 
 class VerifyConfig(Config):

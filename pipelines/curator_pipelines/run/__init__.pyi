@@ -10,3 +10,4 @@ from .stored_selection import (
     stands_for as stands_for,
     store_selection as store_selection,
 )
+from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS

@@ -148,6 +148,9 @@ def embed_samples(
     ):
         for outcome in arriving:
             outcomes[outcome.task.number] = outcome
+    unreadable = (outcome.error for outcome in outcomes.values() if isinstance(outcome.error, UnreadableShard))
+    for text in sorted(set(map(str, unreadable))):
+        reporter.warn(f"cannot read {text}; it is not measured")
     return [
         _gather(candidate, sample, [outcomes[number * len(drawn) + row] for row in range(len(drawn))], reporter)
         for number, candidate in enumerate(candidates)
@@ -158,9 +161,7 @@ def _gather(
     candidate: Candidate, sample: Sample, outcomes: Sequence[Outcome[MeasureTask, SampleBlock]], reporter: Reporter
 ) -> EmbeddedSample | None:
     for outcome in outcomes:
-        if isinstance(outcome.error, UnreadableShard):
-            reporter.warn(f"cannot read {outcome.error}; it is not measured")
-        elif outcome.error is not None:
+        if outcome.error is not None and not isinstance(outcome.error, UnreadableShard):
             if not candidate.optional:
                 raise CuratorError(f"measure: {outcome.error}") from outcome.error
             reporter.warn(f"{candidate.name} cannot be measured: {outcome.error}")

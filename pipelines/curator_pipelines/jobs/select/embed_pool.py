@@ -40,7 +40,7 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
             advice=(Another("out"), "run the selection again, which embeds what is new in the pool"),
         )
     sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
-    prepared = prepare(config, run, sources, config.redo, reporter)
+    prepared = prepare(config, config.encoder, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)
