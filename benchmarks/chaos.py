@@ -1,311 +1,258 @@
-"""Kill runs: SIGKILL of driver, workers, actors and raylets at random moments of every stage.
+"""Kill runs: SIGKILL of one process at random moments of every stage, before a store that fails now and then.
 
-    python -m benchmarks.chaos [HITS] [SEED] [EXECUTOR ...]
+    python -m benchmarks.chaos [--kills N] [--stages embed,...] [--executor local,ray] [--store disk,s3] [--minutes M]
 
-Needs the pool of CURATOR_TEST_DATA, and moto for the rows with OUT on S3. After each hit the same command runs again;
-at the end every file must be that of a run that nobody disturbed, finished parts must not have been written again, and
-all the while a watcher reads every file that appears under a final name.
+All on loopback: the pool lies in a mock S3 (moto), and with `--store s3` so does OUT; a proxy drops, loses, delays,
+cuts or refuses 5% of the requests. A hit is a process that was killed while its stage was running. After each the same
+command runs again, and is hit again; the last time nobody disturbs it. Then every file must be that of a run that
+nobody disturbed at all; no temporaries and no open uploads may be left; finished parts must not have been written
+again; and all the while a watcher reads every file that appears under a final name. Needs CURATOR_TEST_DATA.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
-import json
 import os
 import random
-import signal
-import subprocess
 import sys
+import tarfile
 import tempfile
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
-import pyarrow.parquet as pq
 
+from benchmarks.chaos_hits import Command, finish, hit, start
+from benchmarks.fault_proxy import FaultProxy
 from benchmarks.mock_s3 import mock_s3
+from benchmarks.run_files import Out, Watcher
 
 DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
-EXECUTORS = {
-    "local": ["--workers", "2"],
-    "ray": ["--workers", "2", "--address", "local"],
-    "local, OUT on S3": ["--workers", "2"],
-}
-# Stage of a hit -> the stage of run.json, and what must be missing for it to run.
-STAGES = {"embed": ("pool", None), "search": ("select", ("selection", "shards")), "pack": ("pack", ("shards",))}
-HANG_SECONDS = 900
-KINDS = {
-    "local": ("driver", "worker"),
-    "ray": ("driver", "actor", "raylet"),
-    "local, OUT on S3": ("driver", "worker"),
-}
-COMMAND = [
-    *("--encoder", "timm:test_efficientnet", "--weights", "random", "--precision", "fp32", "--device", "cpu"),
-    *("--budget", "20%", "--clusters", "50", "--shard-size", "100"),
-]
+FAULTY_SHARE = 0.05
+TARGET_SAMPLES = 100
+# A stage that is over before it can be hit is tried so many times a kill.
+TRIES = 10
+SELECT = (
+    *("select", "--encoder", "timm:test_efficientnet", "--weights", "random", "--precision", "fp32"),
+    *("--device", "cpu", "--budget", "20%", "--clusters", "50", "--shard-size", "100", "--workers", "2"),
+)
+TRAIN = ("train", "--device", "cpu", "--steps", "60", "--save-every", "5", "--batch-size", "32", "--nproc", "2")
+COLUMNS = ("hits", "differing", "temporaries", "uploads", "in TMPDIR", "redone", "watched", "half-written", "exit code")
+# What must be 0.
+PROMISED = ("differing", "temporaries", "uploads", "in TMPDIR", "redone", "half-written", "exit code")
 
 
 @dataclass(frozen=True)
-class Out:
-    """A run directory, on disk or on S3, looked at from outside."""
+class Series:
+    """How one stage is hit.
 
-    files: Any
-    url: str
+    Attributes:
+        reference: which undisturbed run OUT must equal in the end.
+        stage: of run.json that must be running; empty if any change of OUT means that it runs.
+        removed: what must be missing for it to run; `*` for all of OUT.
+        flags: of the runs that are hit, in turn; the last run of all has none.
+        local, ray: kinds of processes that are killed in turn.
+    """
 
-    @classmethod
-    def at(cls, url: str) -> Out:
-        """Below this URL; listings are never taken from a cache."""
-        if url.startswith("s3://"):
-            return cls(fsspec.filesystem("s3", use_listings_cache=False), url)
-        return cls(fsspec.filesystem("file"), url)
-
-    def listed(self) -> dict[str, Any]:
-        """Name -> what tells one writing of a file from another. What is listed may be gone already."""
-        root = self.files._strip_protocol(self.url) + "/"
-        with suppress(FileNotFoundError):
-            found = self.files.find(self.url, detail=True)
-            return {
-                path.removeprefix(root): [i.get(key) for key in ("ino", "mtime", "ETag", "LastModified")]
-                for path, i in found.items()
-            }
-        return {}
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file."""
-        data: bytes = self.files.cat_file(f"{self.url}/{name}")
-        return data
-
-    def remove(self, name: str) -> None:
-        """Remove a folder, if it is there."""
-        with suppress(FileNotFoundError):
-            self.files.rm(f"{self.url}/{name}", recursive=True)
-
-    def record(self) -> Any:
-        """The content of run.json."""
-        return json.loads(self.read("run.json"))
+    reference: str
+    stage: str
+    removed: tuple[str, ...]
+    flags: tuple[tuple[str, ...], ...] = ((),)
+    local: tuple[str, ...] = ("driver", "worker")
+    ray: tuple[str, ...] = ("driver", "actor", "raylet")
 
 
-class Watcher(threading.Thread):
-    """Reads every file of a run directory that is new under its final name."""
-
-    def __init__(self, out: Out) -> None:
-        super().__init__(daemon=True)
-        self.out, self.seen, self.broken = out, set[str](), list[str]()
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        """Look again and again until `over`."""
-        while not self.over.wait(0.02):
-            for name, state in self.out.listed().items():
-                key = f"{name} {state}"
-                if ".curator-tmp" not in name and key not in self.seen:
-                    self.seen.add(key)
-                    self._read(name)
-
-    def _read(self, name: str) -> None:
-        try:
-            data = self.out.read(name)
-            if name.endswith(".npy"):
-                np.load(io.BytesIO(data))
-            elif name.endswith(".json"):
-                json.loads(data)
-            elif name.endswith(".parquet"):
-                pq.read_table(io.BytesIO(data))
-            elif name.endswith(".tar") and (len(data) % 512 or any(data[-1024:])):
-                raise ValueError("no end mark")
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            self.broken.append(f"{name}: {error}")
+REDO = tuple(("--redo", stage) for stage in ("pool", "select", "embed", "pack"))
+SERIES = {
+    "embed": Series("exact", "pool", ("*",)),
+    "index": Series("ivf", "index", ("index", "selection", "shards")),
+    "select": Series("exact", "select", ("selection", "shards")),
+    "pack": Series("exact", "pack", ("shards", "packing")),
+    "train": Series("train", "", ("*",), local=("driver", "rank")),
+    "redo": Series("exact", "", (), REDO),
+}
 
 
-def processes(group: int) -> dict[str, list[int]]:
-    """Our processes below a driver, by kind."""
-    found: dict[str, list[int]] = {"driver": [group], "worker": [], "actor": [], "raylet": []}
-    todo = [group]
-    while todo:
-        for path in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
-            with suppress(OSError):
-                for pid in map(int, path.read_text().split()):
-                    todo.append(pid)
-                    line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    kind = next((k for k, mark in MARKS.items() if mark in line.split(" --")[0][:200]), None)
-                    if kind:
-                        found[kind].append(pid)
-    return found
+@dataclass(frozen=True)
+class Bench:
+    """Where everything is.
+
+    Attributes:
+        folder: for references, OUTs on disk, and TMPDIR of the runs.
+        endpoint: of the mock store, without faults.
+        pool: URLs of the pool's shards, in the store.
+        end: when no further hit is begun, as `time.monotonic`.
+        seed: of all chances.
+    """
+
+    folder: Path
+    endpoint: str
+    pool: tuple[str, ...]
+    end: float
+    seed: str
+
+    def command(self, reference: str, executor: str, out: str, endpoint: str) -> Command:
+        """The command of a run, with the way to the store that it gets."""
+        target = str(self.folder / "target.tar")
+        address = ("--address", "local") if executor == "ray" else ()
+        if reference == "train":
+            flags = (*TRAIN, "--target", target)
+        else:
+            search = ("--search", "ivf") if reference == "ivf" else ()
+            flags = (*SELECT, *search, "--target", target, "--pool", *self.pool)
+        scratch = self.folder / "t"
+        environment = {"AWS_ENDPOINT_URL": endpoint, "TMPDIR": str(scratch), "RAY_TMPDIR": str(self.folder / "r")}
+        return Command((*flags, *address, "--out", out), environment)
+
+    def reference(self, name: str) -> Out:
+        """A run that nobody disturbs; made when it is first asked for."""
+        out = Out.at(f"{self.folder}/reference-{name}")
+        if not out.listed():
+            code = finish(start(self.command(name, "local", out.url, self.endpoint)))
+            if code:
+                sys.exit(f"the undisturbed run ended with exit code {code}")
+        return out
 
 
-MARKS = {"worker": "spawn_main", "actor": "ray::RayWorker", "raylet": "raylet/raylet"}
-
-
-def pool_shards() -> list[str]:
-    """All shards of the pool, or the first CHAOS_SHARDS."""
-    return sorted(map(str, DATA.glob("pool-*.tar")))[: int(os.environ.get("CHAOS_SHARDS", "100"))]
-
-
-def start(executor: str, out: Out) -> subprocess.Popen[bytes]:
-    """The command, in a process group of its own."""
-    flags = ["--target", str(DATA / "target-000000.tar"), "--pool", *pool_shards(), "--out", out.url]
-    return subprocess.Popen(
-        [sys.executable, "-m", "curator_pipelines", "select", *flags, *COMMAND, *EXECUTORS[executor]],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def finish(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a command and of all that it started; one that hangs is ended."""
-    try:
-        told = process.communicate(timeout=HANG_SECONDS)[1].decode()
-    except subprocess.TimeoutExpired:
-        told = f"it hung for {HANG_SECONDS} seconds"
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    code = process.wait()
-    if code not in (0, -signal.SIGKILL):
-        print(f"  exit code {code}: {told.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
-    return code
-
-
-def wait_for_end(pids: list[int]) -> None:
-    """Ray's actors outlive a killed driver for a moment, and would write into folders that are removed next."""
-    deadline = time.monotonic() + HANG_SECONDS
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def running(out: Out) -> tuple[str, Any]:
-    """The stage that run.json calls running, and which writing of run.json says so."""
-    with suppress(OSError, ValueError):
-        written = out.listed().get("run.json")
-        stages = out.record()["stages"]
-        return next((name for name, stage in stages.items() if stage["state"] == "running"), ""), written
-    return "", None
-
-
-def hit(executor: str, kind: str, stage: str, out: Out, seconds: float, chance: random.Random) -> bool:
-    """Run the command and kill one process in the middle of a stage; False if it was over too soon."""
-    _, before = running(out)
-    process = start(executor, out)
-    while True:
-        name, written = running(out)
-        if name == stage and written != before:
-            break
-        if process.poll() is not None:
-            finish(process)
-            return False
-        time.sleep(0.02)
-    time.sleep(chance.uniform(0, seconds))
-    for _ in range(200):
-        victims = processes(process.pid)[kind]
-        if running(out)[0] != stage or process.poll() is not None:
-            break
-        if victims:
-            ours = [pid for pids in processes(process.pid).values() for pid in pids]
-            with suppress(ProcessLookupError):
-                os.kill(chance.choice(victims), signal.SIGKILL)
-            finish(process)
-            wait_for_end(ours)
-            return True
-        time.sleep(0.02)
-    finish(process)
-    return False
-
-
-def content(out: Out) -> dict[str, bytes]:
-    """What must be the same bytes: done-marks hold times, so of them the names."""
-    names = [name for name in out.listed() if name not in ("run.json", "owner.json", "progress.json")]
-    return {name: b"" if "/done/" in name else out.read(name) for name in names}
-
-
-def finished(out: Out) -> dict[str, Any]:
-    """Done-marks with their states: one that is written again has another."""
-    return {
-        name: state
-        for name, state in out.listed().items()
-        if ("/done/" in name or name.startswith("packing/")) and ".curator-tmp" not in name
-    }
-
-
-def copy(reference: Out, out: Out) -> None:
-    """A finished run to begin with."""
-    for name in reference.listed():
-        if name not in ("owner.json", "progress.json"):
-            out.files.makedirs(f"{out.url}/{name}".rpartition("/")[0], exist_ok=True)
-            out.files.pipe_file(f"{out.url}/{name}", reference.read(name))
-
-
-def strike(
-    executor: str, stage: str, hits: int, reference: Out, out: Out, seconds: dict[str, float], seed: str
-) -> dict[str, int]:
+def strike(bench: Bench, name: str, executor: str, store: str, kills: int) -> Counter[str]:
     """All hits of one stage; returns what was counted."""
-    chance = random.Random(f"{executor} {stage} {seed}")
-    name, missing = STAGES[stage]
-    counts: Counter[str] = Counter()
-    copy(reference, out)
-    if missing is None:
-        out.remove("pool")
-    watcher = Watcher(out)
+    series = SERIES[name]
+    reference = bench.reference(series.reference)
+    url = f"s3://chaos/{name}-{executor}" if store == "s3" else f"{bench.folder}/{name}-{executor}"
+    out = Out.at(url, bench.endpoint)
+    proxy = FaultProxy(bench.endpoint, FAULTY_SHARE, f"{name} {executor} {store} {bench.seed}")
+    command = bench.command(series.reference, executor, url, proxy.url)
+    chance = random.Random(f"{name} {executor} {store} {bench.seed}")
+    if "*" not in series.removed:
+        out.copy_of(reference)
+    watcher = Watcher(out, 0.02 if store == "disk" else 0.2)
     watcher.start()
-    before: dict[str, Any] = {}
-    while counts["hits"] < hits and counts["misses"] < 10 * hits:
-        for gone in missing or ("selection", "shards"):
-            out.remove(gone)
-        if missing is None and sum(n.startswith("pool/done/") for n in out.listed()) >= len(pool_shards()) - 1:
-            out.remove("pool")
-            before = {}
-        kind = KINDS[executor][counts["hits"] % len(KINDS[executor])]
-        done = hit(executor, kind, name, out, seconds[name], chance)
-        counts["hits" if done else "misses"] += 1
-        counts[kind] += done
-        now = finished(out)
-        counts["redone"] += sum(now.get(mark, state) != state for mark, state in before.items())
-        before = now
-        print(f"  {executor} {stage}: {kind} {'hit' if done else 'missed'}", file=sys.stderr, flush=True)
-    counts["exit code"] = finish(start(executor, out))
-    now = finished(out)
-    counts["redone"] += sum(now.get(mark, state) != state for mark, state in before.items())
+    counts = hits(bench, series, command, out, executor, kills, chance)
+    before = out.finished()
+    counts["exit code"] = finish(start(command.resumed(out)))
+    counts["redone"] += 0 if name == "redo" else _written_again(before, out.finished())
     watcher.over.set()
     watcher.join()
-    ours, theirs = content(out), content(reference)
-    counts["differing files"] = sum(ours.get(n) != theirs.get(n) for n in ours.keys() | theirs.keys())
-    counts["temporaries"] = sum(".curator-tmp" in n for n in ours)
-    counts["watched"] = len(watcher.seen)
-    counts["half-written"] = len(watcher.broken)
-    for line in watcher.broken[:3]:
-        print(line, file=sys.stderr)
-    return dict(counts)
+    proxy.close()
+    ours, theirs = out.content(), reference.content()
+    differing = [file for file in sorted(ours.keys() | theirs.keys()) if ours.get(file) != theirs.get(file)]
+    left = [str(path) for path in (bench.folder / "t").rglob("*") if path.is_file()]
+    uploads = open_uploads(bench.endpoint) if store == "s3" else []
+    half = out.temporaries()
+    for what, names in (("differing", differing), ("temporaries", half), ("in TMPDIR", left), ("uploads", uploads)):
+        counts[what] = len(names)
+        print(*(f"  {what}: {each}" for each in names[:5]), sep="\n", end="\n" * bool(names), file=sys.stderr)
+    counts["watched"], counts["half-written"] = len(watcher.seen), len(watcher.broken)
+    print(*watcher.broken[:3], sep="\n", end="\n" * bool(watcher.broken), file=sys.stderr)
+    print(f"  {proxy.requests} requests, {dict(proxy.faults)}", file=sys.stderr, flush=True)
+    return counts
+
+
+def hits(
+    bench: Bench, series: Series, command: Command, out: Out, executor: str, kills: int, chance: random.Random
+) -> Counter[str]:
+    """Hit until there are enough, or the time is over, or it cannot be hit."""
+    counts: Counter[str] = Counter()
+    kinds = series.local if executor == "local" else series.ray
+    seconds = 4.0
+    before: dict[str, Any] = {}
+    while counts["hits"] < kills and counts["misses"] < TRIES * kills and time.monotonic() < bench.end:
+        if "*" not in series.removed:
+            for gone in series.removed:
+                out.remove(gone)
+        elif is_nearly_done(out, len(bench.pool)):
+            out.remove()
+            before = {}
+        kind = kinds[counts["hits"] % len(kinds)]
+        flags = series.flags[counts["hits"] % len(series.flags)]
+        # Where a run begins by throwing away, half of the hits are then.
+        wait = 0.0 if series.flags[0] and chance.random() < 0.5 else chance.uniform(0, seconds)
+        done = hit(command.resumed(out).plus(*flags), kind, series.stage, out, wait)
+        # What is over too soon is hit sooner, what is not later.
+        seconds = min(20.0, seconds * 1.5) if done else seconds * 0.7
+        counts["hits" if done else "misses"] += 1
+        counts[kind] += done
+        now = out.finished()
+        counts["redone"] += 0 if series.flags[0] else _written_again(before, now)
+        before = now
+        print(f"  {kind} {'hit' if done else 'missed'}", file=sys.stderr, flush=True)
+    return counts
+
+
+def is_nearly_done(out: Out, parts: int) -> bool:
+    """Whether too little is left of an embedding or a training to be hit in it."""
+    names = out.listed()
+    return sum(name.startswith("pool/done/") for name in names) >= parts - 1 or "encoder.pt" in names
+
+
+def _written_again(before: dict[str, Any], now: dict[str, Any]) -> int:
+    return sum(now.get(mark, state) != state for mark, state in before.items())
+
+
+def open_uploads(endpoint: str) -> list[str]:
+    """Multipart uploads that nobody finished or aborted."""
+    import boto3
+
+    answer = boto3.client("s3", endpoint_url=endpoint).list_multipart_uploads(Bucket="chaos")
+    return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+
+def upload_pool(endpoint: str, shards: int, images: int) -> tuple[str, ...]:
+    """The first samples of the first shards of the pool, put into the store."""
+    store = fsspec.filesystem("s3", endpoint_url=endpoint)
+    for bucket in ("chaos", "data"):
+        store.mkdir(bucket)
+    paths = sorted(DATA.glob("pool-*.tar"))[:shards]
+    for path in paths:
+        store.pipe_file(f"s3://data/{path.name}", first_samples(path, images))
+    return tuple(f"s3://data/{path.name}" for path in paths)
+
+
+def first_samples(path: Path, count: int) -> bytes:
+    """A tar of the first samples of a shard, of an image and a sidecar each."""
+    buffer = io.BytesIO()
+    with tarfile.open(path) as whole, tarfile.open(fileobj=buffer, mode="w") as part:
+        for member in islice(whole, 2 * count):
+            part.addfile(member, whole.extractfile(member))
+    return buffer.getvalue()
 
 
 def main() -> int:
-    """Print a line for each executor and stage; 1 if anything was not as promised."""
-    hits, seed, *executors = [*sys.argv[1:], *("5", "0")[len(sys.argv) - 1 :]]
-    names = ("hits", "differing files", "temporaries", "redone", "watched", "half-written", "exit code")
-    print("| executor | stage | " + " | ".join(names) + " | killed |\n" + "|---" * (len(names) + 3) + "|")
+    """Print a line for each series; 1 if anything was not as promised."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10, help="in each series")
+    parser.add_argument("--stages", default=",".join(SERIES), help="which, with commas")
+    parser.add_argument("--executor", default="local,ray", help="which, with commas")
+    parser.add_argument("--store", default="s3", help="where OUT is: disk, s3 or both, with commas")
+    parser.add_argument("--shards", type=int, default=11, help="of the pool")
+    parser.add_argument("--images", type=int, default=1000, help="of each of them")
+    parser.add_argument("--minutes", type=float, default=600, help="after which no further hit is begun")
+    parser.add_argument("--seed", default="0")
+    given = parser.parse_args()
+    print("| executor | OUT on | stage | " + " | ".join(COLUMNS) + " | killed |\n" + "|---" * (len(COLUMNS) + 4) + "|")
     bad = False
-    with tempfile.TemporaryDirectory() as folder, mock_s3():
-        fsspec.filesystem("s3").mkdir("chaos")
-        reference = Out.at(f"{folder}/reference")
-        assert finish(start("local", reference)) == 0
-        seconds = {name: stage["seconds"] for name, stage in reference.record()["stages"].items()}
-        print(f"undisturbed: {seconds}", file=sys.stderr, flush=True)
-        for executor in executors or EXECUTORS:
-            for stage in STAGES:
-                out = Out.at(f"s3://chaos/{stage}" if "S3" in executor else f"{folder}/{executor}-{stage}")
-                counts = strike(executor, stage, int(hits), reference, out, seconds, seed)
-                killed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS[executor] if counts.get(kind))
-                print(
-                    f"| {executor} | {stage} | " + " | ".join(str(counts.get(n, 0)) for n in names) + f" | {killed} |",
-                    flush=True,
-                )
-                bad |= counts["hits"] < int(hits) or any(counts.get(n) for n in names[1:4] + names[5:])
+    end = time.monotonic() + 60 * given.minutes
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, mock_s3():
+        endpoint = os.environ["AWS_ENDPOINT_URL"]
+        bench = Bench(Path(name), endpoint, upload_pool(endpoint, given.shards, given.images), end, given.seed)
+        # A small target: what stands before the stage that is hit should take no longer than that.
+        (bench.folder / "target.tar").write_bytes(first_samples(DATA / "target-000000.tar", TARGET_SAMPLES))
+        for folder in ("t", "r"):
+            (bench.folder / folder).mkdir()
+        for executor in given.executor.split(","):
+            for store in given.store.split(","):
+                for stage in given.stages.split(","):
+                    counts = strike(bench, stage, executor, store, given.kills)
+                    kinds = dict.fromkeys(SERIES[stage].local + SERIES[stage].ray)
+                    killed = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
+                    figures = " | ".join(str(counts[column]) for column in COLUMNS)
+                    print(f"| {executor} | {store} | {stage} | {figures} | {killed} |", flush=True)
+                    bad |= counts["hits"] < given.kills or any(counts[column] for column in PROMISED)
     return int(bad)
 
 

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import curator
-from curator.encoders import load_backbone, load_encoder, save_checkpoint
+from curator.encoders import load_encoder
 from curator.selection import is_better
 from curator.sources import Source, find_sources, read_source
 from curator.types import RawSample
-from curator_ssl.backbones import make_backbone
 
 CARTONS = (19, 20, 27)
 CARTON_IMAGES = 150
@@ -166,17 +165,7 @@ def _spec(name: str, out: Path) -> str:
     if name == "warmup":
         return f"checkpoint:{out}/encoder.pt"
     if name == "warmup, untrained":
-        trained = load_backbone(f"checkpoint:{out}/encoder.pt")
-        twin = make_backbone(trained.architecture, trained.preprocess.crop[0], 0)
-        url = str(out / "untrained.pt")
-        save_checkpoint(
-            url,
-            architecture=trained.architecture,
-            preprocess=trained.preprocess,
-            state_dict=twin.model.state_dict(),
-            meta={},
-        )
-        return f"checkpoint:{url}"
+        return f"checkpoint:{out}/warmup/untrained.pt"
     return name
 
 

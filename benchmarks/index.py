@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator.index import TRAIN_ROWS, IndexStore, default_lists, import_faiss, sample_rows, select_ivf
-from curator.io import storage
+from curator.io import part_files, storage
 from curator.selection import Rules, find_centroids, select_simcore
 from curator.store import DoneMark, PartStore, RowReader
 from curator_pipelines.config import IndexConfig, build
@@ -70,7 +70,7 @@ def make_pool(run: str, rows: int, dim: int, part_rows: int = PART_ROWS, seed: i
 
 def _store(pool: PartStore, part: int, vectors: NDArray[np.float16]) -> None:
     # Without metadata: neither the index nor the selection reads them.
-    path = Path(pool.array_url(part))
+    path = Path(part_files.array_url(pool.url, part, f"{part:016x}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, vectors)
     pool.mark(part, f"{part:016x}", DoneMark(len(vectors), len(vectors), vectors.shape[1], {}, []))

@@ -71,7 +71,7 @@ def _report(root: Path, threshold: float) -> None:
     for name, pairs in found.items():
         right = sum(_original(row) == _original(match) for row, match in pairs)
         # Of five that show the same, four are superfluous.
-        rows = pq.read_table(root / "same" / "pool" / "metadata" / "metadata_00000000.parquet").num_rows
+        rows = pq.read_table(PartStore(f"{root}/same/pool").metadata_url(0)).num_rows
         wanted = rows * len(SAME) // (len(SAME) + 1)
         print(f"{threshold:.2f} {name:14} precision {right / max(len(pairs), 1):.3f}  recall {right / wanted:.3f}")
     crops = _selection(root, "crops", threshold)
@@ -125,9 +125,7 @@ def _whole_pool(root: Path, threshold: float) -> list[tuple[str, str]]:
 
 
 def _keys(root: Path) -> list[str]:
-    keys: list[str] = pq.read_table(root / "crops" / "pool" / "metadata" / "metadata_00000000.parquet")[
-        "image_path"
-    ].to_pylist()
+    keys: list[str] = pq.read_table(PartStore(f"{root}/crops/pool").metadata_url(0))["image_path"].to_pylist()
     return keys
 
 

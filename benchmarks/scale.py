@@ -23,9 +23,9 @@ from typing import Any
 from benchmarks.data import describe_machine
 from benchmarks.mock_s3 import mock_s3
 from curator.errors import Reason
-from curator.io import Stat, storage
+from curator.io import FileHash, Stat, part_files, storage
 from curator.sources import Source, find_sources
-from curator.store import DoneMark, PartStore, identity_hash, write_quarantine
+from curator.store import DoneMark, PartStore, write_quarantine
 from curator.types import LedgerLine
 from curator_pipelines.executors import LocalExecutor, Task, WorkerContext
 from curator_pipelines.jobs.measure import Encoding
@@ -53,6 +53,8 @@ class Marking:
         def mark(task: Task[EmbedTask]) -> DoneMark:
             time.sleep(PAUSE)
             done = mark_of(task.payload.source.name)
+            for url in _files(store, task.payload.part, task.payload.identity):
+                storage.write_bytes(url, b"x")
             store.mark(task.payload.part, task.payload.identity, done)
             context.report({"samples": done.embedded, "bad": BAD})
             return done
@@ -66,7 +68,13 @@ def mark_of(shard: str) -> DoneMark:
         LedgerLine(shard, f"{number:09d}", number << 20, "decode", Reason.DECODE_ERROR, "cannot identify image file")
         for number in range(BAD)
     ]
-    return DoneMark(SAMPLES, SAMPLES - BAD, 1024, {"decode": 1.0, "encode": 1.0, "total": 1.0}, lines)
+    seconds, file = {"decode": 1.0, "encode": 1.0, "total": 1.0}, FileHash.of_bytes(b"x")
+    return DoneMark(SAMPLES, SAMPLES - BAD, 1024, seconds, lines, array=file, metadata=file)
+
+
+def _files(store: PartStore, part: int, identity: str) -> list[str]:
+    """The URLs of an array and its metadata, of which only names and sizes count here."""
+    return [make(store.url, part, identity) for make in (part_files.array_url, part_files.metadata_url)]
 
 
 def main() -> None:
@@ -131,11 +139,12 @@ def _ask_s3(parts: int, get_backend: Callable[[str], Any]) -> None:
         for n in range(parts)
     ]
     job = _job(f"s3://{BUCKET}/run", sources)
-    for part in job.store.register(sources):
+    for part in job.store.register(sources, job.identity):
         mark = mark_of(part.url).to_json()
-        identity = identity_hash(part.url, part.stat, job.identity)
-        key = job.store.done_url(part.part, identity).removeprefix(f"s3://{BUCKET}/")
-        store.put_object(BUCKET, key, mark)
+        name = (part.part, part.identity)
+        contents = {job.store.done_url(*name): mark} | dict.fromkeys(_files(job.store, *name), b"x")
+        for url, content in contents.items():
+            store.put_object(BUCKET, url.removeprefix(f"s3://{BUCKET}/"), content)
     with measured("floor: list the done-marks, S3"):
         assert len(storage.list_names(f"s3://{BUCKET}/run/pool/done")) == parts
     with measured("what is done, S3"):

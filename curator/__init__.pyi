@@ -50,7 +50,9 @@ def embed(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
-    max_bad: float | str = 0.01,
+    update_pool: bool = False,
+    max_bad: float | str | None = None,
+    give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -71,7 +73,12 @@ def embed(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
+            and no others.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
+        give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
+            run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
@@ -163,7 +170,9 @@ def select(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
-    max_bad: float | str = 0.01,
+    update_pool: bool = False,
+    max_bad: float | str | None = None,
+    give_up_shards: bool = False,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -215,7 +224,12 @@ def select(
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
         device: The device that encodes images. Default: auto: the GPU if there is one.
         min_side: Pool images with a shorter side below N pixels are left out.
-        max_bad: The share of bad samples above which the run ends with exit code 3.
+        update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
+            and no others.
+        max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
+            samples and at most a third of each set.
+        give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
+            run.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,

@@ -12,7 +12,7 @@ that each front end spells them in its own way: `--manifest-only` on the command
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
@@ -33,6 +33,7 @@ __all__ = [
     "UnusableInput",
     "Use",
     "as_argument",
+    "counted",
 ]
 
 Spell: TypeAlias = Callable[[str, Any], str]
@@ -46,6 +47,20 @@ def as_argument(field: str, value: Any = None) -> str:
     ('manifest_only=True', 'out')
     """
     return field if value is None else f"{field}={value!r}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, for a person.
+
+    Args:
+        count: how many.
+        noun: for one of them.
+        plural: for all other numbers, where it is not the noun with an `s`.
+
+    >>> counted(1, "part"), counted(1234, "part"), counted(2, "class", "classes")
+    ('1 part', '1,234 parts', '2 classes')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +141,11 @@ class Redo:
         """The advice in words."""
         return f"give {spell('redo', self.stage)} to start that stage anew"
 
+    @property
+    def field(self) -> str:
+        """The setting that it names."""
+        return "redo"
+
 
 Advice: TypeAlias = Another | Use | Change | Leave | Redo | str
 
@@ -150,6 +170,11 @@ class Reason(StrEnum):
     def is_damage(self) -> bool:
         """False for samples that are sound but unwanted (`min_side`): `max_bad` does not count those."""
         return self is not Reason.TOO_SMALL
+
+
+def _in_words(field: str, value: Any = None) -> str:
+    name = field.replace("_", " ")
+    return name if value is None else f"{name} {value}"
 
 
 class CuratorWarning(UserWarning):
@@ -185,10 +210,29 @@ class CuratorError(Exception):
         self.value = value
         self.advice: tuple[Advice, ...] = tuple(advice) if isinstance(advice, tuple) else (advice,)
 
-    def text(self, spell: Spell = as_argument) -> str:
-        """The error as one line, with settings spelled by `spell`."""
-        start = f"{spell(self.field, self.value)}: " if self.field else ""
-        words = [advice if isinstance(advice, str) else advice.text(spell) for advice in self.advice]
+    def text(self, spell: Spell = as_argument, settings: Collection[str] | None = None) -> str:
+        """The error as one line.
+
+        Args:
+            spell: writes a setting.
+            settings: those that the caller can give; no advice names another, and a stage that it cannot start anew
+                is that of the command that made the run. None for all.
+        """
+
+        def is_known(name: str) -> bool:
+            return settings is None or name in settings
+
+        start = ""
+        if self.field:
+            start = f"{(spell if is_known(self.field) else _in_words)(self.field, self.value)}: "
+        words = []
+        for advice in self.advice:
+            if isinstance(advice, str):
+                words.append(advice)
+            elif is_known(advice.field):
+                words.append(advice.text(spell))
+            elif isinstance(advice, Redo):
+                words.append(f"run the command that made it again, with {advice.text(spell).removeprefix('give ')}")
         return start + self.message + (f": {', or '.join(words)}" if words else "")
 
     def about(self, field: str) -> Self:

@@ -73,12 +73,15 @@ class RawSample:
         key: member path up to the first dot of its last part. Unique within the shard, not across shards.
         offset: byte position of the first member's header.
         members: in tar order.
+        sha256: hex digest of the shard's bytes from the header of the first member to the end of the last one's
+            data; None where it was not asked for, or where members lie elsewhere (links).
     """
 
     shard: str
     key: str
     offset: int
     members: tuple[Member, ...]
+    sha256: str | None = None
 
     @property
     def image(self) -> Member | None:
@@ -98,6 +101,7 @@ class SampleRow:
         width: pixels, as shown (EXIF orientation applied).
         height: pixels, as shown.
         members: all members, without their bytes.
+        sample_sha256: see `RawSample.sha256`.
     """
 
     key: str
@@ -107,6 +111,7 @@ class SampleRow:
     width: int
     height: int
     members: tuple[Member, ...]
+    sample_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ By the definition of SimCore's rounds: `python tests/independent_check.py OUT`. 
 import glob
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 out = sys.argv[1]
-arrays = [(int(path[-12:-4]), np.load(path)) for path in sorted(glob.glob(f"{out}/pool/img_emb/img_emb_*.npy"))]
+paths = [Path(path) for path in sorted(glob.glob(f"{out}/pool/img_emb/img_emb_*.npy"))]
+arrays = [(int(path.name[8:16]), np.load(path)) for path in paths]
 ids = np.concatenate([part * 2**32 + np.arange(len(rows)) for part, rows in arrays])
 rows = np.concatenate([rows for _, rows in arrays]).astype(np.float64)
 centroids = np.load(f"{out}/selection/centroids.npy").astype(np.float64)

@@ -9,22 +9,54 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from curator.errors import SampleError
-from curator.images import decode_image
+from curator.images import OpenedImage, is_out_of_memory
 from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
 
 __all__ = ["Decoder", "fill_batches", "run_ahead"]
+
+# What images that are decoded side by side may take together. Twelve megapixels take about 140 MiB.
+DECODING_BYTES, DECODING_BYTES_PER_THREAD = 1 << 30, 1 << 27
+# What files that wait for a thread, or for their turn, may take together.
+RAW_BYTES = 1 << 29
 
 T = TypeVar("T")
 Decoded = tuple[SampleRow, torch.Tensor]
 
 
+class Budget:
+    """Memory that several threads share: whoever would exceed it waits, unless nobody else holds any.
+
+    Args:
+        size: bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes. A thread must not hold twice: it would wait for itself."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self.size)
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= size
+                self._changed.notify_all()
+
+
 class Decoder:
-    """Turns raw samples into rows and pixels, several at a time.
+    """Turns raw samples into rows and pixels, several at a time, as many as fit in a budget of memory.
 
     Args:
         fit: brings an image's pixels to the shape of the batch, such as `Preprocess.fit`.
@@ -37,43 +69,63 @@ class Decoder:
         self.min_side = min_side
         self.threads = threads
         self.seconds = 0.0
+        self._budget = Budget(max(DECODING_BYTES, threads * DECODING_BYTES_PER_THREAD))
         self._lock = threading.Lock()
 
     def decode(self, sample: RawSample) -> Decoded | LedgerLine:
-        """One sample: its row and its pixels, uint8 (3, height, width), or why it cannot be used."""
-        started = time.perf_counter()
+        """One sample: its row and its pixels, uint8 (3, height, width), or why it cannot be used.
+
+        Raises:
+            MemoryError: there is not enough of it.
+        """
         image = sample.image
         assert image is not None and image.data is not None, "the reader yields samples with an image"
         try:
-            decoded = decode_image(image.data, min_side=self.min_side)
-            pixels = self.fit(decoded.pixels)
+            opened = OpenedImage(image.data, min_side=self.min_side)
+            with self._budget.hold(opened.decoding_bytes):
+                width, height, pixels = self._pixels(opened)
         except SampleError as error:
             return LedgerLine(sample.shard, sample.key, sample.offset, "decode", error.reason, error.detail)
-        finally:
-            with self._lock:
-                self.seconds += time.perf_counter() - started
         row = SampleRow(
             key=sample.key,
             offset=image.offset,
             size=image.size,
             sha256=hashlib.sha256(image.data).hexdigest(),
-            width=decoded.width,
-            height=decoded.height,
+            width=width,
+            height=height,
             members=tuple(type(m)(m.ext, m.offset, m.size) for m in sample.members),
+            sample_sha256=sample.sha256,
         )
         return row, pixels
 
+    def _pixels(self, opened: OpenedImage) -> tuple[int, int, torch.Tensor]:
+        started = time.perf_counter()
+        try:
+            decoded = opened.decode()
+            return decoded.width, decoded.height, self.fit(decoded.pixels)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
+        finally:
+            with self._lock:
+                self.seconds += time.perf_counter() - started
+
     def decode_all(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[Decoded | LedgerLine]:
-        """All samples, in their order; at most eight a thread are held at once."""
-        pending: deque[Future[Decoded | LedgerLine] | LedgerLine] = deque()
+        """All samples, in their order; at most eight a thread are held at once, of large files fewer."""
+        pending: deque[tuple[int, Future[Decoded | LedgerLine] | LedgerLine]] = deque()
+        held = 0
         # Parallel over samples, so each one on a single thread: torch would start a team per thread.
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for item in items:
-                pending.append(item if isinstance(item, LedgerLine) else pool.submit(self.decode, item))
-                if len(pending) >= 8 * self.threads:
-                    yield _result(pending.popleft())
+                size = 0 if isinstance(item, LedgerLine) or item.image is None else item.image.size
+                while pending and (len(pending) >= 8 * self.threads or held + size > RAW_BYTES):
+                    held -= pending[0][0]
+                    yield _result(pending.popleft()[1])
+                pending.append((size, item if isinstance(item, LedgerLine) else pool.submit(self.decode, item)))
+                held += size
             while pending:
-                yield _result(pending.popleft())
+                yield _result(pending.popleft()[1])
 
 
 def _result(item: Future[Decoded | LedgerLine] | LedgerLine) -> Decoded | LedgerLine:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
 import torch
 
+from curator.embedding.crash_probe import find_crashing_samples
 from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
 from curator.encoders import Encoder
 from curator.errors import Reason
@@ -31,36 +34,69 @@ def embed_source(
     *,
     min_side: int = 0,
     threads: int = 1,
-    crashing: Mapping[str, str] | None = None,
+    careful: bool = False,
     report: Progress = lambda increments: None,
-    enough: Callable[[], bool] = lambda: False,
+    enough: Callable[[int], bool] = lambda samples: False,
 ) -> tuple[EmbeddingBlock, DoneMark]:
     """Embed every good sample of a tar or a folder of images.
 
     Reading and decoding run in threads of their own while the encoder works, on CPUs on several batches at a time.
-    The result depends on the source, the encoder and the batch size alone, not on the threads.
+    The result depends on the source, the encoder and the batch size alone, not on the threads. Where decoding ran out
+    of memory, it begins again with care.
 
     Args:
         source: one that holds images.
         encoder: see `curator.encoders`.
         min_side: images with a shorter side than this many pixels go to the ledger.
-        threads: decoding threads.
-        crashing: key -> detail of samples known to crash the decoder: they go to the ledger unread.
+        threads: of the decoder, and of the encoder.
+        careful: for a source that a worker died of. Each image is first decoded alone, in a process that may die: see
+            `find_crashing_samples`; what it finds goes to the ledger. Then one thread decodes.
         report: called with `samples` and `bad` increments after each batch.
-        enough: asked before each sample; True ends the source there. For measuring, not for parts.
+        enough: asked before each sample, with the number of samples before it; True ends the source there. For
+            measuring, not for parts.
 
     Returns:
         The block, rows in the order of the source, and the done-mark with counts, times and the ledger.
 
     Raises:
         UnreadableShard: storage failed.
+        MemoryError: there is not enough of it, even with care.
     """
+    told: Counter[str] = Counter()
+
+    def tell(increments: Mapping[str, int]) -> None:
+        told.update(increments)
+        report(increments)
+
+    line = partial(_embed, source, encoder, min_side=min_side, threads=threads, report=tell, enough=enough)
+    if not careful:
+        with suppress(MemoryError):
+            return line(decode_threads=threads, crashing={})
+        report({name: -count for name, count in told.items()})
+    try:
+        crashing = find_crashing_samples(source, min_side, encoder.preprocess)
+        return line(decode_threads=1, crashing=crashing)
+    except MemoryError as error:
+        raise MemoryError(f"its images need more memory than there is, one at a time: {error}") from error
+
+
+def _embed(
+    source: Source,
+    encoder: Encoder,
+    *,
+    min_side: int,
+    threads: int,
+    decode_threads: int,
+    crashing: Mapping[str, str],
+    report: Progress,
+    enough: Callable[[int], bool],
+) -> tuple[EmbeddingBlock, DoneMark]:
     started = time.perf_counter()
-    left_out = _LeftOut(source, crashing or {}, report)
-    decoder = Decoder(encoder.preprocess.fit, min_side, threads)
+    left_out = _LeftOut(source, crashing, report)
+    decoder = Decoder(encoder.preprocess.fit, min_side, decode_threads)
     remarks = Remarks()
-    read = read_source(source, keep=lambda member: member.is_image, remarks=remarks)
-    samples = takewhile(lambda _: not enough(), read)
+    read = read_source(source, keep=lambda member: member.is_image, remarks=remarks, hashed=True)
+    samples = (item for number, item in takewhile(lambda pair: not enough(pair[0]), enumerate(read)))
     items = left_out.without_crashing(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, left_out.refuse)
     lanes = 1 if encoder.device.type == "cuda" else min(threads, MAX_LANES)

@@ -30,8 +30,8 @@ __all__ = [
 
 FORMAT = "curator.encoder"
 VERSION = 1
-ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)|(small_resnet)")
-# Networks that are curator's own: their names stand alone.
+ARCHITECTURE = re.compile(r"(timm|torchvision):(.+)|(small_resnet|small_resnet_max)")
+# Networks that are curator's own, to train: their names stand alone.
 OWN_ARCHITECTURES = ("small_resnet",)
 # The architectures that a file from elsewhere is compared with, in this order. ResNets have the same names in both
 # libraries; torchvision's preprocessing is the one that papers on self-supervised learning evaluate with.
@@ -63,7 +63,7 @@ def save_checkpoint(
 
     Args:
         url: a local path, or anything fsspec writes.
-        architecture: `timm:NAME`, `torchvision:NAME` or `small_resnet`.
+        architecture: `timm:NAME`, `torchvision:NAME`, `small_resnet` or `small_resnet_max`.
         preprocess: the preprocessing of the encoder.
         state_dict: the tensors of the backbone under the library's own names, without the classifier.
         meta: what tells where the encoder came from, as plain values (numbers, text, lists, dicts).
@@ -80,16 +80,26 @@ def save_checkpoint(
         "version": VERSION,
         "architecture": architecture,
         "preprocess": preprocess.to_json(),
-        # Cloned, since torch.save writes the whole storage behind a view.
-        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()},
+        # Cloned, since torch.save writes the whole storage behind a view; contiguous, since safetensors takes nothing
+        # else, and training leaves channels_last.
+        "state_dict": {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in state_dict.items()
+        },
         "meta": dict(meta),
     }
     with storage.write_file(absolute(url)) as path:
         torch.save(content, path)
 
 
-def copy_at_size(source: str, url: str, side: int) -> None:
+def copy_at_size(source: str, url: str, side: int, architecture: str | None = None) -> None:
     """Copy a file of `save_checkpoint` and change the input of its encoder to squares of `side` pixels.
+
+    Args:
+        source: the file.
+        url: of the copy.
+        side: in pixels.
+        architecture: another one with the same tensors; None for that of the file.
 
     Raises:
         InputError: there is no such file, or `save_checkpoint` did not write it.
@@ -100,7 +110,7 @@ def copy_at_size(source: str, url: str, side: int) -> None:
         raise origin.error("it is not an encoder that curator trained")
     save_checkpoint(
         url,
-        architecture=loaded["architecture"],
+        architecture=architecture or loaded["architecture"],
         preprocess=Preprocess.from_json(loaded["preprocess"]).at_size(side),
         state_dict=loaded["state_dict"],
         meta=loaded["meta"],
@@ -111,7 +121,7 @@ def build_backbone(architecture: str, image_size: int | None = None, seed: int =
     """A model without its classifier, its weights random (the same in every process).
 
     Args:
-        architecture: `timm:NAME`, `torchvision:NAME` or `small_resnet`.
+        architecture: `timm:NAME`, `torchvision:NAME`, `small_resnet` or `small_resnet_max`.
         image_size: the height and width of its input; None for the model's own.
         seed: the seed of the weights.
 

@@ -16,6 +16,7 @@ from curator.encoders.spec import EncoderSpec, near_names
 from curator.encoders.weights import RANDOM, WeightsOrigin, downloading, random_weights, read_weights
 from curator.errors import InputError
 from curator.images import Preprocess
+from curator.plugins import require_package
 
 __all__ = ["create_whole", "load_open_clip", "open_clip_preprocess"]
 
@@ -24,6 +25,7 @@ _HUB = "hf-hub:"
 
 def load_open_clip(spec: EncoderSpec, weights: str | None) -> Backbone:
     """Build an open_clip model and keep its image tower; see `curator.encoders.load.load_encoder`."""
+    require_package("open_clip", "", field="encoder", value=f"open_clip:{spec.model}")
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 

@@ -28,8 +28,11 @@ def load_small_resnet(spec: EncoderSpec, weights: str | None, image_size: int | 
     pooling) it learned a few hundred images by heart, and others were found no better (benchmarks/NOTES.md). There are
     no weights of it but those that somebody trains.
 
+    `small_resnet_max` has the same tensors, and its features are the largest values of its channels over the image, not
+    their means: a warm-up trains the first and embeds by the second (benchmarks/RESULTS.md).
+
     Args:
-        spec: the parsed name; it is one network.
+        spec: the parsed name, or the architecture of a checkpoint.
         weights: a file of tensors, or `random`.
         image_size: the height and width of its input; None for 32.
         seed: the seed of random weights.
@@ -46,7 +49,11 @@ def load_small_resnet(spec: EncoderSpec, weights: str | None, image_size: int | 
     block: Any = BasicBlock
     with random_weights(seed):
         model: Any = ResNet(
-            block, layers=(1, 1, 1, 1), channels=tuple(WIDTH * 2**stage for stage in range(4)), num_classes=0
+            block,
+            layers=(1, 1, 1, 1),
+            channels=tuple(WIDTH * 2**stage for stage in range(4)),
+            num_classes=0,
+            global_pool="max" if spec.family == "small_resnet_max" else "avg",
         )
         model.conv1 = nn.Conv2d(3, STEM, kernel_size=3, stride=2, padding=1, bias=False)
         model.maxpool = nn.Identity()
@@ -54,4 +61,4 @@ def load_small_resnet(spec: EncoderSpec, weights: str | None, image_size: int | 
         load_weights(model, weights)
     side = image_size or IMAGE_SIZE
     preprocess = Preprocess(side, (side, side), "bilinear", MEAN, STD)
-    return Backbone(model, preprocess, preprocess.pil_transform, "small_resnet")
+    return Backbone(model, preprocess, preprocess.pil_transform, spec.family)

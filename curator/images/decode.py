@@ -12,6 +12,8 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +37,11 @@ from curator.errors import Reason, SampleError
 from curator.images.heif import HEIF_ADVICE, can_read_heif
 from curator.images.jpeg import count_scans
 from curator.images.magic import image_ending, text_kind
+from curator.images.memory import decoding_bytes, is_out_of_memory
 from curator.images.quiet import quiet
 from curator.images.tiff import is_white_zero, read_planes
 
-__all__ = ["MAX_PIXELS", "DecodedImage", "decode_image"]
+__all__ = ["MAX_PIXELS", "DecodedImage", "OpenedImage", "decode_image"]
 
 MAX_PIXELS = 100_000_000
 
@@ -75,6 +78,46 @@ class DecodedImage:
     height: int
 
 
+class OpenedImage:
+    """An image whose header was read and accepted, and whose pixels were not decoded yet; see `decode_image`.
+
+    Attributes:
+        decoding_bytes: an upper bound of the memory that `decode` takes beside the file's own bytes.
+
+    Raises:
+        SampleError: as `decode_image`, for all that a header tells.
+    """
+
+    def __init__(self, data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS) -> None:
+        if _ABORT_ON and _ABORT_ON in data:
+            # Tests imitate a crash of native code with this: no exception, the process is gone.
+            os.abort()
+        if not data:
+            raise SampleError(Reason.EMPTY_IMAGE, "0 bytes")
+        self._data = data
+        with _only_sample_errors(data), quiet():
+            self._image = Image.open(io.BytesIO(data), formats=_formats())
+            _check_size(self._image.width, self._image.height, min_side, max_pixels)
+            _check_scans(self._image, data)
+            self.decoding_bytes = decoding_bytes(self._image, data)
+
+    def decode(self) -> DecodedImage:
+        """The pixels; to be called once.
+
+        Raises:
+            SampleError: as `decode_image`.
+            MemoryError: there is not enough of it.
+        """
+        data, image = self._data, self._image
+        with _only_sample_errors(data):
+            with quiet():
+                pixels = _decode_native(image, data)
+                if pixels is None:
+                    pixels = _decode_pillow(image, data)
+            pixels = _turn(pixels, _orientation(image))
+        return DecodedImage(pixels, width=pixels.shape[2], height=pixels.shape[1])
+
+
 def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode one image: the first frame of an animation, the first page of a TIFF.
 
@@ -90,26 +133,22 @@ def decode_image(data: bytes, *, min_side: int = 0, max_pixels: int = MAX_PIXELS
     Raises:
         SampleError: `EMPTY_IMAGE`, `DECODE_ERROR` (damaged, cut off, or no image at all),
             `TOO_MANY_PIXELS` (decompression bombs too, and JPEGs of thousands of scans) or `TOO_SMALL`.
+        MemoryError: there is not enough of it.
     """
-    if _ABORT_ON and _ABORT_ON in data:
-        # Tests imitate a crash of native code with this: no exception, the process is gone.
-        os.abort()
-    if not data:
-        raise SampleError(Reason.EMPTY_IMAGE, "0 bytes")
+    return OpenedImage(data, min_side=min_side, max_pixels=max_pixels).decode()
+
+
+@contextmanager
+def _only_sample_errors(data: bytes) -> Iterator[None]:
+    """Decoders fail on hostile bytes in every way there is; want of memory says nothing of the bytes."""
     try:
-        with quiet():
-            image = Image.open(io.BytesIO(data), formats=_formats())
-            _check_size(image.width, image.height, min_side, max_pixels)
-            _check_scans(image, data)
-            pixels = _decode_native(image, data)
-            if pixels is None:
-                pixels = _decode_pillow(image, data)
-        pixels = _turn(pixels, _orientation(image))
-    except (SampleError, MemoryError):
+        yield
+    except SampleError:
         raise
-    except Exception as error:  # decoders fail on hostile bytes in every way there is
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError(_one_line(error)) from error
         raise _as_sample_error(error, data) from error
-    return DecodedImage(pixels, width=pixels.shape[2], height=pixels.shape[1])
 
 
 def _formats() -> tuple[str, ...]:
@@ -152,7 +191,9 @@ def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
             pixels = native.decode_webp(encoded, mode)
         else:
             return None
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         return None
     if pixels.shape[1:] != (image.height, image.width):
         # The file has two headers: the decoder whose header was checked must read it.

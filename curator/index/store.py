@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,26 +116,31 @@ class IndexStore:
         url = storage.join(self.url, "done", f"{task.number:08d}-{task.identity}.json")
         storage.write_bytes(url, json.dumps({"parts": task.parts, "rows": rows}).encode())
 
-    def missing_parts(self, pool: PartReader) -> dict[int, str]:
-        """Finished parts of the pool that no finished piece holds.
+    def outdated(self, pool: PartReader) -> list[int]:
+        """Numbers of the finished pieces that hold a part which is retired, or was made anew."""
+        current = pool.finished().items()
+        return [number for number, parts in sorted(self.finished().items()) if not parts.items() <= current]
 
-        Raises:
-            UnusableInput: a piece holds a part that has changed since, or is gone.
-        """
-        finished = pool.finished()
-        indexed = self.parts()
-        for part, identity in indexed.items():
-            if finished.get(part) != identity:
-                raise UnusableInput(
-                    f"{self.url} was built from another part {part} than the pool's", advice=self._advice()
-                )
-        return {part: finished[part] for part in sorted(finished) if part not in indexed}
+    def remove_pieces(self, numbers: Iterable[int]) -> None:
+        """Remove pieces, their done-marks first. What is left of their parts is missing then, and built again."""
+        numbers = set(numbers)
+        marks = storage.list_names(storage.join(self.url, "done")) if numbers else []
+        for name in marks:
+            if int(name[:8]) in numbers:
+                storage.remove(storage.join(self.url, "done", name))
+        for number in sorted(numbers):
+            storage.remove(self.piece_url(number))
+
+    def missing_parts(self, pool: PartReader) -> dict[int, str]:
+        """Finished parts of the pool that no finished piece holds as they are now."""
+        finished, indexed = pool.finished(), self.parts()
+        return {part: finished[part] for part in sorted(finished) if indexed.get(part) != finished[part]}
 
     def missing_pieces(self, pool: PartReader) -> list[PieceTask]:
         """The pieces still to build: missing parts in order, cut into pieces of about 256 MiB of rows.
 
-        Finished pieces are never touched: parts are added in pieces of their own. A build that was killed and runs
-        again over the same parts cuts them in the same way.
+        Pieces that are outdated must be removed before. Finished pieces are never touched: parts are added in pieces of
+        their own. A build that was killed and runs again over the same parts cuts them in the same way.
         """
         settings = self.settings()
         assert settings is not None

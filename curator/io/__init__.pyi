@@ -1,7 +1,19 @@
-from . import npy as npy, parquet as parquet, schemas as schemas, storage as storage
-from .faults import denied_is_input as denied_is_input, lacks_credentials as lacks_credentials
+from . import npy as npy, parquet as parquet, part_files as part_files, schemas as schemas, storage as storage
+from .faults import (
+    Fault as Fault,
+    denied_is_input as denied_is_input,
+    fault_of as fault_of,
+    lacks_credentials as lacks_credentials,
+    reason_of as reason_of,
+)
 from .main_module import main_module_hidden as main_module_hidden
-from .names import printable as printable, public_name as public_name, public_text as public_text
+from .names import (
+    printable as printable,
+    public_name as public_name,
+    public_text as public_text,
+    public_values as public_values,
+)
+from .part_files import FileHash as FileHash
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED
 from .storage import Stat as Stat

@@ -32,6 +32,8 @@ PRECONDITION_FAILED = 412
 TRANSIENT_STATUS = (408, 425, 429)
 # Sent by S3 with a status of 400 or 403.
 TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed")
+# Sent by S3 with a status of 400.
+DENIED_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 # Errors of the operating system that no wait changes.
 LASTING = {
     getattr(errno, name)
@@ -166,7 +168,7 @@ def reason_of(error: BaseException) -> str:
 def _fault_of_status(status: int, code: str) -> Fault:
     if status >= 500 or status in TRANSIENT_STATUS or code in TRANSIENT_CODES:
         return Fault.TRANSIENT
-    if status in (401, 403, 407):
+    if status in (401, 403, 407) or code in DENIED_CODES:
         return Fault.DENIED
     return Fault.MISSING if status in (404, 410) else Fault.LASTING
 

@@ -18,7 +18,7 @@ __all__ = ["is_local", "join", "local_path", "resolve", "resolve_fresh", "resolv
 
 # Stores whose URLs begin with a bucket; keys for them come from the environment or from a profile.
 BUCKETS = ("s3", "s3a", "gs", "gcs")
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "az", "abfs": "az", "abfss": "az"}
 
 
 def is_local(url: str) -> bool:

@@ -8,14 +8,11 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.io.faults import status_of
-from curator.io.retry import retried
+from curator.io.conditional import can_put_if, object_state, put_if, was_refused
 
 __all__ = ["Lease"]
 
@@ -23,8 +20,6 @@ __all__ = ["Lease"]
 SECONDS = 60.0
 # Seconds between renewals: three may fail before the lease runs out.
 RENEW_EVERY = 15.0
-# Object stores that can create an object on the condition that there is none.
-SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs")
 
 _log = logging.getLogger(__name__)
 
@@ -49,25 +44,24 @@ class Lease:
 
     @staticmethod
     def is_possible(url: str) -> bool:
-        """True for stores that can create an object on the condition that there is none."""
-        return url.partition("://")[0] in SCHEMES
+        """True for stores that can write an object on a condition."""
+        return can_put_if(url.partition("://")[0])
 
     @staticmethod
     def seconds_left(url: str) -> float:
         """How long the stored lease still counts, by the store's clock; at most 0 if it ran out or is gone."""
-        filesystem, path = storage.resolve(url)
         try:
-            written, now = retried(lambda: _times(filesystem, path))
+            state = object_state(*storage.resolve(url))
         except FileNotFoundError:
             return 0.0
-        return SECONDS - (now - written).total_seconds()
+        return SECONDS - (state.now - state.written).total_seconds()
 
     def take(self) -> bytes | None:
         """Create the object, unless there is one. Returns another holder's content; None if this process holds it."""
         try:
-            self._put(mode="create")
+            self._put(None)
         except OSError as error:
-            if not (isinstance(error, FileExistsError) or status_of(error) in (409, 412)):
+            if not was_refused(error):
                 raise
             try:
                 content = storage.read_bytes(self.url)
@@ -81,9 +75,9 @@ class Lease:
     def take_over(self, content: bytes) -> None:
         """Overwrite a lease that ran out, unless its content has changed. The caller then calls `take` again."""
         with contextlib.suppress(FileNotFoundError):
-            state = storage.stat(self.url)
+            version = self._version()
             if storage.read_bytes(self.url) == content:
-                self._replace(state.version)
+                self._replace(version)
 
     def check(self) -> None:
         """Raise `CuratorError` if this process does not hold the lease any more.
@@ -117,7 +111,7 @@ class Lease:
             if self._lost or self._ended.is_set():
                 return
             try:
-                version = storage.stat(self.url).version
+                version = self._version()
                 if not (self._is_ours(storage.read_bytes(self.url)) and self._replace(version)):
                     self._lost = "was taken over by another run"
             except FileNotFoundError:
@@ -127,21 +121,23 @@ class Lease:
                     self._lost = f"could not be reached for {SECONDS:.0f} s ({error}), so its lease ran out"
                 _log.warning("the lease on %s could not be renewed: %s", self.url, error)
 
-    def _replace(self, etag: str) -> bool:
-        """Overwrite the object if it has this etag; False if it has another and is not ours."""
+    def _version(self) -> str:
+        return object_state(self._filesystem, self._path).version
+
+    def _replace(self, version: str) -> bool:
+        """Overwrite the object if it has this version; False if it has another and is not ours."""
         try:
-            self._put(**({"IfMatch": f'"{etag}"'} if "s3" in self._filesystem.protocol else {}))
+            self._put(version)
         except OSError as error:
-            if status_of(error) in (404, 409, 412):
+            if was_refused(error) or isinstance(error, FileNotFoundError):
                 # The object is ours after all if the answer to a first attempt was lost.
                 return self._is_ours(storage.read_bytes(self.url))
             raise
         return True
 
-    def _put(self, **condition: Any) -> None:
+    def _put(self, version: str | None) -> None:
         record = self._holder | {"renewed": datetime.now(UTC).isoformat()}
-        data = (json.dumps(record) + "\n").encode()
-        retried(lambda: self._filesystem.pipe_file(self._path, data, **condition))
+        put_if(self._filesystem, self._path, (json.dumps(record) + "\n").encode(), version)
         self._renewed = time.monotonic()
 
     def _is_ours(self, content: bytes) -> bool:
@@ -149,14 +145,3 @@ class Lease:
             return bool(json.loads(content)["run"] == self._holder["run"])
         except (ValueError, LookupError, TypeError):
             return False
-
-
-def _times(filesystem: Any, path: str) -> tuple[datetime, datetime]:
-    """The time at which the object was written, and the time now, both by the store's clock where it tells."""
-    if "s3" in filesystem.protocol:
-        bucket, key, _ = filesystem.split_path(path)
-        answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
-        now = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return answer["LastModified"], parsedate_to_datetime(now) if now else datetime.now(UTC)
-    filesystem.invalidate_cache()
-    return filesystem.modified(path), datetime.now(UTC)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["printable", "public_name", "public_text", "secret_difference"]
+__all__ = ["printable", "public_name", "public_text", "public_values", "secret_difference"]
 
 # URLs inside of other text; several may be joined by `::`, and what ends a clause ends a URL.
 IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://(?:(?!::)[^\s\"'<>])+(?<![:,.;)])", re.IGNORECASE)
@@ -72,6 +73,15 @@ def public_text(text: str) -> str:
     """
     text = IN_TEXT.sub(lambda match: public_name(match[0]), text)
     return REST_IN_TEXT.sub(lambda match: public_name(f"http://{match[0]}").removeprefix("http://"), text)
+
+
+def public_values(value: Any) -> Any:
+    """A value as JSON has it, with the public names of the URLs in all of its texts."""
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, dict):
+        return {name: public_values(inside) for name, inside in value.items()}
+    return [public_values(inside) for inside in value] if isinstance(value, list | tuple) else value
 
 
 def printable(text: str) -> str:

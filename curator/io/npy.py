@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from curator.errors import CuratorError
 from curator.io import storage
 
-__all__ = ["Header", "RemoteRows", "open_rows", "read_array", "read_header", "write_array"]
+__all__ = ["Header", "RemoteRows", "open_rows", "parse_array", "read_array", "read_header", "save_array", "write_array"]
 
 # Bytes that hold the header of any array with few dimensions.
 HEAD = 4096
@@ -48,7 +49,13 @@ class Header:
 
 def write_array(url: str, array: NDArray[Any]) -> None:
     """Write a whole array. The same array gives the same bytes."""
-    with storage.write_file(url) as path, open(path, "wb") as file:
+    with storage.write_file(url) as path:
+        save_array(path, array)
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array to a local path that is not the final one: see `storage.write_file`."""
+    with open(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
 
 
@@ -59,7 +66,15 @@ def read_array(url: str) -> NDArray[Any]:
         FileNotFoundError: there is no such file.
         CuratorError: the file is not a whole array.
     """
-    data = storage.read_bytes(url)
+    return parse_array(storage.read_bytes(url), url)
+
+
+def parse_array(data: bytes, url: str) -> NDArray[Any]:
+    """The array of a file that was read.
+
+    Raises:
+        CuratorError: the file is not a whole array.
+    """
     try:
         return cast("NDArray[Any]", np.load(io.BytesIO(data), allow_pickle=False))
     except (ValueError, EOFError) as error:

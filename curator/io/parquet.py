@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from curator.errors import Another, CuratorError, UnusableInput
 from curator.io import storage
 from curator.io.schemas import FORMAT_VERSION
 
-__all__ = ["check_format", "read_table", "write_table"]
+__all__ = ["check_format", "read_table", "save_table", "write_table"]
 
 
 def write_table(url: str, schema: pa.Schema, columns: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -20,12 +21,17 @@ def write_table(url: str, schema: pa.Schema, columns: dict[str, Any] | list[dict
 
     The same values give the same bytes, on the same pyarrow.
     """
+    with storage.write_file(url) as path:
+        save_table(path, schema, columns)
+
+
+def save_table(path: Path, schema: pa.Schema, columns: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """The same to a local path that is not the final one: see `storage.write_file`."""
     if isinstance(columns, dict):
         table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     else:
         table = pa.Table.from_pylist(columns, schema=schema)
-    with storage.write_file(url) as path:
-        pq.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd")
 
 
 def read_table(
@@ -33,12 +39,14 @@ def read_table(
     schema: pa.Schema,
     columns: list[str] | None = None,
     *,
+    data: bytes | None = None,
     error: type[CuratorError] = UnusableInput,
 ) -> pa.Table:
     """Read a parquet file that curator wrote.
 
     Args:
         url: the file.
+        data: its content, where that was read already.
         schema: the schema of `curator.io.schemas` that the file should have.
         columns: the names of the columns to read; None for all.
         error: what is raised for another file: `InputError` for callers that run before anything is written.
@@ -47,7 +55,8 @@ def read_table(
         FileNotFoundError: there is no such file.
         CuratorError: of the class `error`: the file is of another kind, or of a version that this code does not know.
     """
-    source = str(storage.local_path(url)) if storage.is_local(url) else io.BytesIO(storage.read_bytes(url))
+    is_path = data is None and storage.is_local(url)
+    source = str(storage.local_path(url)) if is_path else io.BytesIO(data or storage.read_bytes(url))
     try:
         # memory_map and the dataset reader would keep the file open or add columns of their own.
         with pq.ParquetFile(source) as file:

@@ -43,6 +43,8 @@ def remove(url: str) -> None:
     # Object stores have no directories, but a name may be an object and the beginning of others.
     is_tree = not isinstance(filesystem, AsyncFileSystem)
     below = retried(lambda: filesystem.find(path, withdirs=is_tree, detail=True), where=path)
+    if isinstance(below, list):
+        below = {}  # adlfs, of a name that is an object: what lies below it is not listed
     if path not in below:
         filesystem.invalidate_cache()  # the listing makes it a directory
         with contextlib.suppress(FileNotFoundError):

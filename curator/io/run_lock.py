@@ -5,7 +5,7 @@ keeps a run directory sound are whole and deterministic writes, whoever writes.
 
 A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. A lease is
 created on the condition that no object stands there, renewed on the condition that it is still ours, and taken
-over on the condition that it is still the one that ran out (S3's If-None-Match and If-Match). Whether the holder of a
+over on the condition that it is still the one that ran out (`curator.io.conditional`). Whether the holder of a
 lease on another machine is alive shows by its renewals: a run that finds a lease waits for one, or for its end.
 """
 
@@ -36,6 +36,8 @@ NAME = "owner.json"
 PATIENCE = 0.5
 # The children of a holder that was killed share its lock until they notice.
 ORPHANS_PATIENCE = 15.0
+# How Ray begins the name of the folder that it unpacks for a job, and removes after it.
+JOB_FOLDER = "_ray_pkg_"
 # A lease that nobody renews ends before that.
 LEASE_PATIENCE = 90.0
 
@@ -124,6 +126,7 @@ def owned(url: str) -> Iterator[Owner]:
             written to.
     """
     if storage.is_local(url):
+        _refuse_job_folder(storage.local_path(url))
         with _locked(storage.local_path(url)):
             yield Owner()
     elif Lease.is_possible(url):
@@ -144,6 +147,16 @@ def current_holder(url: str) -> Holder | None:
     if storage.is_local(url):
         return holder if _is_locked(storage.local_path(url) / NAME) else None
     return holder if Lease.seconds_left(storage.join(url, NAME)) > 0 else None
+
+
+def _refuse_job_folder(folder: Path) -> None:
+    if any(name.startswith(JOB_FOLDER) for name in folder.absolute().parts):
+        raise InputError(
+            "this is inside the folder that Ray unpacks for the job, and removes when it ends",
+            field="out",
+            value=str(folder),
+            advice="give a URL that all machines reach, such as s3://BUCKET/RUN, or the whole path of a shared folder",
+        )
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ __all__ = [
     "STANDS_FOR",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # One file of a sample.
 MEMBER = pa.struct([("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
 
@@ -36,15 +36,21 @@ def _schema(name: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
     return pa.schema(fields, metadata=labels)
 
 
-# A row is one part: a source, and the state in which it was embedded.
+# A row is one part: a source, and the state in which it was embedded. No number is ever given twice.
 PARTS = _schema(
     "parts",
     [
         ("part", pa.int32()),
         ("url", pa.string()),
-        ("size", pa.int64()),
-        ("version", pa.string()),  # etag or mtime
+        ("size", pa.int64()),  # of ready embeddings: array and metadata together
+        ("version", pa.string()),  # etag or mtime; of ready embeddings both files'
         ("kind", pa.string()),  # tar, folder, embeddings
+        ("identity", pa.string()),  # the hash in the names of its files: no others count
+        ("min_side", pa.int32()),  # images with a shorter side are not in it; 0 where all are
+        ("state", pa.string()),  # active; retired: the source is gone or changed, and so is the data
+        # Where its files are if another store holds them, and its number there; null for this store's own.
+        ("store", pa.string()),
+        ("store_part", pa.int32()),
     ],
 )
 # A row is one embedded sample, in the order of its part's array.
@@ -57,7 +63,9 @@ METADATA = _schema(
         ("index", pa.int32()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
-        ("sha256", pa.string()),
+        ("sha256", pa.string()),  # of the image
+        # Of the shard's bytes from the header of the first member to the end of the last; null where it is not known.
+        ("sample_sha256", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("members", pa.list_(MEMBER)),
@@ -157,6 +165,7 @@ MANIFEST = _schema(
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("sha256", pa.string()),
+        ("sample_sha256", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("score", pa.float32()),

@@ -12,7 +12,7 @@ from typing import Any
 
 from curator.errors import UnusableInput
 from curator.io.faults import ChangedError
-from curator.io.filesystems import is_local, local_path, resolve_fresh
+from curator.io.filesystems import is_local, join, local_path, resolve_fresh
 from curator.io.names import public_name
 from curator.io.retry import attempts_of, retried
 
@@ -24,6 +24,7 @@ __all__ = [
     "file_info",
     "info_stat",
     "is_directory",
+    "list_files",
     "list_names",
     "list_tree",
     "local_stat",
@@ -196,6 +197,20 @@ def _names(url: str) -> Iterator[str]:
     filesystem, path = resolve_fresh(url)
     listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
     yield from (info["name"].rstrip("/").rpartition("/")[2] for info in listing if info["type"] == "file")
+
+
+def list_files(url: str) -> dict[str, Stat]:
+    """Name -> state of the files directly below a directory; empty if there is no such directory."""
+    if is_local(url):
+        states = {name: _maybe_stat(join(url, name))[1] for name in list_names(url)}
+        return {name: state for name, state in states.items() if state is not None}
+    filesystem, path = resolve_fresh(url)
+    try:
+        listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    files = {info["name"].rstrip("/").rpartition("/")[2]: info for info in listing if info["type"] == "file"}
+    return {name: info_stat(files[name]) for name in sorted(files) if name}
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

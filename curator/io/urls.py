@@ -80,7 +80,11 @@ def _lines(url: str) -> list[str]:
         # Editors on Windows begin a file with a byte order mark.
         text = storage.read_bytes(absolute(url)).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list of URLs @{name}: {public_text(str(error))}") from error
+        where = "" if not storage.is_local(url) or os.path.isabs(url) else f" (looked for in {os.getcwd()})"
+        raise InputError(
+            f"cannot read the list of URLs @{name}{where}: {public_text(str(error))}",
+            advice="give a URL or a whole path; a job of a cluster has only files that are sent along with it",
+        ) from error
     lines = [line.strip() for line in text.splitlines()]
     lines = _column([line for line in lines if line and not line.startswith("#")], name)
     if not lines:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.packing.layout import MemberCopy, sample_copies
+from curator.packing.layout import MemberCopy, SampleRange, sample_copies, sample_ranges
 from curator.packing.ranges import fetch_reads, plan_reads
-from curator.packing.write import ImageHash
+from curator.packing.write import ChunkHash
 from curator.sources import read_samples
 from curator.types import LedgerLine
 
@@ -44,7 +44,7 @@ def compare_tar(url: str, rows: Sequence[dict[str, Any]], urls: Mapping[str, str
 
 
 def compare_images(rows: Sequence[dict[str, Any]], urls: Mapping[str, str]) -> Iterator[str]:
-    """Which images of an unpacked manifest are not in their sources as they were when they were embedded.
+    """Which samples of an unpacked manifest are not in their sources as they were when they were embedded.
 
     Args:
         rows: rows of the manifest, in any order. Rows that name no bytes are not compared.
@@ -58,12 +58,18 @@ def compare_images(rows: Sequence[dict[str, Any]], urls: Mapping[str, str]) -> I
         for row in rows
         if row["offset"] is not None and row["sha256"]
     ]
-    image = ImageHash()
+    ranges = [sample for row in rows for sample in sample_ranges(row)]
+    image, whole, stale = ChunkHash(), ChunkHash(), set[tuple[str, str]]()
     with _as_line() as lines:
-        for read, data in fetch_reads(plan_reads(copies), urls):
+        for read, data in fetch_reads(plan_reads(copies, ranges), urls):
             for copy, start, chunk in read.chunks(data):
                 if image.add(copy, start, chunk) not in (None, copy.sha256):
-                    yield _stale(copy)
+                    stale.add((copy.shard, copy.key))
+                    yield _stale(copy, "its image has")
+            for sample, start, chunk in read.range_chunks(data):
+                digest = whole.add(sample, start, chunk)
+                if digest not in (None, sample.sha256) and (sample.shard, sample.key) not in stale:
+                    yield _stale(sample, "its members have")
     yield from lines
 
 
@@ -104,12 +110,12 @@ def _compare_data(
     ranges: Mapping[str, tuple[int, int]],
     urls: Mapping[str, str],
 ) -> Iterator[str]:
-    image, differing = ImageHash(), ""
+    image, differing = ChunkHash(), ""
     with _as_line() as lines:
         for read, data in fetch_reads(plan_reads(copies), urls):
             for copy, start, chunk in read.chunks(data):
                 if copy.sha256 and image.add(copy, start, chunk) not in (None, copy.sha256):
-                    yield _stale(copy)
+                    yield _stale(copy, "its image has")
                 file.seek(ranges[copy.name][0] + start)
                 if differing != copy.name and file.read(len(chunk)) != chunk:
                     differing = copy.name
@@ -117,8 +123,8 @@ def _compare_data(
     yield from lines
 
 
-def _stale(copy: MemberCopy) -> str:
-    return f"{copy.shard}: {copy.key}: its image has another sha256 than when it was embedded"
+def _stale(copy: MemberCopy | SampleRange, what: str) -> str:
+    return f"{copy.shard}: {copy.key}: {what} another sha256 than when it was embedded"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from curator.packing.names import Namer, extensions
 from curator.packing.plan import OutputShard
 from curator.types import Member, split_id
 
-__all__ = ["MemberCopy", "TarLayout", "lay_out", "member_order", "sample_copies"]
+__all__ = ["MemberCopy", "SampleRange", "TarLayout", "lay_out", "member_order", "sample_copies", "sample_ranges"]
 
 # Rows that are Python objects at a time.
 BATCH = 1024
@@ -42,6 +42,24 @@ class MemberCopy(NamedTuple):
     target_offset: int = 0
 
 
+class SampleRange(NamedTuple):
+    """The bytes of a source shard in which a whole sample stands.
+
+    Attributes:
+        shard: the public name of the source shard.
+        key: the key of the sample in it.
+        source_offset: the byte at which the header of its first member begins.
+        size: the bytes up to the end of its last member's data.
+        sha256: the hash that they must have.
+    """
+
+    shard: str
+    key: str
+    source_offset: int
+    size: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class TarLayout:
     """The layout of an output shard: all of it but the data.
@@ -50,11 +68,13 @@ class TarLayout:
         keys: the names of its samples, in the order of its ids.
         copies: every member, in tar order.
         size: the bytes of the whole archive.
+        ranges: where the samples stand in their shards, for those whose hash is known.
     """
 
     keys: list[str]
     copies: list[MemberCopy]
     size: int
+    ranges: list[SampleRange]
 
 
 def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
@@ -62,16 +82,19 @@ def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
 
     Args:
         shard: the output shard.
-        rows: the metadata of its samples, in the order of its ids: id, image_path, shard, sha256, members.
+        rows: the metadata of its samples, in the order of its ids: id, image_path, shard, sha256,
+            sample_sha256, members.
     """
     namer = Namer()
     keys: list[str] = []
     samples: list[list[MemberCopy]] = []
+    ranges: list[SampleRange] = []
     for batch in rows.to_batches(max_chunksize=BATCH):
         for row in batch.to_pylist():
             names = _arrange(tuple(member["ext"] for member in row["members"])).names
             keys.append(namer.name(split_id(row["id"])[0], row["image_path"], names))
             samples.append(sample_copies(keys[-1], row | {"key": row["image_path"]}))
+            ranges += sample_ranges(row | {"key": row["image_path"]})
     copies: list[MemberCopy] = []
     position = 0
     for index in shard.order():
@@ -79,7 +102,7 @@ def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
             target = position + ustar.BLOCK
             copies.append(copy._replace(target_offset=target))
             position = target + ustar.padded(copy.size)
-    return TarLayout(keys, copies, ustar.archive_size(position))
+    return TarLayout(keys, copies, ustar.archive_size(position), ranges)
 
 
 def member_order(members: Sequence[Member], exts: Sequence[str], image: int) -> list[int]:
@@ -125,6 +148,20 @@ def sample_copies(name: str, row: dict[str, Any]) -> list[MemberCopy]:
         )
         for index in arranged.order
     ]
+
+
+def sample_ranges(row: dict[str, Any]) -> list[SampleRange]:
+    """Where a sample stands in its shard: one range, or none where its hash is not known.
+
+    Args:
+        row: the shard, key, sample_sha256 and members of the sample, as in a manifest.
+    """
+    if row["sample_sha256"] is None:
+        return []
+    first, last = row["members"][0], row["members"][-1]
+    start = first["offset"] - ustar.BLOCK
+    size = last["offset"] + last["size"] - start
+    return [SampleRange(row["shard"], row["key"], start, size, row["sample_sha256"])]
 
 
 class _Arrangement(NamedTuple):

@@ -145,6 +145,12 @@ def plan_shards(store: PartReader, chosen: SelectedRows, shard_size: int, seed: 
         raise InputError("an output shard holds at least 1 sample", field="shard_size", value=shard_size)
     finished = store.finished()
     sources = {part.part: part for part in store.registered() if part.part in finished}
+    retired = [part.part for part in store.registered() if part.is_retired]
+    if lost := int(np.isin(parts_of(chosen.ids), retired).sum()):
+        raise UnusableInput(
+            f"{lost:,} of the {len(chosen):,} chosen samples are of shards that are gone or changed since",
+            advice="run the selection again",
+        )
     if len(unknown := np.setdiff1d(parts_of(chosen.ids), np.fromiter(sources, np.int64))):
         raise UnusableInput(
             f"the selection names part {unknown[0]}, which {store.url} does not hold", advice="embed the pool first"
@@ -170,7 +176,7 @@ def check_packable(store: PartReader) -> None:
     Raises:
         UnusableInput: a part was made from ready embeddings or a folder, so there is no shard to read from.
     """
-    for part in store.registered():
+    for part in (part for part in store.registered() if not part.is_retired):
         if part.kind == "embeddings":
             raise UnusableInput(
                 f"{part.url} is ready embeddings, which no sample can be packed from", advice=Use("manifest_only", True)

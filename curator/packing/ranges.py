@@ -14,7 +14,7 @@ from types import TracebackType
 from curator.errors import CuratorError, Redo
 from curator.io import Stat, public_text, storage
 from curator.packing import ustar
-from curator.packing.layout import MemberCopy
+from curator.packing.layout import MemberCopy, SampleRange
 
 __all__ = ["Read", "fetch_reads", "plan_reads", "source_changed"]
 
@@ -25,8 +25,9 @@ MAX_READ = 8 << 20
 # Remote reads wait for the network, not for this machine. Memory: this many times MAX_READ.
 REMOTE_READS = 8
 
-# A member, the position of these bytes in it, and the bytes.
+# A member or a sample, the position of these bytes in it, and the bytes.
 Chunk = tuple[MemberCopy, int, memoryview]
+RangeChunk = tuple[SampleRange, int, memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class Read:
         start: the first byte.
         end: the byte after the last.
         copies: the members, in the order of the source.
+        ranges: the samples of which it covers all bytes or some, likewise.
     """
 
     shard: str
     start: int
     end: int
     copies: tuple[MemberCopy, ...]
+    ranges: tuple[SampleRange, ...] = ()
 
     def chunks(self, data: bytes) -> Iterator[Chunk]:
         """Divide the bytes of the read among its members.
@@ -69,6 +72,14 @@ class Read:
             if start < end or not copy.size:
                 yield copy, start - copy.source_offset, view[start - self.start : end - self.start]
 
+    def range_chunks(self, data: bytes) -> Iterator[RangeChunk]:
+        """Divide the bytes of the read among its samples, as `chunks` does among members."""
+        view = memoryview(data)
+        for sample in self.ranges:
+            start = max(sample.source_offset, self.start)
+            end = min(_end(sample), self.end)
+            yield sample, start - sample.source_offset, view[start - self.start : end - self.start]
+
     def _check_header(self, copy: MemberCopy, view: memoryview) -> None:
         start = _begin(copy) - self.start
         stated = ustar.stated_size(bytes(view[start : start + ustar.BLOCK]))
@@ -77,14 +88,14 @@ class Read:
             raise source_changed(copy, f"no member of {copy.size} bytes at byte {copy.source_offset}")
 
 
-def source_changed(copy: MemberCopy, what: str) -> CuratorError:
+def source_changed(copy: MemberCopy | SampleRange, what: str) -> CuratorError:
     """The error for a source shard whose content is not what the metadata says."""
     message = f"{copy.shard}: {copy.key}: {what}; the source changed since it was embedded"
     return CuratorError(message, advice=Redo("pool"))
 
 
-def plan_reads(copies: Iterable[MemberCopy]) -> list[Read]:
-    """The reads that cover these members, by shard and position.
+def plan_reads(copies: Iterable[MemberCopy], ranges: Iterable[SampleRange] = ()) -> list[Read]:
+    """The reads that cover these members and samples, by shard and position.
 
     Each member is read with the 512-byte header before it. Neighbours at most `MAX_GAP` bytes apart share
     a read, up to `MAX_READ`: sparse samples cost little more than their bytes, and a densely chosen shard
@@ -92,8 +103,10 @@ def plan_reads(copies: Iterable[MemberCopy]) -> list[Read]:
 
     Args:
         copies: members of any shards, in any order.
+        ranges: whole samples of them, whose hashes will be checked.
     """
-    ordered = sorted(copies, key=attrgetter("shard", "source_offset"))
+    items: list[MemberCopy | SampleRange] = [*copies, *ranges]
+    ordered = sorted(items, key=lambda item: (item.shard, _begin(item)))
     return [
         read
         for shard, group in groupby(ordered, key=attrgetter("shard"))
@@ -227,7 +240,7 @@ def _whole(read: Read, data: bytes) -> bytes:
     size = read.end - read.start
     if len(data) < size:
         end = read.start + len(data)
-        copy = next(copy for copy in read.copies if copy.source_offset + copy.size > end or not copy.size)
+        copy = next(copy for copy in read.copies if _end(copy) > end or not copy.size)
         raise source_changed(copy, f"the shard ends before its member at byte {copy.source_offset} does")
     return data
 
@@ -236,31 +249,36 @@ def _url(read: Read, urls: Mapping[str, str]) -> str:
     return urls.get(read.shard, read.shard)
 
 
-def _begin(copy: MemberCopy) -> int:
-    return copy.source_offset - ustar.BLOCK
+def _begin(item: MemberCopy | SampleRange) -> int:
+    return item.source_offset - (ustar.BLOCK if isinstance(item, MemberCopy) else 0)
 
 
-def _runs(copies: Iterable[MemberCopy]) -> Iterator[list[MemberCopy]]:
+def _end(item: MemberCopy | SampleRange) -> int:
+    return item.source_offset + item.size
+
+
+def _runs(items: Iterable[MemberCopy | SampleRange]) -> Iterator[list[MemberCopy | SampleRange]]:
     """Groups of neighbours that are near enough to be read together."""
-    run: list[MemberCopy] = []
+    run: list[MemberCopy | SampleRange] = []
     end = 0
-    for copy in copies:
-        if run and _begin(copy) - end > MAX_GAP:
+    for item in items:
+        if run and _begin(item) - end > MAX_GAP:
             yield run
             run = []
-        run.append(copy)
-        end = max(end, copy.source_offset + copy.size)
+        run.append(item)
+        end = max(end, _end(item))
     if run:
         yield run
 
 
-def _cut(shard: str, run: list[MemberCopy]) -> Iterator[Read]:
-    last = max(copy.source_offset + copy.size for copy in run)
+def _cut(shard: str, run: list[MemberCopy | SampleRange]) -> Iterator[Read]:
+    last = max(map(_end, run))
     waiting = deque(run)
     for start in range(_begin(run[0]), last, MAX_READ):
         end = min(start + MAX_READ, last)
-        copies = []
+        items = []
         while waiting and _begin(waiting[0]) < end:
-            copies.append(waiting.popleft())
-        yield Read(shard, start, end, tuple(copies))
-        waiting.extendleft(reversed([copy for copy in copies if copy.source_offset + copy.size > end]))
+            items.append(waiting.popleft())
+        copies = tuple(item for item in items if isinstance(item, MemberCopy))
+        yield Read(shard, start, end, copies, tuple(item for item in items if isinstance(item, SampleRange)))
+        waiting.extendleft(reversed([item for item in items if _end(item) > end]))

@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 
 from curator.io import schemas, storage
 from curator.packing import ustar
-from curator.packing.layout import MemberCopy, TarLayout, lay_out
+from curator.packing.layout import MemberCopy, SampleRange, TarLayout, lay_out
 from curator.packing.plan import OutputShard, SelectedRows
 from curator.packing.ranges import Read, fetch_reads, plan_reads, source_changed
-from curator.store import PartReader
+from curator.store import PartFiles
 
-__all__ = ["ImageHash", "PackedShard", "manifest_columns", "pack_shard"]
+__all__ = ["ChunkHash", "PackedShard", "manifest_columns", "pack_shard"]
 
-COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "width", "height", "members"]
+COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "sample_sha256", "width", "height", "members"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class PackedShard:
     bytes_read: int
 
 
-class ImageHash:
-    """The sha256 of images whose chunks come in order, alternating between images that share their bytes (links)."""
+class ChunkHash:
+    """The sha256 of images or samples whose chunks come in order, alternating between those that share bytes."""
 
     def __init__(self) -> None:
-        self._open: dict[MemberCopy, Any] = {}
+        self._open: dict[MemberCopy | SampleRange, Any] = {}
 
-    def add(self, copy: MemberCopy, start: int, chunk: memoryview) -> str | None:
-        """Add the next chunk of a member. Returns the hex digest if the chunk was the last one, else None."""
+    def add(self, copy: MemberCopy | SampleRange, start: int, chunk: memoryview) -> str | None:
+        """Add the next chunk. Returns the hex digest if the chunk was the last one, else None."""
         digest = hashlib.sha256() if start == 0 else self._open.pop(copy)
         digest.update(chunk)
         if start + len(chunk) == copy.size:
@@ -61,7 +61,7 @@ class ImageHash:
 
 
 def pack_shard(
-    store: PartReader, shard: OutputShard, out_url: str, urls: Mapping[str, str] | None = None
+    store: PartFiles, shard: OutputShard, out_url: str, urls: Mapping[str, str] | None = None
 ) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 
@@ -81,7 +81,7 @@ def pack_shard(
     """
     rows = store.rows(shard.ids, COLUMNS)
     layout = lay_out(shard, rows)
-    reads = plan_reads(layout.copies)
+    reads = plan_reads(layout.copies, layout.ranges)
     with storage.write_file(shard.url(out_url), layout.size) as path:
         _write_tar(path, layout, fetch_reads(reads, urls or {}, shard.states))
     columns = manifest_columns(rows, shard.chosen, shard.name, layout.keys).take(pa.array(shard.order()))
@@ -135,7 +135,7 @@ def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, byte
 
 
 def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
-    image = ImageHash()
+    image, sample = ChunkHash(), ChunkHash()
     for read, data in fetched:
         for copy, start, chunk in read.chunks(data):
             # Every member has a first chunk, which is empty for an empty member.
@@ -145,6 +145,10 @@ def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
                 digest = image.add(copy, start, chunk)
                 if digest not in (None, copy.sha256):
                     raise source_changed(copy, "its image has another sha256")
+        # Captions and labels belong to the image: another one of the same size is no better than another image.
+        for whole, start, chunk in read.range_chunks(data):
+            if sample.add(whole, start, chunk) not in (None, whole.sha256):
+                raise source_changed(whole, "its members have another sha256")
 
 
 def _write(file: int, before: bytes, chunk: memoryview, position: int) -> None:

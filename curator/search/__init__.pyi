@@ -5,6 +5,8 @@ from .best_similarity import (
 )
 from .distributed_scan import (
     DistributedScan as DistributedScan,
+    Keeper as Keeper,
+    KeptPass as KeptPass,
     Scanned as Scanned,
     ScanTask as ScanTask,
     scan_parts as scan_parts,
@@ -12,7 +14,13 @@ from .distributed_scan import (
 from .hash_order import first_in_hash_order as first_in_hash_order, priorities as priorities
 from .memory_pool import MemoryPool as MemoryPool, as_rows as as_rows
 from .passes import PassProgress as PassProgress
-from .pool import Floats as Floats, Pool as Pool, check_finite as check_finite, check_rows as check_rows
+from .pool import (
+    Floats as Floats,
+    Pool as Pool,
+    check_finite as check_finite,
+    check_rows as check_rows,
+    retried_last as retried_last,
+)
 from .query_scan import QueryScan as QueryScan, watched as watched
 from .row_scan import CentroidScan as CentroidScan, RowScan as RowScan, scan_pool as scan_pool
 from .scan import (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from curator.search.row_scan import RowScan
 from curator.search.scan import scan_part
 from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
-__all__ = ["DistributedScan", "Scan", "ScanTask", "Scanned", "scan_parts"]
+__all__ = ["DistributedScan", "Keeper", "KeptPass", "Scan", "ScanTask", "Scanned", "scan_parts"]
 
 # Read on the driver before each pass, for the lower bounds.
 SAMPLE_PARTS = 4
@@ -68,10 +68,40 @@ class Scanned(NamedTuple):
     Attributes:
         top_k: of its centroids.
         queries: of each set of queries; empty where the task did not ask.
+        parts: that were scanned.
     """
 
     top_k: TopK
     queries: tuple[TopK, ...] = ()
+    parts: tuple[int, ...] = ()
+
+
+class KeptPass(NamedTuple):
+    """What a pass had found when it failed.
+
+    Attributes:
+        parts: that were scanned.
+        top_ks: of the centroids, then of each set of queries.
+    """
+
+    parts: frozenset[int]
+    top_ks: tuple[TopK, ...]
+
+
+class Keeper(Protocol):
+    """Keeps a pass that failed for the next run. A question is all that its answer depends on, but for the pool."""
+
+    def load(self, question: object) -> KeptPass | None:
+        """What is kept of a pass with this question."""
+        ...
+
+    def save(self, question: object, kept: KeptPass) -> None:
+        """Keep what a pass found."""
+        ...
+
+    def remove(self) -> None:
+        """A pass was finished."""
+        ...
 
 
 # Runs `scan_parts` for every task, anywhere and in any order. Takes tasks late: later ones ask for less.
@@ -110,7 +140,7 @@ def scan_parts(
             lower_bound = np.maximum(bound, merged.lower_bound)
             merged.add(scan_part(part, rows, vectors, k, Cursors.start(len(vectors)), lower_bound))
         report(len(rows))
-    return Scanned(merger.merged(), tuple(merged.merged() for merged in query_mergers))
+    return Scanned(merger.merged(), tuple(merged.merged() for merged in query_mergers), task.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +158,7 @@ class DistributedScan:
         row_scan: scores them.
         workers: how many scan at the same time.
         queries: those that have begun, to be scored in the first pass.
+        keeper: keeps what a failed pass found; None where nothing is kept.
     """
 
     scan: Scan
@@ -137,6 +168,7 @@ class DistributedScan:
     row_scan: RowScan
     workers: int
     queries: Sequence[QueryScan] = ()
+    keeper: Keeper | None = None
 
     def __call__(self, cursors: Cursors, k: int, total: int | None = None) -> TopK:
         """The best `k` rows of the pool strictly after each centroid's cursor; of these the best `total`."""
@@ -159,7 +191,7 @@ class DistributedScan:
         if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
-        blocks = [(part, self.read(part)) for part in sample]
+        blocks = [(part, rows) for part in sample if (rows := self._maybe_read(part)) is not None]
         seen = sum(len(rows) for _, rows in blocks)
         expected = k * seen / max(self.rows, 1)
         # Aims at half as many more, because parts differ, and at three deviations of a count more.
@@ -171,6 +203,13 @@ class DistributedScan:
             merger.add(self.row_scan.scan(part, rows, rank, cursors, merger.lower_bound))
         return merger.merged().lower_bound
 
+    def _maybe_read(self, part: int) -> Floats | None:
+        """A part's rows; None if it cannot be read, which is for the scan to tell. The bounds change no answer."""
+        try:
+            return self.read(part)
+        except OSError:
+            return None
+
     def _pass(
         self,
         centroids: NDArray[np.int64],
@@ -181,23 +220,36 @@ class DistributedScan:
         queries: Sequence[QueryScan] = (),
     ) -> TopK:
         merger = TopKMerger(len(centroids), k, total)
+        question = (centroids, cursors, lower_bound, k, total, [(scan.left, scan.k) for scan in queries])
+        kept = self.keeper.load(question) if self.keeper else None
+        done = set(kept.parts) if kept else set[int]()
+        for add, top_k in zip([merger.add, *(scan.add for scan in queries)], kept.top_ks if kept else (), strict=False):
+            add(top_k)
 
         def tasks() -> Iterator[ScanTask]:
-            for parts in self._groups():
+            for parts in self._groups([part for part in self.parts if part not in done]):
                 # What is known by now spares later workers the rows that could not enter.
                 bounds = tuple((scan.lower_bound, scan.k) for scan in queries)
                 yield ScanTask(parts, centroids, cursors, np.maximum(lower_bound, merger.lower_bound), k, total, bounds)
 
-        for top_k, query_top_ks in self.scan(tasks()):
-            merger.add(top_k)
-            for scan, query_top_k in zip(queries, query_top_ks, strict=True):
-                scan.add(query_top_k)
+        try:
+            for top_k, query_top_ks, parts in self.scan(tasks()):
+                merger.add(top_k)
+                for scan, query_top_k in zip(queries, query_top_ks, strict=True):
+                    scan.add(query_top_k)
+                done.update(parts)
+        except Exception:
+            if self.keeper and done:
+                self.keeper.save(question, KeptPass(frozenset(done), (merger.merged(), *(q.found for q in queries))))
+            raise
+        if self.keeper:
+            self.keeper.remove()
         return merger.merged()
 
-    def _groups(self) -> Iterator[tuple[int, ...]]:
-        size = min(MOST_PARTS, max(1, len(self.parts) // (TASKS_PER_WORKER * self.workers)))
-        for start in range(0, len(self.parts), size):
-            yield tuple(self.parts[start : start + size])
+    def _groups(self, parts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        size = min(MOST_PARTS, max(1, len(parts) // (TASKS_PER_WORKER * self.workers)))
+        for start in range(0, len(parts), size):
+            yield tuple(parts[start : start + size])
 
 
 def _replaced(top_k: TopK, centroids: NDArray[np.int64], again: TopK) -> TopK:

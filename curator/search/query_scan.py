@@ -61,6 +61,11 @@ class QueryScan:
         """Scores below which further rows are of no use, float32 (m,): one for each of those left."""
         return self._merger.lower_bound
 
+    @property
+    def found(self) -> TopK:
+        """The best rows so far, of those left."""
+        return self._merger.merged()
+
     def scan(self, part: int, rows: Floats) -> None:
         """Score a part of the pool, float16 or float32 (n, d)."""
         if len(self.left):

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
-from curator.errors import InputError
-from curator.io import Stat, denied_is_input, expand, parquet, public_name, schemas, storage
-from curator.sources.folder import list_folder
+from curator.errors import InputError, counted
+from curator.io import Stat, denied_is_input, expand, parquet, part_files, public_name, schemas, storage
+from curator.sources.folder import THUMBNAILS, list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
 from curator.sources.source import Source, in_words
 from curator.types import Member
 
-__all__ = ["find_sources"]
+__all__ = ["find_sources", "pair_state"]
 
 # Shards whose first bytes are looked at before work starts: one small read each.
 MAX_HEADS = 4096
@@ -66,26 +67,33 @@ def _directory(url: str, field: str, folders: bool) -> list[Source]:
     tars = [name for name in names if name.endswith(".tar")]
     if tars:
         sources = list(_tars([storage.join(url, name) for name in tars], field).values())
-        sources[0] = replace(sources[0], left_out=_beside_tars(names))
+        sources[0] = replace(sources[0], left_out=_beside_tars(url, names))
         return sources
     listing = list_folder(url)
     others = Counter(listing.left_out).most_common()
     if not listing.images:
-        raise InputError(f"no image, no *.tar and no img_emb/ in this folder{in_words(others)}", field=field, value=url)
+        raise InputError(
+            f"no image, no *.tar and no img_emb/ in this folder{in_words(others)}",
+            field=field,
+            value=url,
+            advice=f"give {storage.join(url, '**', '*.tar')}" if ".tar" in listing.left_out else (),
+        )
     if not folders:
         raise InputError("a folder of images; here shards (*.tar) or embeddings are needed", field=field, value=url)
     return [Source("folder", url, public_name(url), listing.stat, left_out=tuple(sorted(listing.left_out.items())))]
 
 
-def _beside_tars(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Images and other archives beside tars, by ending: somebody may think that they are read."""
-    endings: Counter[str] = Counter()
+def _beside_tars(url: str, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Images and other archives beside tars, by ending: somebody may think that they are read. Thumbnails by folder."""
+    # File managers leave them on disks only, and to ask a store for them costs calls.
+    folders = [folder for folder in THUMBNAILS if storage.is_local(url) and storage.exists(storage.join(url, folder))]
+    endings = Counter({f"{folder}/": len(storage.list_tree(storage.join(url, folder))) for folder in folders})
     for name in names:
         _, dot, ending = name.rpartition(".")
         is_archive = ".tar." in name.lower() or ending.lower() in ("tar", "tgz", "zip")
         if dot and ending != "tar" and (is_archive or Member(ending, 0, 0).is_image):
             endings[f".tar.{ending}" if ".tar." in name.lower() else f".{ending}"] += 1
-    return tuple(sorted(endings.items()))
+    return tuple(sorted((+endings).items()))
 
 
 def _tars(urls: list[str], field: str) -> dict[str, Source]:
@@ -125,31 +133,49 @@ def _embeddings(url: str) -> list[Source]:
     for file in (*urls, *(storage.join(url, "metadata", table) for table in beside)):
         if storage.dangling_target(file) is not None:
             raise _missing(file)
-    states = storage.stat_many(urls)
-    return [
-        Source("embeddings", array, public_name(array), states[array], storage.join(url, "metadata", table))
-        for array, table in zip(urls, beside, strict=True)
+    metadata = [storage.join(url, "metadata", table) for table in beside]
+    states = storage.stat_many([*urls, *metadata])
+    sources = [
+        Source("embeddings", array, public_name(array), pair_state(states[array], states[table]), table)
+        for array, table in zip(urls, metadata, strict=True)
     ]
+    if alone := len(set(tables) - set(beside)):
+        sources[0] = replace(sources[0], left_out=(("metadata without an array", alone),))
+    return sources
+
+
+def pair_state(array: Stat, metadata: Stat) -> Stat:
+    """The state of an array and its metadata as if they were one file; without a version if one of them has none."""
+    versions = (array.version, metadata.version)
+    return Stat(array.size + metadata.size, "+".join(versions) if all(versions) else "")
 
 
 def _own_parts(url: str) -> list[Source]:
     """The finished parts of another run."""
     table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS, error=InputError)
-    done = {int(name.partition("-")[0]) for name in storage.list_names(storage.join(url, "done"))}
-    missing = [row["url"] for row in table.to_pylist() if row["part"] not in done]
+    rows = [row for row in table.to_pylist() if row["state"] == "active"]
+    done = {part_files.parse_name(name) for name in storage.list_names(storage.join(url, "done"))}
+    missing = [row["url"] for row in rows if (row["part"], row["identity"]) not in done]
     if missing:
+        missing_parts = counted(len(missing), "part is", "parts are")
         raise InputError(
-            f"{url} is not finished: {len(missing)} parts are missing, the first of {missing[0]}; "
-            "run its own command again first"
+            f"{url} is not finished: {missing_parts} missing, the first of {missing[0]}",
+            advice="run its own command again first",
         )
-    return [
-        Source(
-            "embeddings" if row["kind"] == "embeddings" else "part",
-            storage.join(url, "img_emb", f"img_emb_{row['part']:08d}.npy"),
-            row["url"],
-            Stat(row["size"], row["version"]),
-            storage.join(url, "metadata", f"metadata_{row['part']:08d}.parquet"),
-            row["kind"],
-        )
-        for row in table.to_pylist()
-    ]
+    if not rows:
+        raise InputError(f"{url} holds no part")
+    return [_own_part(url, row) for row in rows]
+
+
+def _own_part(url: str, row: dict[str, Any]) -> Source:
+    name = (url, row["part"], row["identity"])
+    return Source(
+        "embeddings" if row["kind"] == "embeddings" else "part",
+        part_files.array_url(*name),
+        row["url"],
+        Stat(row["size"], row["version"]),
+        part_files.metadata_url(*name),
+        part_files.mark_url(*name),
+        row["kind"],
+        row["min_side"],
+    )

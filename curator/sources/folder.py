@@ -16,14 +16,14 @@ from curator.sources import tar_members
 from curator.sources.heads import first_bytes
 from curator.types import LedgerLine, Member, RawSample
 
-__all__ = ["FolderListing", "list_folder", "list_images", "read_folder"]
+__all__ = ["THUMBNAILS", "FolderListing", "hidden_place", "list_folder", "list_images", "read_folder"]
 
 # Remote images are read side by side: each waits for the network.
 READS = 16
 # Files of other or no ending that are opened to see what they are; the rest is left out by ending.
 MAX_OPENED = 10_000
-# Thumbnails of a Synology box, which look like photos.
-_THUMBNAILS = "@eaDir"
+# Folders of thumbnails, which look like photos: of a Synology box, of file managers.
+THUMBNAILS = ("@eaDir", ".thumbnails")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def list_folder(url: str) -> FolderListing:
     images: list[_File] = []
     unknown: list[_File] = []
     for path, state in storage.list_tree(url):
-        if place := _hidden_place(path):
+        if place := hidden_place(path):
             left_out[place] += 1
             continue
         file = _File(path, state, _ending(path))
@@ -122,11 +122,11 @@ def read_folder(url: str, shard: str) -> Iterator[RawSample | LedgerLine]:
             yield from threads.map(read, listing.images[several], listing.endings[several])
 
 
-def _hidden_place(path: str) -> str:
+def hidden_place(path: str) -> str:
     """Where a file is hidden: the folder, or `hidden` for the file itself; empty for all others."""
     *folders, name = path.split("/")
     for folder in folders:
-        if folder.startswith(".") or folder == _THUMBNAILS:
+        if folder.startswith(".") or folder in THUMBNAILS:
             return f"{folder}/"
     return "hidden" if name.startswith(".") else ""
 

@@ -15,6 +15,7 @@ class Remark(StrEnum):
     DOTTED_KEYS = "dotted_keys"
     LINKS = "links"
     SPARSE = "sparse"
+    UNHASHED = "unhashed"
 
     @property
     def text(self) -> str:
@@ -29,6 +30,10 @@ _TEXTS = {
     ),
     Remark.LINKS: "{count:,} members beside images are links and were left out, the first {example}",
     Remark.SPARSE: "{count:,} members beside images have holes and were left out, the first {example}",
+    Remark.UNHASHED: (
+        "{count:,} samples do not stand together in their shards, the first {example}: when they are packed, of their "
+        "bytes the images' are checked, and the shards' versions"
+    ),
 }
 
 

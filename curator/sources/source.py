@@ -28,9 +28,11 @@ class Source:
             `part` (of another run's pool).
         url: where to read it. For ready embeddings the array.
         name: what files call it: the URL without secrets; for a `part`, the shard it was made from.
-        stat: size and version, part of its identity.
+        stat: size and version, part of its identity; of ready embeddings those of array and metadata together.
         metadata: for ready embeddings, the parquet file beside the array.
+        mark: for what another run stored, its done-mark there.
         made_from: for a `part`, the kind that its run made it from.
+        min_side: for a `part`, the shorter side below which its run left images out.
         left_out: files beside that are not read, by ending or place, and how many of each. They are no part of its
             identity.
     """
@@ -40,7 +42,9 @@ class Source:
     name: str
     stat: Stat
     metadata: str = ""
+    mark: str = ""
     made_from: str = "tar"
+    min_side: int = 0
     left_out: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
     @property

@@ -12,13 +12,15 @@ from typing import BinaryIO
 from curator.errors import Reason
 from curator.sources import tar_members
 from curator.sources.remarks import Remark, Remarks
-from curator.sources.tar_headers import split_name
+from curator.sources.tar_headers import BLOCK, padded, split_name
 from curator.sources.tar_members import Absent, Damage, File, TarMembers
 from curator.types import LedgerLine, Member, RawSample
 
 __all__ = ["read_samples"]
 
 MAX_SAMPLE_MEMBERS = 1 << 16
+# Blocks before a member's data: its header, and a longer name or a PAX header with a block of its own.
+HEADERS = 3
 
 
 def read_samples(
@@ -28,6 +30,7 @@ def read_samples(
     keep: Callable[[Member], bool] = lambda member: True,
     remarks: Remarks | None = None,
     reread: Callable[[int, int], bytes] | None = None,
+    hashed: bool = False,
 ) -> Iterator[RawSample | LedgerLine]:
     """The samples of a tar, in order, and a ledger line in place of each that is damaged.
 
@@ -41,6 +44,7 @@ def read_samples(
         remarks: filled with what is no damage and should be known: links and sparse members that were left out, and
             images that lie several in one sample since their names hold dots.
         reread: gives bytes [start, end) of the archive, for images that are hard links to earlier members.
+        hashed: whether `RawSample.sha256` is wanted.
 
     Yields:
         A `RawSample` with at least one image, or a `LedgerLine` with reason `no_image`, `duplicate_key`,
@@ -57,8 +61,8 @@ def read_samples(
     >>> [sample.key for sample in read_samples(io.BytesIO(buffer.getvalue()), "x.tar")]
     ['cat']
     """
-    grouper = _Grouper(shard, Remarks() if remarks is None else remarks)
-    for entry in TarMembers(stream, keep, reread).entries():
+    grouper = _Grouper(shard, Remarks() if remarks is None else remarks, hashed)
+    for entry in TarMembers(stream, keep, reread, hashed).entries():
         yield from grouper.add(entry)
     yield from grouper.finish()
 
@@ -66,32 +70,32 @@ def read_samples(
 class _Grouper:
     """Adjacent members with one key become a sample; damage becomes a line at the sample it hit."""
 
-    def __init__(self, shard: str, remarks: Remarks) -> None:
+    def __init__(self, shard: str, remarks: Remarks, hashed: bool) -> None:
         self.shard = shard
         self.remarks = remarks
+        self.hashed = hashed
         self.seen: dict[str, bool] = {}  # whether an image stood among the members of each key
         self.key: str | None = None
         self.offset = 0
         self.members: list[Member] = []
         self.absent: list[tuple[int, Member, Absent]] = []  # how many members stand before each
+        self.sha256: list[str | None] = []  # of the open sample, up to the end of each of its members
         self.held = 0  # bytes of the open sample's members
         self.excess = ""  # why it is too large
         self.damage: Damage | None = None  # of the open sample
+        self.unplaced: Damage | None = None  # the last entry, if that was one
         self.nameless: Damage | None = None  # damage whose sample is not known yet
 
     def add(self, entry: File | Absent | Damage) -> Iterator[RawSample | LedgerLine]:
         split = split_name(entry.name)
         if isinstance(entry, Damage):
-            if split is None:
-                yield from self._close()
-                yield from self._flush_nameless()
-                self.nameless = entry
-                return
-            yield from self._open(split[0], entry.offset)
-            self.damage = self.damage or entry
+            yield from self._settle(None)
+            self.unplaced = entry
         elif split is not None:
+            yield from self._settle(split[0])
             yield from self._open(split[0], entry.header)
             if isinstance(entry, File):
+                self.sha256.append(entry.sha256)
                 self._hold(Member(split[1], entry.offset, entry.size, entry.data))
             else:
                 self.absent.append((len(self.members), Member(split[1], entry.header, 0), entry))
@@ -111,8 +115,31 @@ class _Grouper:
             # At once, since a damaged or hostile shard may go on like this to its end.
             self.members.clear()
             self.absent.clear()
+            self.sha256.clear()
+
+    def _settle(self, key: str | None) -> Iterator[RawSample | LedgerLine]:
+        """Say which sample the last damage hit. What stands in a bad header may be no name, or a wrong one.
+
+        Args:
+            key: of the member behind it; None at the end, and before another damage.
+        """
+        damage, self.unplaced = self.unplaced, None
+        if damage is None:
+            return
+        if key is not None and key == self.key:
+            self.damage = self.damage or damage
+            return
+        split = split_name(damage.name)
+        if split is None:
+            yield from self._close()
+            yield from self._flush_nameless()
+            self.nameless = damage
+        else:
+            yield from self._open(split[0], damage.offset)
+            self.damage = self.damage or damage
 
     def finish(self) -> Iterator[RawSample | LedgerLine]:
+        yield from self._settle(None)
         yield from self._close()
         yield from self._flush_nameless()
 
@@ -124,11 +151,11 @@ class _Grouper:
     def _close(self) -> Iterator[RawSample | LedgerLine]:
         if self.key is None:
             return
-        sample = RawSample(self.shard, self.key, self.offset, tuple(self.members))
+        sample = RawSample(self.shard, self.key, self.offset, tuple(self.members), self._sha256())
         absent = self.absent
         damage, self.damage = self.damage, None
         excess, self.excess = self.excess, ""
-        self.key, self.members, self.absent, self.held = None, [], [], 0
+        self.key, self.members, self.absent, self.sha256, self.held = None, [], [], [], 0
         if excess and damage is None:
             damage = Damage(Reason.TOO_LARGE, sample.offset, "", excess)
         if damage is None:
@@ -156,7 +183,17 @@ class _Grouper:
             detail = f"an image of more than {tar_members.MAX_SAMPLE_BYTES >> 20} MiB"
             return self._line(sample.key, sample.offset, Reason.TOO_LARGE, detail)
         self._remark_dots(sample)
+        if self.hashed and sample.sha256 is None:
+            self.remarks.add(Remark.UNHASHED, f"{sample.key} of {self.shard}")
         return sample
+
+    def _sha256(self) -> str | None:
+        """The hash of the open sample; None where to read its range again would be to read much that is not its own."""
+        if self.absent or not all(self.sha256) or not self.members:
+            return None
+        own = sum(HEADERS * BLOCK + padded(member.size) for member in self.members)
+        length = self.members[-1].offset + self.members[-1].size - self.members[0].offset + BLOCK
+        return self.sha256[-1] if length <= 2 * own else None
 
     def _second_run(self, sample: RawSample, extensions: str) -> str:
         if sample.image is not None and self.seen[sample.key]:

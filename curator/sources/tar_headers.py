@@ -13,6 +13,8 @@ __all__ = [
     "begins_like_tar",
     "decode_name",
     "is_sparse",
+    "name_in",
+    "names_next",
     "padded",
     "parse_header",
     "pax_records",
@@ -101,26 +103,39 @@ def parse_header(block: bytes) -> Header | None:
     size = _number(block[124:136])
     if size is None:
         return None
+    link = decode_name(block[157:257].partition(b"\0")[0])
+    return Header(name_in(block), size, block[156:157], link, block[482] != 0)
+
+
+def name_in(block: bytes) -> str:
+    """The path that a header has, sound or damaged."""
     raw = block[:100].partition(b"\0")[0]
     if block[257:263] == b"ustar\0" and block[345]:
         raw = block[345:500].partition(b"\0")[0] + b"/" + raw
-    link = decode_name(block[157:257].partition(b"\0")[0])
-    return Header(decode_name(raw), size, block[156:157], link, block[482] != 0)
+    return decode_name(raw)
+
+
+def names_next(block: bytes) -> bool:
+    """True if a header, sound or damaged, is one that describes the next: its name, among others."""
+    return block[257:262] == b"ustar" and block[156:157] in b"LKxX"
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
-    """The `length key=value` records of a PAX header; what is malformed ends the list."""
+    """The `length key=value` records of a PAX header.
+
+    Raises:
+        ValueError: there is something else, so that the next member's name may be among what cannot be read.
+    """
     records: dict[bytes, bytes] = {}
+    data = data.rstrip(b"\0")  # padding that some writers count
     while data:
-        length, space, rest = data.partition(b" ")
-        if not (space and length.isdigit() and len(length) <= _MAX_DIGITS) or int(length) <= len(length) + 1:
-            break
-        record = rest[: int(length) - len(length) - 2]
-        key, equals, value = record.partition(b"=")
-        if not equals:
-            break
+        length, _, rest = data.partition(b" ")
+        digits = int(length) if length.isdigit() and len(length) <= _MAX_DIGITS else 0
+        key, equals, value = rest[: digits - len(length) - 2].partition(b"=")
+        if not equals or data[digits - 1 : digits] != b"\n":
+            raise ValueError(f"a pax header holds {decode_name(data[:20])!r} where a record of the next member is due")
         records[key] = value
-        data = data[int(length) :]
+        data = data[digits:]
     return records
 
 

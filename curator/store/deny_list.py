@@ -18,7 +18,7 @@ from curator.io import absolute, public_name, public_text, storage
 from curator.store.part_reader import PartReader
 from curator.types import Member, join_id
 
-__all__ = ["DenyList", "read_deny_list"]
+__all__ = ["DenyList", "read_deny_list", "spellings"]
 
 
 # Entries for which the likeliest key is looked for, where they match nothing.
@@ -70,7 +70,7 @@ class DenyList:
     def _find(self, store: PartReader) -> tuple[NDArray[np.int64], set[tuple[str, str]]]:
         spelled: dict[str, dict[str, list[tuple[str, str]]]] = {}
         for shard, key in self._entries():
-            for spelling in _spellings(key):
+            for spelling in spellings(key):
                 spelled.setdefault(shard, {}).setdefault(spelling, []).append((shard, key))
         ids: list[int] = []
         matched: set[tuple[str, str]] = set()
@@ -95,7 +95,8 @@ def _in_part(
             yield row, entries
 
 
-def _spellings(key: str) -> Iterator[str]:
+def spellings(key: str) -> Iterator[str]:
+    """The keys that a name in a list stands for: as it is, in NFC, and without the ending of an image."""
     plain = unicodedata.normalize("NFC", key).removeprefix("./")
     yield plain
     stem, _, ending = plain.rpartition(".")

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import npy, parquet, schemas, storage
-from curator.sources import Source
-from curator.store.part_store import DoneMark, PartStore
+from curator.io import FileHash, npy, parquet, schemas, storage
+from curator.sources import Remarks, Source, pair_state
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.types import LedgerLine
 
 __all__ = ["check_ready", "import_part", "ready_shape"]
@@ -24,10 +25,16 @@ __all__ = ["check_ready", "import_part", "ready_shape"]
 def _read_header(source: Source) -> npy.Header:
     try:
         header = npy.read_header(source.url)
+    except FileNotFoundError as error:
+        raise InputError(f"{source.url} is missing", advice="run the command that made it again first") from error
     except ValueError as error:
         raise InputError(f"{source.url} is no npy array ({' '.join(str(error).split())}): write it anew") from error
     if len(header.shape) != 2 or header.fortran or header.dtype not in (np.float16, np.float32):
-        raise InputError(f"{source.url} holds {header.dtype} {header.shape}; needed are fp16 or fp32 rows (n, dim)")
+        order = " in Fortran order" if header.fortran else ""
+        raise InputError(
+            f"{source.url} holds {header.dtype} {header.shape}{order}; needed are fp16 or fp32 rows (n, dim), C order",
+            advice="write it anew by numpy.save(FILE, numpy.ascontiguousarray(ROWS, 'float32'))",
+        )
     return header
 
 
@@ -82,7 +89,7 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         source: of kind `embeddings` or `part`.
         store: where the part goes.
         part: its number.
-        identity: see `identity_hash`.
+        identity: see `part_of`.
         min_side: images of another run's part with a shorter side than this many pixels go to the ledger, as if
             they were embedded here. The sizes of other images are not known.
 
@@ -90,27 +97,46 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         CuratorError: array and metadata do not fit together.
     """
     started = time.perf_counter()
-    vectors = npy.read_array(source.url)
-    table = _metadata(source, part)
+    made = DoneMark.from_json(storage.read_bytes(source.mark), source.mark) if source.mark else None
+    vectors, table = _read(source, part, made)
     if len(vectors) != table.num_rows:
         raise CuratorError(
             f"{source.url} has {len(vectors)} rows and {source.metadata} {table.num_rows}: they do not fit together"
         )
+    # What the other run left out is left out here, and so it is told here too.
+    ledger = list(made.ledger) if made else []
+    seen = made.seen if made else len(vectors)
     if source.kind == "part":
         # Another run's vectors are stored as they should be; dividing again would move their last bits.
         unit, good = vectors, _large_enough(table, min_side)
-        ledger = [_too_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
+        ledger += [_too_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
     else:
         unit, good = _unit_rows(vectors)
-        ledger = [_unusable_row(source, table, int(row)) for row in np.flatnonzero(~good)]
+        ledger += [_unusable_row(source, table, int(row)) for row in np.flatnonzero(~good)]
     table = table.filter(pa.array(good))
     table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
     # By column, so that the file is the one that embedding the same samples would have written.
     columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
     seconds = {"total": time.perf_counter() - started}
-    mark = DoneMark(len(vectors), int(good.sum()), vectors.shape[1], seconds, ledger)
-    store.write(part, identity, unit[good], columns, mark)
-    return mark
+    ledger.sort(key=lambda line: (line.offset, line.key))
+    mark = DoneMark(seen, int(good.sum()), vectors.shape[1], seconds, ledger, made.remarks if made else Remarks())
+    return store.write(part, identity, unit[good], columns, mark)
+
+
+def _read(source: Source, part: int, made: DoneMark | None) -> tuple[NDArray[Any], pa.Table]:
+    array, metadata = storage.read_bytes(source.url), storage.read_bytes(source.metadata)
+    if made is None:
+        if pair_state(storage.stat(source.url), storage.stat(source.metadata)) != source.stat:
+            raise CuratorError(f"{source.name} or its metadata changed since the run began", advice="run again")
+    else:
+        _check_made(source.url, array, made.array)
+        _check_made(source.metadata, metadata, made.metadata)
+    return npy.parse_array(array, source.url), _metadata(source, part, metadata)
+
+
+def _check_made(url: str, data: bytes, made: FileHash | None) -> None:
+    if FileHash.of_bytes(data) != made:
+        raise CuratorError(f"{url} is not what its run wrote", advice="run that run's own command again first")
 
 
 def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
@@ -120,12 +146,12 @@ def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.b
     return (wide / np.where(good, norms, 1.0)[:, None]).astype(np.float16), good
 
 
-def _metadata(source: Source, part: int) -> pa.Table:
+def _metadata(source: Source, part: int, data: bytes) -> pa.Table:
     if source.kind == "part":
-        table = parquet.read_table(source.metadata, schemas.METADATA)
+        table = parquet.read_table(source.metadata, schemas.METADATA, data=data)
         number = pa.array(np.full(table.num_rows, part, np.int32))
         return table.set_column(2, table.schema.field("part"), number)
-    foreign = pq.read_table(io.BytesIO(storage.read_bytes(source.metadata)))
+    foreign = pq.read_table(io.BytesIO(data))
     rows = foreign.num_rows
     columns: dict[str, pa.Array] = {field.name: pa.nulls(rows, field.type) for field in schemas.METADATA}
     columns["image_path"] = foreign["image_path"].cast(pa.string()).combine_chunks()

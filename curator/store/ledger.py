@@ -11,7 +11,6 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curator.errors import Change, TooManyBad
 from curator.io import public_text, schemas, storage
 from curator.types import LedgerLine
 
@@ -59,6 +58,7 @@ class Account:
         unwanted: lines of sound samples that a setting refuses (`min_side`).
         hidden: samples expected in unreadable shards, beyond the one line each has.
         left_out: files beside the sources that are not read, by ending or place.
+        retired: parts whose sources are gone or changed; their samples are in no other number.
     """
 
     seen: int = 0
@@ -67,6 +67,7 @@ class Account:
     unwanted: int = 0
     hidden: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    retired: int = 0
 
     def add(self, seen: int, embedded: int, lines: Iterable[LedgerLine]) -> None:
         """Add a finished part."""
@@ -83,23 +84,6 @@ class Account:
         self.seen += 1
         self.bad += 1
         self.hidden += expected - 1
-
-    def check_max_bad(self, max_bad: float, what: str) -> None:
-        """Raise an error if more than this share of the samples seen is bad.
-
-        Args:
-            max_bad: share between 0 and 1.
-            what: whose samples, for the message.
-
-        Raises:
-            TooManyBad: with the figures and where to look.
-        """
-        bad, seen = self.bad + self.hidden, self.seen + self.hidden
-        if bad > max_bad * seen:
-            raise TooManyBad(
-                f"{bad} of {seen} samples of the {what} are bad ({bad / seen:.2%}), more than {max_bad:.2%}",
-                advice=("see quarantine.parquet for each", Change("max_bad", "higher")),
-            )
 
 
 def write_quarantine(url: str, lines: Iterable[LedgerLine]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curator.errors import UnusableInput
-from curator.io import Stat, npy, parquet, schemas, storage
+from curator.errors import CuratorError, UnusableInput
+from curator.io import Stat, npy, parquet, part_files, schemas, storage
 from curator.types import part_ids, parts_of, rows_of
 
-__all__ = ["Part", "PartReader", "register_columns", "register_rows"]
+__all__ = ["NamedParts", "Part", "PartFiles", "PartReader", "named", "register_columns", "register_rows"]
 
 # Each holds a whole part's metadata for a moment.
 ROW_THREADS = 8
@@ -31,16 +31,22 @@ class Part:
         url: the public name of its source.
         stat: the state of its source.
         kind: see `Source.stored_kind`.
+        identity: see `identity_hash`; it is in the names of its files.
+        min_side: images with a shorter side than this many pixels were left out of it.
+        is_retired: its source is gone or changed: its number stays taken, its data is removed.
     """
 
     part: int
     url: str
     stat: Stat
     kind: str
+    identity: str
+    min_side: int = 0
+    is_retired: bool = False
 
 
-class PartReader(ABC):
-    """Reads the parts below one URL (`OUT/target`, `OUT/pool` or `OUT/exclude`).
+class PartFiles(ABC):
+    """The files of finished parts below one URL.
 
     Attributes:
         url: where the parts are.
@@ -49,28 +55,24 @@ class PartReader(ABC):
     url: str
 
     @abstractmethod
-    def registered(self) -> list[Part]:
-        """All parts, numbered from 0 in first-seen order; empty if there are none yet."""
-
-    @abstractmethod
     def finished(self) -> dict[int, str]:
         """Part number -> identity hash of every finished part."""
 
-    @abstractmethod
-    def lengths(self) -> dict[int, int]:
-        """Part number -> embedded samples of every finished part, as its done-mark says."""
+    def identity_of(self, part: int) -> str:
+        """The identity hash of a finished part.
 
-    def count(self) -> int:
-        """Number of embedded samples in finished parts."""
-        return sum(self.lengths().values())
+        Raises:
+            CuratorError: it is not finished.
+        """
+        return named(self.url, self.finished(), part)
 
     def array_url(self, part: int) -> str:
         """Where a part's vectors are."""
-        return storage.join(self.url, "img_emb", f"img_emb_{part:08d}.npy")
+        return part_files.array_url(self.url, part, self.identity_of(part))
 
     def metadata_url(self, part: int) -> str:
         """Where a part's metadata is."""
-        return storage.join(self.url, "metadata", f"metadata_{part:08d}.parquet")
+        return part_files.metadata_url(self.url, part, self.identity_of(part))
 
     def vectors(self, part: int) -> NDArray[np.float16]:
         """The (n, dim) float16 array of a part; a memory map where it is local."""
@@ -80,27 +82,6 @@ class PartReader(ABC):
     def metadata(self, part: int, columns: list[str] | None = None) -> pa.Table:
         """The metadata of a part, row i describing vector i."""
         return parquet.read_table(self.metadata_url(part), schemas.METADATA, columns)
-
-    def parts(self) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        """Every finished part's number and vectors, by number: what the selection streams over."""
-        for part in sorted(self.finished()):
-            yield part, self.vectors(part)
-
-    def all_vectors(self) -> NDArray[np.float16]:
-        """Every vector, float16 (n, dim), in the order of `parts`.
-
-        Raises:
-            UnusableInput: there is none.
-        """
-        vectors = [vectors for _, vectors in self.parts()]
-        if not sum(map(len, vectors)):
-            raise UnusableInput(f"{self.url} has no usable image: see quarantine.parquet for why")
-        return np.concatenate(vectors)
-
-    def ids(self) -> NDArray[np.int64]:
-        """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
-        parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
-        return np.concatenate([np.empty(0, np.int64), *parts])
 
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """The metadata rows of some ids, in the order given, with `id` as first column.
@@ -127,6 +108,79 @@ class PartReader(ABC):
         return table.add_column(0, "id", pa.array(ids))
 
 
+@dataclass(frozen=True)
+class NamedParts(PartFiles):
+    """The files of these parts and no others, as a worker is given them: it looks nothing up.
+
+    Attributes:
+        url: where the parts are.
+        identities: part number -> identity hash.
+    """
+
+    url: str
+    identities: Mapping[int, str]
+
+    def finished(self) -> dict[int, str]:
+        """Part number -> identity hash of these parts."""
+        return dict(self.identities)
+
+    def identity_of(self, part: int) -> str:
+        """The identity hash of one of them."""
+        return named(self.url, self.identities, part)
+
+
+class PartReader(PartFiles):
+    """Reads the parts below one URL (`OUT/target`, `OUT/pool` or `OUT/exclude`), and knows which there are."""
+
+    @abstractmethod
+    def registered(self) -> list[Part]:
+        """All parts, retired ones too, numbered from 0 in first-seen order; empty if there are none yet."""
+
+    @abstractmethod
+    def lengths(self) -> dict[int, int]:
+        """Part number -> embedded samples of every finished part, as its done-mark says."""
+
+    def files(self) -> NamedParts:
+        """The files of the parts that are finished now, for workers."""
+        return NamedParts(self.url, self.finished())
+
+    def count(self) -> int:
+        """Number of embedded samples in finished parts."""
+        return sum(self.lengths().values())
+
+    def parts(self) -> Iterator[tuple[int, NDArray[np.float16]]]:
+        """Every finished part's number and vectors, by number: what the selection streams over."""
+        for part in sorted(self.finished()):
+            yield part, self.vectors(part)
+
+    def all_vectors(self) -> NDArray[np.float16]:
+        """Every vector, float16 (n, dim), in the order of `parts`.
+
+        Raises:
+            UnusableInput: there is none.
+        """
+        vectors = [vectors for _, vectors in self.parts()]
+        if not sum(map(len, vectors)):
+            raise UnusableInput(f"{self.url} has no usable image: see quarantine.parquet for why")
+        return np.concatenate(vectors)
+
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
+        parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def named(url: str, identities: Mapping[int, str], part: int) -> str:
+    """The identity hash of a part among finished ones.
+
+    Raises:
+        CuratorError: it is not among them.
+    """
+    if part not in identities:
+        raise CuratorError(f"{url} has no finished part {part}", advice="run again")
+    return identities[part]
+
+
 def register_columns(parts: list[Part]) -> dict[str, list[Any]]:
     """The columns of `parts.parquet`."""
     return {
@@ -135,11 +189,25 @@ def register_columns(parts: list[Part]) -> dict[str, list[Any]]:
         "size": [part.stat.size for part in parts],
         "version": [part.stat.version for part in parts],
         "kind": [part.kind for part in parts],
+        "identity": [part.identity for part in parts],
+        "min_side": [part.min_side for part in parts],
+        "state": ["retired" if part.is_retired else "active" for part in parts],
+        "store": [None] * len(parts),
+        "store_part": [None] * len(parts),
     }
 
 
 def register_rows(table: pa.Table) -> tuple[Part, ...]:
     """The parts that a `parts.parquet` lists."""
     return tuple(
-        Part(row["part"], row["url"], Stat(row["size"], row["version"]), row["kind"]) for row in table.to_pylist()
+        Part(
+            row["part"],
+            row["url"],
+            Stat(row["size"], row["version"]),
+            row["kind"],
+            row["identity"],
+            row["min_side"],
+            row["state"] == "retired",
+        )
+        for row in table.to_pylist()
     )

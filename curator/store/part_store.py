@@ -1,86 +1,42 @@
 """Stored parts: the embeddings, metadata and done-mark of one source each, below one URL.
 
-SET/parts.parquet                          which part came from which source
-SET/img_emb/img_emb_00000000.npy           float16 (n, dim), unit rows
-SET/metadata/metadata_00000000.parquet     one row per vector
-SET/done/00000000-<identity hash>.json     written last: counts, timings and the part's ledger lines
+SET/parts.parquet                                  which part came from which source, and its identity hash
+SET/img_emb/img_emb_00000000-<identity>.npy        float16 (n, dim), unit rows
+SET/metadata/metadata_00000000-<identity>.parquet  one row per vector
+SET/done/00000000-<identity>.json                  written last: counts, timings, ledger lines, the files' sha256
+
+Files say what they were made from, so a worker that outlives its run writes beside what has been made since, never
+over it. Of several done-marks of a part the one counts whose identity parts.parquet has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curator.errors import InputError, Reason
-from curator.io import Stat, npy, parquet, public_text, schemas, storage
-from curator.sources import Remarks, Source
-from curator.store.part_reader import Part, PartReader, register_columns, register_rows
-from curator.store.stored_parts import PartCounts, PartListing, StoredParts
-from curator.types import EmbeddingBlock, LedgerLine, SampleRow
+from curator.errors import InputError
+from curator.io import FileHash, Stat, npy, parquet, part_files, schemas, storage
+from curator.sources import Source
+from curator.store.changes import find_changes
+from curator.store.done_mark import DoneMark, FileSizes
+from curator.store.part_reader import Part, PartReader, named, register_columns, register_rows
+from curator.store.stored_parts import PartListing, StoredParts
+from curator.types import EmbeddingBlock, SampleRow
 
-__all__ = ["DoneMark", "PartStore", "difference", "identity_hash", "unversioned"]
+__all__ = ["PartStore", "identity_hash", "part_of", "unversioned"]
 
+NO_ENCODING: Mapping[str, Any] = {}
 # Done-marks that are read ahead of their use.
 MARKS_AHEAD = 512
-
-
-@dataclass(frozen=True, slots=True)
-class DoneMark:
-    """What a finished part says about itself.
-
-    Attributes:
-        seen: samples met in the source; `seen = embedded + len(ledger)`.
-        embedded: rows stored.
-        dim: columns of the array.
-        seconds: time per station.
-        ledger: the samples left out.
-        remarks: what is no damage and should be known.
-    """
-
-    seen: int
-    embedded: int
-    dim: int
-    seconds: dict[str, float]
-    ledger: list[LedgerLine]
-    remarks: Remarks = field(default_factory=Remarks)
-
-    def to_json(self) -> bytes:
-        """As stored."""
-        lines = [[*(asdict(line) | {"detail": public_text(line.detail)}).values()] for line in self.ledger]
-        fields = asdict(self) | {"ledger": lines, "remarks": self.remarks.to_json()}
-        return json.dumps(fields | {"version": schemas.FORMAT_VERSION}).encode()
-
-    @property
-    def counts(self) -> PartCounts:
-        """The counts alone."""
-        return PartCounts(self.seen, self.embedded, self.dim)
-
-    @classmethod
-    def from_json(cls, data: bytes, url: str) -> DoneMark:
-        """From its stored form.
-
-        Raises:
-            InputError: an unknown format version.
-        """
-        fields = json.loads(data)
-        if (version := fields.pop("version", None)) != schemas.FORMAT_VERSION:
-            raise InputError(f"{url} has format version {version}, this curator reads {schemas.FORMAT_VERSION}")
-        lines = [
-            LedgerLine(shard, key, offset, station, Reason(reason), detail)
-            for shard, key, offset, station, reason, detail in fields.pop("ledger")
-        ]
-        remarks = Remarks.from_json(fields.pop("remarks", {}))
-        return cls(**fields, ledger=lines, remarks=remarks)
 
 
 def identity_hash(name: str, stat: Stat, encoding: dict[str, Any]) -> str:
@@ -104,10 +60,17 @@ class PartStore(PartReader):
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._identities: dict[int, str] = {}
 
     def done_url(self, part: int, identity: str) -> str:
         """Where a part's done-mark is."""
-        return storage.join(self.url, "done", f"{part:08d}-{identity}.json")
+        return part_files.mark_url(self.url, part, identity)
+
+    def identity_of(self, part: int) -> str:
+        """The identity hash of a finished part. Looked up once, and again for a part that was not finished then."""
+        if part not in self._identities:
+            self._identities = self.finished()
+        return named(self.url, self._identities, part)
 
     def registered(self) -> list[Part]:
         """All parts, numbered from 0 in first-seen order; empty if there are none yet. Reads parts.parquet."""
@@ -116,43 +79,54 @@ class PartStore(PartReader):
         except FileNotFoundError:
             return []
 
-    def registered_count(self) -> int:
-        """How many parts there are; 0 if there are none yet."""
-        try:
-            with storage.open_stream(self._register_url) as stream, pq.ParquetFile(stream) as file:
-                return int(file.metadata.num_rows)
-        except FileNotFoundError:
-            return 0
-
-    def register(self, sources: Sequence[Source], known: Sequence[Part] | None = None) -> list[Part]:
+    def register(
+        self,
+        sources: Sequence[Source],
+        encoding: Mapping[str, Any] = NO_ENCODING,
+        min_side: int = 0,
+        known: Sequence[Part] | None = None,
+    ) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.
 
         Args:
             sources: all sources of this store.
+            encoding: how they are embedded: see `identity_hash`.
+            min_side: images with a shorter side are left out.
             known: what `registered` answered, where that is known; else it is asked.
 
         Raises:
             InputError: a known source changed or is not among `sources` any more.
         """
         known = self.registered() if known is None else known
-        if problem := difference(known, sources):
-            raise InputError(problem)
-        names = {part.url for part in known}
-        new = [source for source in sources if source.name not in names]
-        parts = [
-            *known,
-            *(
-                Part(number, source.name, source.stat, source.stored_kind)
-                for number, source in enumerate(new, start=len(known))
-            ),
-        ]
-        if new:
-            parquet.write_table(self._register_url, schemas.PARTS, register_columns(parts))
+        if changes := find_changes(known, sources):
+            raise InputError(changes.text())
+        by_name = {source.name: source for source in sources}
+        numbers = {part.url: part.part for part in known if not part.is_retired}
+        new = (source.name for source in sources if source.name not in numbers)
+        numbers |= {name: number for number, name in enumerate(new, start=len(known))}
+        retired = [part for part in known if part.is_retired]
+        active = [part_of(by_name[name], number, encoding, min_side) for name, number in numbers.items()]
+        parts = sorted([*retired, *active], key=lambda part: part.part)
+        if parts != list(known):
+            self.write_register(parts)
         return parts
 
+    def write_register(self, parts: list[Part]) -> None:
+        """Write parts.parquet."""
+        parquet.write_table(self._register_url, schemas.PARTS, register_columns(parts))
+
     def finished(self) -> dict[int, str]:
-        """Part number -> identity hash of every finished part, by one listing."""
-        return dict(self._marked())
+        """Part number -> identity hash of every finished part, by parts.parquet and one listing."""
+        return dict(self.listing().finished)
+
+    def file_sizes(self) -> dict[tuple[int, str], FileSizes]:
+        """Part number and identity -> bytes of the array and the metadata that stand under it, by two listings."""
+        arrays, tables = (self._sizes(folder) for folder in ("img_emb", "metadata"))
+        return {name: FileSizes(arrays.get(name, 0), tables.get(name, 0)) for name in sorted({*arrays, *tables})}
+
+    def _sizes(self, folder: str) -> dict[tuple[int, str], int]:
+        files = storage.list_files(storage.join(self.url, folder))
+        return {name: state.size for file, state in files.items() if (name := part_files.parse_name(file))}
 
     def keep_marks(self, identities: Mapping[int, str]) -> dict[int, str]:
         """Those of these parts that are finished, by one listing; done-marks of any other identity are removed.
@@ -170,18 +144,35 @@ class PartStore(PartReader):
     def remove_mark(self, part: int, identity: str) -> None:
         """Remove a done-mark: the part is not finished any more."""
         storage.remove(self.done_url(part, identity))
+        self._identities.pop(part, None)
 
-    def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> None:
-        """Store a finished part. The done-mark goes last: without it the part does not exist."""
-        self.write(part, identity, block.vectors, _columns(part, shard, block.rows), mark)
+    def remove_files(self, names: Iterable[tuple[int, str]]) -> None:
+        """Remove the arrays and metadata of these parts and identities, whose done-marks must be gone already."""
+        urls = [make(self.url, *name) for name in names for make in (part_files.array_url, part_files.metadata_url)]
+        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
+            list(threads.map(storage.remove, urls))
+
+    def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> DoneMark:
+        """Store a finished part. The done-mark goes last: without it the part does not exist.
+
+        Returns:
+            the done-mark with the hashes of the files.
+        """
+        return self.write(part, identity, block.vectors, _columns(part, shard, block.rows), mark)
 
     def write(
         self, part: int, identity: str, vectors: NDArray[np.float16], columns: dict[str, Any], mark: DoneMark
-    ) -> None:
+    ) -> DoneMark:
         """Store a finished part whose metadata are columns already; see `commit`."""
-        npy.write_array(self.array_url(part), vectors)
-        parquet.write_table(self.metadata_url(part), schemas.METADATA, columns)
+        with storage.write_file(part_files.array_url(self.url, part, identity)) as path:
+            npy.save_array(path, vectors)
+            array = FileHash.of(path)
+        with storage.write_file(part_files.metadata_url(self.url, part, identity)) as path:
+            parquet.save_table(path, schemas.METADATA, columns)
+            metadata = FileHash.of(path)
+        mark = replace(mark, array=array, metadata=metadata)
         self.mark(part, identity, mark)
+        return mark
 
     def mark(self, part: int, identity: str, mark: DoneMark) -> None:
         """Write a part's done-mark: its other files must stand already."""
@@ -225,7 +216,7 @@ class PartStore(PartReader):
         """What there is now: one reading of parts.parquet, one listing, and one reading of each done-mark."""
         listing = self.listing()
         counts = {part: mark.counts for part, mark in self.marks(listing.finished)}
-        return StoredParts(self.url, listing, counts)
+        return StoredParts(self.url, PartListing(listing.registered, tuple(listing.finished.items())), counts)
 
     @property
     def _register_url(self) -> str:
@@ -234,31 +225,31 @@ class PartStore(PartReader):
     def _marked(self) -> tuple[tuple[int, str], ...]:
         """Part number and identity of every done-mark, by one listing."""
         names = storage.list_names(storage.join(self.url, "done"))
-        return tuple((int(name[:8]), name.removesuffix(".json")[9:]) for name in names)
+        return tuple(mark for name in names if (mark := part_files.parse_name(name)))
 
 
-def difference(known: Sequence[Part], sources: Sequence[Source]) -> str:
-    """Why these sources cannot be those of these parts, in one line; empty if they can."""
-    given = {source.name: source for source in sources}
-    for part in known:
-        source = given.get(part.url)
-        if source is None:
-            return f"{part.url} was used before and is not given now"
-        if source.stat != part.stat:
-            return (
-                f"{part.url} changed: it had {part.stat.size} bytes (version {part.stat.version}), "
-                f"now {source.stat.size} (version {source.stat.version})"
-            )
-    return ""
+def part_of(source: Source, number: int, encoding: Mapping[str, Any], min_side: int = 0) -> Part:
+    """The row of `parts.parquet` of a source that is embedded in this way.
+
+    A part of another run lacks what its `min_side` left out, whatever this run's is.
+    """
+    min_side = max(min_side, source.min_side)
+    filtered = dict(encoding) | ({"min_side": min_side} if min_side else {})
+    identity = identity_hash(source.name, source.stat, filtered)
+    return Part(number, source.name, source.stat, source.stored_kind, identity, min_side)
 
 
-def unversioned(sources: Sequence[Source]) -> str:
-    """A warning about sources whose store gives no version, in one line; empty if all have one."""
-    unknown = [source for source in sources if not source.stat.version]
+def unversioned(states: Mapping[str, Stat]) -> str:
+    """A warning about sources whose store gives no version, in one line; empty if all have one.
+
+    Args:
+        states: the name and the state of each source.
+    """
+    unknown = [name for name, state in states.items() if not state.version]
     if not unknown:
         return ""
     return (
-        f"{len(unknown):,} of {len(sources):,} sources have no version (no etag, no date), such as {unknown[0].name}: "
+        f"{len(unknown):,} of {len(states):,} sources have no version (no etag, no date), such as {unknown[0]}: "
         "if one is replaced by another of the same size, that is not noticed"
     )
 
@@ -272,6 +263,7 @@ def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:
         "offset": [row.offset for row in rows],
         "size": [row.size for row in rows],
         "sha256": [row.sha256 for row in rows],
+        "sample_sha256": [row.sample_sha256 for row in rows],
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
         "members": [[{"ext": m.ext, "offset": m.offset, "size": m.size} for m in row.members] for row in rows],

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.io import npy, storage
-from curator.store.part_reader import PartReader
+from curator.store.part_reader import PartFiles
 from curator.types import parts_of, rows_of, split_id
 
 __all__ = ["RowReader"]
@@ -31,7 +31,7 @@ class RowReader:
         store: the store; its parts do not change meanwhile.
     """
 
-    def __init__(self, store: PartReader) -> None:
+    def __init__(self, store: PartFiles) -> None:
         self._store = store
         self._local = storage.is_local(store.url)
         self._vectors = lru_cache(OPEN_PARTS)(store.vectors)

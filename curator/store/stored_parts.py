@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from curator.store.part_reader import Part, PartReader
+from curator.store.part_reader import Part, PartReader, named
 
 __all__ = ["PartCounts", "PartListing", "StoredParts"]
 
@@ -41,8 +41,15 @@ class PartListing:
 
     @cached_property
     def finished(self) -> dict[int, str]:
-        """Part number -> identity hash of the finished parts."""
-        return dict(self.marks)
+        """Part number -> identity hash of the finished parts: of the marks of a part, its registered identity counts.
+
+        Without parts.parquet there is nothing to go by, and every mark counts.
+        """
+        if not self.registered:
+            return dict(self.marks)
+        marks = set(self.marks)
+        current = ((part.part, part.identity) for part in self.registered if not part.is_retired)
+        return dict(mark for mark in current if mark in marks)
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,12 @@ class StoredParts(PartReader):
     counts: Mapping[int, PartCounts]
 
     def registered(self) -> list[Part]:
-        """All parts, numbered from 0 in first-seen order."""
+        """All parts, retired ones too, numbered from 0 in first-seen order."""
         return list(self.listing.registered)
+
+    def identity_of(self, part: int) -> str:
+        """The identity hash of a finished part."""
+        return named(self.url, self.listing.finished, part)
 
     def finished(self) -> dict[int, str]:
         """Part number -> identity hash of every finished part."""

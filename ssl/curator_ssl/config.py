@@ -190,9 +190,14 @@ class TrainConfig(Config):
         UNSET
     )
     max_bad: Annotated[
-        Share,
-        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
     tensorboard: Annotated[bool, Setting("Also write event files to OUT/tensorboard.", changes=None)] = False
     probe_every: Annotated[
         int,

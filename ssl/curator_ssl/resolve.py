@@ -7,6 +7,7 @@ from typing import Any
 from curator.encoders import resolve_device, resolve_precision
 from curator.errors import InputError, Leave
 from curator.io import absolute
+from curator.plugins import require_package
 from curator_ssl.backbones import full_name
 from curator_ssl.config import ARCHITECTURES, BATCH_SIZE, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
 from curator_ssl.data import Samples, make_schedule
@@ -30,13 +31,15 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
         cores: the CPU cores of each process.
 
     Raises:
-        InputError: a device, precision, method or option that is not there.
+        InputError: a device, precision, method, option or package that is not there.
     """
     device = resolve_device(config.device)
     if config.sync_bn and device.type != "cuda":
         raise InputError(
             "this needs GPUs: torch has no synchronised batch norm on CPUs", field="sync_bn", advice=Leave("sync_bn")
         )
+    if config.tensorboard:
+        require_package("tensorboard", "train", field="tensorboard", value=True)
     optimizer = OPTIMIZERS[config.optimizer]
     return _with(
         config,

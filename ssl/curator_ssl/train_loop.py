@@ -141,7 +141,7 @@ def _save_restart(config: TrainConfig, identity: dict[str, Any], group: RankGrou
     """The checkpoint of a run that begins again, with the weights that it began with before."""
     _, method = build_method(config, group.device)
     optimizer = make_optimizer(method, config.optimizer, config.peak_learning_rate, config.weight_decay)
-    save_training(config.out, identity, method, optimizer, TrainingState(restarts=1))
+    save_training(config.out, identity, method, optimizer, TrainingState(restarts=1, max_bad=config.max_bad))
 
 
 def _train(
@@ -160,6 +160,8 @@ def _train(
             reporter.say(note)
     identity = run_identity(config, samples, backbone)
     state = load_training(config.out, identity, method, optimizer)
+    if config.max_bad is None:
+        config = config.model_copy(update={"max_bad": state.max_bad})
     step = start = state.step
     if state.restarts:
         config = config.model_copy(update={"lr": CALMER * config.lr})
@@ -191,7 +193,7 @@ def _train(
                 log.write_probe(step - 1, probe.accuracies(backbone, group.device))
             if is_saved:
                 bad_samples.all_gather()
-                state = replace(state, step=step, idle=watch.idle)
+                state = replace(state, step=step, idle=watch.idle, max_bad=config.max_bad)
                 if is_first():
                     save_training(config.out, identity, method, optimizer, state)
                     bad_samples.write()

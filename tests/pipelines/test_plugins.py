@@ -128,6 +128,7 @@ def test_installed_package(data: Path, site: Path, tmp_path: Path) -> None:
     assert selected(tmp_path)["id"] != chosen
 
 
+@pytest.mark.slow
 def test_files_of_the_working_directory(data: Path, work: Path) -> None:
     words = select_words(data, "my_selectors:NearMean", "my_encoders:load:8")
     curator(*words, cwd=work)
@@ -178,6 +179,7 @@ def test_select_on_ray(data: Path, work: Path, spied: Path, ray_cluster: Any) ->
     assert folders(spied, "my_encoders.py") - {str(work)}  # workers that started elsewhere
 
 
+@pytest.mark.slow
 def test_train_on_ray(data: Path, work: Path, spied: Path, ray_cluster: Any) -> None:
     words = train_words(data, "my_methods:Agree")
     curator(*words, "--nproc", 2, "--address", ray_cluster.address, cwd=work)

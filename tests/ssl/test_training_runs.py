@@ -112,6 +112,7 @@ def test_killed_and_resumed_to_the_same_losses(alone: Path, shards: list[str], t
     assert losses(tmp_path) == losses(alone)
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_run_clearly_and_it_resumes(pair: Path, shards: list[str], tmp_path: Path) -> None:
     command = train_command(tmp_path, shards, *STEPS, "--nproc", 2)
     code, told = interrupt(command, tmp_path, lambda run: os.kill(children(run.pid)[1], signal.SIGKILL))
@@ -139,6 +140,7 @@ def test_sigterm_to_a_whole_group_saves_and_exits_130(processes: int, shards: li
     assert checkpoint["state"]["step"] == int(step.replace(",", "")) >= 20
 
 
+@pytest.mark.slow
 def test_too_many_bad_samples_end_the_run_again(tmp_path: Path) -> None:
     images = {f"{index:02d}.png": picture(index) for index in range(16)} | {"03.png": b"not a PNG"}
     write_tar(tmp_path / "a.tar", images)

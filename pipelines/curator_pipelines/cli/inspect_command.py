@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from curator.errors import InputError
 from curator_pipelines.cli.options import json_option, options
 from curator_pipelines.cli.run_command import run_command
 from curator_pipelines.config import InspectConfig
@@ -23,15 +24,21 @@ def command(as_json: bool, **flags: Any) -> None:
     find. URLS as in `curator select`.
 
     Of a run directory (it has a run.json), at any time and from any machine: its stages, who works on it, progress,
-    rate, time left, bad samples and the last lines of the ledger.
+    rate, time left, bad samples and the last lines of the ledger. With --bad all of its ledger: each sample that was
+    left out, and why.
 
     \b
     curator inspect 'web/{00000..00041}.tar'
     curator inspect run
+    curator inspect run --bad
     """
-    from curator_pipelines.jobs.queries import inspect_run, inspect_sources, is_run
+    from curator_pipelines.jobs.queries import inspect_ledger, inspect_run, inspect_sources, is_run
 
-    if len(flags["urls"]) == 1 and is_run(flags["urls"][0]):
+    if flags["bad"]:
+        if len(flags["urls"]) != 1:
+            raise InputError("give one run directory", field="bad", value=True)
+        run_command(InspectConfig, lambda config, reporter: inspect_ledger(config.urls[0]), flags, as_json)
+    elif len(flags["urls"]) == 1 and is_run(flags["urls"][0]):
         run_command(InspectConfig, lambda config, reporter: inspect_run(config.urls[0]), flags, as_json)
     else:
         run_command(InspectConfig, lambda config, reporter: inspect_sources(config.urls, reporter), flags, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -13,9 +14,8 @@ import click
 
 import curator
 from curator.errors import CuratorError, Spell
-from curator.io import public_text
 from curator_pipelines.cli.spelling import as_flag
-from curator_pipelines.cli.tell import show_logs, tell
+from curator_pipelines.cli.tell import show_logs, tell, tell_traceback
 from curator_pipelines.executors import prepare_threads
 
 __all__ = ["cli", "main"]
@@ -72,8 +72,9 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(curator.__version__, prog_name="curator")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error, as CURATOR_DEBUG=1.")
 def cli() -> None:
     """Find, in uncurated web tars, the images that make your self-supervised model better.
 
@@ -85,6 +86,9 @@ def cli() -> None:
     Exit codes: 0 done; 1 the run failed, and running it again resumes; 2 bad usage, config or input, found
     before work starts; 3 more bad samples than --max-bad; 130 interrupted, resumable.
     """
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
@@ -98,42 +102,80 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
+    words, debug = _without_debug(arguments)
     try:
-        code = cli.main(arguments, prog_name="curator", standalone_mode=False)
+        code = cli.main(words, prog_name="curator", standalone_mode=False, obj=arguments)
         return code if isinstance(code, int) else 0
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "curator"
-        tell(f"curator: {public_text(error.format_message()).rstrip('.')} (see '{command} --help')")
-        return 2
-    except click.ClickException as error:
-        tell(f"curator: {public_text(error.format_message())}")
-        return 2
-    except CuratorError as error:
-        tell(f"curator: {public_text(error.text(spelling(arguments)))}")
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        tell("curator: interrupted; run the same command again to go on")
-        return INTERRUPTED
-    except OSError as error:
-        where = f" {error.filename}:" if error.filename else ""
-        why = public_text(f"{where} {error.strerror or error}")
-        tell(f"curator: storage failed:{why}; run again to go on")
-        return 1
-    except Exception as error:
-        from curator.io import lacks_credentials
+    except BaseException as error:
+        if debug:
+            tell_traceback(error)
+        return _tell_error(error, words, debug)
 
-        if not lacks_credentials(error):
-            raise
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without `--debug`, which may stand anywhere but behind `--`; and whether it is on."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    words = [word for word in own if word != "--debug"] + arguments[len(own) :]
+    return words, len(words) < len(arguments) or os.environ.get("CURATOR_DEBUG", "0") not in ("", "0")
+
+
+def _tell_error(error: BaseException, words: list[str], debug: bool) -> int:
+    """Print an error as one line and return its exit code. Only what nobody foresaw comes with its traceback."""
+    match error:
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "curator"
+            tell(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')")
+            return 2
+        case click.ClickException():
+            tell(f"curator: {error.format_message()}")
+            return 2
+        case CuratorError():
+            tell(f"curator: {error.text(spelling(words), settings_of(words))}")
+            return error.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            tell("curator: interrupted; run the same command again to go on")
+            return INTERRUPTED
+        case OSError():
+            where = f" {error.filename}:" if error.filename else ""
+            tell(f"curator: storage failed:{where} {error.strerror or error}; run again to go on")
+            return 1
+        case Exception():
+            return _tell_unforeseen(error, debug)
+        case _:
+            raise error
+
+
+def _tell_unforeseen(error: Exception, debug: bool) -> int:
+    from curator.io import lacks_credentials
+
+    if lacks_credentials(error):
         tell(
-            f"curator: {public_text(str(error))}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
+            f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for "
             "gs://, GOOGLE_APPLICATION_CREDENTIALS"
         )
         return 2
+    if not debug:
+        tell_traceback(error)
+    tell(
+        "curator: this is a fault of curator, not of yours; what is finished is kept. Please report the lines above, "
+        f"with the command and curator's version, {curator.__version__}"
+    )
+    return 1
+
+
+def _command_of(words: list[str]) -> click.Command | None:
+    return cli.get_command(click.Context(cli), words[0]) if words else None
+
+
+def settings_of(words: list[str]) -> set[str] | None:
+    """The names of the settings that the command takes; None where no command is called."""
+    command = _command_of(words)
+    return {option.name for option in command.params if option.name} if command else None
 
 
 def spelling(arguments: list[str]) -> Spell:
     """How errors spell the settings of the command that these arguments call: flags, and OUT for an argument."""
-    command = cli.get_command(click.Context(cli), arguments[0]) if arguments else None
+    command = _command_of(arguments)
     names = (
         {
             option.name: option.make_metavar(click.Context(command))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +21,21 @@ class PackSummary:
 
     Attributes:
         packed: target name -> what was packed.
+        warnings: what the user should know.
     """
 
     packed: Mapping[str, Result]
+    warnings: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         packed = {name: result.to_json() for name, result in self.packed.items()}
-        return packed.get("", packed)
+        return packed[""] | {"warnings": list(self.warnings)} if "" in packed else packed
 
     def to_text(self) -> str:
         """For a person."""
-        return "\n".join(f"{name + ': ' if name else ''}{result.to_text()}" for name, result in self.packed.items())
+        lines = [f"{name + ': ' if name else ''}{result.to_text()}" for name, result in self.packed.items()]
+        return "\n".join(lines + ([f"{len(self.warnings)} warnings, see above"] if self.warnings else []))
 
 
 @click.command("pack", cls=UrlCommand)
@@ -49,4 +52,6 @@ def command(as_json: bool, **flags: Any) -> None:
     """
     from curator_pipelines.jobs.select import run_pack
 
-    run_command(PackConfig, lambda config, reporter: PackSummary(run_pack(config, reporter)), flags, as_json)
+    run_command(
+        PackConfig, lambda config, reporter: PackSummary(run_pack(config, reporter), reporter.warnings), flags, as_json
+    )

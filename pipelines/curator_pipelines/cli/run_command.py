@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import click
+
 from curator_pipelines.cli.tell import tell
 
 if TYPE_CHECKING:
@@ -32,10 +34,10 @@ R = TypeVar("R", bound=Result)
 def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[str, Any], as_json: bool = False) -> R:
     """Check the flags against the model, run the job with progress on the terminal, and print what it gives back."""
     from curator.settings import build
-    from curator_pipelines.run import Reporter
+    from curator_pipelines.run import Reporter, called_as
 
     config = build(model, dict(flags))
-    with Reporter() as reporter:
+    with Reporter() as reporter, called_as(["curator", *click.get_current_context().find_root().obj]):
         result = job(config, reporter)
     print_result(result, as_json)
     return result

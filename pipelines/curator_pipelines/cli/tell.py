@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
+import traceback
 
 import click
 
 from curator.io import printable, public_text
 
-__all__ = ["show_logs", "tell"]
+__all__ = ["show_logs", "tell", "tell_traceback"]
 
 
 def tell(text: str, *, err: bool = True, nl: bool = True) -> None:
-    """Print text to stderr, or to stdout, with control characters spelled out."""
-    click.echo(printable(text), err=err, nl=nl)
+    """Print text to stderr, or to stdout, with the public names of URLs and with control characters spelled out."""
+    click.echo(printable(public_text(text)), err=err, nl=nl)
+
+
+def tell_traceback(error: BaseException) -> None:
+    """Print where an error came from, to stderr."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        tell(line)
 
 
 class _Lines(logging.Formatter):
@@ -22,8 +31,11 @@ class _Lines(logging.Formatter):
 
 
 def show_logs() -> None:
-    """Show warnings, of libraries too, as `tell` shows text."""
+    """Show warnings, of libraries too, as `tell` shows text; with their time where stderr is no terminal."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines("%(message)s"))
+    dated = "" if sys.stderr.isatty() else "%(asctime)sZ "
+    lines = _Lines(f"{dated}%(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    lines.converter = time.gmtime
+    handler.setFormatter(lines)
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)

@@ -99,6 +99,7 @@ class InspectConfig(Config):
     urls: Annotated[
         Urls, Setting("The shards, or one run directory.", metavar="URLS...", changes=None, is_argument=True)
     ]
+    bad: Annotated[bool, Setting("Of a run directory: every sample that was left out, and why.", changes=None)] = False
 
 
 class ReportConfig(Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from curator.encoders import ENCODERS
 from curator.settings import (
@@ -67,6 +67,12 @@ WarmupSize = Annotated[
 ]
 
 
+def _share_or_whole(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("give a share of one GPU, such as 0.5, or a whole number of them")
+    return gpus
+
+
 class ExecutorConfig(Config):
     """Where the work runs."""
 
@@ -89,7 +95,10 @@ class ExecutorConfig(Config):
         ),
     ] = None
     gpus_per_worker: Annotated[
-        float, Field(gt=0), Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None)
+        float,
+        Field(gt=0, allow_inf_nan=False),
+        AfterValidator(_share_or_whole),
+        Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None),
     ] = 1.0
 
 
@@ -126,9 +135,31 @@ class EncodingConfig(ExecutorConfig):
     min_side: Annotated[
         int, Field(ge=0), Setting("Pool images with a shorter side below N pixels are left out.", changes="pool")
     ] = 0
+    update_pool: Annotated[
+        bool,
+        Setting(
+            "Pool shards that are gone or changed since they were embedded are given up or embedded anew, and no "
+            "others.",
+            changes=None,
+        ),
+    ] = False
     max_bad: Annotated[
-        Share, Setting("The share of bad samples above which the run ends with exit code 3.", "P%", changes=None)
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
+
+    give_up_shards: Annotated[
+        bool,
+        Setting(
+            "Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the run.",
+            changes=None,
+        ),
+    ] = False
 
 
 class NamedEncodingConfig(EncodingConfig):

@@ -42,9 +42,14 @@ class ProbeConfig(Config):
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     max_bad: Annotated[
-        Share,
-        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None
 
 
 class LaunchConfig(Config):
@@ -53,7 +58,12 @@ class LaunchConfig(Config):
     nproc: Annotated[Count, Setting("The number of processes that train together.", changes=None)] = 1
     address: Annotated[
         str | None,
-        Setting("A Ray cluster for them.", metavar="HOST:PORT|local", default_text="this machine", changes=None),
+        Setting(
+            "The Ray cluster for them: HOST:6379, or 'local' to start one on this machine.",
+            metavar="HOST:PORT|local",
+            default_text="RAY_ADDRESS, else this machine",
+            changes=None,
+        ),
     ] = None
     resume: Annotated[bool, Setting("Go on from OUT's checkpoint.", changes=None)] = False
 
@@ -112,6 +122,11 @@ class WarmupConfig(Config):
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     max_bad: Annotated[
-        Share,
-        Setting("The share of bad samples above which the run ends with exit code 3.", metavar="P%", changes=None),
-    ] = 0.01
+        Share | None,
+        Setting(
+            "The share of bad samples above which the run ends with exit code 3.",
+            metavar="P%",
+            default_text="1%, but at least 10 samples and at most a third of each set",
+            changes=None,
+        ),
+    ] = None

@@ -1,3 +1,4 @@
+from .failures import FailuresInARow as FailuresInARow
 from .in_process import InProcessExecutor as InProcessExecutor
 from .local import LocalExecutor as LocalExecutor
 from .protocol import (
@@ -8,6 +9,7 @@ from .protocol import (
     WorkerContext as WorkerContext,
 )
 from .ray import RayExecutor as RayExecutor
+from .ray_address import ray_address as ray_address
 from .ray_cluster import Cluster as Cluster, connect as connect
 from .shared_storage import check_shared as check_shared
 from .threads import prepare_threads as prepare_threads

@@ -10,14 +10,22 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Generic, Protocol, TypeVar
 
 from curator.types import Progress
-from curator_pipelines.executors.failures import dead_at_start, given_up
+from curator_pipelines.executors.failures import are_alike, cannot_open, dead_at_start, given_up, summary_of
 from curator_pipelines.executors.messages import Kind, body_of, failure_in, kind_of, outcome_in
-from curator_pipelines.executors.protocol import MAX_ATTEMPTS, MAX_DEATHS_AT_START, Outcome, Task, no_progress
+from curator_pipelines.executors.protocol import (
+    MAX_ATTEMPTS,
+    MAX_DEATHS_AT_START,
+    MAX_NODE_LOSSES,
+    Outcome,
+    Task,
+    no_progress,
+)
 
-__all__ = ["Backend", "Loss", "WorkerHandle", "dispatch"]
+__all__ = ["Backend", "Loss", "Lost", "WorkerHandle", "dispatch"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,13 +36,19 @@ _log = logging.getLogger(__name__)
 class WorkerHandle(ABC):
     """The driver's side of one worker. The worker opens the stage as soon as it runs.
 
+    Args:
+        node_id: names the node that the worker is on.
+        place: says for people where it works, such as `worker 1 (cuda:1)`.
+
     Attributes:
         task: the task that the worker holds; None where it holds none.
         is_open: whether the worker has opened the stage and so can take tasks.
         reported: the progress that the worker has reported for its task.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, node_id: str, place: str) -> None:
+        self.node_id = node_id
+        self.place = place
         self.task: Task[Any] | None = None
         self.is_open = False
         self.reported: Counter[str] = Counter()
@@ -48,6 +62,17 @@ class WorkerHandle(ABC):
         """End the worker at once, whatever it does. A worker that has ended may be killed again."""
 
 
+class Lost(Enum):
+    """What was lost."""
+
+    WORKER = auto()
+    NODE = auto()
+    ANNOUNCED_NODE = auto()
+    """A node that was known to leave: preempted, or drained for another reason."""
+    NEVER_STARTED = auto()
+    """A worker that could not even begin to start, as where a package is missing: the next one could not either."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """What the backend says of a worker that is lost.
@@ -55,12 +80,12 @@ class Loss:
     Attributes:
         cause: what ended the worker, such as `SIGKILL`.
         advice: what a person can do about it.
-        is_start_failure: whether a loss before the stage was open says that workers cannot start.
+        kind: what was lost with it.
     """
 
     cause: str
     advice: str
-    is_start_failure: bool = True
+    kind: Lost = Lost.WORKER
 
 
 W = TypeVar("W", bound=WorkerHandle)
@@ -75,7 +100,7 @@ class Backend(Protocol[W]):
         ...
 
     def start(self, workers: Sequence[W]) -> W | None:
-        """Start one worker beside `workers`; None where there is no room for it now."""
+        """Start one worker beside `workers`, some of which may have ended; None where there is no room for it now."""
         ...
 
     def listen(self, workers: Sequence[W]) -> Iterator[tuple[W, bytes | Loss]]:
@@ -103,7 +128,7 @@ def dispatch(
         yield from dispatcher.outcomes()
         backend.dismiss(dispatcher.workers)
     finally:
-        backend.kill(dispatcher.workers)
+        backend.kill([*dispatcher.workers, *dispatcher.out])
 
 
 class _Dispatcher(Generic[T, W]):
@@ -111,12 +136,16 @@ class _Dispatcher(Generic[T, W]):
 
     def __init__(self, backend: Backend[W], tasks: Iterator[Task[T]], on_progress: Progress) -> None:
         self.workers: list[W] = []
+        # Workers that cannot open the stage. They keep their places, and an actor its GPU: the next one there would get
+        # what may be broken.
+        self.out: dict[W, Exception] = {}
         self._backend = backend
         self._tasks = tasks
         self._on_progress = on_progress
         self._waiting: deque[Task[T]] = deque()
         self._done: deque[Outcome[T, Any]] = deque()
-        self._deaths_at_start = 0
+        self._deaths_at_start: Counter[str] = Counter()
+        self._is_any_finished = False
 
     def outcomes(self) -> Generator[Outcome[T, Any], None, None]:
         self._hand_out()
@@ -144,15 +173,18 @@ class _Dispatcher(Generic[T, W]):
         for worker in self._idle():
             if self._waiting:
                 self._give(worker, self._waiting.popleft())
-        self._start_workers(limit)
+        self._start_workers()
 
-    def _start_workers(self, limit: int) -> None:
+    def _start_workers(self) -> None:
         opening = sum(not worker.is_open for worker in self.workers)
-        for _ in range(min(len(self._waiting) - opening, limit - len(self.workers))):
-            worker = self._backend.start(self.workers)
-            if worker is None:
+        for _ in range(len(self._waiting) - opening):
+            worker = self._backend.start([*self.workers, *self.out])
+            if worker is not None:
+                self.workers.append(worker)
+            elif self.out and not self.workers:
+                raise cannot_open(list(self.out.values()), self._is_any_finished)
+            else:
                 return
-            self.workers.append(worker)
 
     def _give(self, worker: W, task: Task[T]) -> None:
         try:
@@ -172,8 +204,9 @@ class _Dispatcher(Generic[T, W]):
         match kind_of(message):
             case Kind.READY:
                 worker.is_open = True
+                self._deaths_at_start.pop(worker.node_id, None)
             case Kind.OPEN_FAILED:
-                raise failure_in(message).revive()
+                self._cannot_work(worker, failure_in(message).revive())
             case Kind.PROGRESS:
                 self._progress(worker, body_of(message))
             case Kind.VALUE | Kind.FAILURE:
@@ -186,7 +219,8 @@ class _Dispatcher(Generic[T, W]):
     def _finished(self, worker: W, message: bytes) -> None:
         assert worker.task is not None
         self._done.append(outcome_in(worker.task, message))
-        self._deaths_at_start = 0
+        self._deaths_at_start.clear()
+        self._is_any_finished = True
         worker.task = None
 
     def _lost(self, worker: W, loss: Loss) -> None:
@@ -194,9 +228,9 @@ class _Dispatcher(Generic[T, W]):
         worker.kill()
         if worker.task is not None:
             self._take_back(worker.reported)
-            self._lost_with(replace(worker.task, attempt=worker.task.attempt + 1), loss)
+            self._lost_with(worker.task, loss)
         elif not worker.is_open:
-            self._lost_at_start(loss)
+            self._lost_at_start(worker, loss)
 
     def _take_back(self, reported: Mapping[str, int]) -> None:
         increments = {name: -count for name, count in reported.items() if count}
@@ -204,14 +238,40 @@ class _Dispatcher(Generic[T, W]):
             self._on_progress(increments)
 
     def _lost_with(self, task: Task[T], loss: Loss) -> None:
-        _log.warning("a worker was lost (%s) in %s, loss %d of %d", loss.cause, task, task.attempt, MAX_ATTEMPTS)
-        if task.attempt < MAX_ATTEMPTS:
+        match loss.kind:
+            case Lost.ANNOUNCED_NODE:
+                _log.warning("%s: %s goes on elsewhere", loss.cause, task)
+                self._waiting.appendleft(task)
+                return
+            case Lost.NODE:
+                task = replace(task, node_losses=task.node_losses + 1)
+                number, limit = task.node_losses, MAX_NODE_LOSSES
+            case _:
+                task = replace(task, attempt=task.attempt + 1)
+                number, limit = task.attempt, MAX_ATTEMPTS
+        _log.warning("a worker was lost (%s) in %s, loss %d of %d", loss.cause, task, number, limit)
+        if number < limit:
             self._waiting.appendleft(task)
         else:
-            self._done.append(Outcome(task, error=given_up(task, loss.cause, loss.advice), lost=True))
+            error = given_up(task, loss.cause, loss.advice, nodes=loss.kind is Lost.NODE)
+            self._done.append(Outcome(task, error=error, lost=True))
 
-    def _lost_at_start(self, loss: Loss) -> None:
-        self._deaths_at_start += loss.is_start_failure
+    def _lost_at_start(self, worker: W, loss: Loss) -> None:
         _log.warning("a worker was lost (%s) while it started", loss.cause)
-        if self._deaths_at_start >= MAX_DEATHS_AT_START:
-            raise dead_at_start(self._deaths_at_start, loss.cause, loss.advice)
+        if loss.kind in (Lost.NODE, Lost.ANNOUNCED_NODE):
+            return  # of that worker it says nothing
+        self._deaths_at_start[worker.node_id] += 1
+        deaths = self._deaths_at_start[worker.node_id]
+        if deaths >= MAX_DEATHS_AT_START or loss.kind is Lost.NEVER_STARTED:
+            self._cannot_work(worker, dead_at_start(deaths, loss.cause, loss.advice))
+
+    def _cannot_work(self, worker: W, error: Exception) -> None:
+        """Do without this worker, unless its failure says that no other can work either."""
+        if worker in self.workers:
+            self.workers.remove(worker)
+        self.out[worker] = error
+        nodes = {other.node_id for other, other_error in self.out.items() if are_alike(error, other_error)}
+        if len(nodes) > 1:
+            raise cannot_open(list(self.out.values()), self._is_any_finished)
+        self._start_workers()
+        _log.warning("%s cannot work and is left out, others go on: %s", worker.place, summary_of(error))

@@ -77,10 +77,12 @@ class _Processes:
     def workers(self) -> int:
         return self._executor.workers
 
-    def start(self, workers: Sequence[ProcessHandle]) -> ProcessHandle:
+    def start(self, workers: Sequence[ProcessHandle]) -> ProcessHandle | None:
         numbers = {worker.number for worker in workers}
         # The lowest free number, so that a new worker gets the device of the one that it replaces.
-        number = next(number for number in range(self.workers) if number not in numbers)
+        number = next((number for number in range(self.workers) if number not in numbers), None)
+        if number is None:
+            return None
         device = self._executor.devices[number % len(self._executor.devices)]
         return ProcessHandle(number, self._pickled_stage, self._executor.cpus_per_worker, device)
 

@@ -32,7 +32,7 @@ class ProcessHandle(WorkerHandle):
     """
 
     def __init__(self, number: int, pickled_stage: bytes, cpus: int, device: str) -> None:
-        super().__init__()
+        super().__init__("this machine", f"worker {number} ({device})")
         self.number = number
         self._pickled_stage = pickled_stage
         self._is_closed = False

@@ -14,6 +14,7 @@ from curator.types import Progress
 __all__ = [
     "MAX_ATTEMPTS",
     "MAX_DEATHS_AT_START",
+    "MAX_NODE_LOSSES",
     "Executor",
     "Outcome",
     "Stage",
@@ -26,7 +27,10 @@ __all__ = [
 # A task that lost this many workers is given up: the next worker would most likely die of it too.
 MAX_ATTEMPTS = 3
 
-# A run ends when this many workers in a row died before they could take a task: the next ones would die too.
+# A task whose node was lost this often without a notice is given up: it may be what takes the nodes down.
+MAX_NODE_LOSSES = 5
+
+# A place is given up when this many workers in a row died there before they could take a task: the next would too.
 MAX_DEATHS_AT_START = 3
 
 T = TypeVar("T")
@@ -46,12 +50,15 @@ class Task(Generic[T_co]):
     Attributes:
         number: names the task, for messages and for putting outcomes back in order.
         payload: what the stage works on; it must pickle.
-        attempt: how often a worker was lost while it held this task; if it is not 0, a stage takes more care.
+        attempt: how often a worker died while it held this task; if it is not 0, a stage takes more care.
+        node_losses: how often a worker was lost with its node, which had not been announced. Announced losses, such as
+            preemptions, count as neither.
     """
 
     number: int
     payload: T_co
     attempt: int = 0
+    node_losses: int = 0
 
     def __str__(self) -> str:
         return f"task {self.number} ({_brief.repr(self.payload)})"
@@ -82,7 +89,8 @@ class Stage(Protocol[T_contra, R_co]):
         worker may be lost after it finished the work and before the driver knew.
 
         Raises:
-            CuratorError: no worker can work with these settings. The executor raises it on the driver and stops.
+            Exception: this worker cannot work. It is out, and tasks go on elsewhere; the executor raises the error on
+                the driver once it is clear that no other worker can work either.
         """
         ...
 
@@ -95,7 +103,7 @@ class Outcome(Generic[T_co, R_co]):
         task: the task, with the attempt that ended it.
         value: what the stage returned; None where there is an error.
         error: what the stage raised, or why the stage returned no value.
-        lost: whether the error is that workers kept dying while they held the task.
+        lost: whether the error is that workers, or nodes, kept being lost while they held the task.
     """
 
     task: Task[T_co]
@@ -136,8 +144,8 @@ class Executor(Protocol):
                 reported for its task is taken back with negative increments, so that totals stay true.
 
         Raises:
-            Exception: whatever the stage's `open` raised in a worker.
-            CuratorError: the workers keep dying before they can take a task.
+            CuratorError: workers of two nodes failed alike to open the stage, or all workers there are did; exit code 2
+                if no task was finished before, else 1. An error that is known to be the user's stays what it is.
         """
         ...
 

@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 
 import ray
 
-from curator.errors import CuratorError
 from curator.types import Progress
-from curator_pipelines.executors.dispatcher import Loss, dispatch
+from curator_pipelines.executors.dispatcher import Loss, Lost, dispatch
 from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
 from curator_pipelines.executors.ray_cluster import Cluster
@@ -164,11 +163,12 @@ class _Actors:
     def _loss(self, worker: ActorHandle, error: Exception) -> Loss:
         if getattr(error, "actor_init_failed", False):
             last_line = str(error).strip().splitlines()[-1].strip()
-            raise CuratorError(f"workers cannot start on {worker.node.machine}: {last_line}", advice=ADVICE)
+            return Loss(last_line, ADVICE, Lost.NEVER_STARTED)
         self._executor.count_nodes()
+        if getattr(error, "preempted", False) or self._executor.cluster.was_announced(worker.node.id):
+            return Loss(f"node {worker.node.machine} left, as it had announced", ADVICE, Lost.ANNOUNCED_NODE)
         if all(placement.node.id != worker.node.id for placement in self._executor.placements):
-            # A node that leaves does not mean that workers cannot start.
-            return Loss(f"the loss of node {worker.node.machine}", ADVICE, is_start_failure=False)
+            return Loss(f"the loss of node {worker.node.machine}", ADVICE, Lost.NODE)
         if isinstance(error, ray.exceptions.OutOfMemoryError):
             return Loss(f"Ray's memory monitor on {worker.node.machine}", ADVICE)
         return Loss(f"the end of its process on {worker.node.machine}", ADVICE)

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -54,9 +54,14 @@ class Cluster:
     name: str
     dashboard: str
     home: str = ""
+    _announced: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def was_announced(self, node_id: str) -> bool:
+        """Whether a node had said that it would leave, when `nodes` was last asked."""
+        return node_id in self._announced
 
     def nodes(self) -> list[Node]:
-        """The nodes that are alive now, as far as Ray knows.
+        """The nodes that are alive now and mean to stay, as far as Ray knows.
 
         Raises:
             CuratorError: the node of this process has ended, so nothing can be started any more.
@@ -65,7 +70,9 @@ class Cluster:
         alive = sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
         if self.home and all(node.id != self.home for node in alive):
             raise CuratorError("Ray's own process on this machine (raylet) has ended", advice="run again to resume")
-        return alive
+        # Such a node starts no actors any more; those that it has go on until it ends.
+        self._announced.update(ray._private.state.state.get_draining_nodes())
+        return [node for node in alive if node.id not in self._announced]
 
 
 def _node(record: dict[str, Any]) -> Node:

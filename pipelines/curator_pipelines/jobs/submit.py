@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from curator.errors import CuratorError, InputError
+from curator.io import printable, public_text
 
 __all__ = ["submit"]
 
@@ -149,7 +150,8 @@ def _exit_code(client: Any, job: str, status: str) -> int:
     if status == "STOPPED":
         return INTERRUPTED
     if info.driver_exit_code is None or not 0 < info.driver_exit_code < 256:
-        print(f"curator: job {job} ended without an exit code: {info.message}", file=sys.stderr)
+        text = f"curator: job {job} ended without an exit code: {info.message}"
+        print(printable(public_text(text)), file=sys.stderr)
         return 1
     return int(info.driver_exit_code)
 

@@ -3,11 +3,14 @@ from .held_out_report import HeldOutReport as HeldOutReport
 from .kept_arrays import KeptArrays as KeptArrays
 from .progress import LAST_BAD as LAST_BAD, Reporter as Reporter, StageProgress as StageProgress, duration as duration
 from .progress_file import read_progress as read_progress, recorded as recorded
+from .provenance import called_as as called_as
 from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set
 from .stored_selection import (
     StoredSelection as StoredSelection,
     load_selection as load_selection,
+    note_unreadable as note_unreadable,
     stands_for as stands_for,
     store_selection as store_selection,
+    unreadable_shards as unreadable_shards,
 )
 from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 
 from rich.console import Console
@@ -131,14 +132,18 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(_shown(text))
+        self.console.print(self._dated(text))
 
     def warn(self, text: str) -> None:
         """Print a warning, once however often it is given; the summary counts the warnings."""
         text = public_text(text)
         if text not in self.warnings:
             self.warnings.append(text)
-            self.console.print(_shown(f"warning: {text}"), style="yellow")
+            self.console.print(self._dated(f"warning: {text}"), style="yellow")
+
+    def _dated(self, text: str) -> str:
+        """A line as it is shown: in a log with its time, which a person at a terminal does not need."""
+        return ("" if self.console.is_terminal else timestamp() + " ") + _shown(text)
 
     @contextmanager
     def stage(self, name: str, total: float | None, unit: str) -> Iterator[StageProgress]:
@@ -180,6 +185,11 @@ class Reporter:
 def _shown(text: str) -> str:
     """Text as it may be shown: URLs without secrets, and nothing that commands the terminal."""
     return printable(public_text(text))
+
+
+def timestamp() -> str:
+    """Now, in UTC, as log lines begin with it: logs of several machines are read side by side."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from curator.io import storage
+from curator.io import public_values, storage
 from curator_pipelines.run.progress import Reporter, StageProgress
 
 __all__ = ["read_progress", "recorded"]
@@ -33,7 +33,7 @@ def recorded(reporter: Reporter, out: str) -> Iterator[None]:
         nonlocal written
         if at_once or time.monotonic() - written >= every:
             with contextlib.suppress(OSError):
-                storage.write_bytes(url, json.dumps(_record(progress)).encode())
+                storage.write_bytes(url, json.dumps(public_values(_record(progress))).encode())
             written = time.monotonic()
 
     reporter.listener = write

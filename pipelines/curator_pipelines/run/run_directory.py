@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,26 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import curator
 from curator.errors import Another, InputError, Redo
-from curator.io import FORMAT_VERSION, Owner, public_text, storage
+from curator.io import FORMAT_VERSION, Owner, public_values, storage
 from curator.settings import REDONE, STAGES
 from curator.store import PartReader, PartStore
+from curator_pipelines.run.provenance import describe_call, library_versions
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "run.json", "encoder.pt", "quarantine.parquet")
-VERSIONS_OF = (
-    "torch",
-    "torchvision",
-    "timm",
-    "open_clip_torch",
-    "numpy",
-    "pyarrow",
-    "scikit-learn",
-    "pillow",
-)
+# So many calls are kept in run.json: the first, and the last ones.
+KEPT_CALLS = 20
+# What says of a stage's other files that they are finished.
+MARKS = ("selection.json", "sizes.json", "manifest.parquet", "measure.json", "index.json", "done")
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class TargetDirectory:
 
 
 class RunDirectory:
-    """Reads and writes `run.json`; everything in it but the timings follows from inputs, config and seed.
+    """Reads and writes `run.json`; everything in it but `calls` and the timings follows from inputs, config and seed.
 
     Args:
         url: the directory, any fsspec URL.
@@ -122,7 +114,7 @@ class RunDirectory:
             raise InputError(
                 f"{self.url} was written by another format version ({record.get('version')}; this curator "
                 f"knows {FORMAT_VERSION})",
-                advice=Another("out"),
+                advice=("use the curator that wrote it", Another("out")),
             )
         return record
 
@@ -172,33 +164,42 @@ class RunDirectory:
 
     def start(self, config: dict[str, Any], redo: str | None, targets: Sequence[str] = ()) -> None:
         """Begin, or go on with, a run on these targets: throw away what `redo` names and write run.json."""
+        self.check_owner()
         storage.remove_temporaries(self.url)
         self.throw_away(redo)
         self.record |= {
             "version": FORMAT_VERSION,
-            "curator": curator.__version__,
             "config": config,
             "targets": list(targets),
-            "versions": {name: _version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
+            "versions": library_versions(),
         }
         self.record.setdefault("identities", {})
         self.record.setdefault("stages", {})
         self.save()
 
     def throw_away(self, redo: str | None) -> None:
-        """Remove what `redo` starts anew; what run.json says of it goes when that is written next."""
+        """Remove what `redo` starts anew; what run.json says of it goes when that is written next.
+
+        Raises:
+            CuratorError: another run took the directory over, and what is here is its own.
+        """
         for stage in STAGES:
             if self.redoes(stage, redo):
+                self.check_owner()
                 self._remove(stage)
 
     def _remove(self, stage: str) -> None:
-        """Remove what a stage left, of all targets, and what run.json says of it."""
-        of_target = {"target": ("target",), "select": ("selection",), "pack": ("shards", "packing")}
+        """Remove what a stage left, of all targets, and what run.json says of it.
+
+        What says that something is finished goes first: a removal that is cut short leaves data without a mark, which
+        is made anew, and never a mark without data.
+        """
+        of_target = {"target": ("target",), "select": ("selection",), "pack": ("packing", "shards")}
         if stage in of_target:
             urls = [directory.path(folder) for directory in self.target_directories() for folder in of_target[stage]]
         else:
-            urls = [self.path(name) for name in {"warmup": ("warmup", "encoder.pt")}.get(stage, (stage,))]
-        for url in urls:
+            urls = [self.path(name) for name in {"warmup": ("encoder.pt", "warmup")}.get(stage, (stage,))]
+        for url in [storage.join(url, name) for name in MARKS for url in urls] + urls:
             storage.remove(url)
         for kind in ("stages", "identities"):
             known = self.record.get(kind, {})
@@ -212,20 +213,26 @@ class RunDirectory:
     def save(self) -> None:
         """Write run.json, with the public names of URLs: others read it."""
         self.check_owner()
-        text = json.dumps(_public(self.record), indent=2, default=str)
+        text = json.dumps(public_values(self.record), indent=2, default=str)
         storage.write_bytes(self.path("run.json"), text.encode())
 
     def finish(self, warnings: Sequence[str]) -> None:
         """End the run: note its warnings, and remove the half files of workers that were killed and replaced."""
+        self.check_owner()
         storage.remove_temporaries(self.url)
         self.record["warnings"] = list(warnings)
         self.save()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing."""
+        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing.
+
+        A stage that says `reused` did nothing anew: what is known of its first time stays.
+        """
+        stages = self.record["stages"]
+        before = stages.get(name, {})
         state: dict[str, Any] = {"state": "running"}
-        self.record["stages"][name] = state
+        stages[name] = before | state
         self.save()
         started = time.monotonic()
         try:
@@ -235,25 +242,28 @@ class RunDirectory:
             state["state"] = "stopped"
             raise
         finally:
-            state["seconds"] = round(time.monotonic() - started, 3)
+            seconds = round(time.monotonic() - started, 3)
+            self.call["stages"][name] = seconds
+            is_as_before = before.get("state") == "done" and state["state"] == "done" and state.get("reused")
+            stages[name] = before if is_as_before else state | {"seconds": seconds}
             self.save()
+
+    def note_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Note stages that were done before `start`."""
+        for name, took in seconds.items():
+            self.call["stages"][name] = round(took, 3)
+            # Of one that was there before, the first time counts.
+            self.record["stages"].setdefault(name, {"state": "done", "seconds": round(took, 3)})
+
+    @cached_property
+    def call(self) -> dict[str, Any]:
+        """Of the call at hand: who made it (`describe_call`), and `stages`, the seconds of each. Kept in run.json."""
+        call = {**describe_call(), "stages": {}}
+        calls = self.record.setdefault("calls", [])
+        calls[:] = [*calls[:1], *calls[1:][-(KEPT_CALLS - 2) :], call]
+        return call
 
 
 def target_set(name: str) -> str:
     """Where the parts of a target go below OUT; the name of an only target is empty."""
     return f"{name}/target" if name else "target"
-
-
-def _public(value: Any) -> Any:
-    if isinstance(value, str):
-        return public_text(value)
-    if isinstance(value, dict):
-        return {name: _public(inside) for name, inside in value.items()}
-    return [_public(inside) for inside in value] if isinstance(value, list | tuple) else value
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curator.errors import InputError, Redo
-from curator.io import npy, parquet, schemas, storage
+from curator.io import npy, parquet, public_values, schemas, storage
 from curator.selection import (
     DUPLICATE,
     NEAR_DUPLICATE,
@@ -28,7 +28,14 @@ from curator_pipelines.config import SelectConfig
 from curator_pipelines.run.held_out_report import HeldOutReport
 from curator_pipelines.run.run_directory import TargetDirectory
 
-__all__ = ["StoredSelection", "load_selection", "stands_for", "store_selection"]
+__all__ = [
+    "StoredSelection",
+    "load_selection",
+    "note_unreadable",
+    "stands_for",
+    "store_selection",
+    "unreadable_shards",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class StoredSelection:
         anchors: int32, the column `centroid`: see `Selection.anchors`.
         rounds: int32; -1 from selectors without rounds.
         passes: how often the pool was read to find it; 0 for one that was there before.
+        is_new: it was made by this call.
     """
 
     record: dict[str, Any]
@@ -50,6 +58,7 @@ class StoredSelection:
     anchors: np.ndarray
     rounds: np.ndarray
     passes: int = 0
+    is_new: bool = False
 
 
 def store_selection(
@@ -97,11 +106,35 @@ def store_selection(
     parquet.write_table(directory.path("selection", "next.parquet"), schemas.NEXT, columns)
     report.write(directory)
     record = _record(config, selection, identity) | _stop(config, stop) | report.to_json()
-    text = json.dumps(record, indent=2)
-    storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
+    record["unreadable_shards"] = unreadable_shards(directory)
+    _write_record(directory, record)
     return StoredSelection(
-        record, selection.ids, selection.scores, selection.anchors, selection.rounds, selection.passes
+        record, selection.ids, selection.scores, selection.anchors, selection.rounds, selection.passes, is_new=True
     )
+
+
+def unreadable_shards(directory: TargetDirectory) -> list[str]:
+    """Names of the shards of pool, target and evaluation set that could not be read, so that nothing of them counts."""
+    return [
+        part.url
+        for store in (directory.pool, directory.target, directory.exclude)
+        for finished in [store.finished()]
+        for part in store.registered()
+        if part.part not in finished and not part.is_retired
+    ]
+
+
+def note_unreadable(directory: TargetDirectory, stored: StoredSelection) -> None:
+    """Bring the list of unreadable shards up to date in a selection.json that stays: more of them change no choice."""
+    unreadable = unreadable_shards(directory)
+    if stored.record.get("unreadable_shards") != unreadable:
+        stored.record["unreadable_shards"] = unreadable
+        _write_record(directory, stored.record)
+
+
+def _write_record(directory: TargetDirectory, record: dict[str, Any]) -> None:
+    text = json.dumps(public_values(record), indent=2)
+    storage.write_bytes(directory.path("selection", "selection.json"), text.encode())
 
 
 def _reason_columns(directory: TargetDirectory, skipped: Skipped) -> dict[str, Any]:

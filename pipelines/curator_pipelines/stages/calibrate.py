@@ -97,9 +97,9 @@ class CalibrateStage:
                         min_side=self.embed.min_side,
                         threads=context.cpus,
                         report=context.report,
-                        enough=lambda: time.monotonic() > end,
+                        enough=lambda samples: time.monotonic() > end,
                     )
-                    store.commit(part.part, "calibrate", block, source.name, mark)
+                    store.commit(part.part, part.identity, block, source.name, mark)
                     last = block.rows[-1] if block.rows else None
                     cut = time.monotonic() > end and source.kind == "tar" and last is not None
                     done = replace(

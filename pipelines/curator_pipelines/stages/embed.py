@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from curator.sources import Source
 from curator.store import DoneMark, PartStore
-from curator_pipelines.executors import Task, WorkerContext
+from curator_pipelines.executors import Outcome, Task, WorkerContext
 
 if TYPE_CHECKING:
     from curator.encoders import Encoder
 
-__all__ = ["EmbedStage", "EmbedTask", "EncoderSettings"]
+__all__ = ["EmbedStage", "EmbedTask", "EncoderSettings", "kills_workers"]
+
+
+def kills_workers(outcome: Outcome[Any, Any]) -> bool:
+    """True where a source cannot be got past: workers died of it, or one had not enough memory even with care."""
+    return outcome.lost or isinstance(outcome.error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class EmbedTask:
-    """One source, the number of its part and the identity its done-mark will carry."""
+    """One source, the number of its part and the identity that its files' names will carry."""
 
     source: Source
     part: int
@@ -114,18 +119,15 @@ class EmbedStage:
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embedding import embed_source, find_crashing_samples
+        from curator.embedding import embed_source
 
         assert encoder is not None
-        # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
-        crashing = find_crashing_samples(work.source, self.min_side) if task.attempt else {}
         block, mark = embed_source(
             work.source,
             encoder,
             min_side=self.min_side,
             threads=context.cpus,
-            crashing=crashing,
+            careful=task.attempt > 0,
             report=context.report,
         )
-        store.commit(work.part, work.identity, block, work.source.name, mark)
-        return mark
+        return store.commit(work.part, work.identity, block, work.source.name, mark)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from curator.index import IndexPiece, IndexStore, ListTask, PieceTask, build_piece, scan_lists
 from curator.search import TopK
-from curator.store import PartStore, RowReader
+from curator.store import NamedParts, RowReader
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["IndexStage", "ListStage"]
@@ -19,21 +19,21 @@ __all__ = ["IndexStage", "ListStage"]
 
 @dataclass(frozen=True)
 class IndexStage:
-    """Builds pieces of the index at `index_url` from the parts at `store_url`."""
+    """Builds pieces of the index at `index_url` from the parts of a pool."""
 
     index_url: str
-    store_url: str
+    pool: NamedParts
     sample_rate: float
 
     def open(self, context: WorkerContext) -> Callable[[Task[PieceTask]], int]:
         """Load the quantiser once; the function builds a piece and returns its number of rows."""
-        index, pool = IndexStore(self.index_url), PartStore(self.store_url)
+        index = IndexStore(self.index_url)
         quantiser, codec = index.quantiser(), index.codec()
         threadpool_limits(context.cpus)
 
         def build(task: Task[PieceTask]) -> int:
             piece = task.payload
-            parts = [(part, pool.vectors(part)) for part in sorted(piece.parts)]
+            parts = [(part, self.pool.vectors(part)) for part in sorted(piece.parts)]
             rows = build_piece(index.piece_url(piece.number), parts, quantiser, self.sample_rate, codec)
             index.mark(piece, rows)
             context.report({"rows": rows})
@@ -48,17 +48,17 @@ class ListStage:
 
     Args:
         index_url: the index.
-        store_url: the pool it is of: codes are refined by its rows.
+        pool: the parts it is of: codes are refined by its rows.
         centroids: float32 (K, d).
     """
 
     index_url: str
-    store_url: str
+    pool: NamedParts
     centroids: NDArray[np.float32]
 
     def open(self, context: WorkerContext) -> Callable[[Task[ListTask]], TopK]:
         """Load the codec. A piece is opened when its first task comes, and stays open."""
-        codec, read_rows = IndexStore(self.index_url).codec(), RowReader(PartStore(self.store_url))
+        codec, read_rows = IndexStore(self.index_url).codec(), RowReader(self.pool)
         threadpool_limits(context.cpus)
         opened: dict[str, IndexPiece] = {}
 

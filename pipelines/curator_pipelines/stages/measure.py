@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.sources import Source
+from curator.sources import Remarks, Source
 from curator_pipelines.executors import Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EncoderSettings
 
@@ -53,6 +52,7 @@ class SampleBlock:
         bad: samples that could not be used.
         refused: those of them whose vector was not finite, or zero.
         seconds: of reading, decoding and encoding, without the building of the encoder and without padding.
+        remarks: what is no damage and should be known.
     """
 
     keys: tuple[str, ...]
@@ -60,6 +60,7 @@ class SampleBlock:
     bad: int
     refused: int
     seconds: float
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,18 @@ def _build(work: MeasureTask, context: WorkerContext) -> Encoder:
 
 
 def _embed(task: Task[MeasureTask], encoder: Encoder, context: WorkerContext) -> SampleBlock:
-    from curator.embedding import embed_source, find_crashing_samples
+    from curator.embedding import embed_source
     from curator.errors import Reason
 
     work = task.payload
-    # A worker died over this source: perhaps one of its images did that. Ask before it kills the next.
-    crashing = find_crashing_samples(work.source, work.min_side) if task.attempt else {}
-    asked = count(1)
     block, mark = embed_source(
         work.source,
         encoder,
         min_side=work.min_side,
         threads=context.cpus,
-        crashing=crashing,
+        careful=task.attempt > 0,
         report=context.report,
-        enough=lambda: next(asked) > work.images,
+        enough=lambda samples: samples >= work.images,
     )
     padded = -(-len(block.rows) // encoder.batch_size) * encoder.batch_size
     padding = mark.seconds["encode"] * (1 - len(block.rows) / padded) if padded else 0.0
@@ -120,4 +118,5 @@ def _embed(task: Task[MeasureTask], encoder: Encoder, context: WorkerContext) ->
         len(damaged),
         sum(line.reason is Reason.BAD_EMBEDDING for line in damaged),
         mark.seconds["total"] - padding,
+        mark.remarks,
     )

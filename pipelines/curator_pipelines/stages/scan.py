@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from curator.search import RowScan, Scanned, ScanTask, scan_parts
-from curator.store import PartStore
+from curator.store import NamedParts
 from curator_pipelines.executors import Task, WorkerContext
 
 __all__ = ["ScanStage"]
@@ -18,27 +18,26 @@ __all__ = ["ScanStage"]
 
 @dataclass(frozen=True)
 class ScanStage:
-    """Scans parts of the store at `store_url`.
+    """Scans parts of a store.
 
     Args:
-        store_url: `OUT/pool`.
+        pool: the parts of `OUT/pool`.
         row_scan: scores rows.
         queries: sets of queries, float32 (m, d) each, that a task may ask for.
     """
 
-    store_url: str
+    pool: NamedParts
     row_scan: RowScan
     queries: tuple[NDArray[np.float32], ...] = ()
 
     def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Scanned]:
         """Nothing costly: the function scans the parts of one task."""
         threadpool_limits(context.cpus)
-        store = PartStore(self.store_url)
 
         def scan(task: Task[ScanTask]) -> Scanned:
             return scan_parts(
                 task.payload,
-                store.vectors,
+                self.pool.vectors,
                 self.row_scan,
                 lambda rows: context.report({"rows": rows}),
                 self.queries,

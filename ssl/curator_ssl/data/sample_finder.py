@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from curator.errors import Another, CuratorError, InputError, Reason, Use
 from curator.io import Stat, absolute, expand, parquet, schemas, storage
-from curator.sources import Source, UnreadableShard, find_sources, list_images, read_source
+from curator.sources import Remarks, Source, UnreadableShard, count_left_out, find_sources, list_images, read_source
 from curator.store import write_quarantine
 from curator.types import LedgerLine, RawSample
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
@@ -30,10 +30,12 @@ class FoundSamples:
     Attributes:
         samples: the samples to train on.
         lines: ledger lines of the samples that cannot be used.
+        left_out: files beside the sources that are not read, by ending or place.
     """
 
     samples: Samples
     lines: list[LedgerLine]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def find_samples(
@@ -71,14 +73,14 @@ def find_samples(
         stored = None
     sources_hash = _hash(groups)
     if stored is not None and stored.sources_hash == sources_hash:
-        return FoundSamples(stored, stored_lines(out))
+        return FoundSamples(stored, stored_lines(out), count_left_out(sources))
     result = _read_groups(groups, addresses, sources_hash, say)
     differs = stored is not None and stored.identity() != result.samples.identity()
     if differs and storage.exists(storage.join(out, "checkpoint.pt")):
         raise InputError(f"{out} was trained on other samples, or they changed since", advice=Another("out"))
     write_quarantine(out, result.lines)
     write_samples_file(url, result.samples)
-    return result
+    return replace(result, left_out=count_left_out(sources))
 
 
 @dataclass(frozen=True)
@@ -238,8 +240,9 @@ def _scan(source: Source) -> FoundSamples:
             Samples(_sample_sources([source]), np.zeros(len(images), np.int32), keys, np.zeros_like(sizes), sizes), []
         )
     keys_seen, locations, lines = [], [], []
+    remarks = Remarks()
     try:
-        for item in read_source(source, keep=lambda member: False):
+        for item in read_source(source, keep=lambda member: False, remarks=remarks):
             if isinstance(item, RawSample):
                 assert item.image is not None
                 keys_seen.append(item.key)
@@ -250,9 +253,8 @@ def _scan(source: Source) -> FoundSamples:
         raise CuratorError(f"cannot read {error}", advice="make it readable and run again") from error
     offset, size = np.array(locations, np.int64).reshape(-1, 2).T
     keys = pa.array(keys_seen, pa.string())
-    return FoundSamples(
-        Samples(_sample_sources([source]), np.zeros(len(locations), np.int32), keys, offset, size), lines
-    )
+    numbers = np.zeros(len(locations), np.int32)
+    return FoundSamples(Samples(_sample_sources([source]), numbers, keys, offset, size, remarks=remarks), lines)
 
 
 def _sample_sources(sources: Sequence[Source]) -> list[SampleSource]:

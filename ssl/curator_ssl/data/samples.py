@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.io import Stat, parquet, schemas, storage
+from curator.sources import Remarks
 
 __all__ = ["ImageLocation", "SampleSource", "Samples", "read_samples_file", "write_samples_file"]
 
@@ -72,6 +73,7 @@ class Samples:
         targets: how many samples, the first ones, are the target's.
         addresses: source name -> URL to read it from, where that is not its name.
         sources_hash: hash of the sources and tables they were found in.
+        remarks: what is no damage and should be known.
     """
 
     sources: list[SampleSource]
@@ -82,6 +84,7 @@ class Samples:
     targets: int = 0
     addresses: Mapping[str, str] | None = None
     sources_hash: str = ""
+    remarks: Remarks = field(default_factory=Remarks)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -122,7 +125,9 @@ class Samples:
         sources: list[SampleSource] = []
         numbers: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
         addresses: dict[str, str] = {}
+        remarks = Remarks()
         for part in parts:
+            remarks.update(part.remarks)
             numbers.append((part.source + len(sources)).astype(np.int32))
             sources += part.sources
             addresses |= dict(part.addresses or {})
@@ -134,6 +139,7 @@ class Samples:
             np.concatenate([np.empty(0, np.int64), *(part.offset for part in parts)]),
             np.concatenate([np.empty(0, np.int64), *(part.size for part in parts)]),
             addresses=addresses,
+            remarks=remarks,
         )
 
 
@@ -144,6 +150,7 @@ def write_samples_file(url: str, samples: Samples) -> None:
             "sources": [asdict(s) for s in samples.sources],
             "targets": samples.targets,
             "sources_hash": samples.sources_hash,
+            "remarks": samples.remarks.to_json(),
         }
     )
     schema = schemas.SAMPLES.with_metadata(schemas.SAMPLES.metadata | {b"curator.sources": described.encode()})
@@ -168,6 +175,8 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
         targets=described["targets"],
         addresses=addresses,
         sources_hash=described["sources_hash"],
+        # Files of before have none.
+        remarks=Remarks.from_json(described.get("remarks", {})),
         **columns,
     )
 

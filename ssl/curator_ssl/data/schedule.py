@@ -87,6 +87,8 @@ class Schedule:
     given_steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise InputError(f"there is {self.samples or 'no'} image to train on: give two at least, to tell apart")
         if self.batch_size < 2:
             raise InputError("a step needs at least 2 images", field="batch_size", value=self.batch_size)
         if not self.target_share:

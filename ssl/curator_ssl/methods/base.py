@@ -31,6 +31,14 @@ class Method(nn.Module, ABC):
     Options: ClassVar[type[Any]] = NoOptions
     backbone: nn.Module
 
+    @classmethod
+    def check_packages(cls) -> None:
+        """Refuse to begin where a package is missing that the method needs; called before any work.
+
+        Raises:
+            InputError: one is missing.
+        """
+
     def __init__(self, backbone: nn.Module, dim: int, options: Any) -> None:
         super().__init__()
         self.backbone = backbone

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from curator.errors import InputError
+from curator.plugins import require_package
 from curator_ssl.distributed import sum_over_ranks, world_size
 from curator_ssl.methods.base import Method, spread
 from curator_ssl.methods.options import BYOLOptions
@@ -27,20 +27,19 @@ class BYOL(Method):
         dim: columns of its features.
         options: momentum and sizes of the heads.
 
-    Raises:
-        InputError: `lightly` is not installed.
     """
 
     Options = BYOLOptions
 
+    @classmethod
+    def check_packages(cls) -> None:
+        """See `Method.check_packages`."""
+        require_package("lightly", "train", field="method", value="byol")
+
     def __init__(self, backbone: nn.Module, dim: int, options: BYOLOptions) -> None:
         super().__init__(backbone, dim, options)
-        try:
-            from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
-        except ImportError as error:
-            raise InputError(
-                "it needs lightly", field="method", value="byol", advice="pip install 'coreset-curator[train]'"
-            ) from error
+        from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
+
         self.momentum = options.momentum
         self.projector = BYOLProjectionHead(dim, options.hidden, options.projection)
         self.predictor = BYOLPredictionHead(options.projection, options.hidden, options.projection)

@@ -25,13 +25,14 @@ def find_method(name: str) -> type[Method]:
     """The class of a method.
 
     Raises:
-        InputError: there is no such method, or what has the name is no method.
+        InputError: there is no such method, what has the name is no method, or a package that it needs is missing.
     """
     from curator_ssl.methods.base import Method
 
     method = METHODS.find(name)
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise InputError("this is no subclass of curator_ssl.methods.base.Method", field="method", value=name)
+    method.check_packages()
     return method
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from curator.errors import Change, TooManyBad
 from curator.io import storage
-from curator.store import write_quarantine
+from curator.store import check_max_bad, write_quarantine
 from curator.types import LedgerLine
 from curator_ssl.config import TrainConfig
 from curator_ssl.distributed import RankGroup
@@ -48,17 +47,10 @@ class BadSamples:
         """End the run on all ranks if more samples are bad than allowed. All ranks call it together.
 
         Raises:
-            TooManyBad: more than `max_bad` of the samples seen are bad.
+            TooManyBad: more of the samples seen are bad than `max_bad` allows; see `check_max_bad`.
         """
         self.all_gather()
         seen = min(self._samples, steps_done * self._config.batch_size)
         bad = sum(line.reason.is_damage for line in self._lines.values())
-        if bad > self._config.max_bad * seen:
-            raise TooManyBad(
-                f"{bad} of {seen} samples seen are bad ({bad / seen:.2%}), more than the {self._config.max_bad:.2%} "
-                "allowed",
-                advice=(
-                    f"see {storage.join(self._config.out, 'quarantine.parquet')} for each",
-                    Change("max_bad", "higher"),
-                ),
-            )
+        ledger = storage.join(self._config.out, "quarantine.parquet")
+        check_max_bad(bad, seen, self._config.max_bad, "training so far", self._lines.values(), ledger)

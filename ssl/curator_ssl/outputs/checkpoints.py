@@ -29,11 +29,13 @@ class TrainingState:
         step: steps done.
         restarts: how many times it started again because it had learned nothing.
         idle: the last steps in a row in which nothing was learned; see `LearningWatch`.
+        max_bad: the share of bad samples that was allowed; it holds until another is given.
     """
 
     step: int = 0
     restarts: int = 0
     idle: int = 0
+    max_bad: float | None = None
 
 
 def has_checkpoint(out: str) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from curator.errors import InputError
 from curator.io import storage
 
 __all__ = ["Metrics"]
@@ -73,8 +72,6 @@ def _lines(url: str) -> list[str]:
 
 
 def _event_writer(out: str) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError("this needs a package", field="tensorboard", advice="pip install tensorboard") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(storage.join(out, "tensorboard"))

@@ -4,9 +4,12 @@ from .finetune import fine_tune as fine_tune, label_subset as label_subset
 from .knn import knn_accuracy as knn_accuracy
 from .labels import (
     LabelRule as LabelRule,
+    SampleName as SampleName,
     image_sources as image_sources,
+    label_hint as label_hint,
     parse_label as parse_label,
     read_labels as read_labels,
+    unmatched_rows as unmatched_rows,
 )
 from .linear import linear_probe as linear_probe
 from .online import make_training_probe as make_training_probe

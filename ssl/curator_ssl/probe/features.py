@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from curator.embedding import Decoder, embed_source, fill_batches
 from curator.encoders import Encoder
 from curator.images import Preprocess
-from curator.sources import Source, read_source
-from curator.types import Progress, RawSample
+from curator.sources import Remarks, Source, read_source
+from curator.types import LedgerLine, Progress, RawSample
 from curator_ssl.probe.labels import SampleName
 
 __all__ = ["Labelled", "embed_labelled", "pixel_batches"]
@@ -27,19 +28,24 @@ class Labelled:
         names: (shard, key) of each.
         features: float32 (n, dim), rows of unit length.
         labels: of each, as text.
-        seen: samples met; `seen = n + bad + unlabelled`.
-        bad: samples that could not be read, decoded or embedded.
+        seen: samples met; `seen = n + len(bad) + len(unlabelled)`.
+        bad: those that could not be read, decoded or embedded.
         unlabelled: good ones without a label.
-        reasons: ledger reason -> count of the bad.
+        remarks: what is no damage and should be known.
     """
 
     names: list[SampleName]
     features: NDArray[np.float32]
     labels: list[str]
     seen: int
-    bad: int
-    unlabelled: int
-    reasons: Mapping[str, int]
+    bad: list[LedgerLine]
+    unlabelled: list[SampleName]
+    remarks: Remarks
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Ledger reason -> count of the bad."""
+        return dict(Counter(str(line.reason) for line in self.bad))
 
 
 def embed_labelled(
@@ -61,8 +67,10 @@ def embed_labelled(
     """
     names: list[SampleName] = []
     blocks = [np.empty((0, encoder.dim), np.float32)]
-    reasons: dict[str, int] = {}
-    seen = unlabelled = 0
+    bad: list[LedgerLine] = []
+    unlabelled: list[SampleName] = []
+    remarks = Remarks()
+    seen = 0
     for source in sources:
         block, mark = embed_source(source, encoder, threads=threads, report=report)
         source_names = [(source.name, row.key) for row in block.rows]
@@ -70,11 +78,11 @@ def embed_labelled(
         names += [source_names[number] for number in kept]
         blocks.append(block.vectors[kept].astype(np.float32))
         seen += mark.seen
-        unlabelled += len(source_names) - len(kept)
-        for line in mark.ledger:
-            reasons[str(line.reason)] = reasons.get(str(line.reason), 0) + 1
+        unlabelled += [name for name in source_names if name not in labels]
+        bad += mark.ledger
+        remarks.update(mark.remarks)
     known_labels = [labels[name] for name in names]
-    return Labelled(names, np.concatenate(blocks), known_labels, seen, sum(reasons.values()), unlabelled, reasons)
+    return Labelled(names, np.concatenate(blocks), known_labels, seen, bad, unlabelled, remarks)
 
 
 def pixel_batches(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from curator.errors import InputError
 from curator.io import absolute, storage
-from curator.sources import Source, find_sources, read_source
+from curator.sources import Source, find_sources, hidden_place, read_source
+from curator.store import spellings
 from curator.types import RawSample
 
-__all__ = ["LabelRule", "SampleName", "image_sources", "parse_label", "read_labels"]
+__all__ = ["LabelRule", "SampleName", "image_sources", "label_hint", "parse_label", "read_labels", "unmatched_rows"]
 
 # Shard and key: keys repeat across shards.
 SampleName = tuple[str, str]
@@ -28,12 +30,34 @@ class LabelRule:
         kind: `cls` (a member or file `KEY.cls`), `json` (a field of `KEY.json`), `csv` (a table) or
             `folder` (the first folder in the key).
         name: of `json`, the field's.
-        table: of `csv`, (shard, key) -> label; the shard is empty where the table has no such column.
+        table: of `csv`, (shard, key) -> label; the shard is empty where the table has no such column. Keys are
+            compared as those of deny lists: in NFC, and with or without the ending of an image.
     """
 
     kind: str
     name: str = ""
     table: Mapping[SampleName, str] = field(default_factory=dict)
+
+    def row_of(self, shard: str, key: str) -> SampleName | None:
+        """The row of the table that names a sample; None if none does, or several with different labels."""
+        for spelling in spellings(key):
+            for name in (shard, shard.rpartition("/")[2], ""):
+                if row := self._rows.get((name, spelling)):
+                    return row
+        return None
+
+    @cached_property
+    def _rows(self) -> dict[SampleName, SampleName | None]:
+        rows: dict[SampleName, SampleName | None] = {}
+        stems: dict[SampleName, SampleName | None] = {}
+        for row in self.table:
+            plain, *others = spellings(row[1])
+            rows.setdefault((row[0], plain), row)
+            for stem in ((row[0], other) for other in others):
+                other_row = stems.setdefault(stem, row)
+                if other_row is not None and self.table[other_row] != self.table[row]:
+                    stems[stem] = None  # a.jpg and a.png, of different labels
+        return stems | rows
 
 
 def image_sources(urls: Sequence[str], field: str) -> list[Source]:
@@ -76,11 +100,14 @@ def _read_table(url: str) -> dict[SampleName, str]:
         raise InputError(
             f"cannot be read ({' '.join(str(error).split())})", field="label", value=f"csv:{url}"
         ) from error
-    rows = csv.DictReader(io.StringIO(text))
+    header = text.partition("\n")[0]
+    # Spreadsheets write semicolons where the comma is the decimal mark.
+    delimiter = next((mark for mark in (",", ";", "\t") if mark in header), ",")
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     columns = rows.fieldnames or []
     if not {"key", "label"} <= set(columns):
         raise InputError(
-            f"it needs the columns key and label (and may have shard); it has {columns}",
+            f"it needs the columns key and label (and may have shard); it has {', '.join(columns) or 'none'}",
             field="label",
             value=f"csv:{url}",
         )
@@ -118,11 +145,11 @@ def read_labels(sources: Sequence[Source], rule: LabelRule) -> dict[SampleName, 
 
 def _label(sample: RawSample, source: Source, rule: LabelRule) -> str:
     if rule.kind == "folder":
-        return sample.key.partition("/")[0] if "/" in sample.key else ""
+        # What file managers put beside photos is no class.
+        return sample.key.partition("/")[0] if "/" in sample.key and not hidden_place(sample.key) else ""
     if rule.kind == "csv":
-        short = source.name.rpartition("/")[2]
-        names = ((source.name, sample.key), (short, sample.key), ("", sample.key))
-        return next((rule.table[name] for name in names if name in rule.table), "")
+        row = rule.row_of(source.name, sample.key)
+        return rule.table[row] if row is not None else ""
     data = _beside(sample, source, rule.kind)
     return _parse(data, rule) if data is not None else ""
 
@@ -144,3 +171,34 @@ def _parse(data: bytes, rule: LabelRule) -> str:
     except (ValueError, KeyError, TypeError):
         return ""
     return str(value).strip() if isinstance(value, str | int | float) else ""
+
+
+def label_hint(sources: Sequence[Source], rule: LabelRule) -> str:
+    """For a message: what the first sample has where its label should be. Reads sources up to that sample."""
+    for source in sources:
+        for item in read_source(source, keep=lambda member: member.ext.lower() == "json"):
+            if isinstance(item, RawSample):
+                return f"the first sample is {item.key}{_in_its_place(item, source, rule)}"
+    return "there is no sample"
+
+
+def _in_its_place(sample: RawSample, source: Source, rule: LabelRule) -> str:
+    if rule.kind == "folder":
+        return ", which is in no folder" if "/" not in sample.key else ""
+    if rule.kind == "csv":
+        return f", the table's first key {next(iter(rule.table))[1]}" if rule.table else ", the table is empty"
+    if rule.kind == "json":
+        try:
+            content = json.loads(_beside(sample, source, "json") or b"null")
+        except ValueError:
+            return ", whose json cannot be read"
+        if isinstance(content, dict):
+            return f", whose json has {', '.join(map(str, content)) or 'no field'}"
+    beside = [member.ext for member in sample.members if not member.is_image]
+    return f", with {', '.join(beside)} beside it" if beside else ", with nothing beside it"
+
+
+def unmatched_rows(rule: LabelRule, samples: Iterable[SampleName]) -> list[SampleName]:
+    """The rows of the rule's table that name none of these samples."""
+    matched = {rule.row_of(*name) for name in samples}
+    return [row for row in rule.table if row not in matched]

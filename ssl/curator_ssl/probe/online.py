@@ -13,7 +13,7 @@ from curator.errors import InputError
 from curator_ssl.config import TrainConfig
 from curator_ssl.probe.features import Labelled, embed_labelled
 from curator_ssl.probe.knn import knn_accuracy
-from curator_ssl.probe.labels import image_sources, parse_label, read_labels
+from curator_ssl.probe.labels import image_sources, label_hint, parse_label, read_labels
 
 __all__ = ["TrainingProbe", "make_training_probe"]
 
@@ -41,7 +41,7 @@ class TrainingProbe:
             sources = image_sources(urls, field)
             labels = read_labels(sources, rule)
             if not labels:
-                raise InputError(f"no sample has a label by the rule {label}", field=field)
+                raise InputError(f"no sample has a label by the rule {label}: {label_hint(sources, rule)}", field=field)
             self._sides.append((sources, labels))
 
     def accuracies(self, backbone: Backbone, device: torch.device) -> dict[str, float]:

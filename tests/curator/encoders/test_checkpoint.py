@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +216,18 @@ def test_only_our_own_files_are_copied(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pt")
     with pytest.raises(InputError, match=r"foreign\.pt: it is not an encoder that"):
         copy_at_size(f"{tmp_path}/foreign.pt", f"{tmp_path}/copy.pt", 96)
+
+
+def test_safetensors_takes_its_tensors(tmp_path: Path) -> None:
+    """Training leaves convolutions in channels_last, which safetensors refuses."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    backbone = build_backbone("small_resnet", 32)
+    model = backbone.model.to(memory_format=torch.channels_last)
+    tensors = dict(model.state_dict())
+    with pytest.raises(ValueError, match="non contiguous"):
+        safetensors.save(tensors)
+    url = str(tmp_path / "encoder.pt")
+    save_checkpoint(url, architecture="small_resnet", preprocess=backbone.preprocess, state_dict=tensors, meta={})
+    saved = torch.load(url, weights_only=True)["state_dict"]
+    safetensors.save_file(saved, tmp_path / "encoder.safetensors")
+    assert all(torch.equal(saved[name], tensor) for name, tensor in tensors.items())

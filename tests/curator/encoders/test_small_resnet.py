@@ -29,6 +29,18 @@ def test_a_checkpoint_of_it_is_built_again(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.from_numpy(encoder.encode(pixels)), unit, atol=1e-4, rtol=1e-3)
 
 
+def test_its_twin_has_the_same_tensors_and_takes_the_largest_value_of_each_channel() -> None:
+    mean, largest = (build_backbone(name, 32, 0) for name in ("small_resnet", "small_resnet_max"))
+    assert (mean.architecture, largest.architecture) == ("small_resnet", "small_resnet_max")
+    assert hash_tensors(mean.model) == hash_tensors(largest.model)
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = mean.model.eval().forward_features(pixels)
+        assert maps.shape == (2, 192, 4, 4)
+        torch.testing.assert_close(mean.model(pixels), maps.mean((2, 3)))
+        torch.testing.assert_close(largest.model.eval()(pixels), maps.amax((2, 3)))
+
+
 def test_its_random_weights_follow_from_the_seed() -> None:
     hashes = [hash_tensors(build_backbone("small_resnet", seed=seed).model) for seed in (0, 0, 1)]
     assert hashes[0] == hashes[1] != hashes[2]

@@ -112,6 +112,30 @@ def test_avif_is_turned_as_a_viewer_turns_it(photo, encoded):
     assert np.abs(seen.astype(int) - np.asarray(photo.rotate(-90, expand=True))).mean() < 4
 
 
+def test_heic_is_read_and_turned_as_a_viewer_turns_it(photo, encoded):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    assert np.abs(pixels(encoded(photo, "HEIF", quality=95)).astype(int) - np.asarray(photo)).mean() < 4
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    seen = pixels(encoded(photo, "HEIF", quality=95, exif=exif.tobytes()))
+    assert seen.shape == (96, 64, 3)
+    assert np.abs(seen.astype(int) - np.asarray(photo.rotate(-90, expand=True))).mean() < 4
+
+
+def test_transparent_heic_is_shown_over_white(photo, encoded):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    clear = photo.copy()
+    clear.putalpha(0)
+    assert (pixels(encoded(clear, "HEIF", quality=95)) > 250).all()
+
+
+def test_a_heic_that_is_cut_off_is_a_ledger_line(photo, encoded):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    data = encoded(photo, "HEIF", quality=95)
+    for size in (40, len(data) // 2, len(data) - 10):
+        assert refusal(data[:size]).reason is Reason.DECODE_ERROR
+
+
 def test_heic_says_what_to_install(photo, encoded):
     if can_read_heif():
         pytest.skip("pillow-heif is installed")

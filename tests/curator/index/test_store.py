@@ -16,10 +16,12 @@ from curator.index import (
 )
 from curator.index.pieces import SAMPLE_SEED
 from curator.index.quantiser import sample_rows
+from curator.io import part_files, storage
 from curator.search import priorities
 from curator.search.scoring import exact_scores
 from curator.selection import Rules, select_simcore
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 
 
 @pytest.fixture
@@ -28,15 +30,17 @@ def stores(made, tmp_path):
     pool, index = PartStore(str(tmp_path / "pool")), IndexStore(str(tmp_path / "index"))
     for part, rows in made.pool.content[:4]:
         # Metadata has no say in an index.
-        np.save(_folder(pool.array_url(part)), rows)
-        pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+        add_part(pool, part, rows)
     index.create(made.quantiser, None, "Flat", 0.05, 0)
     return pool, index
 
 
-def _folder(url):
-    Path(url).parent.mkdir(parents=True, exist_ok=True)
-    return url
+def add_part(pool, part, rows, identity=""):
+    identity = identity or f"{part:016x}"
+    path = Path(part_files.array_url(pool.url, part, identity))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, rows)
+    pool.mark(part, identity, DoneMark(len(rows), len(rows), 24, {}, []))
 
 
 def build(index, pool, plan):
@@ -76,8 +80,7 @@ def test_parts_are_added_without_touching_old_pieces(made, stores):
     build(index, pool, first)
     assert index.missing_pieces(pool) == []
     part, rows = made.pool.content[4]
-    np.save(pool.array_url(part), rows)
-    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    add_part(pool, part, rows)
     [added] = index.missing_pieces(pool)
     assert (added.number, list(added.parts)) == (1, [4])
 
@@ -91,8 +94,7 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     index.create(quantiser, None if kind == "Flat" else train_codec(kind, sample, quantiser), kind, 0.05, 0)
     build(index, pool, *index.missing_pieces(pool))
     part, rows = made.pool.content[4]
-    np.save(pool.array_url(part), rows)
-    pool.mark(part, f"{part:016x}", DoneMark(len(rows), len(rows), 24, {}, []))
+    add_part(pool, part, rows)
 
     build(index, pool, *index.missing_pieces(pool))
 
@@ -109,15 +111,26 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
     assert min(told) > 0.8
 
 
-def test_an_index_of_other_parts_is_refused(stores):
+def test_pieces_with_parts_that_are_gone_or_made_anew_are_built_again(stores, monkeypatch):
     pool, index = stores
-    build(index, pool, index.missing_pieces(pool)[0])
-    pool.mark(9, "f" * 16, DoneMark(0, 0, 24, {}, []))
-    assert list(index.missing_parts(pool)) == [9]
-    (path,) = Path(pool.url, "done").glob("00000001-*")
-    path.rename(path.with_name("00000001-" + "a" * 16 + ".json"))
-    with pytest.raises(UnusableInput, match="another part 1"):
-        index.missing_parts(pool)
+    monkeypatch.setattr(store, "PIECE_BYTES", 1)
+    for plan in index.missing_pieces(pool):
+        build(index, pool, plan)
+    assert index.outdated(pool) == []
+    storage.remove(pool.done_url(1, f"{1:016x}"))
+    rows = np.array(pool.vectors(2))
+    storage.remove(pool.done_url(2, f"{2:016x}"))
+    add_part(pool, 2, rows, "a" * 16)
+
+    pool = PartStore(pool.url)
+    assert index.outdated(pool) == [1, 2]
+    index.remove_pieces([1, 2])
+
+    assert index.missing_parts(pool) == {2: "a" * 16}
+    (plan,) = index.missing_pieces(pool)
+    build(index, pool, plan)
+    assert sorted(np.unique(np.concatenate([piece.ids for piece in index.pieces()]) >> 32)) == [0, 2, 3]
+    assert index.outdated(pool) == []
 
 
 @pytest.mark.parametrize("kind", ["SQ8", "PQ12"])

@@ -98,6 +98,15 @@ def test_a_status_decides(status: int, fault: Fault) -> None:
     assert fault_of(caused(FileNotFoundError("translated"), hub())) is fault
 
 
+@pytest.mark.parametrize(
+    ("code", "fault"), [("ExpiredToken", Fault.DENIED), ("SlowDown", Fault.TRANSIENT), ("BadDigest", Fault.LASTING)]
+)
+def test_a_code_decides_where_a_status_says_little(code: str, fault: Fault) -> None:
+    botocore = pytest.importorskip("botocore.exceptions")
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    assert fault_of(botocore.ClientError(answer, "GetObject")) is fault
+
+
 def test_what_is_no_answer_of_a_store_is_neither_tried_again_nor_translated() -> None:
     calls = []
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import fsspec
 import pytest
 from faulty_proxy import FaultyProxy
+from gcs_server import GcsServer
 from hub_server import HubServer
 from range_server import RangeServer
 
@@ -48,6 +49,26 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     server.close()
 
 
+@pytest.fixture
+def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    kind = pytest.importorskip("gcsfs").GCSFileSystem
+    # The kind of a bucket is asked by gRPC, which goes past the endpoint that is given for everything else.
+    extended = pytest.importorskip("gcsfs.extended_gcsfs")
+
+    async def ordinary(filesystem: object, bucket: str) -> object:
+        return extended.BucketType.NON_HIERARCHICAL
+
+    monkeypatch.setattr(extended.ExtendedGcsFileSystem, "_get_bucket_type", ordinary)
+    server = GcsServer()
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"endpoint_url": server.url, "token": "anon"})
+    kind.clear_instance_cache()
+    yield server
+    kind.clear_instance_cache()
+    server.close()
+
+
 def web_sent(server: RangeServer) -> Callable[[], int]:
     def sent() -> int:
         count, server.sent = server.sent, 0
@@ -66,7 +87,7 @@ def proxy_sent(proxy: FaultyProxy) -> Callable[[], int]:
     return sent
 
 
-@pytest.fixture(params=["http", "s3", "hf"])
+@pytest.fixture(params=["http", "s3", "gs", "hf"])
 def served(request: pytest.FixtureRequest) -> Served:
     if request.param == "http":
         web = request.getfixturevalue("web")
@@ -75,6 +96,9 @@ def served(request: pytest.FixtureRequest) -> Served:
     if request.param == "hf":
         hub = request.getfixturevalue("hub")
         return Served(hub.add("a.tar", DATA), web_sent(hub))
+    if request.param == "gs":
+        gcs = request.getfixturevalue("gcs")
+        return Served(gcs.add("a.tar", DATA), web_sent(gcs))
     proxy, bucket = (request.getfixturevalue(name) for name in ("faulty_s3", "s3_bucket"))
     storage.write_bytes(f"{bucket}/a.tar", DATA)
     proxy.requests.clear()

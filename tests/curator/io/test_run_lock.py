@@ -135,6 +135,39 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
         pass
 
 
+def test_the_folder_of_a_ray_job_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0123456789abcdef"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    for out in ("run", "./deep/run", str(folder / "run")):
+        with pytest.raises(InputError, match=r"Ray unpacks for the job.*give a URL .* s3://BUCKET/RUN"), owned(out):
+            pass
+    assert list(folder.iterdir()) == []
+    with owned(str(tmp_path / "run")):
+        pass
+
+
+def test_a_run_inside_another_keeps_its_temporaries(tmp_path):
+    left, kept = tmp_path / "runs" / "pool", tmp_path / "runs" / "x" / "pool"
+    names = [folder / f".a.npy.0{storage.TEMPORARY}" for folder in (left, kept)]
+    for name in names:
+        name.parent.mkdir(parents=True)
+        name.touch()
+    with owned(str(tmp_path / "runs" / "x")):
+        storage.remove_temporaries(str(tmp_path / "runs"))
+    assert [name.exists() for name in names] == [False, True]
+
+
+def test_a_run_inside_another_keeps_its_uploads_on_s3(s3_bucket, s3_client):
+    bucket = s3_bucket.removeprefix("s3://")
+    for key in ("runs/pool/a.npy", "runs/x/pool/a.npy"):
+        s3_client.create_multipart_upload(Bucket=bucket, Key=key)
+    with owned(f"{s3_bucket}/runs/x"):
+        storage.remove_temporaries(f"{s3_bucket}/runs")
+    uploads = s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    assert [upload["Key"] for upload in uploads] == ["runs/x/pool/a.npy"]
+
+
 class TestLease:
     @pytest.fixture
     def out(self, s3_bucket, monkeypatch):
@@ -228,7 +261,7 @@ class TestLease:
         self.foreign(out)
         time.sleep(3.1)
         found = storage.read_bytes(storage.join(out, NAME))
-        version = storage.stat(storage.join(out, NAME)).version
+        version = lease.object_state(*storage.resolve(storage.join(out, NAME))).version
         leases = [lease.Lease(storage.join(out, NAME), Holder.this_process().to_json()) for _ in range(4)]
         assert sum(one._replace(version) for one in leases) == 1
         assert storage.read_bytes(storage.join(out, NAME)) != found

@@ -34,15 +34,15 @@ def test_every_file_says_what_it_is(name, tmp_path):
     found = pq.read_schema(url)
     assert found.equals(ALL[name])
     assert found.metadata[b"curator.format"] == name.encode()
-    assert found.metadata[b"curator.version"] == b"2"
+    assert found.metadata[b"curator.version"] == b"3"
     assert parquet.read_table(url, ALL[name]).num_rows == 0
 
 
 @pytest.mark.parametrize(
     ("schema", "columns"),
     [
-        (schemas.PARTS, "part url size version kind"),
-        (schemas.METADATA, "image_path shard part index offset size sha256 width height members"),
+        (schemas.PARTS, "part url size version kind identity min_side state store store_part"),
+        (schemas.METADATA, "image_path shard part index offset size sha256 sample_sha256 width height members"),
         (schemas.SELECTED, "id shard key score centroid round"),
         (schemas.ROUNDS, "round mean_score ratio chosen"),
         (schemas.QUARANTINE, "shard key offset station reason detail"),
@@ -108,7 +108,7 @@ def test_an_unknown_version_is_refused(tmp_path):
     url = str(tmp_path / "x.parquet")
     labels = schemas.SELECTED.metadata | {b"curator.version": b"99"}
     pq.write_table(schemas.SELECTED.with_metadata(labels).empty_table(), url)
-    with pytest.raises(UnusableInput, match="format version 99, this curator reads 2"):
+    with pytest.raises(UnusableInput, match="format version 99, this curator reads 3"):
         parquet.read_table(url, schemas.SELECTED)
 
 

@@ -14,7 +14,8 @@ from curator.io import storage
 from curator.packing.plan import SelectedRows
 from curator.sources.find import find_sources
 from curator.sources.tar import read_samples
-from curator.store.part_store import DoneMark, PartStore, identity_hash
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.types import EmbeddingBlock, RawSample, SampleRow, join_id
 
 Entries = list[tuple[str, bytes]]
@@ -77,13 +78,13 @@ def build_pool(root: str, tars: list[bytes]) -> Pool:
     for part, source in zip(parts, sources, strict=True):
         rows = []
         with storage.open_stream(source.url) as stream:
-            for entry in read_samples(stream, source.name):
+            for entry in read_samples(stream, source.name, hashed=True):
                 assert isinstance(entry, RawSample)
                 pool.samples[join_id(part.part, len(rows))] = entry
                 rows.append(row_of(entry))
         block = EmbeddingBlock(rows, np.zeros((len(rows), 4), np.float16))
         mark = DoneMark(len(rows), len(rows), 4, {}, [])
-        pool.store.commit(part.part, identity_hash(source.name, source.stat, {}), block, source.name, mark)
+        pool.store.commit(part.part, part.identity, block, source.name, mark)
     return pool
 
 
@@ -92,7 +93,7 @@ def row_of(sample: RawSample) -> SampleRow:
     assert image is not None
     assert image.data is not None
     digest = hashlib.sha256(image.data).hexdigest()
-    return SampleRow(sample.key, image.offset, image.size, digest, 10, 20, sample.members)
+    return SampleRow(sample.key, image.offset, image.size, digest, 10, 20, sample.members, sample.sha256)
 
 
 @pytest.fixture

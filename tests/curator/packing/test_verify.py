@@ -254,6 +254,14 @@ def test_a_manifest_alone(pool):
     assert "curated-000000.tar is not in the manifest" in verify(pool, ids)
 
 
+def test_a_manifest_alone_tells_another_caption(pool):
+    write_manifest_only(pool.store, pool.chosen(), pool.out)
+    sample = pool.samples[int(pool.ids[2])]
+    caption = next(member for member in sample.members if member.ext == "txt")
+    flip(sample.shard, caption.offset)
+    assert verify(pool) == [f"{sample.shard}: {sample.key}: its members have another sha256 than when it was embedded"]
+
+
 def test_a_manifest_alone_is_checked_block_by_block(pool, monkeypatch):
     monkeypatch.setattr(finish_module, "BLOCK_ROWS", 25)
     write_manifest_only(pool.store, pool.chosen(), pool.out)
@@ -266,7 +274,7 @@ def test_a_manifest_of_ready_embeddings_has_nothing_to_compare(pool):
     url = pool.store.metadata_url(0)
     rows = parquet.read_table(url, schemas.METADATA).to_pylist()
     for row in rows:
-        row |= {"shard": None, "offset": None, "size": None, "sha256": None, "members": None}
+        row |= {"shard": None, "offset": None, "size": None, "sha256": None, "sample_sha256": None, "members": None}
     parquet.write_table(url, schemas.METADATA, rows)
     write_manifest_only(pool.store, pool.chosen(pool.ids[:5]), pool.out)
     assert verify(pool, pool.ids[:5]) == []

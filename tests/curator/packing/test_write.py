@@ -206,6 +206,19 @@ def test_a_changed_image_is_caught_and_nothing_is_left(make_pool, make_tar, make
         pack(pool, pool.ids[:4])
 
 
+@pytest.mark.parametrize("ending", ["txt", "cls"])
+def test_a_changed_caption_of_the_same_size_and_time_is_caught(make_pool, make_tar, make_entries, tmp_path, ending):
+    entries = make_entries(9, 3000)
+    pool = make_pool(str(tmp_path), [make_tar(entries)])
+    changed = [(name, b"9" * len(data) if name == f"000004.{ending}" else data) for name, data in entries]
+    time = os.stat(pool.shards[0]).st_mtime_ns
+    storage.write_bytes(pool.shards[0], make_tar(changed))
+    os.utime(pool.shards[0], ns=(time, time))
+    with pytest.raises(CuratorError, match=r"shard-000\.tar: 000004: its members have another sha256; the source"):
+        pack(pool)
+    assert storage.list_tree(storage.join(pool.out, "shards")) == []
+
+
 def test_an_exception_half_way_leaves_nothing(make_pool, make_tar, make_entries, anywhere, monkeypatch, request):
     pool = make_pool(anywhere, [make_tar(make_entries(9, 3000, seed)) for seed in range(2)])
     whole = ranges.fetch_reads

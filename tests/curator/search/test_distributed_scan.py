@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from curator.search.distributed_scan import DistributedScan, scan_parts
+from curator.search.query_scan import QueryScan
 from curator.search.row_scan import CentroidScan
 from curator.search.scan import best_rows
 from curator.search.top_k import Cursors
@@ -141,3 +142,62 @@ def test_simcore_on_it_is_simcore(twin):
     np.testing.assert_array_equal(spread.ids, plain.ids)
     np.testing.assert_array_equal(spread.scores, plain.scores)
     assert spread.passes == plain.passes > 1
+
+
+class Kept:
+    """A keeper in memory, which looks at no question."""
+
+    def __init__(self):
+        self.kept, self.questions = None, []
+
+    def load(self, question):
+        self.questions.append(question)
+        return self.kept
+
+    def save(self, question, kept):
+        self.kept = kept
+
+    def remove(self):
+        self.kept = None
+
+
+@pytest.mark.parametrize("k", [3, 300])
+def test_what_the_others_gave_is_kept_when_a_part_cannot_be_read(twin, k):
+    pool, centroids = make(twin, 30)
+    queries = QueryScan(twin.unit_rows(np.random.default_rng(1).standard_normal((4, DIM))), 2)
+    keeper, bad = Kept(), {7}
+
+    def read(part):
+        if part in bad:
+            raise OSError(f"part {part} cannot be read")
+        return pool.content[part]
+
+    read_parts = []
+
+    def scan(tasks):
+        for task in tasks:
+            found = scan_parts(task, read, CentroidScan(centroids), lambda rows: None, (queries.left,))
+            read_parts.extend(task.parts)
+            yield found
+
+    def search():
+        queries.begin()
+        rows = sum(map(len, pool.content.values()))
+        parts = [part for part in sorted(pool.content) if part != 7] + [7]
+        return DistributedScan(scan, read, parts, rows, CentroidScan(centroids), 1, (queries,), keeper)
+
+    with pytest.raises(OSError, match="part 7"):
+        search()(Cursors.start(5), k)
+    assert keeper.kept.parts == set(read_parts)
+    assert len(read_parts) >= 20
+    bad.clear()
+    before = set(read_parts)
+    read_parts.clear()
+    found = search()(Cursors.start(5), k)
+    queries.end()
+
+    assert before.isdisjoint(read_parts)
+    assert keeper.kept is None
+    assert_equal(found, best_rows(pool, centroids, k))
+    expected = best_rows(pool, queries._queries, 2)
+    np.testing.assert_array_equal(queries.top_k.ids, expected.ids)

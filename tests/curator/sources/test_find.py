@@ -14,7 +14,8 @@ from curator.io import parquet, schemas, storage
 from curator.sources import find as find_module, tar_members
 from curator.sources.find import find_sources
 from curator.sources.folder import list_images, read_folder
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.types import EmbeddingBlock, Member, SampleRow
 
 
@@ -215,12 +216,24 @@ def test_ready_embeddings_without_their_metadata(root):
         find(url)
 
 
+def test_metadata_without_an_array_is_counted(root):
+    url = ready_embeddings(root)
+    storage.remove(storage.join(url, "img_emb", "img_emb_1.npy"))
+    (source,) = find(url)
+    assert source.left_out == (("metadata without an array", 1),)
+
+
+def test_tars_in_sub_folders_are_told_how_to_give_them(root, shards):
+    with pytest.raises(InputError, match=r"no \*\.tar .* in this folder.*: give .*/\*\*/\*\.tar"):
+        find(root)
+
+
 def own_run(root: str, shards: list[str]) -> PartStore:
     store = PartStore(storage.join(root, "other", "pool"))
     for part in store.register(find(*shards)):
         row = SampleRow("x", 512, 3, "00", 1, 1, (Member("jpg", 512, 3),))
         block = EmbeddingBlock([row], np.zeros((1, 4), np.float16))
-        store.commit(part.part, "identity", block, part.url, DoneMark(1, 1, 4, {}, []))
+        store.commit(part.part, part.identity, block, part.url, DoneMark(1, 1, 4, {}, []))
     return store
 
 
@@ -236,8 +249,8 @@ def test_the_pool_of_another_run_keeps_the_shards_names_and_kind(root, shards):
 
 def test_a_run_that_is_not_finished_cannot_be_a_pool(root, shards):
     store = own_run(root, shards)
-    storage.remove(store.done_url(1, "identity"))
-    with pytest.raises(InputError, match=r"is not finished: 1 parts are missing, the first of .*/a\.tar"):
+    storage.remove(store.done_url(1, store.registered()[1].identity))
+    with pytest.raises(InputError, match=r"is not finished: 1 part is missing, the first of .*/a\.tar"):
         find(store.url)
 
 

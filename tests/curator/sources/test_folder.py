@@ -120,6 +120,12 @@ def test_images_and_archives_beside_tars_are_counted(root):
     assert source.left_out == ((".TAR", 1), (".jpg", 1), (".tar.gz", 1))
 
 
+def test_thumbnails_below_a_folder_of_tars_are_counted(tmp_path):
+    fill(str(tmp_path), {"a.tar": bytes(1024), "@eaDir/a.tar/t.jpg": b"x", "@eaDir/b": b"x", ".thumbnails/c.png": b"x"})
+    (source,) = find(str(tmp_path))
+    assert source.left_out == ((".thumbnails/", 1), ("@eaDir/", 2))
+
+
 def test_links_to_images_are_images_and_a_dangling_one_is_a_line(tmp_path):
     (tmp_path / "blobs").mkdir()
     (tmp_path / "photos").mkdir()

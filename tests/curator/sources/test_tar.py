@@ -1,3 +1,4 @@
+import hashlib
 import io
 import tarfile
 import tracemalloc
@@ -8,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from curator.errors import Reason
 from curator.sources import tar, tar_members
+from curator.sources.remarks import Remark, Remarks
 from curator.sources.tar import read_samples
 from curator.sources.tar_headers import plain_name, split_name
 from curator.types import LedgerLine, RawSample
@@ -55,6 +57,49 @@ def test_members_come_with_bytes_offsets_and_sizes() -> None:
     assert samples[0].offset == 0
     assert samples[1].image is not None
     assert samples[1].image.ext == "webp"
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_hash_of_a_sample_is_that_of_its_range(format: int, kept: bool) -> None:
+    name = "n" * 90
+    files = [("a.jpg", b"1" * 700), ("a.txt", b"2"), (f"d/{name}.jpg", b"3"), (f"d/{name}.json", b"4"), ("z.png", b"")]
+    data = make_tar(files, format)
+    samples, _ = read(data, hashed=True, keep=lambda member: kept)
+    assert [sample.key for sample in samples] == ["a", f"d/{name}", "z"]
+    for sample in samples:
+        start, last = sample.members[0].offset - BLOCK, sample.members[-1]
+        assert sample.sha256 == hashlib.sha256(data[start : last.offset + last.size]).hexdigest()
+    assert {sample.sha256 for sample in read(data)[0]} == {None}
+
+
+def test_samples_whose_members_do_not_stand_together_have_no_hash_and_are_counted() -> None:
+    buffer, remarks = io.BytesIO(), Remarks()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for name, data in [("a.jpg", b"1"), ("b.jpg", b"2"), (".far", bytes(99_000)), ("b.txt", b"3"), ("c.png", b"4")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("d.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.jpg"
+        file.addfile(link)
+    samples, _ = read(buffer.getvalue(), hashed=True, remarks=remarks)
+    assert [(sample.key, sample.sha256 is None) for sample in samples] == [
+        *(("a", False), ("b", True), ("c", False), ("d", True))
+    ]
+    assert remarks.counts == {Remark.UNHASHED: 2}
+    assert "the first b of x.tar" in remarks.texts()[0]
+
+
+def test_a_device_between_the_members_of_a_sample_is_in_its_range() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for name, kind in [("a.jpg", tarfile.REGTYPE), ("b.dev", tarfile.FIFOTYPE), ("a.txt", tarfile.REGTYPE)]:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            file.addfile(info, io.BytesIO())
+    (sample,), _ = read(buffer.getvalue(), hashed=True)
+    assert sample.sha256 == hashlib.sha256(buffer.getvalue()[: 3 * BLOCK]).hexdigest()
 
 
 def test_bytes_not_wanted_are_not_kept_but_placed() -> None:

@@ -10,7 +10,8 @@ from curator.errors import InputError
 from curator.io.storage import Stat
 from curator.sources.source import Source
 from curator.store.deny_list import DenyList, read_deny_list
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.types import EmbeddingBlock, Member, SampleRow, join_id
 
 KEYS = {0: ["shop/Käse", "shop/Müsli", "shop/bread"], 1: ["Käse.jpg", "dir.v2/plain", "two.png"]}
@@ -21,14 +22,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> PartStore:
     """A tar's keys, and a folder's, which have endings; written by a Mac or by others."""
     store = PartStore(str(tmp_path / "pool"))
     names = ["/a.tar", "/folder"]
-    store.register([Source("tar", name, name, Stat(1, "v")) for name in names])
+    parts = store.register([Source("tar", name, name, Stat(1, "v")) for name in names])
     for part, keys in KEYS.items():
         rows = [
             SampleRow(unicodedata.normalize(request.param, key), 0, 1, "0" * 64, 1, 1, (Member("jpg", 0, 1),))
             for key in keys
         ]
         block = EmbeddingBlock(rows, np.ones((len(rows), 2), np.float16))
-        store.commit(part, "0123456789abcdef", block, names[part], DoneMark(len(rows), len(rows), 2, {}, []))
+        store.commit(part, parts[part].identity, block, names[part], DoneMark(len(rows), len(rows), 2, {}, []))
     return store
 
 

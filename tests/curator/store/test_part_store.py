@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +14,13 @@ import pytest
 from curator.errors import CuratorError, InputError, Reason
 from curator.io import schemas, storage
 from curator.io.storage import Stat
+from curator.sources.find import find_sources
 from curator.sources.remarks import Remark, Remarks
 from curator.sources.source import Source
+from curator.store.changes import find_changes
+from curator.store.done_mark import DoneMark
 from curator.store.ledger import write_quarantine
-from curator.store.part_store import DoneMark, PartStore, difference, identity_hash, unversioned
+from curator.store.part_store import PartStore, identity_hash, unversioned
 from curator.types import EmbeddingBlock, LedgerLine, Member, SampleRow, join_id
 
 
@@ -56,7 +62,7 @@ def test_nothing_yet(store):
     assert store.finished() == {}
     assert list(store.parts()) == []
     assert store.count() == 0
-    assert difference(store.registered(), [source("a")]) == ""
+    assert not find_changes(store.registered(), [source("a")])
 
 
 def test_parts_are_numbered_in_first_seen_order_and_appended(store):
@@ -101,6 +107,7 @@ def test_a_committed_part(store):
         "offset": 4608,
         "size": 1002,
         "sha256": f"{2:064x}",
+        "sample_sha256": None,
         "width": 30,
         "height": 20,
         "members": [
@@ -125,6 +132,56 @@ def test_the_done_mark_goes_last(store, monkeypatch):
     monkeypatch.setattr(storage, "write_file", lambda url: (written.append(url), write_file(url))[1])
     commit(store, 0, 2)
     assert [url.removeprefix(store.url + "/").partition("/")[0] for url in written] == ["img_emb", "metadata", "done"]
+
+
+def test_the_mark_holds_the_hashes_of_both_files(store):
+    commit(store, 0, 2)
+    mark = store.done_mark(0, "0123456789abcdef")
+    for url, made in ((store.array_url(0), mark.array), (store.metadata_url(0), mark.metadata)):
+        data = storage.read_bytes(url)
+        assert made == (len(data), hashlib.sha256(data).hexdigest())
+    assert mark.has_sizes(store.file_sizes()[0, "0123456789abcdef"])
+    storage.write_bytes(store.metadata_url(0), b"")
+    assert not mark.has_sizes(store.file_sizes()[0, "0123456789abcdef"])
+
+
+def test_a_late_worker_of_an_old_run_writes_beside_what_is_there(store):
+    (part,) = store.register([source("a")], {"encoder": "new"})
+    stored = commit(store, 0, 3, part.identity)
+    for late in ("0" * 16, "f" * 16):
+        store.commit(0, late, block(7, 9), "shard-0.tar", DoneMark(9, 9, 4, {}, []))
+    for reader in (PartStore(store.url), store.snapshot()):
+        assert reader.finished() == {0: part.identity}
+        assert reader.count() == 3
+        assert np.array_equal(reader.vectors(0), stored.vectors)
+        assert reader.metadata(0).num_rows == 3
+    assert store.keep_marks({0: part.identity}) == {0: part.identity}
+    assert len(storage.list_names(storage.join(store.url, "done"))) == 1
+
+
+def test_other_tools_read_the_folder_in_the_order_of_names(tmp_path):
+    store = PartStore(str(tmp_path))
+    # Identities whose order is not that of the parts.
+    for part, identity in enumerate(("f" * 16, "0" * 16, "8" * 16)):
+        commit(store, part, part + 1, identity)
+    # As embedding_reader, autofaiss and clip-retrieval do: both folders sorted by name, files paired by their place.
+    arrays = sorted(glob.glob(f"{tmp_path}/img_emb/*.npy"))
+    tables = sorted(glob.glob(f"{tmp_path}/metadata/*.parquet"))
+    assert [len(np.load(path, mmap_mode="r")) for path in arrays] == [1, 2, 3]
+    assert [pq.read_table(path)["image_path"].to_pylist()[-1] for path in tables] == ["key-0-0", "key-1-1", "key-2-2"]
+    # And as this project reads a folder without parts.parquet.
+    ready = find_sources([str(tmp_path)], "pool", folders=False)
+    assert [(found.url, found.metadata) for found in ready] == list(zip(arrays, tables, strict=True))
+
+
+def test_what_is_written_for_some_parts_is_all_that_a_worker_reads(store):
+    commit(store, 0, 2)
+    files = pickle.loads(pickle.dumps(store.files()))
+    commit(store, 1, 3)
+    assert files.finished() == {0: "0123456789abcdef"}
+    assert len(files.vectors(0)) == 2
+    with pytest.raises(CuratorError, match="has no finished part 1: run again"):
+        files.vectors(1)
 
 
 def test_an_empty_part(store):
@@ -196,7 +253,7 @@ def test_a_damaged_array_is_named(tmp_path):
     store = PartStore(str(tmp_path))
     commit(store, 0, 3)
     storage.write_bytes(store.array_url(0), b"\x93NUMPY")
-    with pytest.raises(CuratorError, match=r"img_emb_00000000\.npy is damaged"):
+    with pytest.raises(CuratorError, match=r"img_emb_00000000-0123456789abcdef\.npy is damaged"):
         store.vectors(0)
 
 
@@ -225,9 +282,10 @@ def test_vectors_are_stored_in_c_order(tmp_path):
 
 
 def test_sources_without_a_version_are_told():
-    assert unversioned([source("a"), source("b")]) == ""
-    warning = unversioned([source("a"), source("b", version=""), source("c", version="")])
-    assert warning.startswith("2 of 3 sources have no version (no etag, no date), such as https://host/b.tar: ")
+    states = {name: source(name, version=version).stat for name, version in (("a", "v"), ("b", ""), ("c", ""))}
+    assert unversioned({"a": states["a"]}) == ""
+    warning = unversioned(states)
+    assert warning.startswith("2 of 3 sources have no version (no etag, no date), such as b: ")
 
 
 def test_a_ledger_line_holds_no_secret(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from curator.store import row_reader as module
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator.store.row_reader import RowReader
 from curator.types import EmbeddingBlock, SampleRow
 

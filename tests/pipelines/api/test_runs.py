@@ -200,7 +200,13 @@ class TestScripts:
             **settings,
         )
 
-    @pytest.mark.parametrize("call", ["main()\n", "if __name__ == '__main__':\n    main()\n"], ids=["plain", "guarded"])
+    @pytest.mark.parametrize(
+        "call",
+        [
+            pytest.param("main()\n", id="plain"),
+            pytest.param("if __name__ == '__main__':\n    main()\n", id="guarded", marks=pytest.mark.slow),
+        ],
+    )
     def test_a_file(self, script: str, call: str, tmp_path: Path) -> None:
         (tmp_path / "script.py").write_text(script + call)
         done = self.python(str(tmp_path / "script.py"))
@@ -216,6 +222,7 @@ class TestScripts:
         done = self.python("-c", script + "main()")
         assert (done.stdout, beside_warnings(done.stderr)) == (EXPECTED, "")
 
+    @pytest.mark.slow
     def test_interactive(self, script: str) -> None:
         done = self.python("-i", "-q", "-c", "", input=script + "main()\n")
         assert done.stdout == EXPECTED

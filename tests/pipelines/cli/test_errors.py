@@ -36,7 +36,7 @@ def refused(ran: Ran, *words: str) -> str:
     assert ran.out == ""
     assert "Traceback" not in ran.err
     # The encoder is announced as soon as it is loaded; everything else waits for the checks.
-    lines = [line for line in ran.err.splitlines() if not line.startswith("encoder: ")]
+    lines = [line for line in ran.err.splitlines() if " encoder: " not in line]
     assert len(lines) == 1, ran.err
     assert lines[0].startswith("curator: ")
     for word in words:
@@ -204,6 +204,10 @@ def test_a_gpu_where_there_is_none(select: Select, no: Callable[..., str]) -> No
         (("--min-side", "-1"), ("--min-side -1",)),
         (("--max-bad", "0.01"), ("--max-bad 0.01", "1%")),
         (("--max-bad", "200%"), ("--max-bad 200%",)),
+        (
+            ("--gpus-per-worker", "1.5"),
+            ("--gpus-per-worker 1.5", "a share of one GPU, such as 0.5, or a whole number of them"),
+        ),
         (("--precision", "fp8"), ("--precision fp8",)),
         (("--device", "tpu"), ("--device tpu",)),
         (("--redo", "everything"), ("--redo everything",)),

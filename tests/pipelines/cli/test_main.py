@@ -16,6 +16,23 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in text for name in COMMANDS)
 
 
+def test_a_bare_call_is_a_call_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["flag", "environment", ""])
+def test_where_an_error_arose_is_shown_to_who_asks(
+    how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "environment":
+        monkeypatch.setenv("CURATOR_DEBUG", "1")
+    assert run([*(["--debug"] if how == "flag" else []), "inspect", "no-such.tar"]) == 2
+    *trace, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("curator: URLS...: no such file: ")
+    assert ("Traceback (most recent call last):" in trace) == bool(how)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0

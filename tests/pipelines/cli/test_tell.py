@@ -31,9 +31,10 @@ def is_harmless(text: str) -> bool:
 def test_tell(capsys: pytest.CaptureFixture[str]) -> None:
     tell(HOSTILE)
     tell("bytes of a name that are no text: \udcff", err=False)
+    tell('{"out": "s3://me:SECRET@bucket/run"}', err=False)
     captured = capsys.readouterr()
     assert captured.err == ESCAPED + "\n"
-    assert captured.out == "bytes of a name that are no text: \\udcff\n"
+    assert captured.out == 'bytes of a name that are no text: \\udcff\n{"out": "s3://bucket/run"}\n'
 
 
 def test_the_reporter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -259,6 +259,33 @@ class DiesAtOpens:
         return lambda task: survive(context, task)
 
 
+@dataclass
+class FailsAtOpens:
+    """A stage that cannot be opened as the `failing`-th, counted from 0 in `folder`, nor with so many threads."""
+
+    folder: Path
+    failing: frozenset[int] = frozenset()
+    threads: frozenset[int] = frozenset()
+
+    def open(self, context: WorkerContext) -> Callable[[Task[Any]], Any]:
+        number = next(number for number in range(99) if self._is_new(number))
+        if number in self.failing or context.cpus in self.threads:
+            raise RuntimeError(f"CUDA error: device {number} is broken")
+        return lambda task: self._handle(context, task)
+
+    def _is_new(self, number: int) -> bool:
+        try:
+            (self.folder / f"open{number}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def _handle(self, context: WorkerContext, task: Task[Any]) -> Any:
+        if task.payload == "slow":
+            time.sleep(0.2)
+        return survive(context, task) if isinstance(task.payload, Deadly) else task.payload
+
+
 # Who is alive
 
 

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 import ray
-from stages_for_tests import Calls, Deadly, HoldsLockFile, cpus_and_device, holders, node_and_wait, survive, until
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+from stages_for_tests import (
+    Calls,
+    Deadly,
+    FailsAtOpens,
+    HoldsLockFile,
+    cpus_and_device,
+    holders,
+    node_and_wait,
+    survive,
+    until,
+)
 
 from curator.errors import CuratorError, InputError
 from curator_pipelines.executors import MAX_ATTEMPTS
@@ -75,9 +86,29 @@ def test_a_task_that_is_given_up_says_where_to_look(make_ray: MakeRay) -> None:
     assert "Ray's logs on that node" in str(outcome.error)
 
 
-@pytest.mark.parametrize("graceful", [True, False])
+def test_a_node_that_cannot_open_the_stage_is_left_out(make_ray: MakeRay, tmp_path: Path) -> None:
+    stage = FailsAtOpens(tmp_path, threads=frozenset({1}))
+
+    assert [outcome.unwrap() for outcome in make_ray(None).map(stage, ["slow"] * 20)] == ["slow"] * 20
+
+
+def test_the_same_failure_on_two_nodes_ends_the_run(make_ray: MakeRay, tmp_path: Path) -> None:
+    stage = FailsAtOpens(tmp_path, threads=frozenset({1, 2}))
+
+    with pytest.raises(CuratorError, match=r"2 workers cannot .*CUDA error"):
+        list(make_ray(None).map(stage, ["slow"] * 300))
+
+
+def drain(node: Any, reason: Any, message: str) -> None:
+    """Say that a node will be taken away soon, as clouds do with those that they preempt."""
+    client = ray._private.worker.global_worker.gcs_client
+    accepted, why = client.drain_node(node.node_id, reason, message, 2**62)
+    assert accepted, why
+
+
+@pytest.mark.parametrize("how", ["graceful", "killed", "preempted"])
 def test_a_removed_node_loses_nothing(
-    graceful: bool, added: Callable[..., Any], make_ray: MakeRay, ray_cluster: Any, tmp_path: Path
+    how: str, added: Callable[..., Any], make_ray: MakeRay, ray_cluster: Any, tmp_path: Path
 ) -> None:
     node = added(1)
     other = next(n.id for n in make_ray(None).cluster.nodes() if n.cpus == 2)
@@ -89,7 +120,9 @@ def test_a_removed_node_loses_nothing(
         until(lambda: bool(list(tmp_path.glob("*.begun"))), "the task has begun on the node")
         (worker,) = holders(tmp_path)
         seen.add(other)
-        ray_cluster.remove_node(node, allow_graceful=graceful)
+        if how == "preempted":
+            drain(node, DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"), "spot")
+        ray_cluster.remove_node(node, allow_graceful=how == "graceful")
         until(lambda: worker not in holders(tmp_path), "the worker dies with its node")
         (tmp_path / "go").touch()
 
@@ -99,7 +132,9 @@ def test_a_removed_node_loses_nothing(
     thread.join()
 
     assert sorted((o.task.number, o.unwrap()) for o in outcomes) == [(0, "until go"), (1, "a"), (2, "b")]
-    assert max(o.task.attempt for o in outcomes) == 1
+    # The death of a node says nothing of the task; one that was announced is not even counted.
+    assert max(o.task.attempt for o in outcomes) == 0
+    assert max(o.task.node_losses for o in outcomes) == (0 if how == "preempted" else 1)
 
 
 def test_a_node_that_joins_is_used(added: Callable[..., Any], make_ray: MakeRay, tmp_path: Path) -> None:

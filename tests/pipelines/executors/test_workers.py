@@ -12,6 +12,7 @@ from stages_for_tests import (
     Calls,
     Deadly,
     DiesAtOpens,
+    FailsAtOpens,
     HoldsLock,
     HoldsLockFile,
     OpensWith,
@@ -34,7 +35,7 @@ from stages_for_tests import (
     worker_pid,
 )
 
-from curator.errors import CuratorError, InputError
+from curator.errors import CuratorError, InputError, UnusableInput
 from curator_pipelines.executors import MAX_ATTEMPTS, Executor, LocalExecutor, Task
 
 Make = Callable[[int], Executor]
@@ -105,6 +106,30 @@ class TestErrors:
             list(make(2).map(OpensWith(open_input_error), range(9)))
 
         assert "in open_input_error" in caught.value.__notes__[0]
+
+
+class TestWorkersThatCannotOpen:
+    def test_one_is_left_out_and_told(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        outcomes = list(make(2).map(FailsAtOpens(tmp_path, frozenset({0})), range(6)))
+
+        assert sorted(o.unwrap() for o in outcomes) == list(range(6))
+        assert {o.task.attempt for o in outcomes} == {0}
+        # It is not started again: what is broken there stays so.
+        assert len(list(tmp_path.iterdir())) == 2
+        (said,) = [r.getMessage() for r in caplog.records if r.name == "curator_pipelines.executors.dispatcher"]
+        assert "cannot work and is left out, others go on: RuntimeError: CUDA error: device 0 is broken" in said
+
+    def test_all_alike_end_the_run_as_unusable(self, make: Make, tmp_path: Path) -> None:
+        with pytest.raises(UnusableInput, match=r"2 workers cannot begin to work: RuntimeError: CUDA error: device \d"):
+            list(make(2).map(FailsAtOpens(tmp_path, frozenset(range(9))), range(6)))
+
+    def test_after_something_was_done_it_is_a_failed_run(self, make: Make, tmp_path: Path) -> None:
+        outcomes = make(1).map(FailsAtOpens(tmp_path, frozenset({1})), ["a", Deadly(1), "b"])
+
+        assert next(outcomes).unwrap() == "a"
+        with pytest.raises(CuratorError, match="cannot work, and none is left: RuntimeError: CUDA") as caught:
+            next(outcomes)
+        assert caught.value.exit_code == 1
 
 
 class TestLostWorkers:
@@ -183,7 +208,7 @@ class TestLostWorkers:
         assert outcome.unwrap() == "not impressed"
 
     def test_deaths_in_open_without_end_are_an_error(self, make: Make) -> None:
-        with pytest.raises(CuratorError, match="3 workers in a row died while they started"):
+        with pytest.raises(CuratorError, match=r"[34] workers in a row died while they started"):
             list(make(2).map(OpensWith(open_killed), range(9)))
 
 

@@ -34,7 +34,11 @@ class Browser:
         self._session = f"/session/{self._call('POST', '/session', options)['sessionId']}"
 
     def open(self, path: Path, width: int = 1600, height: int = 1000) -> None:
-        self._call("POST", "/window/rect", {"width": width, "height": height})
+        """Load a page into a window of this size, which may be narrower than a window can be."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", size)
+        # What the browser's own first page asked for.
+        self.requests()
         self._call("POST", "/url", {"url": path.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -111,6 +115,6 @@ def _options(chromium: str, folder: Path, port: int) -> dict[str, Any]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    chrome = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={folder}/profile"]}
+    chrome = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={folder}/profile", "about:blank"]}
     wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
     return {"capabilities": {"alwaysMatch": wanted}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from PIL import Image
 from curator.images import HEAD
 from curator.index import IndexStore, PieceTask
 from curator.io import storage
-from curator.store.part_store import DoneMark, PartStore
+from curator.store.done_mark import DoneMark
+from curator.store.part_store import PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.index import IndexStage
@@ -104,9 +106,13 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all but run.json and reports; of done-marks their names, since they hold times."""
+    """What must be the same bytes: all but run.json and reports; of done-marks their names, since they hold times.
+
+    Arrays and metadata under their names without identities, which also tell where the sources are.
+    """
     names = [name for name, _ in storage.list_tree(out) if not name.endswith("report.html")]
-    found = {name: storage.read_bytes(storage.join(out, name)) for name in names}
+    found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
+    assert len(found) == len(names), "two files of one part"
     found.pop("run.json")
     return {name: b"" if "/done/" in name else data for name, data in found.items()}
 
@@ -126,7 +132,22 @@ def ledger(out: str) -> list[dict[str, Any]]:
 
 
 def table(out: str, *names: str) -> list[dict[str, Any]]:
-    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(out, *names)))).to_pylist()
+    """The rows of a parquet file; a part's metadata may be named without its identity."""
+    url = storage.join(out, *names)
+    folder, _, name = url.rpartition("/")
+    (stored,) = [found for found in storage.list_names(folder) if without_identity(found) == without_identity(name)]
+    return pq.read_table(io.BytesIO(storage.read_bytes(storage.join(folder, stored)))).to_pylist()
+
+
+def without_identity(name: str) -> str:
+    """The name of an array or of metadata without the hash of what it was made from."""
+    return re.sub(r"((?:img_emb|metadata)_\d{8})-[0-9a-f]{16}\.", r"\1.", name)
+
+
+def part_file(out: Path | str, folder: str, part: int) -> Path:
+    """The one file of a part in a folder such as `pool/img_emb`."""
+    (path,) = Path(out, folder).glob(f"*{part:08d}-*")
+    return path
 
 
 def packed_samples(out: str) -> dict[str, list[dict[str, bytes]]]:
@@ -239,7 +260,7 @@ class HeldScanStage(ScanStage):
 
     def open(self, context: WorkerContext) -> Any:
         scan = super().open(context)
-        beside = Path(self.store_url).parents[1]
+        beside = Path(self.pool.url).parents[1]
 
         def scan_when_released(task: Task[Any]) -> Any:
             if not task.attempt:
@@ -272,7 +293,7 @@ class HeldIndexStage(IndexStage):
         build = super().open(context)
 
         def wait(*arguments: object) -> None:
-            (Path(self.store_url).parents[1] / "begun").touch()
+            (Path(self.pool.url).parents[1] / "begun").touch()
             time.sleep(PATIENCE)
 
         def build_or_wait(task: Task[PieceTask]) -> int:
@@ -307,6 +328,10 @@ class ShardServer:
         self.folder = folder
         self.held = ""
         self.failing = ""
+        self.status = 403
+        self.expires_after: int | None = None
+        self.expired = False
+        self.shards_asked: set[str] = set()
         self.reached = threading.Event()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -328,13 +353,24 @@ class ShardServer:
             self.released.set()
 
     @contextmanager
-    def failing_at(self, name: str) -> Iterator[None]:
-        """Answer 500 to whoever wants the data of `name`."""
-        self.failing = name
+    def failing_at(self, name: str, status: int = 403) -> Iterator[None]:
+        """Answer with an error to whoever wants the data of `name`."""
+        self.failing, self.status = name, status
         try:
             yield
         finally:
             self.failing = ""
+
+    @contextmanager
+    def expiring_after(self, shards: int) -> Iterator[None]:
+        """Deny everything, as when credentials expire, once the data of so many shards was asked for."""
+        self.shards_asked.clear()
+        self.expires_after = shards
+        try:
+            yield
+        finally:
+            self.expires_after = None
+            self.expired = False
 
     def close(self) -> None:
         self.released.set()
@@ -360,6 +396,8 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
             path = server.folder / name
             if not path.is_file():
                 return self._reply(404, b"", 0, with_data)
+            if server.expired:
+                return self._reply(403, b"", 0, with_data)
             data, asked = path.read_bytes(), self.headers.get("Range")
             start, end = 0, len(data)
             if asked:
@@ -367,8 +405,13 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
                 start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
             # No more than `HEAD` bytes are the look at the format, before work starts.
             if with_data and end - start > HEAD:
+                is_new = name not in server.shards_asked
+                if is_new and server.expires_after is not None and len(server.shards_asked) >= server.expires_after:
+                    server.expired = True
+                    return self._reply(403, b"", 0, with_data)
+                server.shards_asked.add(name)
                 if name == server.failing:
-                    return self._reply(500, b"", 0, with_data)
+                    return self._reply(server.status, b"", 0, with_data)
                 if name == server.held:
                     server.reached.set()
                     server.released.wait(PATIENCE)

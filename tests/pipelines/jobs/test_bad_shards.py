@@ -28,7 +28,8 @@ from jobs_for_tests import (
 )
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
-from curator.errors import CuratorError, TooManyBad
+from curator.errors import CuratorError, TooManyBad, UnusableInput
+from curator_pipelines.cli.main import run as run_command
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
@@ -44,10 +45,13 @@ class TestUnreadableShard:
         served: dict[str, Any],
         served_reference: Path,
         tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         out = str(tmp_path / "run")
         with server.failing_at("pool-2.tar"):
             counted(out=out, **served | {"max_bad": 0.5})
+            selection = tmp_path / "run" / "selection" / "selection.json"
+            assert json.loads(selection.read_bytes())["unreadable_shards"] == [f"{server.url}/pool-2.tar"]
 
         lines = [line_of(row) for row in ledger(out)]
         assert sorted(lines) == [("pool-0.tar", "0002", "decode_error"), ("pool-2.tar", "", "unreadable_shard")]
@@ -55,7 +59,11 @@ class TestUnreadableShard:
             f"pool part 2 ({server.url}/pool-2.tar) is not finished: run again"
         ]
 
+        capsys.readouterr()
         assert counted(out=out, **served).embedded == ["pool-2.tar"]
+        anew = "select: anew, since a shard could not be read before and can be read now"
+        assert f"{anew}: {server.url}/pool-2.tar" in capsys.readouterr().err
+        assert json.loads(selection.read_bytes())["unreadable_shards"] == []
         assert_same_bytes(out, str(served_reference))
 
     def test_nothing_that_a_run_leaves_shows_a_signature(
@@ -75,7 +83,7 @@ class TestUnreadableShard:
         # Six of 60 samples, or nearly, since the others' bytes say how many; with the damaged one about a tenth.
         out = str(tmp_path / "run")
         with server.failing_at("pool-2.tar"):
-            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than 5\.00%: .*max_bad"):
+            with pytest.raises(TooManyBad, match=r"of the pool are bad .* more than 5\.00%; the first: .*max_bad"):
                 run(out=out, **served | {"max_bad": 0.05})
             kept = inodes(tmp_path / "run" / "pool")
             assert len([name for name in kept if name.startswith("done/")]) == 3
@@ -90,19 +98,98 @@ class TestUnreadableShard:
 
     def test_pool_of_nothing_else(self, server: ShardServer, run: Run, served: dict[str, Any], tmp_path: Path) -> None:
         only = {"pool": [f"{server.url}/pool-2.tar"]}
-        with server.failing_at("pool-2.tar"), pytest.raises(TooManyBad, match="1 of 1 samples"):
+        with server.failing_at("pool-2.tar", 404), pytest.raises(TooManyBad, match="1 of 1 samples"):
             run(out=str(tmp_path / "run"), **served | only)
 
     def test_exit_code_3_in_words(self, own_data: Path, settings: dict[str, Any], tmp_path: Path) -> None:
         names = ("encoder", "weights", "device", "precision")
         mine = {name: settings[name] for name in names} | {"pool": str(own_data / "pool-0.tar")}
 
-        code, error = curator(["embed", *flags(out=tmp_path / "run", **mine)])
+        code, error = curator(["embed", *flags(out=tmp_path / "run", max_bad=0.01, **mine)])
 
         assert code == 3
-        assert error.splitlines()[-1].startswith("curator: 1 of 10 samples of the pool are bad (10.00%)")
+        last = error.splitlines()[-1]
+        assert last.startswith(
+            "curator: 1 of 10 samples of the pool are bad (10.00%), more than 1.00%; the first: 0002 in"
+        )
+        assert "pool-0.tar (decode_error, " in last
         assert "Traceback" not in error
         assert len(list((tmp_path / "run" / "pool" / "done").iterdir())) == 1
+
+
+class TestStoreThatFails:
+    """What the store says of all shards alike is no damage of theirs: nothing of it is in the ledger."""
+
+    @pytest.mark.parametrize("shards", [1, 2, 3])
+    def test_credentials_that_expire(
+        self,
+        shards: int,
+        server: ShardServer,
+        run: Run,
+        served: dict[str, Any],
+        served_reference: Path,
+        tmp_path: Path,
+    ) -> None:
+        out = str(tmp_path / "run")
+        with (
+            server.expiring_after(shards),
+            pytest.raises(
+                CuratorError, match=r"which was read before, cannot be read any more \(access denied"
+            ) as caught,
+        ):
+            run(out=out, **served | {"max_bad": 0.9})
+        assert caught.value.exit_code == 1
+        assert "unreadable_shard" not in [line_of(row)[2] for row in ledger(out)]
+        assert len(list(Path(out, "pool", "done").iterdir())) == shards
+
+        run(out=out, **served)
+
+        assert_same_bytes(out, str(served_reference))
+
+    def test_a_server_that_fails(
+        self, server: ShardServer, run: Run, served: dict[str, Any], served_reference: Path, tmp_path: Path
+    ) -> None:
+        out = str(tmp_path / "run")
+        with (
+            server.failing_at("pool-2.tar", 503),
+            pytest.raises(
+                CuratorError, match=r"pool-2\.tar: the server failed \(HTTP 503\)|pool-2.*HTTP 503"
+            ) as caught,
+        ):
+            run(out=out, **served | {"max_bad": 0.9})
+        assert caught.value.exit_code == 1
+        # All else is done.
+        assert len(list(Path(out, "pool", "done").iterdir())) == 3
+
+        run(out=out, **served)
+
+        assert_same_bytes(out, str(served_reference))
+
+    def test_nothing_can_be_read_at_all(
+        self, server: ShardServer, run: Run, served: dict[str, Any], tmp_path: Path
+    ) -> None:
+        only = {"pool": [f"{server.url}/pool-2.tar"]}
+        with (
+            server.failing_at("pool-2.tar"),
+            pytest.raises(UnusableInput, match=r"nothing could be read yet: .*pool-2.*credentials that are set"),
+        ):
+            run(out=str(tmp_path / "run"), **served | only)
+
+
+class TestHowManyMayBeBad:
+    def test_where_nothing_is_said_and_where_a_run_was_told(
+        self, own_data: Path, settings: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """One bad of ten is an ordinary folder; what a run was told once holds until it is told another thing."""
+        names = ("encoder", "weights", "device", "precision")
+        mine = ["embed", *flags(**{name: settings[name] for name in names} | {"pool": str(own_data / "pool-0.tar")})]
+        out = ["--out", str(tmp_path / "run")]
+
+        assert run_command([*mine, *out]) == 0
+        assert run_command([*mine, *out, "--max-bad", "1%"]) == 3
+        assert run_command([*mine, *out]) == 3
+        assert run_command([*mine, *out, "--max-bad", "10%"]) == 0
+        assert run_command([*mine, *out]) == 0
 
 
 class TestFailingSource:
@@ -141,7 +228,7 @@ class TestFailingSource:
 class TestFullDisk:
     """A limit on the size of files stands for a disk that is full: the write fails in the middle."""
 
-    @pytest.mark.parametrize("limit", [2_500, 9_000])
+    @pytest.mark.parametrize("limit", [2_500, pytest.param(9_000, marks=pytest.mark.slow)])
     def test_nothing_half_written(
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -193,16 +280,16 @@ class TestFailingStore:
     @pytest.mark.parametrize(
         "name",
         [
-            "parts.parquet",
-            "img_emb_00000002.npy",
-            "metadata_00000001.parquet",
-            "done/00000001-",
-            "centroids.npy",
-            "selected.parquet",
+            pytest.param("parts.parquet", marks=pytest.mark.slow),
+            pytest.param("img_emb_00000002-", marks=pytest.mark.slow),
+            "metadata_00000001-",
+            pytest.param("done/00000001-", marks=pytest.mark.slow),
+            pytest.param("centroids.npy", marks=pytest.mark.slow),
+            pytest.param("selected.parquet", marks=pytest.mark.slow),
             "selection.json",
-            "quarantine.parquet",
-            "curated-000001.tar",
-            "manifest.parquet",
+            pytest.param("quarantine.parquet", marks=pytest.mark.slow),
+            pytest.param("curated-000001.tar", marks=pytest.mark.slow),
+            pytest.param("manifest.parquet", marks=pytest.mark.slow),
             "sizes.json",
         ],
     )

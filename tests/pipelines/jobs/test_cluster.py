@@ -111,6 +111,7 @@ def test_a_node_is_lost_in_search(
     assert_same_bytes(str(out), str(served_reference))
 
 
+@pytest.mark.slow
 def test_s3_out(
     make_ray: Callable[..., Executor], run_on: Run, settings: dict[str, Any], reference: Path, s3_bucket: str
 ) -> None:
@@ -133,6 +134,7 @@ def test_s3_to_s3(
     assert_same_bytes(f"{s3_bucket}/many", f"{s3_bucket}/one")
 
 
+@pytest.mark.slow
 def test_actors_stand_in_another_folder(
     make_ray: Callable[..., Executor],
     run_on: Run,

@@ -53,6 +53,7 @@ def test_two_workers_of_which_one_dies(
     assert_same_bytes(str(tmp_path / "run"), str(chosen_by_csls))
 
 
+@pytest.mark.slow
 def test_on_ray(
     run_on: Run,
     by_csls: dict[str, Any],

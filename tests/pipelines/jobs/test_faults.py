@@ -105,7 +105,7 @@ class TestKilledWorker:
 class TestStopped:
     """Stopped in the middle: no process stays behind, and the same command does only the rest."""
 
-    @pytest.mark.parametrize("stop", [interrupt, kill])
+    @pytest.mark.parametrize("stop", [pytest.param(interrupt, marks=pytest.mark.slow), kill])
     def test_in_embed(
         self,
         stop: Stop,

@@ -119,6 +119,8 @@ ENCODING = EXECUTOR | {
     "device": Case("auto"),
     "min_side": Case(10),
     "max_bad": Case("40%"),
+    "give_up_shards": Case(True),
+    "update_pool": Case(True),
 }
 CASES: dict[str, dict[str, Case]] = {
     "select": ENCODING

@@ -73,6 +73,7 @@ def test_the_finished_run_again_knows_once_too(again, folder):
     assert again.of("read", SHARD).total() == PARTS, again.table(str(folder))
 
 
+@pytest.mark.slow
 def test_a_warmup_finds_nothing_a_second_time(folder):
     calls = counting(
         folder / "log",

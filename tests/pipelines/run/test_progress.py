@@ -1,6 +1,7 @@
 """What the reporter prints, and that a quiet one prints nothing."""
 
 import json
+import re
 
 import pytest
 
@@ -27,6 +28,8 @@ def test_a_reporter_prints_plain_lines_without_a_terminal(capsys: pytest.Capture
     assert "a line\n" in err
     assert "pool: 10 of 10 samples" in err
     assert "\x1b" not in err
+    # In a log one wants to know when.
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in err.splitlines())
 
 
 @pytest.mark.parametrize("colour", [None, "1"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from curator.errors import InputError, Reason
 from curator.io import parquet, schemas, storage
 from curator.sources.find import find_sources
 from curator.sources.read import read_source
+from curator.sources.remarks import Remark
 from curator.types import RawSample
 from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.sample_reader import SampleReader
@@ -103,6 +105,20 @@ class TestWhatIsFound:
 
 
 class TestOnce:
+    def test_what_is_left_out_and_remarked_is_known_again(self, tmp_path: Path) -> None:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        (folder / "a.png").write_bytes(picture(1))
+        (folder / "b.pdf").write_bytes(b"%PDF")
+        with tarfile.open(tmp_path / "s.tar", "w") as tar:
+            for number in range(2):
+                (tmp_path / "x.png").write_bytes(picture(number))
+                tar.add(tmp_path / "x.png", f"2021.{number}.png")
+        for _ in range(2):
+            found = find_samples([str(folder)], [str(tmp_path / "s.tar")], str(tmp_path / "run"))
+            assert found.left_out == {".pdf": 1}
+            assert found.samples.remarks.counts == {Remark.DOTTED_KEYS: 2}
+
     def test_a_second_run_reads_no_source(
         self, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -62,6 +62,13 @@ class TestEpochs:
         assert {len(rest) for rest in left} == {3}
         assert len(set(left)) == 3
 
+    @pytest.mark.parametrize(
+        ("samples", "told"), [(0, "there is no image"), (1, "there is 1 image to train on: give two")]
+    )
+    def test_nothing_to_tell_apart(self, samples: int, told: str) -> None:
+        with pytest.raises(InputError, match=told):
+            Schedule(samples, samples, batch_size=2, seed=0)
+
     def test_too_few_samples(self) -> None:
         with pytest.raises(InputError, match="a step can take at most 5"):
             Schedule(5, 5, 8, seed=0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curator.errors import Another, InputError
+from curator.plugins import require_package
 from curator.types import IMAGE_EXTENSIONS
 
 __all__ = ["SOLAR", "DemoData", "build_demo_data"]
@@ -46,6 +47,7 @@ def build_demo_data(folder: Path) -> DemoData:
     Raises:
         InputError: the packages of the extra `demo` are not installed, or the folder holds other data.
     """
+    require_package("webdataset", "demo")
     images = _find_images()
     shuffler = random.Random(SEED)
     shuffler.shuffle(images[SOLAR])
@@ -84,9 +86,10 @@ def _find_images() -> dict[str, list[Path]]:
 
 
 def _package_folder(package: str, folder: str) -> Path:
+    require_package(package, "demo")
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise InputError("the demo's images are not installed", advice="pip install 'coreset-curator[demo]'")
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / folder
 
 

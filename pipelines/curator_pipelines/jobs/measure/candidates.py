@@ -15,6 +15,7 @@ from curator_pipelines.run import Reporter
 
 __all__ = ["WarmUp", "expanded", "list_candidates", "warmup_and_twin"]
 
+SEEN = "it was trained to tell these images apart, and may do better on others"
 # Trains the warm-up, unless it is there: its spec, and the URL of its untrained twin where its training has left one.
 WarmUp: TypeAlias = Callable[[], tuple[str, str | None]]
 
@@ -61,7 +62,7 @@ def warmup_and_twin(
     """The warm-up and its untrained twin, which is written to the URL `twin` where the training has left none."""
     spec, known = warm_up()
     made = known or _write_twin(spec, twin, config.seed)
-    return _trained_and_twin(WARMUP, spec, made, config, images, "it has seen these images")
+    return _trained_and_twin(WARMUP, spec, made, config, images, SEEN)
 
 
 def _ready_candidates(config: SelectConfig | MeasureConfig, images: list[bytes], reporter: Reporter) -> list[Candidate]:

@@ -123,7 +123,8 @@ def follow(outcome: EncoderChoice, config: SelectConfig, reporter: Reporter) -> 
 
 
 def _sample(config: SelectConfig, sources: RunSources) -> Sample:
-    return draw(sources.targets, sources.pool, config.seed, config.min_side)
+    sample = draw(sources.targets, sources.pool, config.seed, config.min_side)
+    return replace(sample, give_up_shards=config.give_up_shards)
 
 
 def _measured(
@@ -185,9 +186,10 @@ def _warning(trained: list[Measured]) -> str:
             "pool with it, and at 50% by chance; take a ready encoder, as auto does"
         )
     return (
-        "THE WARM-UP IS NOT BETTER THAN THE SAME NETWORK UNTRAINED: held-out images of the target rank at "
+        "THE WARM-UP IS NOT MEASURABLY BETTER THAN THE SAME NETWORK UNTRAINED: held-out images of the target rank at "
         f"{own.median:.1%} of the pool with it and at {twin.median:.1%} without the training, which is no significant "
-        "gain; take a ready encoder, as auto does"
+        "gain. These are images that it was trained to tell apart, so it may find others better than this shows; where "
+        "there is a ready encoder, take that, as auto does"
     )
 
 

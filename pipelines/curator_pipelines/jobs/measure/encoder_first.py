@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curator.errors import Another, InputError, Redo, Use
 from curator.io import Owner, absolute, public_text
@@ -149,12 +149,12 @@ def _known(
     outcome = kept_choice(run.url)
     if outcome is None:
         return None
-    if outcome.encoder and (AUTO in config.encoder or _named(config, run, (outcome.encoder, None))):
-        return follow(outcome, config, reporter)
+    if outcome.encoder:
+        standing = _named(config, run, (outcome.encoder, None)) or (outcome.encoder if AUTO in config.encoder else None)
+        return follow(replace(outcome, encoder=standing), config, reporter) if standing else None
     # Other encoders than those that failed may do better.
-    if outcome.is_failure and list(outcome.asked) == config.encoder:
-        return follow(outcome, config, reporter)
-    return None
+    asked_again = list(outcome.asked) == [public_text(name) for name in config.encoder]
+    return follow(outcome, config, reporter) if outcome.is_failure and asked_again else None
 
 
 def _that_of_run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from curator.errors import Change, InputError
+from curator.errors import Change, InputError, counted
 from curator_pipelines.config import ExecutorConfig
-from curator_pipelines.executors import Executor, LocalExecutor, check_shared
+from curator_pipelines.executors import Executor, LocalExecutor, check_shared, ray_address
 
 if TYPE_CHECKING:
     from curator_pipelines.executors import Cluster, RayExecutor
@@ -27,7 +26,7 @@ def executor_begun(config: ExecutorConfig) -> Iterator[None]:
     Raises:
         InputError: at the end of the block, as `make_executor` would.
     """
-    address = _address(config)
+    address = ray_address(config.address)
     if not address or _is_connected():
         yield
         return
@@ -52,10 +51,6 @@ def executor_begun(config: ExecutorConfig) -> Iterator[None]:
 def _is_connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
-
-
-def _address(config: ExecutorConfig) -> str | None:
-    return config.address or os.environ.get("RAY_ADDRESS")
 
 
 def _connect(address: str) -> Cluster:
@@ -84,7 +79,7 @@ def make_executor(config: ExecutorConfig, device: str, out: str | None) -> Execu
     Raises:
         InputError: the cluster cannot be joined, has no room for a worker, or could not write to OUT.
     """
-    address = _address(config)
+    address = ray_address(config.address)
     if address:
         return _on_ray(config, address, device, out)
     if device != "cuda":
@@ -106,7 +101,7 @@ def _on_ray(config: ExecutorConfig, address: str, device: str, out: str | None) 
     if not room or room < (config.workers or 0):
         each = f"{config.gpus_per_worker:g} GPU" if device == "cuda" else "CPUs"
         raise InputError(
-            f"the cluster has room for {room} workers with {each} each",
+            f"the cluster has room for {counted(room, 'worker')} with {each} each",
             field="address",
             value=address,
             advice=(Change("workers", "smaller"), Change("gpus_per_worker", "smaller")),

@@ -13,7 +13,7 @@ from curator.encoders import parse_spec
 from curator.errors import InputError, Leave
 from curator.io import Owner, absolute, npy, owned, storage
 from curator.settings import build
-from curator.sources import Source
+from curator.sources import Source, count_left_out, in_words
 from curator.types import unit_rows
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.measure.candidates import list_candidates
@@ -44,18 +44,22 @@ class MeasureResult:
     Attributes:
         table: the encoders, best first.
         kept: where the result is kept; empty if nowhere.
+        left_out: files beside the sources that are not read, by ending or place.
     """
 
     table: Table
     kept: str
+    left_out: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return self.table.to_json() | {"csls": CSLS.replace("\n", " ")}
+        return self.table.to_json() | {"csls": CSLS.replace("\n", " "), "left_out": self.left_out}
 
     def to_text(self) -> str:
         """For a person."""
-        return f"{self.table.to_text()}\n\n{CSLS}" + (f"\n\nkept in {self.kept}" if self.kept else "")
+        left_out = in_words([*self.left_out.items()]).removeprefix(", ")
+        kept = self.kept and f"kept in {self.kept}"
+        return "\n\n".join(filter(None, [self.table.to_text(), CSLS, left_out, kept]))
 
 
 def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
@@ -89,7 +93,10 @@ def _run_measure(config: MeasureConfig, reporter: Reporter, where: str, owner: O
         measured, workers = _measure_images(config, sources, sample, where, owner, reporter)
         rows = estimate_samples(sources.pool, {})
     table = make_table(measured, rows, workers)
-    return MeasureResult(table, keep_comparison(where, table, measured, sample) if config.out else "")
+    for text in measured[0].remarks.texts():
+        reporter.warn(text)
+    kept = keep_comparison(where, table, measured, sample) if config.out else ""
+    return MeasureResult(table, kept, count_left_out(sources.everything))
 
 
 def _measure_images(

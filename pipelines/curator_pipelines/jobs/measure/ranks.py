@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curator.errors import Another, CuratorError, InputError, Use
 from curator.selection import CHANCE, beats_chance, hold_out, is_better, pool_ranks
-from curator.sources import Source, read_source
+from curator.sources import Remarks, Source, read_source
 from curator.types import RawSample
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Sample, embed_samples
@@ -35,6 +35,7 @@ class Measured:
         pool: how many images of the pool they were ranked among.
         bad: samples of target and pool that could not be used.
         seconds: that one worker takes for an image.
+        remarks: what is no damage to the samples and should be known.
     """
 
     candidate: Candidate
@@ -43,6 +44,7 @@ class Measured:
     pool: int
     bad: int
     seconds: float
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
     def name(self) -> str:
@@ -175,7 +177,8 @@ def rank_sample(candidate: Candidate, embedded: EmbeddedSample) -> Measured:
         ranks.append(pool_ranks(held_out, embedded.pool.vectors))
         rows += [(name, *images.names[row]) for row in held_out.rows]
     seconds = embedded.seconds / embedded.images
-    return Measured(candidate, tuple(rows), np.concatenate(ranks), len(embedded.pool.names), embedded.bad, seconds)
+    pool, remarks = len(embedded.pool.names), embedded.remarks
+    return Measured(candidate, tuple(rows), np.concatenate(ranks), pool, embedded.bad, seconds, remarks)
 
 
 def _check_target(name: str, count: int, what: str, of: int | None = None) -> None:

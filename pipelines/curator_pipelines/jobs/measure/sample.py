@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError
 from curator.search import first_in_hash_order
-from curator.sources import Source, UnreadableShard
+from curator.sources import Remarks, Source, UnreadableShard
 from curator.types import rows_of
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.measure.encoding import Encoding
 from curator_pipelines.run import Reporter
-from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock
+from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock, kills_workers
 
 __all__ = ["Candidate", "EmbeddedSample", "Images", "Sample", "draw", "embed_samples"]
 
@@ -52,11 +52,13 @@ class Sample:
         targets: of each target, by name.
         pool: of the pool.
         min_side: of the pool's images.
+        give_up_shards: sources that kill every worker are not measured, and fail nothing.
     """
 
     targets: Mapping[str, Sequence[tuple[Source, int]]]
     pool: Sequence[tuple[Source, int]]
     min_side: int = 0
+    give_up_shards: bool = False
 
     @property
     def sources(self) -> int:
@@ -87,6 +89,7 @@ class EmbeddedSample:
         bad: samples that could not be used.
         refused: those of them for which the encoder gave no usable vector.
         seconds: that one worker takes for all of it.
+        remarks: what is no damage and should be known.
     """
 
     targets: Mapping[str, Images]
@@ -94,6 +97,7 @@ class EmbeddedSample:
     bad: int
     refused: int
     seconds: float
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
     def images(self) -> int:
@@ -148,20 +152,29 @@ def embed_samples(
     ):
         for outcome in arriving:
             outcomes[outcome.task.number] = outcome
-    unreadable = (outcome.error for outcome in outcomes.values() if isinstance(outcome.error, UnreadableShard))
-    for text in sorted(set(map(str, unreadable))):
-        reporter.warn(f"cannot read {text}; it is not measured")
+    # Once, however many encoders would have measured it.
+    for text in sorted({_not_measured(outcome, sample) for outcome in outcomes.values()} - {""}):
+        reporter.warn(text)
     return [
         _gather(candidate, sample, [outcomes[number * len(drawn) + row] for row in range(len(drawn))], reporter)
         for number, candidate in enumerate(candidates)
     ]
 
 
+def _not_measured(outcome: Outcome[MeasureTask, SampleBlock], sample: Sample) -> str:
+    """Why a source is passed over, which fails nothing; empty where it is not."""
+    if isinstance(outcome.error, UnreadableShard):
+        return f"cannot read {outcome.error}; it is not measured"
+    if sample.give_up_shards and kills_workers(outcome):
+        return f"{outcome.error}; it is not measured"
+    return ""
+
+
 def _gather(
     candidate: Candidate, sample: Sample, outcomes: Sequence[Outcome[MeasureTask, SampleBlock]], reporter: Reporter
 ) -> EmbeddedSample | None:
     for outcome in outcomes:
-        if outcome.error is not None and not isinstance(outcome.error, UnreadableShard):
+        if outcome.error is not None and not _not_measured(outcome, sample):
             if not candidate.optional:
                 raise CuratorError(f"measure: {outcome.error}") from outcome.error
             reporter.warn(f"{candidate.name} cannot be measured: {outcome.error}")
@@ -173,12 +186,16 @@ def _gather(
         for name, start, end in zip(sample.targets, starts, ends, strict=False)
     }
     blocks = [outcome.value for outcome in outcomes if outcome.value is not None]
+    remarks = Remarks()
+    for block in blocks:
+        remarks.update(block.remarks)
     return EmbeddedSample(
         targets,
         _images(candidate, outcomes[starts[-1] :]),
         sum(block.bad for block in blocks),
         sum(block.refused for block in blocks),
         sum(block.seconds for block in blocks),
+        remarks,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.errors import InputError, Redo
-from curator.io import FORMAT_VERSION, parquet, schemas, storage
+from curator.io import FORMAT_VERSION, parquet, public_values, schemas, storage
 from curator_pipelines.config import AUTO
 from curator_pipelines.jobs.measure.ranks import Measured
 from curator_pipelines.jobs.measure.sample import Sample
@@ -95,7 +95,7 @@ def _keep(
         },
     }
     url = storage.join(out, "measure", names[0])
-    storage.write_bytes(url, json.dumps(record, indent=2).encode())
+    storage.write_bytes(url, json.dumps(public_values(record), indent=2).encode())
     return url
 
 

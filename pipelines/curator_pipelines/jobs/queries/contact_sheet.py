@@ -62,7 +62,7 @@ def write_hits_sheet(store: PartReader, ids: np.ndarray, scores: Sequence[float]
     Returns:
         whether a sheet was drawn: ready embeddings have no images to show.
     """
-    if not len(ids) or any(part.kind == "embeddings" for part in store.registered()):
+    if not len(ids) or any(part.kind == "embeddings" for part in store.registered() if not part.is_retired):
         return False
     sheet = _draw_hits(_read_tiles(store, ids[:HITS]), scores, title)
     with storage.write_file(url) as path:

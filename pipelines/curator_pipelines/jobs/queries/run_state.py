@@ -82,13 +82,15 @@ class RunState:
 
 def is_run(url: str) -> bool:
     """True for a run directory: it has a run.json."""
-    return "::" not in url and "@" not in url[:1] and storage.exists(storage.join(absolute(url), "run.json"))
+    is_list = "::" in url or url.startswith(("@", "pipe:"))
+    return not is_list and storage.exists(storage.join(absolute(url), "run.json"))
 
 
 def inspect_run(url: str) -> RunState:
     """Look at a run directory.
 
-    Cost: it reads two small files and lists the parts of each set; where no stage runs, it reads the ledger.
+    Cost: it reads two small files, and of each set the list of its parts and a listing of those that are done; where
+    no stage runs, it reads the ledger.
 
     Raises:
         InputError: it is no run directory, or one of another format version.
@@ -133,7 +135,8 @@ def _stage(
     parts = total = None
     store = run.stores().get(name)
     if store is not None and state != "waiting":
-        parts, total = len(store.finished()), store.registered_count()
+        listing = store.listing()
+        parts, total = len(listing.finished), sum(not part.is_retired for part in listing.registered)
     return StageState(name, state, parts, total, record.get("seconds") if state == "done" else None, detail)
 
 

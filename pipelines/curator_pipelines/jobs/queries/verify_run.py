@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from curator.errors import CuratorError, InputError
-from curator.io import absolute, parquet, schemas
+from curator.io import FileHash, absolute, parquet, schemas, storage
 from curator.packing import verify_shards
-from curator.store import PartStore
+from curator.store import DoneMark, PartListing, PartStore
 from curator_pipelines.run import Reporter, RunDirectory, StoredSelection, TargetDirectory, load_selection
 
 __all__ = ["VerifyResult", "verify"]
@@ -50,7 +50,7 @@ class VerifyResult:
 def verify(out: str, reporter: Reporter) -> VerifyResult:
     """Check parts, ledger, selection, manifest, sizes.json and tars.
 
-    Cost: it reads every embedding once, and every chosen sample twice: from its source and from its output shard.
+    Cost: it reads every embedding twice, and every chosen sample twice: from its source and from its output shard.
 
     Raises:
         InputError: `out` is no run directory.
@@ -76,14 +76,25 @@ def _check_results(directory: TargetDirectory, checked: Counter[str]) -> Iterato
         yield "selection: there is no finished selection"
         return
     yield from _check_selection(directory, stored, checked)
-    yield from verify_shards(
-        directory.url, directory.pool, stored.ids, report=lambda name, count: checked.update({"output shards": 1})
-    )
+    try:
+        yield from verify_shards(
+            directory.url, directory.pool, stored.ids, report=lambda name, count: checked.update({"output shards": 1})
+        )
+    except (CuratorError, OSError) as error:
+        yield f"shards cannot be checked: {error}"
 
 
 def _check_parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator[str]:
-    finished = store.finished()
-    for part in store.registered():
+    listing = store.listing()
+    finished = listing.finished
+    if not listing.registered:
+        yield f"{name}/parts.parquet is missing or holds no part: run again"
+        return
+    yield from _check_strays(name, store, listing)
+    for part in listing.registered:
+        if part.is_retired:
+            checked["retired parts"] += 1
+            continue
         if part.part not in finished:
             yield f"{name} part {part.part} ({part.url}) is not finished: run again"
             continue
@@ -94,8 +105,25 @@ def _check_parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator
             yield f"{name} part {part.part} cannot be read: {error}"
 
 
+def _check_strays(name: str, store: PartStore, listing: PartListing) -> Iterator[str]:
+    """Files that other readers of the folders would take for parts."""
+    current = {(part.part, part.identity) for part in listing.registered if not part.is_retired}
+    for part, identity in sorted({*listing.marks, *store.file_sizes()} - current):
+        yield f"{name} holds files {part:08d}-{identity}, which are no part's of it: run again"
+
+
+def _check_files(name: str, store: PartStore, part: int, mark: DoneMark) -> Iterator[str]:
+    for url, made in ((store.array_url(part), mark.array), (store.metadata_url(part), mark.metadata)):
+        with storage.open_stream(url) as stream:
+            stored = FileHash.of_stream(stream)
+        if stored != made:
+            yield f"{name}: {url.rpartition('/')[2]} is not the file that was written (its sha256 differs)"
+
+
 def _check_part(name: str, store: PartStore, part: int, identity: str, checked: Counter[str]) -> Iterator[str]:
-    mark, vectors = store.done_mark(part, identity), store.vectors(part)
+    mark = store.done_mark(part, identity)
+    yield from _check_files(name, store, part, mark)
+    vectors = store.vectors(part)
     table = store.metadata(part, ["image_path", "part", "index"])
     checked["embeddings"] += len(vectors)
     if not mark.embedded == len(vectors) == table.num_rows:

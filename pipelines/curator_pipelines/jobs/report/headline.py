@@ -54,7 +54,7 @@ def headline(target: TargetRecord, warnings: Sequence[str]) -> Headline:
 
 
 def _from(target: TargetRecord) -> str:
-    parts = target.directory.pool.registered()
+    parts = [part for part in target.directory.pool.registered() if not part.is_retired]
     names = ", ".join(public_name(part.url) for part in parts[:SOURCES])
     more = f" and {len(parts) - SOURCES:,} more" if len(parts) > SOURCES else ""
     sources = "1 source" if len(parts) == 1 else f"{len(parts):,} sources"

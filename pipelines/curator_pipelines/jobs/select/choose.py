@@ -16,12 +16,18 @@ from curator.io import schemas, storage
 from curator.search import PassProgress, QueryScan, watched
 from curator.selection import SELECTORS, HeldOut, PoolSample, Request, Rules, Selection, Selector, find_selector
 from curator.store import DenyList, RowReader
-from curator.types import Progress
+from curator.types import Progress, parts_of
 from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters
 from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
-from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets, beyond_domain, stop_in_force, tau_or_none
+from curator_pipelines.jobs.select.held_out_targets import (
+    HeldOutTargets,
+    beyond_domain,
+    ended_early,
+    stop_in_force,
+    tau_or_none,
+)
 from curator_pipelines.jobs.select.judge import judge, target_queries
 from curator_pipelines.run import (
     KeptArrays,
@@ -29,7 +35,9 @@ from curator_pipelines.run import (
     StoredSelection,
     TargetDirectory,
     load_selection,
+    note_unreadable,
     store_selection,
+    unreadable_shards,
 )
 
 __all__ = ["choose", "is_current"]
@@ -55,13 +63,35 @@ def choose(
         stored = load_selection(directory)
         if stored is None or not is_current(stored, directory, config, denied):
             outdated.append(directory)
+            _tell_retired(directory, stored, reporter)
+            _say_why(stored, directory, reporter)
             continue
         name = f" ({directory.name})" if directory.name else ""
         reporter.say(f"select: nothing changed since the last selection{name}")
         _warn(directory, stored.record["warnings"], reporter)
+        note_unreadable(directory, stored)
         current[directory.name] = stored
     selections = current | (_choose_anew(outdated, config, denied, held_out, executor, reporter) if outdated else {})
     return {directory.name: selections[directory.name] for directory in targets}
+
+
+def _tell_retired(directory: TargetDirectory, stored: StoredSelection | None, reporter: Reporter) -> None:
+    retired = [part.part for part in directory.pool.registered() if part.is_retired]
+    lost = int(np.isin(parts_of(stored.ids), retired).sum()) if stored is not None else 0
+    if lost and stored is not None:
+        name = f" ({directory.name})" if directory.name else ""
+        reporter.say(
+            f"select: {lost:,} of the {len(stored.ids):,} samples chosen before are of shards that are gone or "
+            f"changed: chosen anew{name}"
+        )
+
+
+def _say_why(stored: StoredSelection | None, directory: TargetDirectory, reporter: Reporter) -> None:
+    """Tell of a selection that is made anew since shards can be read now: nothing else may have changed."""
+    before = set(stored.record.get("unreadable_shards", ())) if stored is not None else set()
+    if readable := sorted(before - set(unreadable_shards(directory))):
+        count = f"{len(readable)} shards" if len(readable) > 1 else "a shard"
+        reporter.say(f"select: anew, since {count} could not be read before and can be read now: {readable[0]}")
 
 
 def is_current(
@@ -111,7 +141,8 @@ def _choose_anew(
     stored = {}
     for directory, own_rules, selection in zip(targets, rules, selections, strict=True):
         report = held_out.ranked(directory)
-        warnings = [*selection.warnings, *beyond_domain(selection, own_rules, report.tau), *report.warnings()]
+        of_end = [*beyond_domain(selection, own_rules, report.tau), *ended_early(selection, config)]
+        warnings = [*selection.warnings, *of_end, *report.warnings()]
         _warn(directory, warnings, reporter)
         stored[directory.name] = store_selection(
             directory,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,11 +20,13 @@ from curator.search import (
     Scanned,
     ScanTask,
     TopK,
+    retried_last,
 )
 from curator.selection import NewScan, Rules, ScanRows, Search, Selection, select_each
 from curator.store import PartReader, RowReader
 from curator.types import Progress
 from curator_pipelines.executors import Executor
+from curator_pipelines.jobs.select.scan_tasks import KeptPasses, single_parts, values_retried
 from curator_pipelines.stages import ListStage, ScanStage
 
 __all__ = ["exact_scan", "exact_search", "index_identity", "index_search", "recall_line"]
@@ -40,7 +41,7 @@ def exact_search(pool: PartReader, executor: Executor, progress: Progress, queri
 
     return partial(
         select_each,
-        pool,
+        retried_last(pool, pool.finished(), pool.vectors),
         progress=progress,
         new_fetch=new_fetch if executor.workers > 1 else None,
         queries=queries,
@@ -71,17 +72,16 @@ def _scan_by_workers(
     pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan], row_scan: RowScan
 ) -> DistributedScan:
     reading = [scan for scan in queries if scan.reading and len(scan.left)]
-    stage = ScanStage(pool.url, row_scan, tuple(scan.left for scan in reading))
+    stage = ScanStage(pool.files(), row_scan, tuple(scan.left for scan in reading))
     passes = PassProgress.of(progress)
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[Scanned]:
         passes.begin()
-        with closing(executor.map(stage, tasks, on_progress=passes)) as outcomes:
-            for outcome in outcomes:
-                yield outcome.unwrap()
+        yield from values_retried(executor, stage, tasks, single_parts, passes)
 
     parts = sorted(pool.finished())
-    return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, executor.workers, reading)
+    keeper = KeptPasses(pool, row_scan)
+    return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, executor.workers, reading, keeper)
 
 
 def index_identity(url: str) -> Any:
@@ -151,12 +151,10 @@ def _select_over_index(
 
 
 def _scan_lists_by_workers(pool: PartReader, url: str, executor: Executor, centroids: Floats) -> ScanLists:
-    stage = ListStage(url, pool.url, centroids)
+    stage = ListStage(url, pool.files(), centroids)
 
     def scan(tasks: Iterable[ListTask]) -> Iterator[TopK]:
-        with closing(executor.map(stage, tasks)) as outcomes:
-            for outcome in outcomes:
-                yield outcome.unwrap()
+        yield from values_retried(executor, stage, tasks, lambda task: [task])
 
     return scan
 

@@ -8,23 +8,28 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, CuratorError, InputError, Reason, Redo
+from curator.errors import Another, InputError, Reason, Redo, Use, counted
 from curator.io import storage
-from curator.sources import Remarks, Source, UnreadableShard, count_left_out
+from curator.sources import Remarks, Source, count_left_out
 from curator.store import (
     Account,
     DoneMark,
+    FileSizes,
     LedgerLines,
     Part,
     PartListing,
     PartStore,
+    SourceChanges,
     StoredParts,
-    difference,
-    identity_hash,
+    check_max_bad,
+    find_changes,
+    part_of,
 )
 from curator.types import LedgerLine
-from curator_pipelines.executors import Executor, Outcome
+from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encoding, provenance
+from curator_pipelines.jobs.select.failed_shards import FailedShards
+from curator_pipelines.jobs.select.update_parts import register_parts, renew_parts
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
 
@@ -52,6 +57,11 @@ class Embedded:
     seconds: dict[str, float]
     remarks: Remarks
 
+    def check_max_bad(self, max_bad: float | None, name: str) -> None:
+        """Raise `TooManyBad` if too many samples are bad; a shard that could not be read counts with all of its own."""
+        hidden = self.account.hidden
+        check_max_bad(self.account.bad + hidden, self.account.seen + hidden, max_bad, name, self.lines)
+
 
 @dataclass(frozen=True)
 class EmbedJob:
@@ -63,8 +73,10 @@ class EmbedJob:
         sources: what to embed.
         encoding: with which encoder.
         min_side: see `curator.embedding.read_decode_encode`.
+        update: sources that are gone or changed cost their own parts and no others.
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
+        give_up_shards: sources that kill every worker are unreadable ones, and no failure.
     """
 
     run: RunDirectory
@@ -72,8 +84,10 @@ class EmbedJob:
     sources: Sequence[Source]
     encoding: Encoding
     min_side: int = 0
+    update: bool = False
     redo: str | None = None
     ready_rows: Mapping[str, int] = field(default_factory=dict)
+    give_up_shards: bool = False
 
     @property
     def store(self) -> PartStore:
@@ -96,15 +110,34 @@ class EmbedJob:
         return PartListing() if self.run.redoes(self.name, self.redo) else self.store.listing()
 
     @cached_property
+    def sizes(self) -> dict[tuple[int, str], FileSizes]:
+        """The files that stood when the run began, without those that `redo` throws away; looked up once."""
+        return {} if self.run.redoes(self.name, self.redo) else self.store.file_sizes()
+
+    @cached_property
     def finished(self) -> dict[int, str]:
         """Part number -> identity of those of them that are finished, and were made as this run would make them."""
-        identities = self._identities(self.listing.registered)
-        return {part: identity for part, identity in self.listing.marks if identities.get(part) == identity}
+        by_name = {source.name: source for source in self.sources}
+        wanted = [self.part_of(by_name[part.url], part.part) for part in self.active if part.url in by_name]
+        marks = set(self.listing.marks)
+        names = [(part.part, part.identity) for part in wanted]
+        # A mark without its data says nothing.
+        return dict(name for name in names if name in marks and min(self.sizes.get(name, (0,))) > 0)
+
+    @cached_property
+    def changes(self) -> SourceChanges:
+        """How the sources differ from those of the registered parts."""
+        return find_changes(self.listing.registered, self.sources)
+
+    @property
+    def active(self) -> list[Part]:
+        """The registered parts whose sources are there still."""
+        return [part for part in self.listing.registered if not part.is_retired]
 
     @cached_property
     def todo(self) -> list[Source]:
         """The sources that are not finished parts yet."""
-        done = {part.url for part in self.listing.registered if part.part in self.finished}
+        done = {part.url for part in self.active if part.part in self.finished}
         return [source for source in self.sources if source.name not in done]
 
     @cached_property
@@ -136,10 +169,11 @@ class EmbedJob:
     def check(self) -> None:
         """Raise `InputError` if these sources or this encoder are not those of the parts already there."""
         self.run.check_identity(self.name, self.identity, self.redo)
-        if problem := difference(self.listing.registered, self.sources):
+        if self.changes and not self.update:
+            update = (Use("update_pool", True),) if self.name == "pool" else ()
             raise InputError(
-                f"{self.run.url} is a different run: {problem} ({self.name})",
-                advice=(Another("out"), Redo(self.name.rpartition("/")[2])),
+                f"{self.run.url} is a different run: {self.changes.text()} ({self.name})",
+                advice=(*update, Another("out"), Redo(self.name.rpartition("/")[2])),
             )
 
     def check_space(self) -> None:
@@ -164,14 +198,25 @@ class EmbedJob:
         """
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
-            parts = self.store.register(self.sources, self.listing.registered)
-            identities = self._identities(parts)
-            unreadable = self._embed_missing(parts, identities, executor, reporter, state)
-            embedded = self._collect(parts, identities, unreadable)
+            renewed = renew_parts(self, executor, reporter) if self.changes else {}
+            standing = self.finished | renewed
+            parts = register_parts(self, renewed)
+            unreadable = self._embed_missing(parts, standing, executor, reporter, state)
+            embedded, damaged = self._collect(parts, self.finished, unreadable)
+            if damaged:
+                reporter.warn(
+                    f"{self.name}: the files of {len(damaged):,} parts are not those that were written, the first of "
+                    f"{parts[damaged[0]].url}: they are made anew"
+                )
+                standing = {part: identity for part, identity in standing.items() if part not in damaged}
+                unreadable = self._embed_missing(parts, standing, executor, reporter, state)
+                embedded, _ = self._collect(parts, {}, unreadable)
+            self._remove_replaced(embedded.stored)
             for text in embedded.remarks.texts():
                 reporter.warn(f"{self.name}: {text}")
             state |= {
-                "parts": len(parts),
+                "parts": len(parts) - embedded.account.retired,
+                "retired": embedded.account.retired,
                 "seen": embedded.account.seen,
                 "embedded": embedded.account.embedded,
                 "bad": embedded.account.bad,
@@ -182,20 +227,21 @@ class EmbedJob:
     def _embed_missing(
         self,
         parts: Sequence[Part],
-        identities: Mapping[int, str],
+        finished: Mapping[int, str],
         executor: Executor,
         reporter: Reporter,
         state: dict[str, Any],
     ) -> dict[int, str]:
-        """Run the tasks; returns part -> why for shards that could not be read."""
-        tasks = self._tasks(parts, identities)
-        state["resumed_parts"] = len(parts) - len(tasks)
+        """Run the tasks of the parts that are not finished; returns part -> why for shards that could not be read."""
+        by_name = {source.name: source for source in self.sources}
+        todo = [part for part in parts if not part.is_retired and part.part not in finished]
+        tasks = [EmbedTask(by_name[part.url], part.part, part.identity) for part in todo]
+        state |= {"resumed_parts": len(finished), "reused": not tasks}
         if not tasks:
-            reporter.say(f"{self.name}: all {len(parts)} parts were finished before")
+            reporter.say(f"{self.name}: {counted(len(finished), 'part was', 'parts were')} finished before")
             return {}
-        self._note_provenance(mixed=len(tasks) < len(parts), reporter=reporter)
-        unreadable: dict[int, str] = {}
-        failures: list[Exception] = []
+        self._note_provenance(mixed=bool(finished), reporter=reporter)
+        failed = FailedShards(self.name, self._read_before(), reporter, give_up=self.give_up_shards)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,
@@ -203,28 +249,19 @@ class EmbedJob:
         ):
             for outcome in outcomes:
                 self.run.check_owner()
-                self._sort(outcome, unreadable, failures, reporter)
+                failed.add(outcome)
                 progress.note_bad(outcome.value.ledger if outcome.value else ())
         storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
-        if failures:
-            more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
-            raise CuratorError(f"{self.name}: {failures[0]}{more}") from failures[0]
-        return unreadable
+        return failed.end()
 
-    def _tasks(self, parts: Sequence[Part], identities: Mapping[int, str]) -> list[EmbedTask]:
-        """The parts still to make. Done-marks of another identity go first: they would vouch for other data."""
-        for number, identity in self.listing.marks:
-            if identities.get(number) != identity:
-                self.store.remove_mark(number, identity)
-        by_name = {source.name: source for source in self.sources}
-        return [
-            EmbedTask(by_name[part.url], part.part, identities[part.part])
-            for part in parts
-            if part.part not in self.finished
-        ]
+    def _read_before(self) -> Source | None:
+        """A source that could be read in an earlier run."""
+        left = {source.name for source in self.todo}
+        return next((source for source in self.sources if source.name not in left), None)
 
-    def _identities(self, parts: Sequence[Part]) -> dict[int, str]:
-        return {part.part: identity_hash(part.url, part.stat, self.identity) for part in parts}
+    def part_of(self, source: Source, number: int) -> Part:
+        """The part that this job makes of a source."""
+        return part_of(source, number, self.encoding.identity, self.min_side)
 
     def _note_provenance(self, mixed: bool, reporter: Reporter) -> None:
         """Record with what the parts are made; a mix invalidates nothing, but its last bits may differ."""
@@ -238,33 +275,39 @@ class EmbedJob:
             )
         self.run.record["provenance"][self.name] = now
 
-    def _sort(
-        self,
-        outcome: Outcome[EmbedTask, DoneMark],
-        unreadable: dict[int, str],
-        failures: list[Exception],
-        reporter: Reporter,
-    ) -> None:
-        if isinstance(outcome.error, UnreadableShard):
-            unreadable[outcome.task.payload.part] = str(outcome.error)
-            reporter.warn(f"cannot read {outcome.error}; it will be tried again on the next run")
-        elif outcome.error is not None:
-            failures.append(outcome.error)
+    def _collect(
+        self, parts: Sequence[Part], resumed: Mapping[int, str], unreadable: Mapping[int, str]
+    ) -> tuple[Embedded, list[int]]:
+        """Read every done-mark once, and add up what they say.
 
-    def _collect(self, parts: Sequence[Part], identities: Mapping[int, str], unreadable: Mapping[int, str]) -> Embedded:
-        """Read every done-mark once, and add up what they say."""
-        finished = self.store.keep_marks(identities)
-        account, lines, seconds = Account(left_out=count_left_out(self.sources)), LedgerLines(), dict[str, float]()
+        Args:
+            parts: all.
+            resumed: those that were finished when the run began, by number.
+            unreadable: part -> why it could not be read.
+
+        Returns:
+            the sum; and the parts whose files do not have the sizes that their done-marks tell. Their marks are gone.
+        """
+        self.run.check_owner()
+        finished = self.store.keep_marks({part.part: part.identity for part in parts if not part.is_retired})
+        retired = sum(part.is_retired for part in parts)
+        account = Account(left_out=count_left_out(self.sources), retired=retired)
+        lines, seconds = LedgerLines(), dict[str, float]()
         remarks = Remarks()
-        counts = {}
-        for number, mark in self.store.marks(finished, read=self.looked_at):
+        counts, damaged = {}, []
+        known = {number: mark for number, mark in self.looked_at.items() if number in resumed}
+        for number, mark in self.store.marks(finished, read=known):
+            if number in resumed and not mark.has_sizes(self.sizes[number, finished[number]]):
+                damaged.append(number)
+                self.store.remove_mark(number, finished[number])
+                continue
             counts[number] = mark.counts
             account.add(mark.seen, mark.embedded, mark.ledger)
             lines.extend(mark.ledger)
             remarks.update(mark.remarks)
             for name, value in mark.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
-        readable = sum(part.stat.size for part in parts if part.part in finished)
+        readable = sum(part.stat.size for part in parts if part.part in counts)
         per_byte = account.seen / readable if readable else 0.0
         for part in parts:
             if part.part in unreadable:
@@ -272,5 +315,12 @@ class EmbedJob:
                 account.add_unreadable(max(1, round(part.stat.size * per_byte)))
                 why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
                 lines.extend([why])
-        stored = StoredParts(self.store.url, PartListing(tuple(parts), tuple(finished.items())), counts)
-        return Embedded(stored, account, lines, seconds, remarks)
+        marks = tuple((number, finished[number]) for number in counts)
+        stored = StoredParts(self.store.url, PartListing(tuple(parts), marks), counts)
+        return Embedded(stored, account, lines, seconds, remarks), damaged
+
+    def _remove_replaced(self, stored: StoredParts) -> None:
+        """Remove the files of the beginning that are no part's any more: the marks of those that replace them stand."""
+        self.run.check_owner()
+        current = {(part.part, part.identity) for part in stored.registered() if not part.is_retired}
+        self.store.remove_files(name for name in self.sizes if name not in current)

@@ -8,7 +8,7 @@ from curator.errors import Another, InputError
 from curator.io import Owner, absolute, owned
 from curator_pipelines.config import EmbedConfig
 from curator_pipelines.jobs.measure import find_run_sources
-from curator_pipelines.jobs.select.prepare import prepare
+from curator_pipelines.jobs.select.prepare import keep_max_bad, prepare
 from curator_pipelines.jobs.select.select_run import embed_all
 from curator_pipelines.jobs.select.summary import EmbedSummary
 from curator_pipelines.run import Reporter, RunDirectory, recorded
@@ -39,6 +39,7 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
             value=config.out,
             advice=(Another("out"), "run the selection again, which embeds what is new in the pool"),
         )
+    config = keep_max_bad(config, run, reporter)
     sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
     prepared = prepare(config, config.encoder, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo)

@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curator.errors import CuratorError, InputError, Leave, Use
+from curator.errors import CuratorError, InputError, Leave, Use, counted
 from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
 from curator.io import absolute, owned, storage
+from curator.plugins import require_package
 from curator.sources import Source
 from curator.store import PartStore, StoredParts
 from curator_pipelines.config import IndexConfig
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, FailuresInARow
 from curator_pipelines.jobs.measure import make_executor
 from curator_pipelines.run import Reporter, RunDirectory, duration, recorded
 from curator_pipelines.stages import IndexStage
@@ -57,6 +58,7 @@ def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
         InputError: OUT has no embedded pool, or an index that lacks parts and `add` is not given.
         CuratorError: the run failed; running it again resumes.
     """
+    require_package("faiss", "cpu")
     out = absolute(config.out)
     if not PartStore(storage.join(out, "pool")).finished():
         raise InputError("no embedded pool is there", field="out", value=out, advice="embed the pool into it first")
@@ -81,7 +83,9 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
                 )
     state = run.record.get("stages", {}).get("index", {}).get("state")
     if settings is not None and state == "done" and not config.add and (missing := index.missing_parts(pool)):
-        raise InputError(f"{index.url} lacks {len(missing):,} newer parts of the pool", advice=Use("add", True))
+        raise InputError(
+            f"{index.url} lacks {counted(len(missing), 'part')} of the pool as it is now", advice=Use("add", True)
+        )
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)
@@ -131,15 +135,24 @@ def build_index(
         _train(pool, index, _parse(pool, factory), seed, reporter)
     settings = index.settings()
     assert settings is not None
+    if outdated := index.outdated(pool):
+        reporter.say(f"index: {len(outdated):,} pieces hold parts that are gone or made anew, and are built again")
+        run.check_owner()
+        index.remove_pieces(outdated)
     plans = index.missing_pieces(pool)
     if not plans:
         return 0
     storage.remove_temporaries(index.url)
-    stage = IndexStage(index.url, pool.url, settings["sample_rate"])
+    stage = IndexStage(index.url, pool.files(), settings["sample_rate"])
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
         progress.done = rows - sum(pool.counts[part].embedded for plan in plans for part in plan.parts)
         with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:
-            errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+            errors, in_a_row = [], FailuresInARow()
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    errors.append(outcome.error)
+                if in_a_row.add(outcome):
+                    break
         storage.remove_temporaries(index.url)  # of workers that were killed on the way
         if errors:
             raise CuratorError(f"index: {errors[0]}") from errors[0]

@@ -85,9 +85,10 @@ def _doubt(verdict: Verdict) -> list[str]:
     assert verdict.share is not None
     least = "at least " if verdict.bound is Bound.LOWER else ""
     return [
-        f"the pool may hold nothing of this kind: for {least}{verdict.share:.0%} of {verdict.rows:,} target images it "
-        f"has one nearer than {verdict.median:.4f}, as near as the target's images typically are to each other; "
-        f"{LEAST_SHARE:.0%} or more is usual"
+        f"the pool may hold nothing of this kind, or show it in another way than the target does (in colours, sharper, "
+        f"by another camera), and the stop rule auto then tends to end early: for {least}{verdict.share:.0%} of "
+        f"{verdict.rows:,} target images it has one nearer than {verdict.median:.4f}, as near as the target's images "
+        f"typically are to each other; {LEAST_SHARE:.0%} or more is usual"
     ]
 
 

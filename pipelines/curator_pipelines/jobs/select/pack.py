@@ -21,10 +21,10 @@ from curator.packing import (
     plan_shards,
     write_manifest_only,
 )
-from curator.store import PartReader
+from curator.store import PartReader, unversioned
 from curator.types import parts_of
 from curator_pipelines.config import PackConfig
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, FailuresInARow
 from curator_pipelines.jobs.measure import RunSources, find_run_sources, make_executor
 from curator_pipelines.run import (
     Reporter,
@@ -126,11 +126,13 @@ def pack_selection(
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
     urls = sources.pool_urls if sources else {}
     _check_sources(directory.pool, shards, urls, sources.pool_states if sources else {})
+    if warning := unversioned({name: state for shard in shards for name, state in shard.states.items()}):
+        reporter.warn(f"pack: {warning}")
     run.check_owner()
     done = begin_packing(directory.url, shards)
     todo = [shard for shard in shards if shard.number not in done]
     _check_space(directory, todo)
-    _pack_all(run, PackStage(directory.url, directory.pool.url, urls), todo, executor, reporter)
+    _pack_all(run, PackStage(directory.url, directory.pool.files(), urls), todo, executor, reporter)
     run.check_owner()
     finish_packing(directory.url, shards)
     return Packed(len(shards), len(chosen), manifest, pattern, len(done))
@@ -142,11 +144,14 @@ def _pack_all(
     total = sum(len(shard.chosen) for shard in todo)
     with reporter.stage("pack", total, "samples") as progress:
         failures: list[Exception] = []
+        in_a_row = FailuresInARow()
         with closing(executor.map(stage, todo, on_progress=progress)) as outcomes:
             for outcome in outcomes:
                 run.check_owner()
                 if outcome.error is not None:
                     failures.append(outcome.error)
+                if in_a_row.add(outcome):
+                    break
     if failures:
         more = f" (and {len(failures) - 1} more output shards)" if len(failures) > 1 else ""
         raise CuratorError(f"pack: {failures[0]}{more}") from failures[0]

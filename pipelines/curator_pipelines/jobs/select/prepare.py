@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from curator.store import StoredParts, unversioned
 from curator_pipelines.config import EncodingConfig
@@ -20,7 +21,9 @@ from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.index import pool_index
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, target_set
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "keep_max_bad", "prepare"]
+
+C = TypeVar("C", bound=EncodingConfig)
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,23 @@ def prepare(
         run.check_targets(list(sources.targets))
     with executor_begun(config):
         encodings = choose_encodings(config, encoder, sources, reporter)
-    jobs = _checked_jobs(run, sources, encodings, config.min_side, redo)
-    if warning := unversioned(sources.everything):
+    jobs = _checked_jobs(run, sources, encodings, config, redo)
+    if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)
     return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
 
 
+def keep_max_bad(config: C, run: RunDirectory, reporter: Reporter) -> C:
+    """The config with the share of bad samples that OUT was begun with, where it has none of its own."""
+    recorded = run.record.get("config", {}).get("max_bad")
+    if config.max_bad is not None or recorded is None:
+        return config
+    reporter.say(f"up to {recorded:.2%} of the samples of a set may be bad, as this run was told before")
+    return config.model_copy(update={"max_bad": recorded})
+
+
 def _checked_jobs(
-    run: RunDirectory, sources: RunSources, encodings: Encodings, min_side: int, redo: str | None
+    run: RunDirectory, sources: RunSources, encodings: Encodings, config: EncodingConfig, redo: str | None
 ) -> dict[str, EmbedJob]:
     jobs = {
         name: EmbedJob(
@@ -111,9 +123,11 @@ def _checked_jobs(
             name,
             listed,
             encodings.by_set[name],
-            min_side=min_side if name == "pool" else 0,
+            min_side=config.min_side if name == "pool" else 0,
+            update=config.update_pool and name == "pool",
             redo=redo,
             ready_rows=encodings.ready_rows,
+            give_up_shards=config.give_up_shards,
         )
         for name, listed in sources.sets.items()
     }

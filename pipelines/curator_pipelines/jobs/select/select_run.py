@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from curator.errors import CuratorError
-from curator.io import Owner, absolute, owned, public_name
+from curator.io import Owner, absolute, owned, public_name, storage
+from curator.plugins import require_package
 from curator.store import StoredParts, read_deny_list, write_quarantine
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
@@ -18,7 +19,7 @@ from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
 from curator_pipelines.jobs.select.index import build_index
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
-from curator_pipelines.jobs.select.prepare import Prepared, prepare
+from curator_pipelines.jobs.select.prepare import Prepared, keep_max_bad, prepare
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, recorded
 
@@ -41,6 +42,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     """
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
+    _check_packages(config, sources)
     config = plan_encoder(config, sources, reporter, calibrated)
     prepared = prepare(config, config.encoder[0], RunDirectory(absolute(config.out)), sources, config.redo, reporter)
     return make_plan(prepared, config, denied, reporter, calibrated)
@@ -63,14 +65,15 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     started = time.monotonic()
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
+    _check_packages(config, sources)
+    config = keep_max_bad(config, RunDirectory(absolute(config.out)), reporter)
     # From here on the encoder is ready: whoever chose or trained it, it is an input.
     chosen = with_encoder(config, sources, reporter, owner)
     config = chosen.config
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, chosen.loaded or chosen.name, run, sources, config.redo, reporter)
     run.start(config.model_dump() | {"encoder": chosen.name}, config.redo, list(sources.targets))
-    for stage, took in chosen.seconds.items():
-        run.record["stages"][stage] = {"state": "done", "seconds": round(took, 3)}
+    run.note_seconds(chosen.seconds)
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
@@ -82,6 +85,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         for name, stored in selections.items():
             outcome = {key: stored.record[key] for key in ("count", "stop_reason")} | {"passes": stored.passes}
             state |= {name: outcome} if name else outcome
+        state["reused"] = not any(stored.is_new for stored in selections.values())
     settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
     packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
     reports = _report(run, targets, config, reporter) if config.report else []
@@ -91,7 +95,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         accounts={name: result.account for name, result in embedded.items()},
         results={name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()},
         overlaps=overlaps_of({name: stored.ids for name, stored in selections.items()}),
-        stages={name: stage["seconds"] for name, stage in run.record["stages"].items() if "seconds" in stage},
+        stages=dict(run.call["stages"]),
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
         reports=reports,
@@ -114,6 +118,13 @@ def _report(
     for reason, count in result.missing[:MISSING_REASONS]:
         reporter.warn(f"report: {count:,} pictures are not shown: {reason}")
     return result.reports
+
+
+def _check_packages(config: SelectConfig, sources: RunSources) -> None:
+    """Refuse to begin where an index is to be built and faiss is missing; a finished one is read without it."""
+    is_there = storage.exists(storage.join(absolute(config.out), "index"))
+    if config.search == "ivf" and not is_there and any(source.kind != "part" for source in sources.pool):
+        require_package("faiss", "cpu", field="search", value="ivf")
 
 
 def _find(config: SelectConfig) -> RunSources:
@@ -142,13 +153,13 @@ def _accept(name: str, stored: StoredParts) -> None:
 
 
 def embed_all(
-    prepared: Prepared, max_bad: float, reporter: Reporter, check: Callable[[str, StoredParts], None] = _accept
+    prepared: Prepared, max_bad: float | None, reporter: Reporter, check: Callable[[str, StoredParts], None] = _accept
 ) -> dict[str, Embedded]:
     """Embed every set, write the ledger, and only then compare the bad samples with `max_bad`.
 
     Args:
         prepared: the jobs.
-        max_bad: see `Account.check_max_bad`.
+        max_bad: see `curator.store.check_max_bad`.
         reporter: is told how far it is.
         check: is given each set when it is embedded; what it raises ends the run before the next one.
     """
@@ -157,7 +168,7 @@ def embed_all(
     for name, job in prepared.jobs.items():
         try:
             embedded[name] = job.run_on(prepared.executor, reporter)
-            embedded[name].account.check_max_bad(max_bad, name)
+            embedded[name].check_max_bad(max_bad, name)
             check(name, embedded[name].stored)
         except CuratorError as error:
             problem = error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -24,7 +24,14 @@ def account_line(account: Account) -> str:
     words = [f"{account.seen:,} samples seen", f"{account.embedded:,} embedded", f"{account.bad:,} bad"]
     if account.unwanted:
         words.append(f"{account.unwanted:,} too small")
+    if account.retired:
+        words.append(f"{account.retired:,} parts retired")
     return ", ".join(words) + in_words([*account.left_out.items()])
+
+
+def warnings_line(warnings: Sequence[str]) -> list[str]:
+    """How many warnings were given on the way; nothing if there was none."""
+    return [f"warnings    {len(warnings)}, see above"] if warnings else []
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,14 @@ class EmbedSummary:
 
     def to_text(self) -> str:
         """For a person."""
-        return (
-            f"pool        {account_line(self.account)}\n"
-            f"time        {duration(self.seconds)}\n"
-            f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)\n"
-            f"ledger      {self.out}/quarantine.parquet"
-        )
+        lines = [
+            f"pool        {account_line(self.account)}",
+            f"time        {duration(self.seconds)}",
+            f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)",
+            f"ledger      {self.out}/quarantine.parquet",
+            *warnings_line(self.warnings),
+        ]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -227,9 +236,7 @@ class SelectSummary:
             f"ledger      {self.out}/quarantine.parquet",
             *(f"report      {url}" for url in self.reports[:1]),
         ]
-        if self.warnings:
-            lines.append(f"warnings    {len(self.warnings)}, see above")
-        return "\n".join(lines)
+        return "\n".join([*lines, *warnings_line(self.warnings)])
 
     def _times(self) -> str:
         return ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.stages.items())

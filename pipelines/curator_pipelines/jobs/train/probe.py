@@ -10,23 +10,27 @@ import numpy as np
 import torch
 
 from curator.encoders import Encoder, load_backbone, load_encoder
-from curator.errors import Another, Change, InputError, TooManyBad
-from curator.sources import Source
+from curator.errors import Another, InputError
+from curator.sources import Source, count_left_out, in_words
+from curator.store import check_max_bad
 from curator_pipelines.config import ProbeConfig
 from curator_pipelines.run import Reporter, estimate_samples
 from curator_ssl.probe import (
     Accuracy,
     Labelled,
     LabelRule,
+    SampleName,
     embed_labelled,
     fine_tune,
     image_sources,
     knn_accuracy,
+    label_hint,
     label_subset,
     linear_probe,
     parse_label,
     pixel_batches,
     read_labels,
+    unmatched_rows,
 )
 
 __all__ = ["ProbeResult", "run_probe"]
@@ -42,7 +46,7 @@ class ProbeResult:
     Attributes:
         encoder: the encoder's name.
         classes: how many the training set has.
-        counts: of `train` and `test`: samples seen, used, bad, without a label.
+        counts: of `train` and `test`: samples seen, used, bad, without a label; files left out by ending.
         new_classes: test samples of classes that the training set does not have; they count as wrong.
         accuracies: probe -> accuracy: `knn 1`, `linear`, `finetune`.
         chosen: the linear probe's regularisation with each seed.
@@ -71,7 +75,8 @@ class ProbeResult:
         lines = [f"encoder     {self.encoder}, {self.classes:,} classes"]
         for name, count in self.counts.items():
             words = f"{count['seen']:,} samples seen, {count['used']:,} used, {count['bad']:,} bad"
-            lines.append(f"{name:11} {words}, {count['unlabelled']:,} without a label")
+            left_out = in_words([*count["left_out"].items()])
+            lines.append(f"{name:11} {words}, {count['unlabelled']:,} without a label{left_out}")
         if self.new_classes:
             lines.append(f"new         {self.new_classes:,} test samples are of classes without a training image")
         return "\n".join(lines + [f"{name:11} {accuracy.to_text()}" for name, accuracy in self.accuracies.items()])
@@ -86,6 +91,10 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
     """
     rule = parse_label(config.label)
     sets = {"train": image_sources(config.train, "train"), "test": image_sources(config.test, "test")}
+    labels = {name: _read_labels(name, listed, rule, config, reporter) for name, listed in sets.items()}
+    if unmatched := unmatched_rows(rule, [sample for side in labels.values() for sample in side]):
+        first = unmatched[0][1]
+        reporter.say(f"labels: {len(unmatched):,} of {len(rule.table):,} rows match no sample, the first {first}")
     torch.set_num_threads(_cores())
     encoder = load_encoder(
         config.encoder,
@@ -94,16 +103,19 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         precision=config.precision,
         batch_size=config.batch_size,
     )
-    train, test = (_embed(name, sources, encoder, rule, config, reporter) for name, sources in sets.items())
+    train, test = (_embed(name, listed, encoder, labels[name], config, reporter) for name, listed in sets.items())
     names = {label: number for number, label in enumerate(sorted(set(train.labels)))}
     if len(names) < 2:
-        raise InputError(f"it has {len(names)} class by the labels {config.label}; a probe needs two", field="train")
+        label, (_, key) = train.labels[0], train.names[0]
+        raise InputError(
+            f"by the labels {config.label} it has one class, {label} (so {key}); a probe needs two", field="train"
+        )
     # Classes that training does not have get numbers behind all others.
     known = len(names)
     for label in sorted(set(test.labels)):
         names.setdefault(label, len(names))
     train_labels, test_labels = (np.array([names[label] for label in side.labels]) for side in (train, test))
-    counts = {"train": _counts(train), "test": _counts(test)}
+    counts = {name: _counts(side, sets[name]) for name, side in (("train", train), ("test", test))}
     result = ProbeResult(config.encoder, known, counts, int((test_labels >= known).sum()))
     tested = len(test_labels)
     neighbours = knn_accuracy(train.features, train_labels, test.features, test_labels, KS)
@@ -120,27 +132,45 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
     return result
 
 
-def _embed(
-    name: str, sources: list[Source], encoder: Encoder, rule: LabelRule, config: ProbeConfig, reporter: Reporter
-) -> Labelled:
+def _read_labels(
+    name: str, sources: list[Source], rule: LabelRule, config: ProbeConfig, reporter: Reporter
+) -> dict[SampleName, str]:
+    reporter.say(f"{name}: reading the labels")
     labels = read_labels(sources, rule)
+    if not labels:
+        raise InputError(
+            f"no sample has a label by the rule {config.label}: {label_hint(sources, rule)}",
+            field=name,
+            advice=Another("label"),
+        )
+    return labels
+
+
+def _embed(
+    name: str,
+    sources: list[Source],
+    encoder: Encoder,
+    labels: dict[SampleName, str],
+    config: ProbeConfig,
+    reporter: Reporter,
+) -> Labelled:
     with reporter.stage(name, estimate_samples(sources, {}), "samples") as progress:
         labelled = embed_labelled(sources, encoder, labels, threads=_cores(), report=progress)
-    if labelled.bad > config.max_bad * labelled.seen:
-        raise TooManyBad(
-            f"{labelled.bad} of {labelled.seen} samples are bad ({_reasons(labelled)}), more than the "
-            f"{config.max_bad:.2%} allowed",
-            field=name,
-            advice=("inspect the sources", Change("max_bad", "higher")),
-        )
+    check_max_bad(len(labelled.bad), labelled.seen, config.max_bad, f"{name} set", labelled.bad)
     if not labelled.labels:
         raise InputError(
-            f"no sample of {labelled.seen} has a label by the rule {config.label}", field=name, advice=Another("label")
+            f"no good sample of {labelled.seen} has a label by the rule {config.label}",
+            field=name,
+            advice=Another("label"),
         )
     if labelled.bad:
-        reporter.warn(f"{name}: {labelled.bad} bad samples left out ({_reasons(labelled)})")
+        reporter.warn(f"{name}: {len(labelled.bad):,} bad samples left out ({_reasons(labelled)})")
     if labelled.unlabelled:
-        reporter.warn(f"{name}: {labelled.unlabelled} samples without a label left out")
+        shard, key = labelled.unlabelled[0]
+        count = len(labelled.unlabelled)
+        reporter.warn(f"{name}: {count:,} samples without a label left out, the first {key} in {shard}")
+    for text in labelled.remarks.texts():
+        reporter.warn(f"{name}: {text}")
     return labelled
 
 
@@ -148,9 +178,15 @@ def _reasons(labelled: Labelled) -> str:
     return ", ".join(f"{reason}: {count}" for reason, count in labelled.reasons.items())
 
 
-def _counts(side: Labelled) -> dict[str, Any]:
-    bad = {"bad": side.bad, "reasons": dict(side.reasons)}
-    return {"seen": side.seen, "used": len(side.labels), "unlabelled": side.unlabelled, **bad}
+def _counts(side: Labelled, sources: list[Source]) -> dict[str, Any]:
+    return {
+        "seen": side.seen,
+        "used": len(side.labels),
+        "unlabelled": len(side.unlabelled),
+        "bad": len(side.bad),
+        "reasons": side.reasons,
+        "left_out": count_left_out(sources),
+    }
 
 
 def _fine_tune(

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 
 from curator.encoders import OWN_ARCHITECTURES
-from curator.errors import Another, InputError, Use
+from curator.errors import Another, InputError, Use, counted
 from curator.io import absolute, owned, storage
+from curator.plugins import require_package
+from curator.sources import in_words
 from curator_pipelines.config import LaunchedTrainConfig
+from curator_pipelines.executors import ray_address
 from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
@@ -38,6 +41,7 @@ class TrainSummary:
         epochs: how many times each of them was seen.
         samples_seen: images over all steps.
         out: the run directory.
+        left_out: files beside the sources that are not read, by ending or place.
         warnings: what the user should know.
     """
 
@@ -46,6 +50,7 @@ class TrainSummary:
     epochs: float
     samples_seen: int
     out: str
+    left_out: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +70,7 @@ class TrainSummary:
             f"trained     {done.steps:,} steps, {self.samples_seen:,} samples seen ({self.epochs:,.1f} epochs of "
             f"{self.samples:,}): {state}",
             f"left over   {done.left_over:,} samples an epoch that its last step cannot hold; others each time",
-            f"bad         {done.bad:,} samples: {self.out}/quarantine.parquet",
+            f"bad         {done.bad:,} samples: {self.out}/quarantine.parquet{in_words([*self.left_out.items()])}",
             f"time        {duration(done.seconds)}, {done.images_per_second:,.0f} images/s",
             f"encoder     {done.encoder}   (an encoder by the name checkpoint:{done.encoder})",
         ]
@@ -90,11 +95,16 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"{out} is the run directory of a selection", advice=Another("out"))
     if has_checkpoint(out) and not config.resume:
         raise InputError(f"{out} holds a training run", advice=(Use("resume", True), Another("out")))
+    # What torchrun has started is on its place.
+    address = None if is_launched() else ray_address(config.address)
+    if address is not None:
+        require_package("ray", "", field="address", value=address)
+        require_package("pandas", "train", field="address", value=address)  # Ray Train imports it
     cores = cores_of_each(config.nproc)
     ranks = max(config.nproc, world_size())
     training = resolve_machine(config, ranks, cores)
-    if training.device == "cuda" and not config.address and config.nproc > torch.cuda.device_count():
-        raise InputError(f"torch sees {torch.cuda.device_count()} GPUs", field="nproc", value=config.nproc)
+    if training.device == "cuda" and not address and config.nproc > torch.cuda.device_count():
+        raise InputError(f"torch sees {counted(torch.cuda.device_count(), 'GPU')}", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
     with owned(out) if is_first() else nullcontext():
@@ -106,7 +116,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
             )
         training = resolve_length(training, samples.samples, ranks)
         try:
-            return train_on_samples(training, samples, reporter, config.nproc, config.address)
+            return train_on_samples(training, samples, reporter, config.nproc, address)
         except Interrupted as error:
             raise Interrupted(error.message, advice=Use("resume", True)) from error
 
@@ -141,7 +151,7 @@ def train_on_samples(
                 result = train(config, samples.samples, samples.lines, progress, threads)
     seen = result.steps * config.batch_size
     count = len(samples.samples)
-    return TrainSummary(result, count, seen / count, seen, config.out, reporter.warnings)
+    return TrainSummary(result, count, seen / count, seen, config.out, samples.left_out, reporter.warnings)
 
 
 def _threads(config: TrainConfig, nproc: int) -> int:
@@ -166,5 +176,7 @@ def _say_what(config: TrainConfig, samples: FoundSamples, reporter: Reporter) ->
         f"training {config.method} {config.arch} at {config.image_size} px on {count:,} samples ({targets:,} of the "
         f"target and {count - targets:,} of shards): {config.steps:,} steps of {config.batch_size}, {seen:,} samples "
         f"seen, {seen / count:,.1f} epochs of {config.steps_per_epoch:,} steps ({left_over} samples left over in "
-        f"each); {config.precision} on {config.device}"
+        f"each); {config.precision} on {config.device}{in_words([*samples.left_out.items()])}"
     )
+    for text in samples.samples.remarks.texts():
+        reporter.warn(text)

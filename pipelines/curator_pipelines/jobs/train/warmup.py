@@ -21,6 +21,9 @@ ARCHITECTURE = "small_resnet"
 # Images are embedded at so many times the side of a view: objects in crops are larger than in whole images, and a view
 # leaves the last stage of a ResNet one position, which sees more padding than image (benchmarks/NOTES.md).
 ENLARGED = 2
+# The architecture by which images are embedded, where it is not the trained one. What a channel finds in a part of an
+# image then counts as much as what fills it, such as a colour.
+EMBEDS_AS = {"small_resnet": "small_resnet_max"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def warm_up(
             f"the warm-up failed: {error.message}",
             advice=(Another("warmup_arch"), Another("seed"), "give more target images, or more different ones"),
         ) from error
-    copy_at_size(summary.trained.encoder, encoder, side)
+    copy_at_size(summary.trained.encoder, encoder, side, EMBEDS_AS.get(training.arch))
     return WarmupResult(encoder, summary.to_text().replace(summary.trained.encoder, encoder))
 
 
@@ -155,7 +158,7 @@ def _write_untrained(training: TrainConfig, side: int, url: str) -> None:
     backbone = make_backbone(training.arch, training.image_size, training.seed, training.weights)
     save_checkpoint(
         url,
-        architecture=backbone.architecture,
+        architecture=EMBEDS_AS.get(backbone.architecture, backbone.architecture),
         preprocess=backbone.preprocess.at_size(side),
         state_dict=backbone.model.state_dict(),
         meta={"step": 0, "seed": training.seed},

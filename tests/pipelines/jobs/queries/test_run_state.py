@@ -101,3 +101,9 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     assert not is_run(str(tmp_path))
     with pytest.raises(InputError, match=r"no run\.json"):
         inspect_run(str(tmp_path))
+
+
+def test_what_is_no_run_is_not_looked_up(tmp_path: Path) -> None:
+    assert not is_run("pipe:aws s3 cp s3://bucket/{00000..00001}.tar -")
+    assert not is_run(f"@{tmp_path}/list.txt")
+    assert not is_run(f"{tmp_path}/a.tar::{tmp_path}/b.tar")

@@ -1,6 +1,7 @@
 """`curator verify`: silent about a sound run, and it names what was tampered with."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from jobs_for_tests import curator, entries_of, packed_samples, table, tar_bytes
+from jobs_for_tests import curator, entries_of, packed_samples, part_file, table, tar_bytes
 
 from curator.errors import InputError
 from curator_pipelines.jobs.queries.verify_run import verify
@@ -87,26 +88,52 @@ def test_an_edited_done_mark(field: str, out: Path) -> None:
 
 
 def test_a_truncated_array(out: Path) -> None:
-    path = out / "pool" / "img_emb" / "img_emb_00000001.npy"
+    path = part_file(out, "pool/img_emb", 1)
     path.write_bytes(path.read_bytes()[:-100])
 
     assert any("pool part 1" in line and "img_emb_00000001" in line for line in differences(out))
 
 
 def test_a_shorter_array(out: Path) -> None:
-    path = out / "pool" / "img_emb" / "img_emb_00000001.npy"
+    path = part_file(out, "pool/img_emb", 1)
     np.save(path, np.load(path)[:-1])
 
     assert any("pool part 1" in line and "35" in line for line in differences(out))
 
 
 def test_an_array_that_is_not_of_unit_length(out: Path) -> None:
-    path = out / "target" / "img_emb" / "img_emb_00000000.npy"
+    path = part_file(out, "target/img_emb", 0)
     array = np.load(path)
     array[2] *= 2
     np.save(path, array)
 
-    assert differences(out) == ["target part 0: 1 rows are not of unit length, the first is row 2"]
+    changed, length = differences(out)
+    assert changed == f"target part 0: {path.name} is not the file that was written (its sha256 differs)"
+    assert length == "target part 0: 1 rows are not of unit length, the first is row 2"
+
+
+def test_an_exchanged_array(out: Path) -> None:
+    path = part_file(out, "pool/img_emb", 1)
+    np.save(path, np.load(path)[::-1])
+
+    (line,) = differences(out)
+    assert line == f"pool part 1: {path.name} is not the file that was written (its sha256 differs)"
+
+
+def test_without_the_register_of_parts(out: Path) -> None:
+    (out / "pool" / "parts.parquet").unlink()
+
+    assert "pool/parts.parquet is missing or holds no part: run again" in differences(out)
+    assert curator(["verify", str(out)])[0] == 1
+
+
+def test_what_a_late_worker_of_an_old_run_left(out: Path) -> None:
+    for folder in ("pool/img_emb", "pool/metadata", "pool/done"):
+        path = part_file(out, folder, 1)
+        shutil.copy(path, path.with_name(re.sub("-[0-9a-f]{16}", "-" + "f" * 16, path.name)))
+
+    (line,) = differences(out)
+    assert line == "pool holds files 00000001-ffffffffffffffff, which are no part's of it: run again"
 
 
 def test_a_removed_part(out: Path) -> None:

@@ -216,6 +216,28 @@ def test_a_budget_far_beyond_the_domain_is_a_warning(run: Run, embedded: dict[st
     assert f"auto would take {by_auto:,} samples, not 300" in warning
 
 
+def test_an_end_before_every_centroid_had_a_sample_is_a_warning(
+    run: Run, embedded: dict[str, Any], tmp_path: Path
+) -> None:
+    """The target is as one photo to the encoder, and the pool's few of its kind are shown in another way."""
+    off_axis = near(0, 3, 5, spread=0.05) + np.eye(DIM, dtype=np.float32)[1]
+    given = embedded | {
+        "target": [write_ready(tmp_path / "alike", [near(0, 32, 1, spread=0.02)])],
+        "pool": [write_ready(tmp_path / "other", [off_axis, near(1, 60, 3, spread=0.1)])],
+    }
+
+    def warnings(out: str, **settings: Any) -> list[str]:
+        summary = run(out=str(tmp_path / out), **given, **settings)
+        assert summary.selection["count"] < 4
+        return [warning for warning in summary.warnings if "the stop rule auto took" in warning]
+
+    (warning,) = warnings("run")
+    assert warning.startswith("the stop rule auto took 1 sample, fewer than the 32 centroids of your images")
+    # The stored selection says it again, and ends that the user chose are the user's.
+    assert warnings("run") == [warning]
+    assert warnings("budget", budget="3") == warnings("number", stop="0.99") == []
+
+
 def test_a_pool_with_nothing_like_the_target_ends_the_run(run: Run, embedded: dict[str, Any], tmp_path: Path) -> None:
     given = embedded | {"pool": [write_ready(tmp_path / "opposite", [-near(0, 40, 3, spread=0.05)])]}
     with pytest.raises(CuratorError, match=r"round 1 is not positive.*the whole pool would be taken") as raised:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[..., channel] += 150
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     (root / "test" / "red" / "broken.png").write_bytes(b"no image")
+    (root / "test" / "red" / "notes.pdf").write_bytes(b"%PDF")
     (root / "test" / "green").mkdir()
     Image.new("RGB", (40, 40), (0, 200, 0)).save(root / "test" / "green" / "0.png")
     Image.new("RGB", (40, 40)).save(root / "train" / "loose.png")
@@ -47,22 +49,27 @@ def test_colours_are_message_apart_and_every_sample_is_accounted_for(
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert found["classes"] == 2
-    assert found["train"] == {"seen": 41, "used": 40, "unlabelled": 1, "bad": 0, "reasons": {}}
-    assert found["test"] == {"seen": 22, "used": 21, "unlabelled": 0, "bad": 1, "reasons": {"decode_error": 1}}
+    assert found["train"] == {"seen": 41, "used": 40, "unlabelled": 1, "bad": 0, "reasons": {}, "left_out": {}}
+    bad = {"bad": 1, "reasons": {"decode_error": 1}, "left_out": {".pdf": 1}}
+    assert found["test"] == {"seen": 22, "used": 21, "unlabelled": 0} | bad
     assert found["test_samples_of_new_classes"] == 1
     probes = found["probes"]
     assert set(probes) == {"knn 1", "knn 20", "knn 200", "linear", "finetune"}
     # The green one cannot be right.
     assert probes["knn 1"]["accuracy"] == probes["linear"]["accuracy"] == pytest.approx(20 / 21)
     assert len(probes["linear"]["seeds"]) == len(probes["finetune"]["seeds"]) == 2
-    assert "1 samples without a label" in captured.err
+    assert "1 samples without a label left out, the first loose.png in" in captured.err
 
 
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        ((), 3, "--test: 1 of 22 samples are bad (decode_error: 1)"),
-        (("--label", "cls"), 2, "--train: no sample of 41 has a label by the rule cls"),
+        (
+            ("--max-bad", "1%"),
+            3,
+            "1 of 22 samples of the test set are bad (4.55%), more than 1.00%; the first: red/broken",
+        ),
+        (("--label", "cls"), 2, "--train: no sample has a label by the rule cls: the first sample is blue/0.png, with"),
         (("--label", "name"), 2, "it is cls, json:FIELD, csv:FILE or folder"),
         (("--protocol", "other"), 2, "--protocol other"),
     ],
@@ -98,3 +105,27 @@ def test_training_is_probed_as_its_encoder_is(photos: Path, tmp_path: Path, caps
 def test_a_probe_of_training_needs_all_its_flags(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "--target", str(photos / "train"), "--out", "x", "--probe-every", "2"]) == 2
     assert "go together" in capsys.readouterr().err
+
+
+def test_what_is_told_of_a_set(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files left out, rows of the table that match nothing, a set of one class."""
+    (tmp_path / "labels.csv").write_text("key,label\nblue/0,b\nred/0,r\nblue/99,b\n")
+    assert probe(photos, "--label", f"csv:{tmp_path}/labels.csv") == 0
+    captured = capsys.readouterr()
+    assert "labels: 1 of 3 rows match no sample, the first blue/99" in captured.err
+    assert "19 without a label, 1 file left out: .pdf 1" in captured.out
+    (tmp_path / "labels.csv").write_text("key,label\nblue/0,b\n")
+    assert probe(photos, "--label", f"csv:{tmp_path}/labels.csv") == 2
+    assert "it has one class, b (so blue/0.png); a probe needs two" in capsys.readouterr().err
+
+
+def test_dots_in_keys_are_a_warning(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for colour in ("blue", "red"):
+            for number in range(4):
+                tar.add(photos / "train" / colour / f"{number}.png", f"{colour}/2021.{number}.png")
+    words = ["--encoder", "timm:test_resnet", "--weights", "random", "--precision", "fp32", "--device", "cpu"]
+    assert (
+        run(["probe", *words, "--train", f"{tmp_path}/s.tar", "--test", f"{tmp_path}/s.tar", "--label", "folder"]) == 0
+    )
+    assert "warning: train: 8 images lie several in one sample" in capsys.readouterr().err

@@ -187,6 +187,18 @@ def test_the_untrained_twin_is_the_network_before_its_first_step(default_run: di
     assert twin.tensors_hash == hash_tensors(first.model) != trained.tensors_hash
 
 
+def test_the_small_network_is_trained_by_means_and_embeds_by_maxima(
+    default_run: dict[str, Any], tmp_path: Path
+) -> None:
+    flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu", "warmup_arch": "small_resnet"}
+    run_warmup(build(WarmupConfig, flags), Reporter())
+
+    paths = [f"{tmp_path}/warmup/encoder.pt", f"{tmp_path}/encoder.pt", untrained_twin(RunDirectory(str(tmp_path)))]
+    trained, kept, twin = (load_encoder(f"checkpoint:{path}") for path in paths)
+    assert [each.architecture for each in (trained, kept, twin)] == ["small_resnet", *2 * ["small_resnet_max"]]
+    assert kept.tensors_hash == trained.tensors_hash
+
+
 def test_architecture_and_size_are_the_users(default_run: dict[str, Any], tmp_path: Path) -> None:
     flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}
 

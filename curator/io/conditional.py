@@ -1,0 +1,142 @@
+"""Objects that are written on a condition: only if there is none, or only if nobody has replaced it since.
+
+Every store has its own words for it: S3 and Azure compare etags (If-None-Match, If-Match), Google's compares
+generations (ifGenerationMatch). The times are the store's own, since the clocks of two machines may differ by more
+than a lease lasts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import fsspec.asyn
+
+from curator.io.faults import status_of
+from curator.io.retry import retried
+
+__all__ = ["ObjectState", "can_put_if", "object_state", "put_if", "was_refused"]
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """What a store tells of an object.
+
+    Attributes:
+        version: changes with every write: an etag, or a generation.
+        written: when it was written.
+        now: the time of the answer, by the same clock.
+    """
+
+    version: str
+    written: datetime
+    now: datetime
+
+
+def can_put_if(scheme: str) -> bool:
+    """True for the schemes of stores that can write on a condition."""
+    return any(scheme in store.schemes for store in _STORES)
+
+
+def object_state(filesystem: Any, path: str) -> ObjectState:
+    """The state of an object now.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: the store failed to answer.
+    """
+    store = _store_of(filesystem)
+    state: ObjectState = retried(lambda: store.state(filesystem, path), where=path)
+    return state
+
+
+def put_if(filesystem: Any, path: str, data: bytes, version: str | None) -> None:
+    """Write an object if it has this version, or with None, if there is none.
+
+    Raises:
+        OSError: it was not written; see `was_refused`. Also after an answer was lost, when the object may be ours.
+    """
+    store = _store_of(filesystem)
+    retried(lambda: store.put(filesystem, path, data, version), where=path)
+
+
+def was_refused(error: OSError) -> bool:
+    """True if the condition did not hold: another process wrote the object."""
+    return isinstance(error, FileExistsError) or status_of(error) in (409, 412)
+
+
+def _s3_state(filesystem: Any, path: str) -> ObjectState:
+    bucket, key, _ = filesystem.split_path(path)
+    answer = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return ObjectState(answer["ETag"], answer["LastModified"], _time(date))
+
+
+def _s3_put(filesystem: Any, path: str, data: bytes, version: str | None) -> None:
+    condition = {"mode": "create"} if version is None else {"IfMatch": version}
+    filesystem.pipe_file(path, data, **condition)
+
+
+def _gcs_state(filesystem: Any, path: str) -> ObjectState:
+    bucket, key, _ = filesystem.split_path(path)
+    headers, content = filesystem.call("GET", "b/{}/o/{}", bucket, key)
+    record = json.loads(content)
+    return ObjectState(str(record["generation"]), datetime.fromisoformat(record["updated"]), _time(headers.get("Date")))
+
+
+def _gcs_put(filesystem: Any, path: str, data: bytes, version: str | None) -> None:
+    bucket, key, _ = filesystem.split_path(path)
+    # gcsfs itself knows only the condition that there is none. Generation 0 says the same.
+    url = f"{filesystem._location}/upload/storage/v1/b/{{}}/o"
+    filesystem.call("POST", url, bucket, uploadType="media", name=key, ifGenerationMatch=version or "0", data=data)
+    filesystem.invalidate_cache()
+
+
+def _azure_state(filesystem: Any, path: str) -> ObjectState:
+    container, key, _ = filesystem.split_path(path)
+    dates: list[str] = []
+
+    async def look() -> Any:
+        async with filesystem.service_client.get_blob_client(container=container, blob=key) as client:
+            return await client.get_blob_properties(
+                raw_response_hook=lambda answer: dates.append(answer.http_response.headers.get("Date", ""))
+            )
+
+    properties = fsspec.asyn.sync(filesystem.loop, look)
+    return ObjectState(properties["etag"], properties["last_modified"], _time(dates[-1] if dates else None))
+
+
+def _azure_put(filesystem: Any, path: str, data: bytes, version: str | None) -> None:
+    if version is None:
+        filesystem.pipe_file(path, data, mode="create")
+        return
+    from azure.core import MatchConditions
+
+    filesystem.pipe_file(path, data, etag=version, match_condition=MatchConditions.IfNotModified)
+
+
+@dataclass(frozen=True)
+class _Store:
+    schemes: tuple[str, ...]
+    state: Callable[[Any, str], ObjectState]
+    put: Callable[[Any, str, bytes, str | None], None]
+
+
+_STORES = (
+    _Store(("s3", "s3a"), _s3_state, _s3_put),
+    _Store(("gs", "gcs"), _gcs_state, _gcs_put),
+    _Store(("az", "abfs", "abfss"), _azure_state, _azure_put),
+)
+
+
+def _store_of(filesystem: Any) -> _Store:
+    protocols = filesystem.protocol if isinstance(filesystem.protocol, tuple | list) else (filesystem.protocol,)
+    return next(store for store in _STORES if not set(store.schemes).isdisjoint(protocols))
+
+
+def _time(date: str | None) -> datetime:
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)
