@@ -161,8 +161,10 @@ def select(
     warmup_epochs: int | None = None,
     warmup_arch: str | float | None = None,
     warmup_size: int | None = None,
+    report: bool = True,
+    report_by: str | float | None = None,
     redo: str | None = None,
-    encoder: str = "auto",
+    encoder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ["auto"],
     weights: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -210,10 +212,13 @@ def select(
         warmup_arch: The network that the warm-up trains: small_resnet, or any timm or torchvision image model;
             resnet50 as in the paper. Default: small_resnet.
         warmup_size: The side of a view in the warm-up, in pixels; images are embedded at twice of it. Default: 32.
+        report: OUT/report.html is written, a page that shows what was chosen. Default: on.
+        report_by: The report also counts where images come from by this field of their .json members.
         redo: The stage from which to start anew: warmup, measure, embed, target, pool, exclude, index, select,
             pack.
         encoder: The encoder: lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or
             checkpoint:PATH[@ARCH]; auto measures the ready ones on your images, warmup trains one on the target.
+            Given several times, these are measured and the best is taken.
         weights: A local file of weights for the encoder, or 'random' for tests.
         batch_size: The number of images in a forward pass. Default: by device.
         precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,12 +17,8 @@ from curator.selection.ordered_choice import FILTERED_ROWS
 from curator.selection.result import (
     NEXT_ROWS,
     NextRows,
-    Rounds,
     Selection,
-    Skipped,
     SkippedRow,
-    StopReason,
-    budget_warnings,
 )
 from curator.types import Progress
 
@@ -131,34 +127,24 @@ class CslsChoice:
     def selection(self) -> Selection:
         """Everything as columns."""
         chosen = _Entries.concatenate(self._chosen)
-        count = len(chosen.ids)
-        return Selection(
-            ids=chosen.ids,
-            scores=chosen.scores,
-            anchors=self._anchors[chosen.line],
-            rounds=np.full(count, -1, np.int32),
-            rounds_table=Rounds.build([], [], []),
-            skipped=Skipped.build(self._skipped),
-            stop_reason=StopReason.BUDGET if count == self._budget else StopReason.POOL_EXHAUSTED,
-            stopped_at=None,
-            reference_mean=math.nan,
-            objective=math.nan,
+        selection = Selection.without_rounds(
+            chosen.ids,
+            chosen.scores,
+            self._anchors[chosen.line],
+            skipped=self._skipped,
+            budget=self._budget,
             candidates=self._candidates,
             passes=self._passes,
             k=self._k,
-            warnings=self._warnings(count),
-            next_rows=NextRows(
-                self._next.ids,
-                self._next.scores,
-                self._anchors[self._next.line],
-                np.full(len(self._next.ids), -1, np.int32),
-            ),
         )
+        following = self._next
+        next_rows = NextRows.without_rounds(following.ids, following.scores, self._anchors[following.line])
+        return replace(selection, next_rows=next_rows, warnings=self._warnings(selection))
 
-    def _warnings(self, count: int) -> list[str]:
-        passed_over = self._candidates - count - len(self._skipped)
+    def _warnings(self, selection: Selection) -> list[str]:
+        count, passed_over = len(selection), selection.not_reached
         if count == self._budget or not passed_over:
-            return budget_warnings(self._budget, count, len(self._skipped), self._candidates)
+            return selection.warnings
         return [
             f"{count:,} rows are chosen of a budget of {self._budget:,}: the {passed_over:,} others are nearest to "
             f"target rows that have their share of {self._most:,} already; a larger share takes them"

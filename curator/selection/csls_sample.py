@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.search import Floats, Pool, check_finite, first_in_hash_order, row_norms
+from curator.search import Floats, Pool, check_finite, first_in_hash_order, priorities, row_norms
 from curator.selection.half_whitened import HalfWhitened
 from curator.selection.near_duplicate_filters import ReadRows
 from curator.types import parts_of, rows_of
@@ -69,7 +69,7 @@ class PoolSample:
             return HalfWhitened.fit(rows).to_array()
 
         space = HalfWhitened.from_array(keep("space", fit) if keep else fit())
-        measures = np.isin(ids, first_in_hash_order(lengths, DENSITY_ROWS))
+        measures = np.sort(np.lexsort((ids, priorities(ids, 0)))[:DENSITY_ROWS])
         return cls(space, rows[measures], ids[measures])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -15,12 +14,8 @@ from curator.selection.frontier import LEAST_K, k_limit
 from curator.selection.result import (
     NEXT_ROWS,
     NextRows,
-    Rounds,
     Selection,
-    Skipped,
     SkippedRow,
-    StopReason,
-    budget_warnings,
 )
 from curator.selection.rules import Rules
 from curator.types import Progress
@@ -140,8 +135,19 @@ def choose_in_order(read: Read, start: Cursor, rules: Rules, progress: Progress 
         if progress:
             progress({"chosen": len(chosen[-1])})
         if count == budget or read_rows == best.seen:
-            selection = _selection(Page.concatenate(chosen), skipped, budget, best.seen, passes, k)
-            return replace(selection, next_rows=_next_rows(page.take(slice(looked_at, looked_at + NEXT_ROWS))))
+            rows, following = Page.concatenate(chosen), page.take(slice(looked_at, looked_at + NEXT_ROWS))
+            selection = Selection.without_rounds(
+                rows.ids,
+                rows.scores,
+                rows.anchors,
+                skipped=skipped,
+                budget=budget,
+                candidates=best.seen,
+                passes=passes,
+                k=k,
+            )
+            next_rows = NextRows.without_rounds(following.ids, following.scores, following.anchors)
+            return replace(selection, next_rows=next_rows)
         cursor = (page.keys[-1], int(page.ids[-1]))
         k = min(2 * k, k_limit(1))
 
@@ -166,26 +172,3 @@ def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], 
             skipped.append(SkippedRow.build(row, score, anchor, -1, rejection))
             position += 1
     return page.take(np.concatenate([np.empty(0, np.int64), *accepted])), position
-
-
-def _next_rows(page: Page) -> NextRows:
-    return NextRows(page.ids, page.scores, page.anchors, np.full(len(page), -1, np.int32))
-
-
-def _selection(chosen: Page, skipped: list[SkippedRow], budget: int, candidates: int, passes: int, k: int) -> Selection:
-    return Selection(
-        ids=chosen.ids,
-        scores=chosen.scores,
-        anchors=chosen.anchors,
-        rounds=np.full(len(chosen), -1, np.int32),
-        rounds_table=Rounds.build([], [], []),
-        skipped=Skipped.build(skipped),
-        stop_reason=StopReason.BUDGET if len(chosen) == budget else StopReason.POOL_EXHAUSTED,
-        stopped_at=None,
-        reference_mean=math.nan,
-        objective=math.nan,
-        candidates=candidates,
-        passes=passes,
-        k=k,
-        warnings=budget_warnings(budget, len(chosen), len(skipped), candidates),
-    )

@@ -155,6 +155,13 @@ class NextRows:
             np.concatenate([rows.rounds for rows in several])[:NEXT_ROWS],
         )
 
+    @classmethod
+    def without_rounds(
+        cls, ids: NDArray[np.int64], scores: NDArray[np.float32], anchors: NDArray[np.int32]
+    ) -> NextRows:
+        """Those of a selector without rounds."""
+        return cls(ids, scores, anchors, np.full(len(ids), -1, np.int32))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -288,6 +295,37 @@ class Selection:
     target_copies: int = 0
     shards: Sequence[str] | None = None
     keys: Sequence[str] | None = None
+
+    @classmethod
+    def without_rounds(
+        cls,
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        anchors: NDArray[np.int32],
+        *,
+        skipped: Sequence[SkippedRow],
+        budget: int,
+        candidates: int,
+        passes: int,
+        k: int,
+    ) -> Selection:
+        """The selection of a selector that takes rows one by one until a budget is reached."""
+        return cls(
+            ids=ids,
+            scores=scores,
+            anchors=anchors,
+            rounds=np.full(len(ids), -1, np.int32),
+            rounds_table=Rounds.build([], [], []),
+            skipped=Skipped.build(skipped),
+            stop_reason=StopReason.BUDGET if len(ids) == budget else StopReason.POOL_EXHAUSTED,
+            stopped_at=None,
+            reference_mean=math.nan,
+            objective=math.nan,
+            candidates=candidates,
+            passes=passes,
+            k=k,
+            warnings=budget_warnings(budget, len(ids), len(skipped), candidates),
+        )
 
     @property
     def not_reached(self) -> int:

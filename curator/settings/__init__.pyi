@@ -7,6 +7,7 @@ from .values import (
     Count as Count,
     Device as Device,
     EncoderName as EncoderName,
+    EncoderNames as EncoderNames,
     Precision as Precision,
     Seed as Seed,
     Share as Share,

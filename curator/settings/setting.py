@@ -98,7 +98,7 @@ class Declared:
             return self.setting.default_text
         if isinstance(self.default, float):
             return f"{100 * self.default:g}%" if self.metavar.endswith("%") else f"{self.default:g}"
-        return str(self.default)
+        return ", ".join(self.default) if self.is_list else str(self.default)
 
 
 def declared(model: type[BaseModel]) -> dict[str, Declared]:

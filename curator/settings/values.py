@@ -18,6 +18,7 @@ __all__ = [
     "Count",
     "Device",
     "EncoderName",
+    "EncoderNames",
     "Precision",
     "Seed",
     "Share",
@@ -130,6 +131,13 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _named_once(names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("it is named twice", field="encoder", value=name)
+    return names
+
+
 def _auto_as_none(value: object) -> object:
     return None if value == "auto" else value
 
@@ -156,6 +164,7 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
 Workers = Annotated[Count | None, BeforeValidator(_auto_as_none)]
 EncoderName = Annotated[str, AfterValidator(_encoder_anywhere)]
+EncoderNames = Annotated[list[EncoderName], BeforeValidator(_as_list), AfterValidator(_named_once)]
 Weights = Annotated[str, AfterValidator(_anywhere)]
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -30,6 +30,7 @@ COMMANDS = {
     "probe": "Test what an encoder knows about labelled images: linear, nearest neighbours, fine-tuned.",
     "index": "Index an embedded pool, to select without reading every vector.",
     "pack": "Pack a finished selection again, with other settings.",
+    "report": "Write the page that shows what a finished selection chose.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",

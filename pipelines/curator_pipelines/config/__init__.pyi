@@ -1,9 +1,11 @@
 from .identity import identity_settings as identity_settings
 from .measure import MeasureConfig as MeasureConfig
+from .presets import PRESETS as PRESETS
 from .queries import (
     DedupConfig as DedupConfig,
     DemoConfig as DemoConfig,
     InspectConfig as InspectConfig,
+    ReportConfig as ReportConfig,
     SearchConfig as SearchConfig,
     SubmitConfig as SubmitConfig,
     VerifyConfig as VerifyConfig,

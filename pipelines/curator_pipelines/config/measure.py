@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from curator.encoders import ENCODERS
 from curator.errors import InputError, Leave, Use
-from curator.settings import Count, Device, EncoderName, Precision, Seed, Setting, Urls, Weights
+from curator.settings import Count, Device, EncoderNames, Precision, Seed, Setting, Urls, Weights
 from curator_pipelines.config.run import AUTO, WARMUP, ExecutorConfig
 from curator_pipelines.config.targets import by_name
 
@@ -26,7 +26,7 @@ class MeasureConfig(ExecutorConfig):
     ]
     pool: Annotated[Urls, Setting("The images to choose from: shards.", changes=None)]
     encoder: Annotated[
-        list[EncoderName],
+        EncoderNames,
         Setting(
             "An encoder to measure, as in `curator select`; given as often as needed.",
             metavar="SPEC",
@@ -69,9 +69,6 @@ class MeasureConfig(ExecutorConfig):
 
     @model_validator(mode="after")
     def _check_together(self) -> MeasureConfig:
-        for name in self.encoder:
-            if self.encoder.count(name) > 1:
-                raise InputError("it is named twice", field="encoder", value=name)
         if self.weights is not None and (len(self.encoder) > 1 or self.encoder[0] in (AUTO, WARMUP)):
             raise InputError(
                 "these are the weights of one encoder, and not one is named",

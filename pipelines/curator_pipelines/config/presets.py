@@ -11,7 +11,7 @@ __all__ = ["PRESETS", "Preset"]
 Preset: TypeAlias = Literal["paper", "authors"]
 
 PAPER: Mapping[str, Any] = MappingProxyType(
-    {"encoder": "warmup", "clusters": 100, "stop": "0.95", "reference_round": 1, "skip_own": False}
+    {"encoder": ["warmup"], "clusters": 100, "stop": "0.95", "reference_round": 1, "skip_own": False}
 )
 PRESETS: Mapping[Preset, Mapping[str, Any]] = MappingProxyType(
     # The paper compares each round with the first one, the code that its authors published with the twentieth.

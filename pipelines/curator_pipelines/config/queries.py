@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from curator.errors import InputError, Use
 from curator.settings import Config, Count, EncoderName, Seed, Setting, Similarity, Urls, Weights
+from curator_pipelines.config.run import ReportBy
 
-__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
+__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "ReportConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
 
 
 class DedupConfig(Config):
@@ -99,6 +100,15 @@ class InspectConfig(Config):
         Urls, Setting("The shards, or one run directory.", metavar="URLS...", changes=None, is_argument=True)
     ]
     bad: Annotated[bool, Setting("Of a run directory: every sample that was left out, and why.", changes=None)] = False
+
+
+class ReportConfig(Config):
+    """`curator report`."""
+
+    out: Annotated[
+        str, Setting("The run directory of a finished selection.", changes=None, is_path=True, is_argument=True)
+    ]
+    report_by: ReportBy = None
 
 
 class VerifyConfig(Config):

@@ -7,13 +7,64 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from curator.encoders import ENCODERS
-from curator.settings import Config, Count, Device, EncoderName, Precision, Setting, Share, Weights, Workers
+from curator.settings import (
+    Config,
+    Count,
+    Device,
+    EncoderName,
+    EncoderNames,
+    Precision,
+    Setting,
+    Share,
+    Text,
+    Weights,
+    Workers,
+)
 
-__all__ = ["AUTO", "WARMUP", "EncodingConfig", "ExecutorConfig", "TargetEncodingConfig"]
+__all__ = [
+    "AUTO",
+    "WARMUP",
+    "EncodingConfig",
+    "ExecutorConfig",
+    "NamedEncodingConfig",
+    "ReportBy",
+    "TargetEncodingConfig",
+    "WarmupArch",
+    "WarmupSize",
+]
 
 # The names that stand for no encoder yet: measured with the target, or trained on it.
 AUTO, WARMUP = "auto", "warmup"
 SPECS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]"
+
+
+ReportBy = Annotated[
+    Text | None,
+    Setting(
+        "The report also counts where images come from by this field of their .json members.",
+        metavar="FIELD",
+        changes=None,
+    ),
+]
+WarmupArch = Annotated[
+    Text | None,
+    Setting(
+        "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as in the "
+        "paper.",
+        metavar="MODEL",
+        default_text="small_resnet",
+        changes="warmup",
+    ),
+]
+WarmupSize = Annotated[
+    Annotated[int, Field(ge=16)] | None,
+    Setting(
+        "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
+        metavar="PX",
+        default_text="32",
+        changes="warmup",
+    ),
+]
 
 
 def _share_or_whole(gpus: float) -> float:
@@ -52,18 +103,8 @@ class ExecutorConfig(Config):
 
 
 class EncodingConfig(ExecutorConfig):
-    """How images become embeddings."""
+    """How images become embeddings, once it is known by which encoder."""
 
-    encoder: Annotated[
-        EncoderName,
-        Setting(
-            f"The encoder: {SPECS}. It must be named: without a target nothing tells which one is good.",
-            metavar="SPEC",
-            changes="target",
-            by_content=True,
-            choices=dict.fromkeys(ENCODERS.names),
-        ),
-    ]
     weights: Annotated[
         Weights | None,
         Setting(
@@ -121,16 +162,37 @@ class EncodingConfig(ExecutorConfig):
     ] = False
 
 
-class TargetEncodingConfig(EncodingConfig):
-    """How images become embeddings, where a target can tell which encoder is good."""
+class NamedEncodingConfig(EncodingConfig):
+    """How images become embeddings, by one encoder."""
 
     encoder: Annotated[
         EncoderName,
         Setting(
-            f"The encoder: {SPECS}; auto measures the ready ones on your images, warmup trains one on the target.",
+            f"The encoder: {SPECS}. It must be named: without a target nothing tells which one is good.",
+            metavar="SPEC",
+            changes="target",
+            by_content=True,
+            choices=dict.fromkeys(ENCODERS.names),
+        ),
+    ]
+
+
+class TargetEncodingConfig(EncodingConfig):
+    """How images become embeddings, where a target can tell which encoder is good."""
+
+    encoder: Annotated[
+        EncoderNames,
+        Setting(
+            f"The encoder: {SPECS}; auto measures the ready ones on your images, warmup trains one on the target. "
+            "Given several times, these are measured and the best is taken.",
             metavar="SPEC",
             changes="target",
             by_content=True,
             choices=dict.fromkeys((AUTO, WARMUP, *ENCODERS.names)),
         ),
-    ] = AUTO
+    ] = [AUTO]  # noqa: RUF012
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the encoder is yet to be chosen by a measurement."""
+        return self.encoder == [AUTO] or len(self.encoder) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.selection import SELECTOR_SETTINGS, SELECTORS, find_selector
@@ -29,7 +29,17 @@ from curator.settings import (
     parse_stop,
 )
 from curator_pipelines.config.presets import PRESETS, Preset
-from curator_pipelines.config.run import AUTO, WARMUP, EncodingConfig, ExecutorConfig, TargetEncodingConfig
+from curator_pipelines.config.run import (
+    AUTO,
+    WARMUP,
+    EncodingConfig,
+    ExecutorConfig,
+    NamedEncodingConfig,
+    ReportBy,
+    TargetEncodingConfig,
+    WarmupArch,
+    WarmupSize,
+)
 from curator_pipelines.config.targets import by_name
 
 __all__ = [
@@ -53,7 +63,7 @@ __all__ = [
 ]
 
 
-class EmbedConfig(EncodingConfig):
+class EmbedConfig(NamedEncodingConfig):
     """`curator embed`."""
 
     pool: Annotated[Urls, Setting("The pool: shards, or ready embeddings.", changes="pool", by_content=True)]
@@ -212,25 +222,12 @@ class SelectConfig(TargetEncodingConfig):
             changes="warmup",
         ),
     ] = None
-    warmup_arch: Annotated[
-        Text | None,
-        Setting(
-            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
-            "in the paper.",
-            metavar="MODEL",
-            default_text="small_resnet",
-            changes="warmup",
-        ),
-    ] = None
-    warmup_size: Annotated[
-        Annotated[int, Field(ge=16)] | None,
-        Setting(
-            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
-            metavar="PX",
-            default_text="32",
-            changes="warmup",
-        ),
-    ] = None
+    warmup_arch: WarmupArch = None
+    warmup_size: WarmupSize = None
+    report: Annotated[
+        bool, Setting("OUT/report.html is written, a page that shows what was chosen.", default_text="on", changes=None)
+    ] = True
+    report_by: ReportBy = None
     redo: Annotated[
         str | None,
         Setting(
@@ -268,9 +265,10 @@ class SelectConfig(TargetEncodingConfig):
     def _check_read(self) -> None:
         """Refuse what was given and would change nothing."""
         given = self.model_fields_set
-        if self.weights is not None and self.encoder == AUTO:
+        if self.weights is not None and self.is_measured:
             raise InputError(
-                "these are the weights of one encoder, and none is named",
+                "these are the weights of one encoder, and "
+                + ("none is named" if self.encoder == [AUTO] else f"{len(self.encoder)} are named"),
                 field="weights",
                 value=self.weights,
                 advice=Use("encoder"),
@@ -293,9 +291,9 @@ class SelectConfig(TargetEncodingConfig):
                 "the exact search misses nothing", field="recall", advice=(Use("search", "ivf"), Leave("recall"))
             )
         for name in ("warmup_arch", "warmup_epochs", "warmup_size"):
-            if name in given and self.encoder != WARMUP:
+            if name in given and WARMUP not in self.encoder:
                 raise InputError(
-                    f"the encoder {self.encoder} is ready and is not trained",
+                    f"the encoder {' or '.join(self.encoder)} is ready and is not trained",
                     field=name,
                     advice=(Use("encoder", WARMUP), Leave(name)),
                 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Text, Urls, Weights
+from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Urls, Weights
+from curator_pipelines.config.run import WarmupArch, WarmupSize
 from curator_ssl.config import TrainConfig
 
 __all__ = ["LaunchedTrainConfig", "ProbeConfig", "WarmupConfig"]
@@ -114,25 +115,8 @@ class WarmupConfig(Config):
         Count | None,
         Setting("The number of epochs.", default_text="400 steps on a CPU, 2,000 on a GPU", changes="warmup"),
     ] = None
-    warmup_arch: Annotated[
-        Text | None,
-        Setting(
-            "The network that the warm-up trains: small_resnet, or any timm or torchvision image model; resnet50 as "
-            "in the paper.",
-            metavar="MODEL",
-            default_text="small_resnet",
-            changes="warmup",
-        ),
-    ] = None
-    warmup_size: Annotated[
-        Annotated[int, Field(ge=16)] | None,
-        Setting(
-            "The side of a view in the warm-up, in pixels; images are embedded at twice of it.",
-            metavar="PX",
-            default_text="32",
-            changes="warmup",
-        ),
-    ] = None
+    warmup_arch: WarmupArch = None
+    warmup_size: WarmupSize = None
     seed: Annotated[Seed, Setting("The seed of weights, order and views.", changes="warmup")] = 0
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)

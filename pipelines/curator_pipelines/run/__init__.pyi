@@ -13,3 +13,4 @@ from .stored_selection import (
     store_selection as store_selection,
     unreadable_shards as unreadable_shards,
 )
+from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS

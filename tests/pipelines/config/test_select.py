@@ -136,7 +136,7 @@ def test_yaml_values_mean_what_they_say() -> None:
     assert config.max_bad == 0.02
 
 
-PAPER = {"encoder": "warmup", "clusters": 100, "stop": "0.95", "reference_round": 1, "skip_own": False}
+PAPER = {"encoder": ["warmup"], "clusters": 100, "stop": "0.95", "reference_round": 1, "skip_own": False}
 
 
 @pytest.mark.parametrize(("preset", "values"), [("paper", PAPER), ("authors", PAPER | {"reference_round": 20})])
@@ -154,13 +154,13 @@ def test_a_preset_names_the_encoder_of_given_weights() -> None:
 
 def test_what_is_given_wins_over_a_preset() -> None:
     config = build(SelectConfig, BASE | {"preset": "paper", "clusters": "auto", "encoder": "lite0", "skip_own": True})
-    assert (config.clusters, config.encoder, config.skip_own, config.stop) == (None, "lite0", True, "0.95")
+    assert (config.clusters, config.encoder, config.skip_own, config.stop) == (None, ["lite0"], True, "0.95")
 
 
 @pytest.mark.parametrize("selector", ["knn", "random"])
 def test_what_a_preset_sets_is_never_refused(selector: str) -> None:
     config = build(SelectConfig, BASE | {"preset": "authors", "selector": selector, "budget": "3"})
-    assert (config.encoder, config.skip_own) == ("warmup", False)
+    assert (config.encoder, config.skip_own) == (["warmup"], False)
 
 
 def test_an_unknown_preset_is_refused() -> None:

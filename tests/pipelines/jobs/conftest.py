@@ -57,7 +57,11 @@ def encoder_loaded_once() -> Iterator[None]:
 
 
 def run_with(executor: Executor | None, **settings: Any) -> SelectSummary:
-    """`curator select` in this process; None for the executor that the command itself would take."""
+    """`curator select` in this process; None for the executor that the command itself would take.
+
+    Without a report, unless it is asked for: it takes a second, and few tests are about it.
+    """
+    settings = {"report": False} | settings
     with pytest.MonkeyPatch.context() as patch:
         if executor is not None:
             patch.setattr(prepare, "make_executor", lambda *arguments, **named: executor)

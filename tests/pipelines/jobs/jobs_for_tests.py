@@ -106,11 +106,11 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all files but run.json; of done-marks their names, since they hold times.
+    """What must be the same bytes: all but run.json and reports; of done-marks their names, since they hold times.
 
     Arrays and metadata under their names without identities, which also tell where the sources are.
     """
-    names = [name for name, _ in storage.list_tree(out)]
+    names = [name for name, _ in storage.list_tree(out) if not name.endswith("report.html")]
     found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
     assert len(found) == len(names), "two files of one part"
     found.pop("run.json")
@@ -576,3 +576,42 @@ def blind_lite0(spec: Any, weights: str | None) -> Any:
     backbone = load_lite0(EncoderSpec("lite0"), None)
     blind = torch.nn.Sequential(torch.nn.AvgPool2d(224), torch.nn.Upsample(scale_factor=224), backbone.model)
     return replace(backbone, model=blind)
+
+
+def _small(name: str, features: Any) -> Any:
+    """An encoder that costs nothing: features of float32 (B, 3, 32, 32)."""
+    import torch
+
+    from curator.encoders.encoder import Backbone
+    from curator.images.preprocess import Preprocess
+
+    class Features(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen: torch.Tensor = features(images)
+            return seen
+
+    preprocess = Preprocess((32, 32), (32, 32), "bilinear", (0.5,) * 3, (0.5,) * 3)
+    return Backbone(Features(), preprocess, preprocess.pil_transform, architecture=name)
+
+
+def sharp(spec: Any, weights: str | None) -> Any:
+    """How bright an image is, row by row and column by column."""
+    import torch
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        grey = images.mean(dim=1)
+        profile = torch.cat([grey.mean(dim=2), grey.mean(dim=1)], dim=1)
+        return profile - profile.mean(dim=1, keepdim=True)
+
+    return _small("sharp", features)
+
+
+def dull(spec: Any, weights: str | None) -> Any:
+    """The same direction for every image, but for a little that has nothing to do with what it shows."""
+    import torch
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        wave = torch.sin(images.mean(dim=(1, 2, 3))[:, None] * (300 + len(spec.model)) * torch.arange(1, 9))
+        return torch.cat([torch.ones(len(images), 1), 0.01 * wave], dim=1)
+
+    return _small("dull" + spec.model, features)

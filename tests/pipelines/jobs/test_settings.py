@@ -25,6 +25,7 @@ from curator_pipelines.config.queries import (
     DedupConfig,
     DemoConfig,
     InspectConfig,
+    ReportConfig,
     SearchConfig,
     SubmitConfig,
     VerifyConfig,
@@ -61,13 +62,14 @@ MODELS: dict[str, type[Config]] = {
     "pack": PackConfig,
     "search": SearchConfig,
     "dedup": DedupConfig,
+    "report": ReportConfig,
     "verify": VerifyConfig,
     "inspect": InspectConfig,
     "submit": SubmitConfig,
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("measure", "train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "report", "train", "probe", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),
@@ -135,6 +137,8 @@ CASES: dict[str, dict[str, Case]] = {
         "selector": Case("random", given={"clusters": None, "stop": None}),
         "per_target": Case(1, also={"selector": "csls", "clusters": None, "stop": None, "budget": "4"}),
         "skip_own": Case(False),
+        "report": Case(True),
+        "report_by": Case("label", also={"report": True}),
         "dedup": Case(0.5),
         "exclude": Case(below("exclude-1")),
         "exclude_above": Case(0.5),
@@ -234,6 +238,8 @@ def base(command: str, start: str, data: Path, out: Path) -> Values:
         "shard_size": 4,
         "seed": 3,
     }
+    # A page takes a second, and changes nothing: two cases have one.
+    selection["report"] = False
     if start == "warmup":
         encoder = encoder | {"encoder": "warmup", "weights": None, "warmup_epochs": 1}
     by_command: dict[str, Values] = {

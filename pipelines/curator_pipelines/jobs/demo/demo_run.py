@@ -62,7 +62,7 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
     data = build_demo_data(folder / "data")
     reporter.say(f"target: {data.target}; pool: {data.pool}")
     config = SelectConfig(
-        target=[data.target], pool=[data.pool], out=str(folder / "run"), encoder="lite0", budget=BUDGET
+        target=[data.target], pool=[data.pool], out=str(folder / "run"), encoder=["lite0"], budget=BUDGET
     )
     summary = run_select(config, reporter)
     run = RunDirectory(config.out)

@@ -6,17 +6,17 @@ import time
 from dataclasses import replace
 
 from curator.errors import CuratorError, Use
-from curator.io import Owner, storage
+from curator.io import storage
 from curator_pipelines.config import AUTO, WARMUP, SelectConfig
-from curator_pipelines.jobs.measure.candidates import SEEN, ready_candidates, trained_and_twin, write_twin
-from curator_pipelines.jobs.measure.encoding import first_images
+from curator_pipelines.jobs.measure.candidates import list_candidates, warmup_and_twin
+from curator_pipelines.jobs.measure.encoding import Encoding, first_images
 from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, first_choice, measure
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.measure.sample import Candidate, Sample, draw
 from curator_pipelines.jobs.measure.store import EncoderChoice, keep_choice, kept_choice
 from curator_pipelines.jobs.measure.table import make_table
-from curator_pipelines.jobs.measure.warmup_first import with_warmup
+from curator_pipelines.jobs.measure.warmup_first import train_warmup
 from curator_pipelines.jobs.train import untrained_twin
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_ssl.outputs import NothingLearned
@@ -25,12 +25,12 @@ __all__ = ["choose_encoder", "follow", "judge_warmup"]
 
 
 def choose_encoder(
-    config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter, owner: Owner
-) -> tuple[SelectConfig, dict[str, float]]:
-    """Measure the ready encoders, and choose; where none beats chance, train a warm-up and measure that.
+    config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter
+) -> tuple[SelectConfig, Encoding, dict[str, float]]:
+    """Measure the encoders that the settings name, and choose; `auto` trains a warm-up where none beats chance.
 
     Returns:
-        the config with the chosen encoder, and the seconds of each stage.
+        the config with the chosen encoder, that encoder, and the seconds of each stage.
 
     Raises:
         InputError: too few images to measure with; nothing was written.
@@ -39,37 +39,33 @@ def choose_encoder(
     started = time.monotonic()
     check_enough(sources.targets)
     sample = _sample(config, sources)
-    with executor_begun(config):
-        images = first_images(sources.of_targets, "target")
-        candidates = ready_candidates(config, images, reporter)
-    measured, workers = _measured(candidates, sample, config, run, reporter)
-    choice = first_choice(measured)
-    seconds = {"measure": time.monotonic() - started}
-    warning = None
-    if choice is None:
-        names = ", ".join(encoder.name for encoder in measured)
-        reporter.say(f"encoder auto: {names}: not better than chance on your images; a warm-up is trained")
-        named = config.model_copy(update={"encoder": WARMUP})
-        before = time.monotonic()
-        try:
-            with_warmup(named, sources, reporter, owner)
-        except CuratorError as error:
-            if not isinstance(error.__cause__, NothingLearned):
-                raise
-            reporter.warn(str(error))
-        else:
-            trained, workers = _measured_warmup(named, sample, images, run, reporter)
-            measured += trained
-            warning = _warning(trained)
-            choice = first_choice(trained[:1])
-        seconds["warmup"] = time.monotonic() - before
-    outcome = replace(_encoder_choice(measured, choice, run), warning=warning)
+    warm_up = _WarmUp(config, run, sources, reporter)
+    twins = run.path("measure", "untrained")
+    try:
+        with executor_begun(config):
+            images = first_images(sources.of_targets, "target")
+            candidates = list_candidates(config, images, reporter, twins, warm_up)
+        measured, workers = _measured(candidates, sample, config, run, reporter)
+        choice = _choice(measured)
+        if choice is None and AUTO in config.encoder and WARMUP not in config.encoder:
+            names = ", ".join(encoder.name for encoder in measured)
+            reporter.say(f"encoder auto: {names}: not better than chance on your images; a warm-up is trained")
+            measured += _measured_warmup(config, sample, images, run, reporter, twins, warm_up)
+            choice = _choice(measured)
+    finally:
+        storage.remove(twins)
+    pair = [encoder for encoder in measured if WARMUP in (encoder.name, encoder.candidate.twin_of)]
+    warning = _warning(pair) if pair else None
+    outcome = replace(_encoder_choice(measured, choice, run), warning=warning, asked=config.encoder)
     table = make_table(measured, estimate_samples(sources.pool, {}), workers)
     keep_choice(run.url, outcome, table, measured, sample)
     reporter.say(table.to_text())
-    if warning and choice is not None:
+    if warning and choice is not None and choice.name == WARMUP:
         reporter.warn(warning)
-    return follow(outcome, config, run, reporter), seconds
+    followed = follow(outcome, config, reporter)
+    assert choice is not None
+    seconds = {"measure": time.monotonic() - started - warm_up.seconds}
+    return followed, choice.candidate.encoding, seconds | ({"warmup": warm_up.seconds} if warm_up.seconds else {})
 
 
 def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> dict[str, float]:
@@ -86,14 +82,19 @@ def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, r
         return {}
     started = time.monotonic()
     sample = _sample(config, sources)
-    with executor_begun(config):
-        images = first_images(sources.of_targets, "target")
+    twin = run.path("measure", "untrained.pt")
     try:
+        with executor_begun(config):
+            images = first_images(sources.of_targets, "target")
         check_enough(sources.targets)
-        measured, workers = _measured_warmup(config, sample, images, run, reporter)
+        trained = f"checkpoint:{run.path('encoder.pt')}", untrained_twin(run)
+        pair = warmup_and_twin(config, images, twin, lambda: trained)
+        measured, workers = _measured(pair, sample, config, run, reporter)
     except CuratorError as error:
         reporter.warn(f"the warm-up was not compared with its untrained twin: {error}")
         return {}
+    finally:
+        storage.remove(twin)
     warning = _warning(measured)
     outcome = replace(known or EncoderChoice(None, "the encoder was named"), warning=warning)
     table = make_table(measured, estimate_samples(sources.pool, {}), workers)
@@ -104,7 +105,7 @@ def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, r
     return {"measure": time.monotonic() - started}
 
 
-def follow(outcome: EncoderChoice, config: SelectConfig, run: RunDirectory, reporter: Reporter) -> SelectConfig:
+def follow(outcome: EncoderChoice, config: SelectConfig, reporter: Reporter) -> SelectConfig:
     """The config with the encoder that was chosen.
 
     Raises:
@@ -114,11 +115,11 @@ def follow(outcome: EncoderChoice, config: SelectConfig, run: RunDirectory, repo
         raise CuratorError(
             outcome.reason,
             field="encoder",
-            value=AUTO,
+            value=", ".join(config.encoder),
             advice=(Use("encoder"), "give a pool that holds what you look for"),
         )
-    reporter.say(f"encoder auto: {outcome.encoder}: {outcome.reason}")
-    return config.model_copy(update={"encoder": outcome.encoder, "weights": None})
+    reporter.say(f"encoder {' or '.join(config.encoder)}: {outcome.encoder}: {outcome.reason}")
+    return config.model_copy(update={"encoder": [outcome.encoder], "weights": None})
 
 
 def _sample(config: SelectConfig, sources: RunSources) -> Sample:
@@ -134,19 +135,44 @@ def _measured(
     return measure(candidates, sample, executor, reporter), executor.workers
 
 
+class _WarmUp:
+    """Trains OUT's warm-up when it is called, and knows how long that took."""
+
+    def __init__(self, config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> None:
+        self.seconds = 0.0
+        self._config, self._run, self._sources, self._reporter = config, run, sources, reporter
+
+    def __call__(self) -> tuple[str, str | None]:
+        started = time.monotonic()
+        try:
+            return train_warmup(self._config, self._run, self._sources, self._reporter), untrained_twin(self._run)
+        finally:
+            self.seconds += time.monotonic() - started
+
+
 def _measured_warmup(
-    config: SelectConfig, sample: Sample, images: list[bytes], run: RunDirectory, reporter: Reporter
-) -> tuple[list[Measured], int]:
-    """The warm-up encoder of OUT and its untrained twin."""
-    twin = run.path("measure", "untrained.pt")
+    config: SelectConfig,
+    sample: Sample,
+    images: list[bytes],
+    run: RunDirectory,
+    reporter: Reporter,
+    twins: str,
+    warm_up: _WarmUp,
+) -> list[Measured]:
+    """The warm-up and its untrained twin; nothing where it learned nothing, which is said."""
     try:
-        spec = f"checkpoint:{run.path('encoder.pt')}"
-        # An encoder that was trained elsewhere has left no untrained one here.
-        known = untrained_twin(run) or write_twin(spec, twin, config.seed)
-        pair = trained_and_twin(WARMUP, spec, known, config, images, SEEN)
-        return _measured(pair, sample, config, run, reporter)
-    finally:
-        storage.remove(twin)
+        pair = warmup_and_twin(config, images, storage.join(twins, "warmup.pt"), warm_up)
+    except CuratorError as error:
+        if not isinstance(error.__cause__, NothingLearned):
+            raise
+        reporter.warn(str(error))
+        return []
+    return _measured(pair, sample, config, run, reporter)[0]
+
+
+def _choice(measured: list[Measured]) -> Measured | None:
+    """The best of those that may be taken: an untrained twin stands beside another encoder and is none."""
+    return first_choice([encoder for encoder in measured if not encoder.candidate.twin_of])
 
 
 def _warning(trained: list[Measured]) -> str:

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from curator.encoders import ready_encoders
-from curator.errors import InputError, Use
-from curator.io import Owner, absolute
-from curator_pipelines.config import AUTO, SelectConfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from curator.errors import Another, InputError, Redo, Use
+from curator.io import Owner, absolute, public_text
+from curator_pipelines.config import AUTO, WARMUP, SelectConfig
+from curator_pipelines.jobs.measure.candidates import expanded
 from curator_pipelines.jobs.measure.choice import choose_encoder, follow, judge_warmup
-from curator_pipelines.jobs.measure.encoding import foreign_encoder, foreign_encoding
+from curator_pipelines.jobs.measure.encoding import Encoding, foreign_encoder, foreign_encoding
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.measure.store import kept_choice
 from curator_pipelines.jobs.measure.warmup_first import plan_warmup, with_warmup
 from curator_pipelines.run import Reporter, RunDirectory
 
-__all__ = ["plan_encoder", "with_encoder"]
+__all__ = ["ChosenEncoder", "plan_encoder", "with_encoder"]
 
 
-def with_encoder(
-    config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
-) -> tuple[SelectConfig, dict[str, float]]:
-    """A selection's config with an encoder in it that is ready; what must be measured or trained for that is done.
+@dataclass(frozen=True)
+class ChosenEncoder:
+    """A selection's encoder, ready to be used.
+
+    Attributes:
+        config: the selection's config, which names this encoder and no other.
+        seconds: of each stage that led to it.
+        loaded: the encoder, where it was loaded to be measured.
+    """
+
+    config: SelectConfig
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    loaded: Encoding | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name; `auto` only where nothing is left to encode."""
+        return self.config.encoder[0]
+
+
+def with_encoder(config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner) -> ChosenEncoder:
+    """A selection's encoder, ready: what must be measured or trained for that is done.
 
     Args:
         config: of the selection.
         sources: what its target, pool and evaluation set stand for.
         reporter: is told of the choice.
         owner: this process as OUT's owner.
-
-    Returns:
-        the config, which names `auto` still only where nothing is left to encode; and the seconds of each stage.
 
     Raises:
         InputError: what can be found before work starts.
@@ -39,16 +57,16 @@ def with_encoder(
     run.check_targets(list(sources.targets))
     chooses_anew = config.redo == "measure"
     config = _started_anew(config, run)
-    if config.encoder == AUTO:
+    if config.is_measured:
         known = _known(config, run, sources, reporter, chooses_anew)
         if known is None:
-            chosen, seconds = choose_encoder(config, run, sources, reporter, owner)
-            return _made_anew(chosen, run), seconds
+            chosen, loaded, seconds = choose_encoder(config, run, sources, reporter)
+            return ChosenEncoder(_made_anew(chosen, run), seconds, loaded)
         config = known
     ready, warmed = with_warmup(config, sources, reporter, owner)
     if warmed is None:
-        return ready, {}
-    return ready, {"warmup": warmed} | judge_warmup(config, run, sources, reporter)
+        return ChosenEncoder(ready)
+    return ChosenEncoder(ready, {"warmup": warmed} | judge_warmup(config, run, sources, reporter))
 
 
 def plan_encoder(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
@@ -59,25 +77,32 @@ def plan_encoder(config: SelectConfig, sources: RunSources, reporter: Reporter, 
         CuratorError: as `with_encoder`.
     """
     run = RunDirectory(absolute(config.out))
-    if config.encoder == AUTO:
+    if config.is_measured:
         anew = config.redo in ("warmup", "measure")
         known = _known(config, run, sources, reporter, anew)
-        if known is None:
-            candidates = ready_encoders()
-            reporter.say(
-                f"first the encoder would be chosen, by measuring {', '.join(candidates)} on your images: what follows "
-                f"is said for {candidates[0]}"
-            )
-            redo = "embed" if anew else config.redo
-            return config.model_copy(update={"encoder": candidates[0], "redo": redo})
-        config = known
+        config = known if known is not None else _stand_in(config, run, reporter)
     return plan_warmup(config, sources, reporter, calibrated)
+
+
+def _stand_in(config: SelectConfig, run: RunDirectory, reporter: Reporter) -> SelectConfig:
+    """The config with one of the encoders that would be measured: the one that OUT was begun with, else the first."""
+    names, begun, redo = expanded(config.encoder), _begun_with(run), config.redo
+    said = f"first the encoder would be chosen, by measuring {', '.join(names)} on your images: what follows is said "
+    standing = _named(config, run, begun) if begun and redo == "measure" else None
+    if standing is not None:
+        reporter.say(f"{said}for {standing}, with which {run.url} was begun; another one would embed everything again")
+        return config.model_copy(update={"encoder": [standing], "redo": None})
+    reporter.say(f"{said}for {names[0]}")
+    redo = "embed" if redo in ("warmup", "measure") else redo
+    return config.model_copy(update={"encoder": names[:1], "redo": redo})
 
 
 def _made_anew(config: SelectConfig, run: RunDirectory) -> SelectConfig:
     """The same, with everything started anew where OUT was begun with another encoder than the chosen one."""
     begun = _begun_with(run)
-    return config if begun in (None, (config.encoder, None)) else config.model_copy(update={"redo": "embed"})
+    if begun is None or (_named(config, run, begun) and begun[1] is None):
+        return config
+    return config.model_copy(update={"redo": "embed"})
 
 
 def _begun_with(run: RunDirectory) -> tuple[str, str | None] | None:
@@ -88,12 +113,20 @@ def _begun_with(run: RunDirectory) -> tuple[str, str | None] | None:
     return recorded["encoder"], recorded.get("weights")
 
 
+def _named(config: SelectConfig, run: RunDirectory, begun: tuple[str, str | None]) -> str | None:
+    """The encoder that another run recorded, as the settings name it; None where they do not."""
+    names = {public_text(name): name for name in expanded(config.encoder)}
+    if WARMUP in names:
+        names[public_text(f"checkpoint:{run.path('encoder.pt')}")] = WARMUP
+    return None if begun[1] is not None else names.get(begun[0])
+
+
 def _started_anew(config: SelectConfig, run: RunDirectory) -> SelectConfig:
     """Throw away what is to be measured, or trained and measured, again.
 
     At once, and not by `run.start`: a run that is stopped while it trains goes on without `redo`.
     """
-    if config.redo != "measure" and not (config.redo == "warmup" and config.encoder == AUTO):
+    if config.redo != "measure" and not (config.redo == "warmup" and config.is_measured):
         return config
     run.throw_away(config.redo)
     if run.record:
@@ -106,32 +139,62 @@ def _known(
 ) -> SelectConfig | None:
     """The config with the encoder that follows from what is there; None where one must be chosen (`anew`: again)."""
     if not any(source.holds_images for source in sources.everything):
-        return config
+        return config.model_copy(update={"encoder": [AUTO]})
     if any(source.is_ready for source in sources.everything):
-        return _that_of_ready(config, sources, reporter)
+        return _that_of_ready(config, run, sources, reporter)
     if anew:
         return None
     if begun := _begun_with(run):
-        reporter.say(f"encoder auto: {begun[0]}, with which {run.url} was begun")
-        return config.model_copy(update={"encoder": begun[0], "weights": begun[1]})
+        return _that_of_run(config, run, begun, reporter)
     outcome = kept_choice(run.url)
-    if outcome is None or not (outcome.encoder or outcome.is_failure):
+    if outcome is None:
         return None
-    return follow(outcome, config, run, reporter)
+    if outcome.encoder:
+        standing = _named(config, run, (outcome.encoder, None)) or (outcome.encoder if AUTO in config.encoder else None)
+        return follow(replace(outcome, encoder=standing), config, reporter) if standing else None
+    # Other encoders than those that failed may do better.
+    asked_again = list(outcome.asked) == [public_text(name) for name in config.encoder]
+    return follow(outcome, config, reporter) if outcome.is_failure and asked_again else None
 
 
-def _that_of_ready(config: SelectConfig, sources: RunSources, reporter: Reporter) -> SelectConfig:
+def _that_of_run(
+    config: SelectConfig, run: RunDirectory, begun: tuple[str, str | None], reporter: Reporter
+) -> SelectConfig:
+    """The encoder that OUT was begun with, which stands unless the settings name others."""
+    standing = begun if AUTO in config.encoder else (_named(config, run, begun), None)
+    if standing[0] is None:
+        raise InputError(
+            f"{run.url} was begun with {begun[0]}{f' ({begun[1]})' if begun[1] else ''}, which is none of these",
+            field="encoder",
+            value=", ".join(config.encoder),
+            advice=(Another("out"), Redo("measure")),
+        )
+    reporter.say(f"encoder {' or '.join(config.encoder)}: {begun[0]}, with which {run.url} was begun")
+    return config.model_copy(update={"encoder": [standing[0]], "weights": standing[1]})
+
+
+def _that_of_ready(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> SelectConfig:
     """Ready embeddings beside images: the encoder of the run that made them."""
     ready = [source for source in sources.everything if source.is_ready]
     made_by = foreign_encoder(ready)
+    value = ", ".join(config.encoder)
     if made_by is None or made_by[0] in (None, AUTO):
         raise InputError(
             f"{ready[0].url} is embeddings, and nothing says of which encoder: what stands beside it must come from it",
             field="encoder",
-            value=AUTO,
+            value=value,
             advice=Use("encoder"),
         )
-    reporter.say(f"encoder auto: {made_by[0]}, with which {ready[0].url.rsplit('/', 2)[0]} was embedded")
+    if AUTO not in config.encoder and not _named(config, run, made_by):
+        raise InputError(
+            f"{ready[0].url} was embedded with {made_by[0]}, which is none of these, and what stands beside it must be "
+            "too",
+            field="encoder",
+            value=value,
+            advice=Use("encoder", made_by[0]),
+        )
+    source = ready[0].url.rsplit("/", 2)[0]
+    reporter.say(f"encoder {' or '.join(config.encoder)}: {made_by[0]}, with which {source} was embedded")
     precision = (foreign_encoding(ready) or {}).get("precision") if config.precision == "auto" else None
-    update = {"encoder": made_by[0], "weights": made_by[1], "precision": precision or config.precision}
+    update = {"encoder": [made_by[0]], "weights": made_by[1], "precision": precision or config.precision}
     return config.model_copy(update=update)

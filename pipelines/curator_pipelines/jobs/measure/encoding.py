@@ -76,17 +76,28 @@ class Encodings:
     ready_rows: dict[str, int]
 
 
-def choose_encodings(config: EncodingConfig, sources: RunSources, reporter: Reporter) -> Encodings:
+def choose_encodings(
+    config: EncodingConfig, encoder: str | Encoding, sources: RunSources, reporter: Reporter
+) -> Encodings:
     """Choose the encoder of each set: the run's where there are images, else what its embeddings came with.
 
+    Args:
+        config: how to embed.
+        encoder: the run's, by name, or loaded already.
+        sources: what is to be embedded.
+        reporter: is told the device and precision.
+
     Raises:
-        InputError: as `choose_encoding`; no image to encode; sets whose embeddings cannot be compared.
+        InputError: as `load_encoding`; no image to encode; sets whose embeddings cannot be compared.
     """
     main = None
     if any(source.holds_images for source in sources.everything):
-        parse_spec(config.encoder)
-        field, first = ("target", sources.of_targets) if sources.targets else ("pool", sources.pool)
-        main = choose_encoding(config, first_images(first, field), reporter)
+        if isinstance(encoder, str):
+            parse_spec(encoder)
+            field, first = ("target", sources.of_targets) if sources.targets else ("pool", sources.pool)
+            encoder = load_encoding(encoder, config.weights, config, first_images(first, field))
+        main = encoder
+        reporter.say(f"encoder: {main.described}")
     shapes = _ready_shapes([source for source in sources.everything if source.is_ready])
     by_set = {name: _encoding_of(listed, shapes, main) for name, listed in sources.sets.items()}
     dims = {encoding.dim for encoding in by_set.values()}
@@ -125,13 +136,6 @@ def _ready_shapes(ready: Sequence[Source]) -> dict[str, tuple[int, int]]:
     distinct = {source.name: source for source in ready}
     with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
         return dict(zip(distinct, threads.map(check_ready, distinct.values()), strict=True))
-
-
-def choose_encoding(config: EncodingConfig, images: list[bytes], reporter: Reporter) -> Encoding:
-    """The encoder that the user asked for; see `load_encoding`. The reporter is told the device and precision."""
-    encoding = load_encoding(config.encoder, config.weights, config, images)
-    reporter.say(f"encoder: {encoding.described}")
-    return encoding
 
 
 def load_encoding(

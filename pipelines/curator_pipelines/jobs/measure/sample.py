@@ -152,21 +152,29 @@ def embed_samples(
     ):
         for outcome in arriving:
             outcomes[outcome.task.number] = outcome
+    # Once, however many encoders would have measured it.
+    for text in sorted({_not_measured(outcome, sample) for outcome in outcomes.values()} - {""}):
+        reporter.warn(text)
     return [
         _gather(candidate, sample, [outcomes[number * len(drawn) + row] for row in range(len(drawn))], reporter)
         for number, candidate in enumerate(candidates)
     ]
 
 
+def _not_measured(outcome: Outcome[MeasureTask, SampleBlock], sample: Sample) -> str:
+    """Why a source is passed over, which fails nothing; empty where it is not."""
+    if isinstance(outcome.error, UnreadableShard):
+        return f"cannot read {outcome.error}; it is not measured"
+    if sample.give_up_shards and kills_workers(outcome):
+        return f"{outcome.error}; it is not measured"
+    return ""
+
+
 def _gather(
     candidate: Candidate, sample: Sample, outcomes: Sequence[Outcome[MeasureTask, SampleBlock]], reporter: Reporter
 ) -> EmbeddedSample | None:
     for outcome in outcomes:
-        if isinstance(outcome.error, UnreadableShard):
-            reporter.warn(f"cannot read {outcome.error}; it is not measured")
-        elif sample.give_up_shards and kills_workers(outcome):
-            reporter.warn(f"{outcome.error}; it is not measured")
-        elif outcome.error is not None:
+        if outcome.error is not None and not _not_measured(outcome, sample):
             if not candidate.optional:
                 raise CuratorError(f"measure: {outcome.error}") from outcome.error
             reporter.warn(f"{candidate.name} cannot be measured: {outcome.error}")

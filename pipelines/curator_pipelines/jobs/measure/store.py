@@ -13,6 +13,7 @@ from typing import Any
 
 from curator.errors import InputError, Redo
 from curator.io import FORMAT_VERSION, parquet, public_values, schemas, storage
+from curator_pipelines.config import AUTO
 from curator_pipelines.jobs.measure.ranks import Measured
 from curator_pipelines.jobs.measure.sample import Sample
 from curator_pipelines.jobs.measure.table import Table
@@ -29,12 +30,14 @@ class EncoderChoice:
         reason: why, for a person; where `auto` found none, the error that ends the run.
         is_failure: whether `auto` found none.
         warning: what is wrong with a trained encoder, empty if nothing; None where none was measured.
+        asked: among what it was to be chosen, as the user named it.
     """
 
     encoder: str | None
     reason: str
     is_failure: bool = False
     warning: str | None = None
+    asked: Sequence[str] = (AUTO,)
 
 
 def keep_choice(out: str, choice: EncoderChoice, table: Table, measured: Sequence[Measured], sample: Sample) -> None:

@@ -7,12 +7,12 @@ import time
 from curator.errors import Another, InputError, Redo, Use
 from curator.io import Owner, absolute, storage
 from curator.settings import build
-from curator_pipelines.config import SelectConfig, WarmupConfig
+from curator_pipelines.config import WARMUP, SelectConfig, WarmupConfig
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.train import ARCHITECTURE, warm_up
 from curator_pipelines.run import Reporter, RunDirectory
 
-__all__ = ["plan_warmup", "with_warmup"]
+__all__ = ["plan_warmup", "train_warmup", "with_warmup"]
 
 
 def with_warmup(
@@ -45,11 +45,16 @@ def with_warmup(
         if run.record:
             run.save()
         redo = None
+    ready = {"encoder": [train_warmup(config, run, sources, reporter)], "weights": None, "redo": redo}
+    return config.model_copy(update=ready), time.monotonic() - started
+
+
+def train_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> str:
+    """Train the warm-up of a selection, unless it is there; returns `checkpoint:OUT/encoder.pt`."""
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
     warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
     reporter.say(warm_up(run, warmup, reporter, sources.of_targets).text)
-    ready = {"encoder": f"checkpoint:{run.path('encoder.pt')}", "weights": None, "redo": redo}
-    return config.model_copy(update=ready), time.monotonic() - started
+    return f"checkpoint:{run.path('encoder.pt')}"
 
 
 def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, calibrated: bool) -> SelectConfig:
@@ -64,7 +69,7 @@ def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, c
     _check_begun(config, run)
     encoder = run.path("encoder.pt")
     if storage.exists(encoder) and config.redo != "warmup":
-        return config.model_copy(update={"encoder": f"checkpoint:{encoder}", "weights": None})
+        return config.model_copy(update={"encoder": [f"checkpoint:{encoder}"], "weights": None})
     if calibrated:
         raise InputError(
             "this measures with the encoder of the run, which is to be trained first",
@@ -76,7 +81,7 @@ def plan_warmup(config: SelectConfig, sources: RunSources, reporter: Reporter, c
     architecture = full_name(config.warmup_arch or ARCHITECTURE)
     reporter.say(f"first a warm-up encoder ({architecture}) would be trained on the target, to {encoder}")
     redo = "embed" if config.redo == "warmup" else config.redo
-    return config.model_copy(update={"encoder": architecture, "weights": "random", "redo": redo})
+    return config.model_copy(update={"encoder": [architecture], "weights": "random", "redo": redo})
 
 
 def _check_begun(config: SelectConfig, run: RunDirectory) -> None:
@@ -93,7 +98,7 @@ def _target_urls(config: SelectConfig) -> list[str]:
 
 
 def _needs_warmup(config: SelectConfig, sources: RunSources) -> bool:
-    if config.encoder != "warmup":
+    if config.encoder != [WARMUP]:
         return False
     ready = next((source for source in sources.everything if source.is_ready), None)
     if ready is None:

@@ -41,7 +41,7 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
         )
     config = keep_max_bad(config, run, reporter)
     sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
-    prepared = prepare(config, run, sources, config.redo, reporter)
+    prepared = prepare(config, config.encoder, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo)
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)

@@ -9,7 +9,14 @@ from typing import TypeVar
 from curator.store import StoredParts, unversioned
 from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
-from curator_pipelines.jobs.measure import Encodings, RunSources, choose_encodings, executor_begun, make_executor
+from curator_pipelines.jobs.measure import (
+    Encoding,
+    Encodings,
+    RunSources,
+    choose_encodings,
+    executor_begun,
+    make_executor,
+)
 from curator_pipelines.jobs.select.embed import EmbedJob
 from curator_pipelines.jobs.select.index import pool_index
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, target_set
@@ -67,12 +74,18 @@ class Prepared:
 
 
 def prepare(
-    config: EncodingConfig, run: RunDirectory, sources: RunSources, redo: str | None, reporter: Reporter
+    config: EncodingConfig,
+    encoder: str | Encoding,
+    run: RunDirectory,
+    sources: RunSources,
+    redo: str | None,
+    reporter: Reporter,
 ) -> Prepared:
     """Choose the encoder of the sources that were found, and check both against OUT. Writes nothing.
 
     Args:
         config: how to embed, and where.
+        encoder: by what, its name or loaded already.
         run: the run directory.
         sources: see `find_run_sources`.
         redo: the stage to start anew, whose old results are not checked.
@@ -85,7 +98,7 @@ def prepare(
     if sources.targets:
         run.check_targets(list(sources.targets))
     with executor_begun(config):
-        encodings = choose_encodings(config, sources, reporter)
+        encodings = choose_encodings(config, encoder, sources, reporter)
     jobs = _checked_jobs(run, sources, encodings, config, redo)
     if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from curator.errors import CuratorError
 from curator.io import Owner, absolute, owned, public_name, storage
@@ -12,6 +12,7 @@ from curator.store import StoredParts, read_deny_list, write_quarantine
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import RunSources, find_run_sources, plan_encoder, with_encoder
+from curator_pipelines.jobs.report import standing_reports, write_reports
 from curator_pipelines.jobs.select.choose import choose
 from curator_pipelines.jobs.select.embed import Embedded
 from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
@@ -20,9 +21,12 @@ from curator_pipelines.jobs.select.pack import PackSettings, pack_all
 from curator_pipelines.jobs.select.plan import Plan, make_plan
 from curator_pipelines.jobs.select.prepare import Prepared, keep_max_bad, prepare
 from curator_pipelines.jobs.select.summary import SelectSummary, TargetResult, overlaps_of
-from curator_pipelines.run import Reporter, RunDirectory, recorded
+from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, recorded
 
 __all__ = ["plan_select", "run_select"]
+
+# Why pictures of the report are missing: so many reasons are told.
+MISSING_REASONS = 3
 
 
 def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = False) -> Plan:
@@ -40,7 +44,7 @@ def plan_select(config: SelectConfig, reporter: Reporter, calibrated: bool = Fal
     sources = _find(config)
     _check_packages(config, sources)
     config = plan_encoder(config, sources, reporter, calibrated)
-    prepared = prepare(config, RunDirectory(absolute(config.out)), sources, config.redo, reporter)
+    prepared = prepare(config, config.encoder[0], RunDirectory(absolute(config.out)), sources, config.redo, reporter)
     return make_plan(prepared, config, denied, reporter, calibrated)
 
 
@@ -64,11 +68,12 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     _check_packages(config, sources)
     config = keep_max_bad(config, RunDirectory(absolute(config.out)), reporter)
     # From here on the encoder is ready: whoever chose or trained it, it is an input.
-    config, seconds = with_encoder(config, sources, reporter, owner)
+    chosen = with_encoder(config, sources, reporter, owner)
+    config = chosen.config
     run = RunDirectory(absolute(config.out), owner)
-    prepared = prepare(config, run, sources, config.redo, reporter)
-    run.start(config.model_dump(), config.redo, list(sources.targets))
-    run.note_seconds(seconds)
+    prepared = prepare(config, chosen.loaded or chosen.name, run, sources, config.redo, reporter)
+    run.start(config.model_dump() | {"encoder": chosen.name}, config.redo, list(sources.targets))
+    run.note_seconds(chosen.seconds)
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
@@ -83,6 +88,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         state["reused"] = not any(stored.is_new for stored in selections.values())
     settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
     packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
+    reports = _report(run, targets, config, reporter) if config.report else []
     run.finish(reporter.warnings)
     return SelectSummary(
         out=run.url,
@@ -92,7 +98,26 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         stages=dict(run.call["stages"]),
         seconds=time.monotonic() - started,
         warnings=reporter.warnings,
+        reports=reports,
     )
+
+
+def _report(
+    run: RunDirectory, targets: Sequence[TargetDirectory], config: SelectConfig, reporter: Reporter
+) -> list[str]:
+    """Write the report, and say what of it is missing; returns its pages. One that fails ends no run."""
+    try:
+        if pages := standing_reports(run, targets, config.report_by):
+            return pages
+        with run.stage("report") as state:
+            result = write_reports(run, targets, config.report_by, reporter, reporter.warnings)
+            state |= result.state
+    except Exception as error:
+        reporter.warn(f"the report was not written: {type(error).__name__}: {error}")
+        return []
+    for reason, count in result.missing[:MISSING_REASONS]:
+        reporter.warn(f"report: {count:,} pictures are not shown: {reason}")
+    return result.reports
 
 
 def _check_packages(config: SelectConfig, sources: RunSources) -> None:

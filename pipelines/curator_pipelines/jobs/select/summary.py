@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -14,16 +14,9 @@ from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
-from curator_pipelines.run import duration
+from curator_pipelines.run import STOP_REASONS, duration
 
 __all__ = ["EmbedSummary", "Overlap", "SelectSummary", "TargetResult", "overlaps_of"]
-
-STOP_REASONS = {
-    "budget": "the budget was reached",
-    "stop_rule": "the stop rule ended it",
-    "pool_exhausted": "the pool ran out",
-    "selector": "the selector ended it",
-}
 
 
 def account_line(account: Account) -> str:
@@ -203,6 +196,7 @@ class SelectSummary:
         overlaps: rows chosen for both of two targets, a line for each two of several.
         seconds: of the whole command.
         warnings: what the user should know.
+        reports: the pages that show what was chosen, the run's first.
     """
 
     out: str
@@ -212,6 +206,7 @@ class SelectSummary:
     stages: dict[str, float]
     seconds: float
     warnings: list[str]
+    reports: list[str] = field(default_factory=list)
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -239,6 +234,7 @@ class SelectSummary:
             *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
             f"time        {duration(self.seconds)}: {self._times()}",
             f"ledger      {self.out}/quarantine.parquet",
+            *(f"report      {url}" for url in self.reports[:1]),
         ]
         return "\n".join([*lines, *warnings_line(self.warnings)])
 

@@ -21,7 +21,7 @@ from curator.settings.config import build
 from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.select import EmbedConfig, SelectConfig
 from curator_pipelines.executors import Executor, InProcessExecutor, LocalExecutor
-from curator_pipelines.jobs.measure import choice, measure_run, sample as samples
+from curator_pipelines.jobs.measure import candidates, choice, encoding, measure_run, sample as samples
 from curator_pipelines.jobs.measure.measure_run import MeasureResult, run_measure
 from curator_pipelines.jobs.select.embed_pool import run_embed
 from curator_pipelines.jobs.select.select_run import plan_select
@@ -260,11 +260,112 @@ def test_weights_want_an_encoder() -> None:
     some = {"target": ["t"], "pool": ["p"], "out": "o"}
     with pytest.raises(InputError, match=r"weights='w\.pt': .* none is named: give encoder"):
         build(SelectConfig, some | {"weights": "w.pt"})
+    with pytest.raises(InputError, match=r"weights='w\.pt': .* 2 are named: give encoder"):
+        build(SelectConfig, some | {"weights": "w.pt", "encoder": ["lite0", "timm:resnet18"]})
     for encoders in (["auto"], ["warmup"], ["lite0", "timm:resnet18"]):
         with pytest.raises(InputError, match="weights of one encoder"):
             build(MeasureConfig, some | {"weights": "w.pt", "encoder": encoders})
     with pytest.raises(InputError, match="encoder='lite0': it is named twice"):
         build(MeasureConfig, some | {"encoder": ["lite0", "timm:resnet18", "lite0"]})
+
+
+# Several named encoders.
+
+# Cheap ones of the tests: one that sees, and two that do not.
+SHARP, DULL, ALSO_DULL = "jobs_for_tests:sharp", "jobs_for_tests:dull", "jobs_for_tests:dull:too"
+
+
+def test_of_several_named_ones_the_best_is_taken_and_stands(
+    run_on: RunOn, given: dict[str, Any], no_measuring: Callable[[], None]
+) -> None:
+    """The first, which sees nothing, is replaced; and the pool is embedded by one alone."""
+    out = Path(given["out"])
+    named = given | {"encoder": [DULL, SHARP]}
+    counted = CountsTasks()
+    run_on(counted, **named)
+    record = json.loads((out / "measure/measure.json").read_text())
+    assert record["choice"]["encoder"] == SHARP and record["choice"]["asked"] == [DULL, SHARP]
+    assert {row["encoder"] for row in record["table"]["rows"]} == {SHARP, DULL, "chance"}
+    assert json.loads((out / "run.json").read_text())["config"]["encoder"] == SHARP
+    assert sorted(counted.embedded) == ["pool-0.tar", "pool-1.tar", "target"]
+
+    no_measuring()
+    for again in (named, given | {"encoder": [SHARP, "timm:test_vit"]}, given | {"encoder": SHARP}, given):
+        counted = CountsTasks()
+        run_on(counted, **again)
+        assert not counted.payloads
+    with pytest.raises(InputError, match=r"begun with jobs_for_tests:sharp, which is none of these: .*redo='measure'"):
+        run_on(InProcessExecutor(), **given | {"encoder": ["timm:test_vit", DULL]})
+
+
+def test_a_warm_up_among_several_is_measured_with_its_twin(
+    run_on: RunOn, given: dict[str, Any], small_warmup: None
+) -> None:
+    out = Path(given["out"])
+    run_on(InProcessExecutor(), **given | {"encoder": ["warmup", SHARP], "warmup_epochs": 1})
+    record = json.loads((out / "measure/measure.json").read_text())
+    assert {row["encoder"] for row in record["table"]["rows"]} == {SHARP, "warmup", "warmup, untrained", "chance"}
+    assert record["choice"]["encoder"] == SHARP and not (out / "measure/untrained").exists()
+    assert {"measure", "warmup"} <= set(json.loads((out / "run.json").read_text())["stages"])
+
+
+def test_none_of_several_beats_chance_and_others_are_measured_anew(
+    run_on: RunOn, given: dict[str, Any], no_measuring: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = given | {"encoder": [DULL, ALSO_DULL]}
+    with pytest.raises(CuratorError, match=r"encoder='jobs_for_tests:dull, .*better than chance") as first:
+        run_on(InProcessExecutor(), **blind)
+    no_measuring()
+    with pytest.raises(CuratorError) as again:
+        run_on(InProcessExecutor(), **blind)
+    assert str(again.value) == str(first.value)
+    monkeypatch.undo()
+    assert not (Path(given["out"]) / "encoder.pt").exists()
+    run_on(InProcessExecutor(), **given | {"encoder": [DULL, SHARP]})
+
+
+def test_a_plan_of_several_says_so_and_a_measurement_alone_embeds_nothing(
+    run_on: RunOn, given: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = given | {"encoder": [SHARP, DULL]}
+    plan_select(build(SelectConfig, named), Reporter())
+    assert f"by measuring {SHARP}, {DULL} on your images" in capsys.readouterr().err
+    run_on(InProcessExecutor(), **named)
+    capsys.readouterr()
+    for encoders in ([SHARP, DULL], [SHARP, "auto"]):
+        plan = plan_select(build(SelectConfig, given | {"encoder": encoders, "redo": "measure"}), Reporter())
+        assert [each.finished for each in plan.sets] == [1, 2]
+        assert "another one would embed everything again" in capsys.readouterr().err
+    plan = plan_select(build(SelectConfig, given | {"encoder": [DULL, "timm:test_vit"], "redo": "measure"}), Reporter())
+    assert [each.finished for each in plan.sets] == [0, 0]
+
+
+def test_an_encoder_that_was_measured_is_not_loaded_again(
+    run_on: RunOn, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = encoding.load_encoding
+    for module in (encoding, candidates):
+        monkeypatch.setattr(module, "load_encoding", lambda spec, *rest: (loaded.append(spec), load(spec, *rest))[1])
+    run_on(InProcessExecutor(), **given | {"encoder": [DULL, SHARP]})
+    assert loaded == [DULL, SHARP]
+
+
+def test_a_shard_that_cannot_be_read_is_said_once(given: dict[str, Any], photos: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.tar"
+    shutil.copy(photos / "pool-0.tar", gone)
+
+    class Removed(InProcessExecutor):
+        def map(self, *arguments: Any, **named: Any) -> Any:
+            gone.unlink()
+            return super().map(*arguments, **named)
+
+    reporter = Reporter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure_run, "make_executor", lambda *arguments: Removed())
+        settings = {"device": "cpu", "precision": "fp32"} | of_sample(given) | {"encoder": [SHARP, DULL]}
+        run_measure(build(MeasureConfig, settings | {"pool": [*given["pool"], str(gone)]}), reporter)
+    assert len([text for text in reporter.warnings if "cannot read" in text]) == 1
 
 
 # `curator measure`.
@@ -307,6 +408,7 @@ def test_a_table_of_encoders_their_twins_and_chance_wherever_it_is_made(
     assert kept[0] == kept[1]
     assert not (tmp_path / "here/measure/untrained").exists()
     text = result.to_text()
+    assert "the selector csls is worth a try" in text and "budget" in result.to_json()["csls"]
     assert "compare encoders and grade none" in text and "never decide" in text and "may have seen" in text
 
 

@@ -1,0 +1,124 @@
+"""Thumbnails from the original bytes: only the ranges that are needed, many at once, and never longer than a minute."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from PIL import Image
+
+from curator.errors import CuratorError, SampleError
+from curator.images import decode_image
+from curator.io import public_text, storage
+
+__all__ = ["SIDE", "Original", "Thumbnails", "read_thumbnails"]
+
+# The longer side in pixels; seconds for all of a page; and how many are read at a time.
+SIDE = 96
+SECONDS = 60.0
+THREADS = 16
+QUALITY = 80
+
+NO_TIME = "there was no time left to read it"
+
+
+@dataclass(frozen=True)
+class Original:
+    """Where the bytes of an image are.
+
+    Attributes:
+        kind: of its source: `tar`, `folder` or `embeddings`.
+        shard: the source.
+        key: the sample's key; in a folder its path.
+        offset: of its bytes in a shard; None where that is unknown.
+        size: in bytes.
+        sha256: of its bytes; None where that is unknown.
+    """
+
+    kind: str
+    shard: str
+    key: str
+    offset: int | None
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """What could be read.
+
+    Attributes:
+        images: a data URL for each original; empty where there is none.
+        missing: why there is none, for each.
+    """
+
+    images: Sequence[str] = ()
+    missing: Sequence[str] = ()
+
+    @property
+    def failures(self) -> list[tuple[str, int]]:
+        """Why thumbnails are missing, and how many; the most first."""
+        return Counter(reason for reason in self.missing if reason).most_common()
+
+
+def read_thumbnails(originals: Sequence[Original], seconds: float = SECONDS) -> Thumbnails:
+    """The thumbnails of some images, JPEG of at most 96 x 96 pixels, the first ones first.
+
+    Cost: one range request an image. What has not come after `seconds` is left out, and says so.
+    """
+    end = time.monotonic() + seconds
+
+    def thumbnail(original: Original) -> str:
+        if time.monotonic() > end:
+            raise TimeoutError
+        return _data_url(_read(original))
+
+    threads = ThreadPoolExecutor(THREADS)
+    tasks = [threads.submit(thumbnail, original) for original in originals]
+    wait(tasks, timeout=seconds)
+    threads.shutdown(wait=False, cancel_futures=True)
+    results = [_outcome(task) for task in tasks]
+    return Thumbnails([image for image, _ in results], [missing for _, missing in results])
+
+
+def _outcome(task: Future[str]) -> tuple[str, str]:
+    if task.cancelled() or not task.done():
+        return "", NO_TIME
+    error = task.exception()
+    if error is None:
+        return task.result(), ""
+    if isinstance(error, TimeoutError):
+        return "", NO_TIME
+    if isinstance(error, FileNotFoundError):
+        return "", "its source is not there any more"
+    if isinstance(error, SampleError | CuratorError):
+        return "", public_text(str(error))
+    # Every filesystem has errors of its own.
+    return "", public_text(f"its source cannot be read ({type(error).__name__})")
+
+
+def _read(original: Original) -> bytes:
+    """The bytes of an image, which are those that were embedded."""
+    if original.kind == "folder":
+        data = storage.read_bytes(storage.join(original.shard, original.key))
+    elif original.kind == "embeddings" or original.offset is None or original.size is None:
+        raise CuratorError("it came as an embedding, and nothing says where its image is")
+    else:
+        data = storage.read_range(original.shard, original.offset, original.offset + original.size)
+    if original.sha256 is not None and hashlib.sha256(data).hexdigest() != original.sha256:
+        raise CuratorError("its source changed since it was embedded")
+    return data
+
+
+def _data_url(data: bytes) -> str:
+    image = Image.fromarray(decode_image(data).pixels.permute(1, 2, 0).numpy())
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
