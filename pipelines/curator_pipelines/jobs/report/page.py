@@ -25,7 +25,7 @@ from curator_pipelines.run import RunDirectory
 
 __all__ = ["Page", "overview_page", "target_page"]
 
-FOLDER = "page"
+FOLDER = "templates"
 
 
 @dataclass(frozen=True)
