@@ -17,7 +17,7 @@ from curator_pipelines.config import EmbedConfig, build
 from curator_pipelines.jobs.select import run_embed
 from curator_pipelines.run import Reporter
 
-__all__ = ["ALTERATIONS", "embed_altered"]
+__all__ = ["ALTERATIONS", "embed_altered", "write_photos"]
 
 QUALITY = 90
 # Radius of the blur as a share of the shorter side: 1.3 pixels of 64.
@@ -54,7 +54,7 @@ def embed_altered(group: Group, embeddings: str, encoder: str) -> dict[str, NDAr
     shards = {name: Path(embeddings, f"{group.name}-photos", f"{name}.tar") for name in ALTERATIONS}
     for name, shard in shards.items():
         if not shard.exists():
-            _write_photos(shard, target_photos(group, embeddings), ALTERATIONS[name])
+            write_photos(shard, target_photos(group, embeddings), ALTERATIONS[name])
     config = {"pool": [str(shard) for shard in shards.values()], "out": str(run), "encoder": encoder}
     run_embed(build(EmbedConfig, config), Reporter())
     vectors = [rows for _, rows in PartStore(f"{run}/pool").parts()]
@@ -63,14 +63,28 @@ def embed_altered(group: Group, embeddings: str, encoder: str) -> dict[str, NDAr
     return dict(zip(shards, vectors, strict=True))
 
 
-def _write_photos(path: Path, photos: Iterable[bytes], alter: Callable[[Image.Image], Image.Image]) -> None:
+def write_photos(
+    path: Path, photos: Iterable[bytes], alter: Callable[[Image.Image], Image.Image] | None = None
+) -> None:
+    """Write photos into a shard, altered and stored anew as JPEG, or as they are.
+
+    Args:
+        path: of the shard.
+        photos: their bytes.
+        alter: what to do to each; None to keep its bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with tarfile.open(unfinished, "w") as tar:
         for number, photo in enumerate(photos):
-            buffer = io.BytesIO()
-            alter(Image.open(io.BytesIO(photo)).convert("RGB")).save(buffer, "JPEG", quality=QUALITY)
+            data = photo if alter is None else _altered(photo, alter)
             info = tarfile.TarInfo(f"{number:06d}.jpg")
-            info.size = buffer.tell()
-            tar.addfile(info, io.BytesIO(buffer.getvalue()))
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
     unfinished.rename(path)
+
+
+def _altered(photo: bytes, alter: Callable[[Image.Image], Image.Image]) -> bytes:
+    buffer = io.BytesIO()
+    alter(Image.open(io.BytesIO(photo)).convert("RGB")).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()

@@ -29,7 +29,16 @@ from curator.sources import find_sources, read_source
 from curator.store import PartStore
 from curator.types import RawSample
 
-__all__ = ["Group", "embedding_runs", "load_groups", "target_photos"]
+__all__ = [
+    "GROCERIES",
+    "OWN_TARGETS",
+    "Group",
+    "embedding_runs",
+    "group_names",
+    "load_groups",
+    "read_target",
+    "target_photos",
+]
 
 # Images of each class that become the target of a group without shards of its own.
 TAKEN = 40
@@ -93,6 +102,25 @@ def target_photos(group: Group, embeddings_dir: str) -> Iterator[bytes]:
             yield shard.read(places[row]["size"])
 
 
+def group_names(tiny_dir: str, grocery_dir: str) -> list[str]:
+    """The names of all groups in two folders, either of which may be empty for none."""
+    tiny = _tiny_classes(Path(tiny_dir)) if tiny_dir else {}
+    return [*tiny, *(GROCERIES if grocery_dir else ())]
+
+
+def read_target(name: str, tiny_dir: str, grocery_dir: str, seed: int = 0) -> list[bytes]:
+    """The bytes of each image of a group's target, read without embeddings: those of `target_photos` and the seed."""
+    if name in GROCERIES:
+        kind = GROCERIES[name]
+        labelled = [(_label(sample), _photo(sample)) for sample in _samples(f"{grocery_dir}/target-*.tar", photos=True)]
+        return [photo for (_, its_kind), photo in labelled if kind in (None, its_kind)]
+    if name in OWN_TARGETS:
+        return [_photo(sample) for sample in _samples(f"{tiny_dir}/{name}-target-*.tar", photos=True)]
+    pool = [(_label(sample)[0], _photo(sample)) for sample in _samples(f"{tiny_dir}/pool-*.tar", photos=True)]
+    taken = _taken(np.array([number for number, _ in pool]), _tiny_classes(Path(tiny_dir))[name], seed)
+    return [pool[row][1] for row in np.flatnonzero(taken)]
+
+
 def embedding_runs(tiny_dir: str, grocery_dir: str) -> dict[str, str]:
     """Name below EMBEDDINGS -> the shards that are embedded there."""
     runs = {"pool": f"{tiny_dir}/pool-*.tar"} | {name: f"{tiny_dir}/{name}-target-*.tar" for name in OWN_TARGETS}
@@ -102,7 +130,7 @@ def embedding_runs(tiny_dir: str, grocery_dir: str) -> dict[str, str]:
 def _tiny_groups(folder: Path, embeddings: Path, seed: int, names: Collection[str]) -> Iterator[Group]:
     pool = _vectors(embeddings / "pool")
     classes = _labels(embeddings / "pool", f"{folder}/pool-*.tar")[0]
-    for name, members in json.loads((folder / "classes.json").read_text())["groups"].items():
+    for name, members in _tiny_classes(folder).items():
         if names and name not in names:
             continue
         relevant = np.isin(classes, members)
@@ -110,12 +138,23 @@ def _tiny_groups(folder: Path, embeddings: Path, seed: int, names: Collection[st
             target = _vectors(embeddings / name)
             yield Group(name, target, pool, relevant, classes, name, np.arange(len(target)))
             continue
-        random = np.random.default_rng(seed)
-        taken = np.zeros(len(pool), bool)
-        for number in members:
-            taken[random.choice(np.flatnonzero(classes == number), TAKEN, replace=False)] = True
+        taken = _taken(classes, members, seed)
         rows = np.flatnonzero(taken)
         yield Group(name, pool[taken], pool[~taken], relevant[~taken], classes[~taken], "pool", rows)
+
+
+def _tiny_classes(folder: Path) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = json.loads((folder / "classes.json").read_text())["groups"]
+    return groups
+
+
+def _taken(classes: NDArray[np.int64], members: list[int], seed: int) -> NDArray[np.bool_]:
+    """Which rows of the pool become the target."""
+    random = np.random.default_rng(seed)
+    taken = np.zeros(len(classes), bool)
+    for number in members:
+        taken[random.choice(np.flatnonzero(classes == number), TAKEN, replace=False)] = True
+    return taken
 
 
 def _grocery_groups(folder: Path, embeddings: Path) -> Iterator[Group]:
@@ -148,11 +187,16 @@ def _labels(run: Path, shards: str) -> tuple[NDArray[np.int64], NDArray[np.str_]
     return stored["classes"], stored["kinds"]
 
 
-def _samples(shards: str) -> Iterator[RawSample]:
+def _samples(shards: str, photos: bool = False) -> Iterator[RawSample]:
     for source in find_sources([shards], "pool", folders=False):
-        for sample in read_source(source, keep=lambda member: member.ext in ("cls", "json")):
+        for sample in read_source(source, keep=lambda member: photos or member.ext in ("cls", "json")):
             if isinstance(sample, RawSample):
                 yield sample
+
+
+def _photo(sample: RawSample) -> bytes:
+    assert sample.image is not None and sample.image.data is not None
+    return sample.image.data
 
 
 def _label(sample: RawSample) -> tuple[int, str]:

@@ -1,12 +1,15 @@
 """Where a selection should end, and where each stop rule ends it: F1 of what is chosen, on targets with known answers.
 
-    python -m benchmarks.stop TINY GROCERY EMBEDDINGS [--encoder SPEC] [--group NAME]...
+    python -m benchmarks.stop TINY GROCERY EMBEDDINGS [--encoder SPEC | --encoder warmup] [--group NAME]...
 
-Folders are those of `benchmarks.groups`; embeddings are of the given encoder, and an encoder of one target has an
-EMBEDDINGS of its own. Measured for each group: the rounds with every target row a centroid (which is `--clusters auto`
-up to 2,000 rows), the best of them by F1, and where `--stop auto`, the paper's rule and its authors' end; the last
-two again with 100 centroids, as in their presets; auto with the target made grey and blurred; and its threshold
-where each target photo is there a second time, flipped and stored anew. Labels only measure.
+Folders are those of `benchmarks.groups`; embeddings are of the given encoder. With `warmup` none are needed: an encoder
+is trained on each group's target and embeds it and its pool, in EMBEDDINGS/NAME.
+
+Measured for each group: the rounds with every target row a centroid (which is `--clusters auto` up to 2,000 rows), the
+best of them by F1, and where `--stop auto`, the paper's rule and its authors' end; the last two again with 100
+centroids, as in their presets; auto with the target made grey and blurred; its threshold where each target photo is
+there a second time, flipped and stored anew; and whether a run would tell of an end by auto: fewer rows chosen than
+centroids, or a verdict in doubt. Labels only measure.
 
 What is finished stands in EMBEDDINGS/stop.jsonl and is not done again. The tables are made from it.
 """
@@ -25,7 +28,10 @@ from numpy.typing import NDArray
 from benchmarks.altered_targets import embed_altered
 from benchmarks.data import describe_machine
 from benchmarks.dense_search import DenseSearch
-from benchmarks.groups import GROCERIES, Group, load_groups
+from benchmarks.groups import Group, group_names, load_groups
+from benchmarks.stop_tables import print_altered, print_plain, print_told
+from benchmarks.verdict import verdict
+from benchmarks.warmed import warmed
 from curator.search import Floats, MemoryPool
 from curator.selection import Rules, Selection, StopReason, find_centroids, hold_out, run_rounds, select_simcore
 
@@ -33,14 +39,7 @@ PAPER = 0.95
 PAPER_CLUSTERS = 100
 AUTHORS_ROUND = 20
 SEED = 0
-RULES = {
-    "auto": "auto",
-    "paper": "paper, K = rows",
-    "paper_100": f"paper, K = {PAPER_CLUSTERS}",
-    "authors": "authors, K = rows",
-    "authors_100": f"authors, K = {PAPER_CLUSTERS}",
-}
-UPPER_BOUND = "lite0 was trained with labels on ImageNet, from which these photos are cut: an upper bound"
+WARMUP = "warmup"
 
 
 def main() -> None:
@@ -53,19 +52,26 @@ def main() -> None:
     parser.add_argument("--group", action="append", default=[], help="measure this group only; may be repeated")
     flags = parser.parse_args()
     path = Path(flags.embeddings, "stop.jsonl")
-    groups = load_groups(flags.tiny, flags.grocery, flags.embeddings, names=flags.group)
-    for kind, measure in (("plain", measure_plain), ("altered", measure_altered)):
-        finished = {line["group"] for line in _read(path) if line["kind"] == kind}
-        for group in groups:
-            if group.name not in finished:
-                line = {"group": group.name, "kind": kind, "encoder": flags.encoder}
-                line |= measure(group, flags.embeddings, flags.encoder)
-                with path.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+    names = flags.group or group_names(flags.tiny, flags.grocery)
+    for name in names:
+        finished = {line["kind"] for line in _read(path) if line["group"] == name}
+        if finished == set(MEASURES):
+            continue
+        folder, encoder = flags.embeddings, flags.encoder
+        if encoder == WARMUP:
+            folder = f"{folder}/{name}"
+            group, encoder = warmed(name, flags.tiny, flags.grocery, Path(folder), SEED)
+        else:
+            (group,) = load_groups(flags.tiny, flags.grocery, folder, names=[name])
+        for kind in [kind for kind in MEASURES if kind not in finished]:
+            line = {"group": name, "kind": kind, "encoder": flags.encoder} | MEASURES[kind](group, folder, encoder)
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
     print(f"stop rules, {describe_machine()}\n")
-    lines = [line for line in _read(path) if line["group"] in {group.name for group in groups}]
+    lines = [line for line in _read(path) if line["group"] in names]
     print_plain([line for line in lines if line["kind"] == "plain"])
     print_altered([line for line in lines if line["kind"] == "altered"])
+    print_told(lines)
 
 
 def measure_plain(group: Group, embeddings: str, encoder: str) -> dict[str, Any]:
@@ -94,6 +100,9 @@ def measure_altered(group: Group, embeddings: str, encoder: str) -> dict[str, An
     twice = np.concatenate([group.target, altered["flipped"]])
     taus = {"tau": hold_out(group.target, None, SEED).tau, "tau_twice": hold_out(twice, None, SEED).tau}
     return taus | {name: ends(group, altered[name]) for name in ("grey", "blurred")}
+
+
+MEASURES = {"plain": measure_plain, "altered": measure_altered}
 
 
 @dataclass(frozen=True)
@@ -163,68 +172,13 @@ def ends(group: Group, target: Floats) -> dict[str, Any]:
         for name, number in rounds.items()
         if number is not None
     }
-    return {"tau": held_out.tau, "alike": held_out.alike, "groups": held_out.groups, **found}
+    told = {"centroids": len(centroids), "verdict": verdict(target, group.pool).share}
+    return {"tau": held_out.tau, "alike": held_out.alike, "groups": held_out.groups, **told, **found}
 
 
 def f1(hits: float, chosen: int, relevant: int) -> float:
     """Of a choice of `chosen` rows that holds `hits` of the `relevant` ones."""
     return 2 * hits / (chosen + relevant)
-
-
-def print_plain(lines: list[dict[str, Any]]) -> None:
-    """Best rounds and rules, and their means."""
-    _print_upper_bound(lines)
-    print("\nF1 of the best round with K = target rows; that of each rule as a share of it (and rows chosen); that of")
-    print("the whole pool, and of as many random rows as the best round has, as a share of it\n")
-    _head("encoder, group", "target", "relevant", "best round", "F1", *RULES.values(), "everything", "random")
-    for line in lines:
-        best = line["best"]
-        _row(
-            f"{line['encoder']}, {line['group']}",
-            f"{line['target']:,}",
-            f"{line['relevant']:,} of {line['pool']:,}",
-            f"{best['round']} ({best['chosen']:,})",
-            f"{best['f1']:.3f}",
-            *(_share(line[rule], best) for rule in RULES),
-            *(f"{line[name] / best['f1']:.2f}" for name in ("everything", "random")),
-        )
-    best = [line["best"]["f1"] for line in lines]
-    print(f"\nmean over {len(lines)} groups, and lowest:")
-    for rule in RULES:
-        shares = np.divide([line[rule]["f1"] for line in lines], best)
-        print(f"{RULES[rule]:17} {shares.mean():.3f} {shares.min():.2f}")
-
-
-def print_altered(lines: list[dict[str, Any]]) -> None:
-    """Shares of the best round, and thresholds."""
-    _print_upper_bound(lines)
-    print("\nauto with altered targets, as a share of the best round with the same target (and rows chosen)\n")
-    _head("encoder, group", "grey", "blurred", "tau", "tau, each photo twice", "tau, grey", "tau, blurred")
-    for line in lines:
-        targets = [line["grey"], line["blurred"]]
-        _row(
-            f"{line['encoder']}, {line['group']}",
-            *(_share(target["auto"], target["best"]) for target in targets),
-            *(f"{tau:.4f}" for tau in (line["tau"], line["tau_twice"], *(target["tau"] for target in targets))),
-        )
-
-
-def _print_upper_bound(lines: list[dict[str, Any]]) -> None:
-    if any(line["encoder"] == "lite0" and line["group"] not in GROCERIES for line in lines):
-        print(f"\n{UPPER_BOUND}, for all groups but {', '.join(GROCERIES)}.")
-
-
-def _share(end: dict[str, Any], best: dict[str, Any]) -> str:
-    return f"{end['f1'] / best['f1']:.2f} ({end['chosen']:,})"
-
-
-def _head(*cells: str) -> None:
-    _row(*cells)
-    _row(*["---"] * len(cells))
-
-
-def _row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

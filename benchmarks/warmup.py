@@ -8,7 +8,9 @@ product groups (`--data`: shards whose `.json` holds `coarse` and `group`): the 
 cartons; one product group as the target, the grocery photos of the pool as the pool. What is done is in `--results`, a
 line a case, and is not done again; encoders are in `--work`.
 
-Floor: the untrained twin (same initial weights, size and preprocessing), measured in the same way.
+Floor: the untrained twin (same initial weights, size and preprocessing), measured in the same way, and the same twin
+embedded by the means of its channels, since untrained networks find more by these. A table ends it: the gain is over
+the better of the two.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from curator.encoders import load_encoder  # noqa: E402
+from curator.encoders import copy_at_size, load_encoder  # noqa: E402
 from curator.images import decode_image  # noqa: E402
 from curator.search import MemoryPool  # noqa: E402
 from curator.selection import Rules, select_simcore  # noqa: E402
@@ -43,6 +45,8 @@ GROUPS = ("arthropods", "vehicles", "food")
 # Milk, juice and yoghurt among the coarse classes of the grocery photos.
 CARTONS = (19, 20, 27)
 CARTON_SHARDS = 3
+# Pixels: what the default warm-up embeds at.
+SIDE = 64
 IMAGES = ("jpg", "png")
 
 
@@ -109,6 +113,8 @@ def main() -> None:
             with flags.results.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
+            done.append(line)
+    _print_table(done)
 
 
 def _cases(tiny: Path, data: Path, first: int | None, only: list[str] | None) -> Iterator[Case]:
@@ -142,9 +148,22 @@ def _measure(case: Case, seed: int, out: Path, epochs: str | None) -> dict[str, 
     line = {"case": case.name, "seed": seed, "pool": len(case.pool.labels), "budget": case.budget}
     line |= {"base": round(float(case.relevant.mean()), 4)}
     line |= {"seconds": round(time.monotonic() - started), "cpu_seconds": round(time.process_time() - cpu)}
-    for name, file in (("untrained", "warmup/untrained.pt"), ("warm-up", "encoder.pt")):
-        line[name] = round(_precision(case, f"checkpoint:{out}/run/{file}"), 4)
-    return line
+    by_means = out / "untrained-means.pt"
+    twin = out / "run/warmup/untrained.pt"
+    copy_at_size(str(twin), str(by_means), SIDE, "small_resnet")
+    files = {"untrained": twin, "untrained, means": by_means, "warm-up": out / "run/encoder.pt"}
+    return line | {name: round(_precision(case, f"checkpoint:{file}"), 4) for name, file in files.items()}
+
+
+def _print_table(lines: list[dict[str, Any]]) -> None:
+    print("| case | seed | pool | chosen | base rate | untrained | untrained, means | warm-up | gain over the better |")
+    print("|" + "---|" * 9)
+    for line in lines:
+        twins = line["untrained"], line["untrained, means"]
+        shares = [f"{share:.3f}" for share in (line["base"], *twins, line["warm-up"])]
+        sizes = f"{line['pool']:,} | {line['budget']:,}"
+        gain = line["warm-up"] - max(twins)
+        print(f"| {line['case']} | {line['seed']} | {sizes} | {' | '.join(shares)} | {gain:+.3f} |")
 
 
 def _precision(case: Case, encoder: str) -> float:
