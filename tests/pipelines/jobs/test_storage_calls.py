@@ -22,11 +22,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def select(folder: Path, *arguments: str) -> Calls:
+    """A run without a report, which reads its pictures from the shards once more."""
     root = f"counted://{folder}"
     return counting(
         folder / "log",
         *("select", "--target", f"{root}/target.tar", "--pool", f"{root}/pool/{{000000..{PARTS - 1:06d}}}.tar"),
-        *("--out", f"{root}/run", "--clusters", "2", "--budget", "10", "--shard-size", "5", *arguments),
+        *("--out", f"{root}/run", "--clusters", "2", "--budget", "10", "--shard-size", "5", "--no-report"),
+        *arguments,
     )
 
 
