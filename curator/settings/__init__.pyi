@@ -8,6 +8,7 @@ from .values import (
     Device as Device,
     EncoderName as EncoderName,
     EncoderNames as EncoderNames,
+    MaxBad as MaxBad,
     Precision as Precision,
     Seed as Seed,
     Share as Share,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from curator.encoders import parse_spec
 from curator.errors import InputError, Use
+from curator.settings.setting import Setting
 
 __all__ = [
     "Budget",
@@ -19,6 +20,7 @@ __all__ = [
     "Device",
     "EncoderName",
     "EncoderNames",
+    "MaxBad",
     "Precision",
     "Seed",
     "Share",
@@ -160,6 +162,15 @@ Clusters = Annotated[Count | None, BeforeValidator(_auto_as_none)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Similarity = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, BeforeValidator(_parse_share), Field(ge=0, le=1)]
+MaxBad = Annotated[
+    Share | None,
+    Setting(
+        "The share of bad samples above which the run ends with exit code 3.",
+        metavar="P%",
+        default_text="1%, but at least 10 samples and at most a third of each set",
+        changes=None,
+    ),
+]
 Text = Annotated[str, BeforeValidator(_as_text)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
 Workers = Annotated[Count | None, BeforeValidator(_auto_as_none)]

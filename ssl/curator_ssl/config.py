@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curator.settings import Config, Count, Device, Precision, Seed, Setting, Share, Urls, Weights
+from curator.settings import Config, Count, Device, MaxBad, Precision, Seed, Setting, Share, Urls, Weights
 from curator_ssl.methods import METHODS, describe_options
 from curator_ssl.optim import OPTIMIZERS
 
@@ -189,15 +189,7 @@ class TrainConfig(Config):
     save_every: Annotated[Count, Setting("Steps between checkpoints.", default_text="once an epoch", changes=None)] = (
         UNSET
     )
-    max_bad: Annotated[
-        Share | None,
-        Setting(
-            "The share of bad samples above which the run ends with exit code 3.",
-            metavar="P%",
-            default_text="1%, but at least 10 samples and at most a third of each set",
-            changes=None,
-        ),
-    ] = None
+    max_bad: MaxBad = None
     tensorboard: Annotated[bool, Setting("Also write event files to OUT/tensorboard.", changes=None)] = False
     probe_every: Annotated[
         int,

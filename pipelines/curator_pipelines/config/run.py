@@ -13,9 +13,9 @@ from curator.settings import (
     Device,
     EncoderName,
     EncoderNames,
+    MaxBad,
     Precision,
     Setting,
-    Share,
     Text,
     Weights,
     Workers,
@@ -143,16 +143,7 @@ class EncodingConfig(ExecutorConfig):
             changes=None,
         ),
     ] = False
-    max_bad: Annotated[
-        Share | None,
-        Setting(
-            "The share of bad samples above which the run ends with exit code 3.",
-            metavar="P%",
-            default_text="1%, but at least 10 samples and at most a third of each set",
-            changes=None,
-        ),
-    ] = None
-
+    max_bad: MaxBad = None
     give_up_shards: Annotated[
         bool,
         Setting(

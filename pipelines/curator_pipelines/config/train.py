@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.settings import Config, Count, Device, EncoderName, Precision, Seed, Setting, Share, Urls, Weights
+from curator.settings import Config, Count, Device, EncoderName, MaxBad, Precision, Seed, Setting, Urls, Weights
 from curator_pipelines.config.run import WarmupArch, WarmupSize
 from curator_ssl.config import TrainConfig
 
@@ -41,15 +41,7 @@ class ProbeConfig(Config):
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[
-        Share | None,
-        Setting(
-            "The share of bad samples above which the run ends with exit code 3.",
-            metavar="P%",
-            default_text="1%, but at least 10 samples and at most a third of each set",
-            changes=None,
-        ),
-    ] = None
+    max_bad: MaxBad = None
 
 
 class LaunchConfig(Config):
@@ -121,12 +113,4 @@ class WarmupConfig(Config):
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
-    max_bad: Annotated[
-        Share | None,
-        Setting(
-            "The share of bad samples above which the run ends with exit code 3.",
-            metavar="P%",
-            default_text="1%, but at least 10 samples and at most a third of each set",
-            changes=None,
-        ),
-    ] = None
+    max_bad: MaxBad = None

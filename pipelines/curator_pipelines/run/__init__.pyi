@@ -13,4 +13,4 @@ from .stored_selection import (
     store_selection as store_selection,
     unreadable_shards as unreadable_shards,
 )
-from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS
+from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS, verdict_in_words as verdict_in_words

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from curator.io import public_name
 from curator_pipelines.jobs.report.target_record import TargetRecord
-from curator_pipelines.run import REASONS, STOP_REASONS
+from curator_pipelines.run import REASONS, STOP_REASONS, verdict_in_words
 
 __all__ = ["Headline", "headline"]
 
@@ -95,14 +95,8 @@ def _near(target: TargetRecord) -> list[str]:
 
 
 def _verdict(target: TargetRecord) -> list[str]:
-    verdict = target.record["verdict"]
-    if verdict is None or verdict["share"] is None:
-        return []
-    least = "at least " if verdict["bound"] == "lower" else ""
-    return [
-        f"For {least}{verdict['share']:.0%} of {verdict['rows']:,} target images the pool has one nearer than "
-        f"{verdict['median']:.4f}, as near as they typically are to each other."
-    ]
+    verdict = verdict_in_words(target.record["verdict"])
+    return [f"F{verdict[1:]}."] if verdict else []
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,7 @@ store that is down, would fill the ledger with sound shards, so those end the ru
 
 from __future__ import annotations
 
-from curator.errors import CuratorError, UnusableInput, Use
+from curator.errors import CuratorError, UnusableInput, Use, counted
 from curator.io import Fault, public_text, reason_of, storage
 from curator.sources import Source, UnreadableShard
 from curator.store import DoneMark
@@ -40,7 +40,7 @@ class FailedShards:
         self._reporter = reporter
         self._give_up = give_up
         self._failures: list[Exception] = []
-        self._given_up: list[str] = []
+        self._killers: list[tuple[str, Exception]] = []
         self._unreadable: list[UnreadableShard] = []
         self._in_a_row = FailuresInARow()
 
@@ -70,8 +70,7 @@ class FailedShards:
             self.unreadable[task.part] = why
             self._reporter.warn(f"{why}; it is given up, and will be tried again on the next run")
         else:
-            self._given_up.append(task.source.name)
-            self._failures.append(error)
+            self._killers.append((task.source.name, error))
 
     def end(self) -> dict[int, str]:
         """What could not be read, when all others are done.
@@ -83,17 +82,20 @@ class FailedShards:
         """
         if self._unreadable:
             self._check_store()
-        if self._given_up:
-            names = ", ".join(self._given_up[:NAMED]) + (", ..." if len(self._given_up) > NAMED else "")
-            count = len(self._given_up)
+        if self._failures:
+            others = len(self._failures) - 1 + len(self._killers)
+            more = f" (and {counted(others, 'other shard')} failed)" if others else ""
+            raise CuratorError(f"{self._name}: {self._failures[0]}{more}") from self._failures[0]
+        if self._killers:
+            names = ", ".join(name for name, _ in self._killers[:NAMED]) + (
+                ", ..." if len(self._killers) > NAMED else ""
+            )
+            count, error = len(self._killers), self._killers[-1][1]
             shards = "1 shard kills its workers" if count == 1 else f"{count} shards kill their workers"
             raise CuratorError(
-                f"{self._name}: {shards}, all else is done: {names}; the last: {self._failures[-1]}",
+                f"{self._name}: {shards}, all else is done: {names}; the last: {error}",
                 advice=Use("give_up_shards", True),
-            ) from self._failures[-1]
-        if self._failures:
-            more = f" (and {len(self._failures) - 1} more like it)" if len(self._failures) > 1 else ""
-            raise CuratorError(f"{self._name}: {self._failures[0]}{more}") from self._failures[0]
+            ) from error
         return self.unreadable
 
     def _stop_unless_single(self, error: Exception | None) -> None:

@@ -14,7 +14,7 @@ from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
-from curator_pipelines.run import STOP_REASONS, duration
+from curator_pipelines.run import STOP_REASONS, duration, verdict_in_words
 
 __all__ = ["EmbedSummary", "Overlap", "SelectSummary", "TargetResult", "overlaps_of"]
 
@@ -111,14 +111,8 @@ class TargetResult:
         return [f"own images  {own:,} of the pool's images are your own: skipped"] if own else []
 
     def _verdict(self) -> list[str]:
-        verdict = self.selection["verdict"]
-        if verdict is None or verdict["share"] is None:
-            return []
-        least = "at least " if verdict["bound"] == "lower" else ""
-        return [
-            f"verdict     for {least}{verdict['share']:.0%} of {verdict['rows']:,} target images the pool has one "
-            f"nearer than {verdict['median']:.4f}, as near as they typically are to each other"
-        ]
+        verdict = verdict_in_words(self.selection["verdict"])
+        return [f"verdict     {verdict}"] if verdict else []
 
     def _stop(self) -> list[str]:
         chosen = self.selection

@@ -127,6 +127,17 @@ def test_shards_that_were_given_up_are_named(sources: Sequence[Source]) -> None:
         failed.end()
 
 
+def test_not_all_else_is_done_where_others_failed_in_another_way(sources: Sequence[Source]) -> None:
+    failed = new()
+    tasks = [Task(part, EmbedTask(sources[part], part, "identity"), 3) for part in range(3)]
+    failed.add(Outcome(tasks[0], error=CuratorError("workers died of it"), lost=True))
+    failed.add(Outcome(tasks[1], error=OSError(28, "the disk is full")))
+    failed.add(Outcome(tasks[2], error=CuratorError("workers died of it"), lost=True))
+
+    with pytest.raises(CuratorError, match=r"^pool: .*the disk is full \(and 2 other shards failed\)$"):
+        failed.end()
+
+
 def test_other_failures_in_a_row_stop_too(sources: Sequence[Source]) -> None:
     failed = new()
     outcomes = [
