@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 
 import curator
 from curator.errors import CuratorError, Spell
+from curator_pipelines.cli.run_command import Invocation
 from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.cli.tell import show_logs, tell, tell_traceback
 from curator_pipelines.executors import prepare_threads
@@ -103,8 +105,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     words, debug = _without_debug(arguments)
+    call = Invocation(arguments, time.monotonic())
     try:
-        code = cli.main(words, prog_name="curator", standalone_mode=False, obj=arguments)
+        code = cli.main(words, prog_name="curator", standalone_mode=False, obj=call)
         return code if isinstance(code, int) else 0
     except BaseException as error:
         if debug:

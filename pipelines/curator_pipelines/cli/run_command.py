@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from curator.settings import Config
     from curator_pipelines.run import Reporter
 
-__all__ = ["Result", "print_result", "run_command"]
+__all__ = ["Invocation", "Result", "print_result", "run_command"]
 
 
 class Result(Protocol):
@@ -27,6 +28,19 @@ class Result(Protocol):
         """For a person."""
 
 
+@dataclass(frozen=True)
+class Invocation:
+    """How the command was called: click's `obj`.
+
+    Attributes:
+        arguments: as they were given.
+        began: when, as `time.monotonic`.
+    """
+
+    arguments: Sequence[str] = ()
+    began: float | None = None
+
+
 C = TypeVar("C", bound="Config")
 R = TypeVar("R", bound=Result)
 
@@ -37,7 +51,8 @@ def run_command(model: type[C], job: Callable[[C, Reporter], R], flags: Mapping[
     from curator_pipelines.run import Reporter, called_as
 
     config = build(model, dict(flags))
-    with Reporter() as reporter, called_as(["curator", *(click.get_current_context().find_root().obj or ())]):
+    call: Invocation = click.get_current_context().find_root().obj or Invocation()
+    with Reporter(started=call.began) as reporter, called_as(["curator", *call.arguments]):
         result = job(config, reporter)
     print_result(result, as_json)
     return result

@@ -6,6 +6,7 @@ from .progress_file import read_progress as read_progress, recorded as recorded
 from .provenance import called_as as called_as
 from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set
 from .stored_selection import (
+    Replaced as Replaced,
     StoredSelection as StoredSelection,
     load_selection as load_selection,
     note_unreadable as note_unreadable,

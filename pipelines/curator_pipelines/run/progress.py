@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from curator.io import printable, public_text
 from curator.types import LedgerLine
+from curator_pipelines.run.pace import Pace
 
 __all__ = ["Reporter", "StageProgress"]
 
@@ -47,11 +48,14 @@ class StageProgress:
         self.note = ""
         self.last_bad: deque[str] = deque(maxlen=LAST_BAD)
         self.started = time.monotonic()
+        self._pace = Pace()
 
     def __call__(self, increments: Mapping[str, int]) -> None:
         """Add increments and show them: a `curator.types.Progress`."""
         self.done += increments.get(self.unit, 0)
         self.bad += increments.get("bad", 0)
+        if increments.get(self.unit):
+            self._pace.note(self.done)
         self._show(self)
 
     def note_bad(self, lines: Iterable[LedgerLine]) -> None:
@@ -64,25 +68,30 @@ class StageProgress:
         return max(time.monotonic() - self.started, 1e-9)
 
     @property
-    def rate(self) -> float:
-        """The units done per second."""
-        return self.done / self.seconds
+    def rate(self) -> float | None:
+        """The units done per second of late; None while too few batches were seen to tell."""
+        return self._pace.per_second(self.done)
 
     @property
     def eta(self) -> float | None:
-        """The seconds that are left; None while they cannot be estimated."""
-        if not (self.total and self.total > self.done and self.rate > 0):
-            return None
-        return (self.total - self.done) / self.rate
+        """The seconds that are left of this stage; None while they cannot be estimated."""
+        rate = self.rate
+        return (self.total - self.done) / rate if rate and self.total and self.total > self.done else None
 
     def text(self) -> str:
-        """The state in words: done, rate, time left, bad samples."""
-        rate, eta = self.rate, self.eta
+        """The state in words: done, rate of late, time left of the stage, bad samples."""
+        return self._text(self.rate, self.eta)
+
+    def end_text(self) -> str:
+        """The same at the end, with the rate of the whole stage."""
+        return self._text(self.done / self.seconds, None)
+
+    def _text(self, rate: float | None, eta: float | None) -> str:
         words = [f"{self.done:,}" + (f" of {self._total()} {self.unit}" if self.total else f" {self.unit}")]
-        if rate > 0:
+        if rate:
             words.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
-            if eta is not None:
-                words.append(f"ETA {duration(eta)}")
+        if eta is not None:
+            words.append(f"ETA {duration(eta)}")
         if self.bad:
             words.append(f"{self.bad:,} bad")
         if self.note:
@@ -98,8 +107,10 @@ class Reporter:
 
     Args:
         quiet: print nothing, for use as a library. Warnings are collected all the same.
+        started: when the run began, as `time.monotonic`; now if it is not given.
 
     Attributes:
+        started: when the run began.
         warnings: every warning of the run, once.
         listener: is told every change of a stage's progress; the flag says that the change must not be skipped.
 
@@ -110,7 +121,8 @@ class Reporter:
     (2, ['one sample is small'])
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, started: float | None = None) -> None:
+        self.started = time.monotonic() if started is None else started
         # A notebook gets plain lines too: its output area is no terminal.
         # Text is printed as it is: no markup, no `:emoji:`.
         self.console = Console(
@@ -129,6 +141,11 @@ class Reporter:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since the run began."""
+        return time.monotonic() - self.started
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -165,17 +182,23 @@ class Reporter:
         else:
             yield progress
         self._tell(progress, at_once=True)
-        self.say(f"{name}: {progress.text()}, {duration(time.monotonic() - progress.started)}")
+        self.say(f"{name}: {progress.end_text()}, {duration(progress.seconds)}")
 
     def _show(self, progress: StageProgress) -> None:
         """Redraw the bar; without a bar, print a line if the last one is `LINE_EVERY` seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:
-            self._bars.update(self._task, completed=progress.done, total=progress.total, line=_shown(progress.text()))
+            self._bars.update(
+                self._task, completed=progress.done, total=progress.total, line=_shown(self._line(progress))
+            )
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self.say(f"{progress.name}: {progress.text()}")
+            self.say(f"{progress.name}: {self._line(progress)}")
             sys.stderr.flush()
+
+    def _line(self, progress: StageProgress) -> str:
+        """How far a stage is, and how long it and the whole run have taken."""
+        return f"{progress.text()}, {duration(progress.seconds)} (run {duration(self.seconds)})"
 
     def _tell(self, progress: StageProgress, at_once: bool) -> None:
         if self.listener is not None:

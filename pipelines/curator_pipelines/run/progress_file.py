@@ -53,7 +53,7 @@ def _record(progress: StageProgress) -> dict[str, Any]:
         "unit": progress.unit,
         "bad": progress.bad,
         "seconds": round(progress.seconds, 3),
-        "per_second": round(progress.rate, 3),
+        "per_second": None if progress.rate is None else round(progress.rate, 3),
         "eta": progress.eta,
         "text": progress.text(),
         "ledger": list(progress.last_bad),

@@ -248,9 +248,15 @@ class RunDirectory:
             stages[name] = before if is_as_before else state | {"seconds": seconds}
             self.save()
 
-    def note_seconds(self, seconds: Mapping[str, float]) -> None:
-        """Note stages that were done before `start`."""
-        for name, took in seconds.items():
+    def note_seconds(self, so_far: float, stages: Mapping[str, float]) -> None:
+        """Note what came before the first stage of `stage`.
+
+        Args:
+            so_far: seconds since the call began. What no stage took is `start`: imports, looking up sources, planning.
+            stages: seconds of those that were done before `start`.
+        """
+        self.call["stages"]["start"] = round(so_far - sum(stages.values()), 3)
+        for name, took in stages.items():
             self.call["stages"][name] = round(took, 3)
             # Of one that was there before, the first time counts.
             self.record["stages"].setdefault(name, {"state": "done", "seconds": round(took, 3)})

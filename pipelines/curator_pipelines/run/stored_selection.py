@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curator.errors import InputError, Redo
+from curator.errors import InputError, Redo, counted
 from curator.io import npy, parquet, public_values, schemas, storage
 from curator.selection import (
     DUPLICATE,
@@ -29,6 +29,7 @@ from curator_pipelines.run.held_out_report import HeldOutReport
 from curator_pipelines.run.run_directory import TargetDirectory
 
 __all__ = [
+    "Replaced",
     "StoredSelection",
     "load_selection",
     "note_unreadable",
@@ -36,6 +37,23 @@ __all__ = [
     "store_selection",
     "unreadable_shards",
 ]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A selection in whose place another was written.
+
+    Attributes:
+        count: samples that it had.
+        again: those of them that are in the new one too.
+    """
+
+    count: int
+    again: int
+
+    def to_text(self) -> str:
+        """For a person."""
+        return f"another selection of {counted(self.count, 'sample')}, of which {self.again:,} are chosen again"
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,7 @@ class StoredSelection:
         rounds: int32; -1 from selectors without rounds.
         passes: how often the pool was read to find it; 0 for one that was there before.
         is_new: it was made by this call.
+        replaced: the other selection that stood there before this call made it.
     """
 
     record: dict[str, Any]
@@ -59,6 +78,7 @@ class StoredSelection:
     rounds: np.ndarray
     passes: int = 0
     is_new: bool = False
+    replaced: Replaced | None = None
 
 
 def store_selection(

@@ -294,6 +294,21 @@ class TestLaterStagesOnly:
         whole = table(str(reference), "selection", "selected.parquet")
         assert table(str(out), "selection", "selected.parquet") == whole[:8]
 
+    def test_what_is_replaced_is_told(self, run: Run, settings: dict[str, Any], out: Path, reference: Path) -> None:
+        before = {row["id"] for row in table(str(reference), "selection", "selected.parquet")}
+
+        summary = run(out=str(out), **settings | {"selector": "random", "clusters": None, "budget": "8"})
+
+        now = {row["id"] for row in table(str(out), "selection", "selected.parquet")}
+        assert 0 < len(before & now) < len(before)
+        told = f"another selection of {len(before)} samples, of which {len(before & now)} are chosen again"
+        assert f"replaced    {told}" in summary.to_text()
+        assert summary.to_json()["replaced"] == {"count": len(before), "again": len(before & now)}
+        # The same again replaces nothing.
+        again = run(out=str(out), **settings | {"selector": "random", "clusters": None, "budget": "8"})
+        assert "replaced    " not in again.to_text()
+        assert next(iter(again.stages)) == "start"
+
 
 class TestRefused:
     """Another run than the one in OUT: exit 2 with the difference, and nothing is touched."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -59,3 +60,17 @@ def test_a_quiet_reporter_still_tells_its_listener(tmp_path: object) -> None:
     assert (seen[0]["stage"], seen[0]["unit"], seen[0]["total"]) == ("pool", "samples", 2)
     assert json.loads(json.dumps(seen)) == seen
     assert not storage.exists(storage.join(str(tmp_path), "progress.json"))
+
+
+def test_a_line_says_how_long_the_stage_and_the_run_have_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curator_pipelines.run.progress.LINE_EVERY", -1.0)
+
+    with Reporter(started=time.monotonic() - 3600) as reporter, reporter.stage("pool", 1000, "samples") as progress:
+        progress({"samples": 16})
+
+    first, last = capsys.readouterr().err.splitlines()
+    # After one batch nobody knows how fast it goes.
+    assert re.search(r"pool: 16 of 1,000 samples, 0\.\d s \(run 1 h 0 min\)$", first)
+    assert re.search(r"pool: 16 of 1,000 samples, [\d,.]+/s, 0\.\d s$", last)

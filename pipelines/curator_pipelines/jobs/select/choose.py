@@ -31,6 +31,7 @@ from curator_pipelines.jobs.select.held_out_targets import (
 from curator_pipelines.jobs.select.judge import judge, target_queries
 from curator_pipelines.run import (
     KeptArrays,
+    Replaced,
     Reporter,
     StoredSelection,
     TargetDirectory,
@@ -58,11 +59,13 @@ def choose(
     Raises:
         UnusableInput: a target or the pool has no embedded sample.
     """
-    current, outdated = {}, []
+    current, outdated, before = {}, [], {}
     for directory in targets:
         stored = load_selection(directory)
         if stored is None or not is_current(stored, directory, config, denied):
             outdated.append(directory)
+            if stored is not None:
+                before[directory.name] = stored.ids
             _tell_retired(directory, stored, reporter)
             _say_why(stored, directory, reporter)
             continue
@@ -72,6 +75,9 @@ def choose(
         note_unreadable(directory, stored)
         current[directory.name] = stored
     selections = current | (_choose_anew(outdated, config, denied, held_out, executor, reporter) if outdated else {})
+    for name, ids in before.items():
+        again = len(np.intersect1d(ids, selections[name].ids, assume_unique=True))
+        selections[name] = replace(selections[name], replaced=Replaced(len(ids), again))
     return {directory.name: selections[directory.name] for directory in targets}
 
 

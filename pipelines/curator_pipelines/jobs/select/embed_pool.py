@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from curator.errors import Another, InputError
 from curator.io import Owner, absolute, owned
 from curator_pipelines.config import EmbedConfig
@@ -30,7 +28,6 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
 
 
 def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSummary:
-    started = time.monotonic()
     run = RunDirectory(absolute(config.out), owner)
     if run.record.get("targets"):
         raise InputError(
@@ -43,7 +40,10 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
     sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
     prepared = prepare(config, config.encoder, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo)
+    run.note_seconds(reporter.seconds, {})
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)
     run.finish(reporter.warnings)
-    return EmbedSummary(run.url, embedded["pool"].account, time.monotonic() - started, reporter.warnings)
+    return EmbedSummary(
+        run.url, embedded["pool"].account, dict(run.call["stages"]), reporter.seconds, list(reporter.warnings)
+    )

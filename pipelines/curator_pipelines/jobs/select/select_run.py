@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from curator.errors import CuratorError
@@ -62,7 +61,6 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
 
 
 def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> SelectSummary:
-    started = time.monotonic()
     denied = read_deny_list(config.deny) if config.deny else None
     sources = _find(config)
     _check_packages(config, sources)
@@ -73,7 +71,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, chosen.loaded or chosen.name, run, sources, config.redo, reporter)
     run.start(config.model_dump() | {"encoder": chosen.name}, config.redo, list(sources.targets))
-    run.note_seconds(chosen.seconds)
+    run.note_seconds(reporter.seconds, chosen.seconds)
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
@@ -93,10 +91,12 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     return SelectSummary(
         out=run.url,
         accounts={name: result.account for name, result in embedded.items()},
-        results={name: TargetResult(stored.record, packed[name]) for name, stored in selections.items()},
+        results={
+            name: TargetResult(stored.record, packed[name], stored.replaced) for name, stored in selections.items()
+        },
         overlaps=overlaps_of({name: stored.ids for name, stored in selections.items()}),
         stages=dict(run.call["stages"]),
-        seconds=time.monotonic() - started,
+        seconds=reporter.seconds,
         warnings=reporter.warnings,
         reports=reports,
     )

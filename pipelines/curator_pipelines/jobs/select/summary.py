@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.errors import counted
 from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
-from curator_pipelines.run import STOP_REASONS, duration, verdict_in_words
+from curator_pipelines.run import STOP_REASONS, Replaced, duration, verdict_in_words
 
 __all__ = ["EmbedSummary", "Overlap", "SelectSummary", "TargetResult", "overlaps_of"]
 
@@ -34,12 +35,18 @@ def warnings_line(warnings: Sequence[str]) -> list[str]:
     return [f"warnings    {len(warnings)}, see above"] if warnings else []
 
 
+def time_line(seconds: float, stages: Mapping[str, float]) -> str:
+    """How long the whole command took, and each of its stages."""
+    return f"time        {duration(seconds)}: " + ", ".join(f"{name} {duration(took)}" for name, took in stages.items())
+
+
 @dataclass(frozen=True)
 class EmbedSummary:
     """The end of `curator embed`."""
 
     out: str
     account: Account
+    stages: dict[str, float]
     seconds: float
     warnings: list[str]
 
@@ -51,7 +58,7 @@ class EmbedSummary:
         """For a person."""
         lines = [
             f"pool        {account_line(self.account)}",
-            f"time        {duration(self.seconds)}",
+            time_line(self.seconds, self.stages),
             f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)",
             f"ledger      {self.out}/quarantine.parquet",
             *warnings_line(self.warnings),
@@ -66,15 +73,18 @@ class TargetResult:
     Attributes:
         selection: the content of selection.json.
         packed: what was packed.
+        replaced: the other selection that stood there before; None if there was none.
     """
 
     selection: dict[str, Any]
     packed: Packed
+    replaced: Replaced | None = None
 
     def lines(self, url: str) -> list[str]:
         """For a person; `url` is where the target's results are."""
         return [
             f"chosen      {self._chosen()}",
+            *([f"replaced    {self.replaced.to_text()}"] if self.replaced else []),
             *self._means(),
             *self._own(),
             *self._stop(),
@@ -90,7 +100,7 @@ class TargetResult:
     def _chosen(self) -> str:
         chosen = self.selection
         share = chosen["count"] / max(chosen["candidates"], 1)
-        rounds = f" in {chosen['rounds']:,} rounds" if chosen["rounds"] else ""
+        rounds = f" in {counted(chosen['rounds'], 'round')}" if chosen["rounds"] else ""
         skipped = f", {chosen['skipped']:,} skipped" if chosen["skipped"] else ""
         return (
             f"{chosen['count']:,} of {chosen['candidates']:,} candidates ({share:.1%}){rounds}{skipped}: "
@@ -226,11 +236,8 @@ class SelectSummary:
         lines += [f"overlap     {first} and {second}: {both:,} in both" for first, second, both in self.overlaps]
         lines += [
             *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
-            f"time        {duration(self.seconds)}: {self._times()}",
+            time_line(self.seconds, self.stages),
             f"ledger      {self.out}/quarantine.parquet",
             *(f"report      {url}" for url in self.reports[:1]),
         ]
         return "\n".join([*lines, *warnings_line(self.warnings)])
-
-    def _times(self) -> str:
-        return ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.stages.items())

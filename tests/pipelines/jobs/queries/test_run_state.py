@@ -55,7 +55,8 @@ def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, mo
     assert progress is not None
     assert (progress["stage"], progress["unit"]) == ("pool", "samples")
     assert progress["done"] >= 9 + 36
-    assert progress["per_second"] > 0
+    # Batches of a second say nothing of how fast it goes.
+    assert progress["per_second"] is progress["eta"] is None
     # The first shard's bad sample, known from its done-mark.
     assert watched.seen[3].last[0].partition(": ")[2].startswith("decode_error")
     text = watched.seen[3].to_text()
