@@ -71,8 +71,8 @@ class Series:
 REDO = tuple(("--redo", stage) for stage in ("pool", "select", "embed", "pack"))
 SERIES = {
     "embed": Series("exact", "pool", ("*",)),
-    "index": Series("ivf", "index", ("index", "selection", "shards")),
-    "select": Series("exact", "select", ("selection", "shards")),
+    "index": Series("ivf", "index", ("index", "selection", "shards", "packing")),
+    "select": Series("exact", "select", ("selection", "shards", "packing")),
     "pack": Series("exact", "pack", ("shards", "packing")),
     "train": Series("train", "", ("*",), local=("driver", "rank")),
     "redo": Series("exact", "", (), REDO),
