@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,19 +77,34 @@ def plane(target: TargetRecord, seed: int) -> Plane:
 def place(vectors: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
     """Unit rows (n, d) as float64 (n, 2), and how: by UMAP or PaCMAP where one is installed, else by PCA."""
     if len(vectors) >= LEAST_FOR_NEIGHBOURS:
-        try:
-            from umap import UMAP
-
-            return np.asarray(UMAP(random_state=seed, metric="cosine").fit_transform(vectors), np.float64), "UMAP"
-        except ImportError:
-            pass
-        try:
-            from pacmap import PaCMAP
-
-            return np.asarray(PaCMAP(random_state=seed).fit_transform(vectors), np.float64), "PaCMAP"
-        except ImportError:
-            pass
+        for method, by_neighbours in {"UMAP": _by_umap, "PaCMAP": _by_pacmap}.items():
+            with suppress(ImportError), _silence():
+                return np.asarray(by_neighbours(vectors, seed), np.float64), method
     return _by_pca(vectors), "PCA"
+
+
+def _by_umap(vectors: NDArray[np.float64], seed: int) -> Any:
+    from umap import UMAP
+
+    return UMAP(random_state=seed, metric="cosine", n_jobs=1).fit_transform(vectors)
+
+
+def _by_pacmap(vectors: NDArray[np.float64], seed: int) -> Any:
+    from pacmap import PaCMAP
+
+    return PaCMAP(random_state=seed).fit_transform(vectors)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What these libraries say of a seed and of their compiler is nothing to a person who reads a page."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _by_pca(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
