@@ -50,7 +50,7 @@ COMMAND = [
 # What a run says of a shard that is another kind of file by its first bytes; nothing else may refuse a batch.
 REFUSED = re.compile(r"/(\d{4}\.tar) is .*(not a shard|must be plain tars)")
 # What it says on stderr where nothing is wrong; anything else is the noise of a library, or a traceback.
-EXPECTED = re.compile(r"encoder: |running on |pool: |warning: |\s*$")
+EXPECTED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:]+Z )?(encoder: |running on |pool: |warning: |\s*$)")
 
 
 @dataclass

@@ -95,7 +95,10 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    # Above the drawing, where no line runs through it.
+    axes.legend(
+        frameon=False, labelcolor=INK, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2
+    )
 
 
 def _svg(figure: Figure, label: str) -> str:
