@@ -144,7 +144,7 @@ def strike(bench: Bench, name: str, executor: str, store: str, kills: int) -> Co
     proxy.close()
     ours, theirs = out.content(), reference.content()
     differing = [file for file in sorted(ours.keys() | theirs.keys()) if ours.get(file) != theirs.get(file)]
-    left = [str(path) for path in (bench.folder / "t").rglob("*") if path.is_file()]
+    left = [f"{path} ({path.read_bytes()[:80]!r})" for path in (bench.folder / "t").rglob("*") if path.is_file()]
     uploads = open_uploads(bench.endpoint) if store == "s3" else []
     half = out.temporaries()
     for what, names in (("differing", differing), ("temporaries", half), ("in TMPDIR", left), ("uploads", uploads)):
