@@ -83,7 +83,7 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
         facts=facts(run),
         missing=album.thumbnails.failures[:5],
     )
-    return Page(html, len(album.thumbnails.images), album.thumbnails.failures)
+    return Page(html, sum(map(bool, album.thumbnails.images)), album.thumbnails.failures)
 
 
 def overview_page(run: RunDirectory, targets: Sequence[TargetRecord], overlaps: Sequence[tuple[str, str, int]]) -> Page:
