@@ -35,13 +35,7 @@ def draw_curve(target: TargetRecord) -> str:
     From a selector without rounds the score of each chosen image over its place; empty where there are no scores.
     """
     record = target.record
-    if target.rounds.num_rows:
-        x, y = target.rounds["chosen"].to_numpy(), target.rounds["mean_score"].to_numpy()
-        name = "mean score of the round"
-    else:
-        scores = target.selection.scores
-        x, y = np.arange(1, len(scores) + 1), scores
-        name = "score"
+    x, y, name = target.curve()
     if not np.isfinite(y).any():
         return ""
     beyond = [line for line in record["around_end"] if not line["taken"]]

@@ -106,7 +106,9 @@ def write_reports(
             target = read_target(directory)
             targets.append(target)
             url = directory.path(REPORT)
-            written[url] = target_page(run, target, field, shown_warnings)
+            others = tuple(f"{other.name}: " for other in directories if other.name != directory.name)
+            own_warnings = [warning for warning in shown_warnings if not warning.startswith(others)]
+            written[url] = target_page(run, target, field, own_warnings)
             _write(run, url, written[url])
             progress({"pages": 1})
         if len(directories) > 1:

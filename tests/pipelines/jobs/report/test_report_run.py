@@ -22,6 +22,8 @@ from curator.errors import InputError
 from curator.settings import build
 from curator_pipelines.config import ReportConfig
 from curator_pipelines.jobs.report.report_run import ReportResult, run_report
+from curator_pipelines.jobs.report.target_record import read_target
+from curator_pipelines.run import RunDirectory
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
@@ -145,6 +147,17 @@ def test_a_long_selection_has_last_ones(run: Run, settings: dict[str, Any], tmp_
     assert strips["The last chosen"] == [f"pool-{row}" for row in chosen[24:]]
 
 
+def test_the_curve_is_over_all_images_chosen_so_far(run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
+    run(out=str(tmp_path / "run"), **settings | {"budget": "40", "clusters": 3})
+    directory = RunDirectory(str(tmp_path / "run")).target_directory()
+    taken = pq.read_table(tmp_path / "run/selection/rounds.parquet")["chosen"].to_pylist()
+
+    x, _, _ = read_target(directory).curve()
+
+    assert len(taken) > 3 and sum(taken) == 40
+    assert x.tolist() == [sum(taken[: number + 1]) for number in range(len(taken))]
+
+
 def test_each_thumbnail_is_its_source_and_no_other(reported: Path) -> None:
     images = parsed(reported).images
     sources = bytes_of(reported, list(images))
@@ -231,6 +244,11 @@ def test_several_targets_have_a_page_each_and_one_together(
     result = run(out=str(out), report=True, **two)
     assert result.reports == [f"{out}/report.html", f"{out}/a/report.html", f"{out}/b/report.html"]
     assert all(parsed(out / name).sections == SECTIONS for name in ("a", "b"))
+    # Each page has the warnings of its own target.
+    texts = {name: map(str.strip, parsed(out / name).text) for name in ("a", "b")}
+    told = {name: [text for text in texts[name] if text.startswith(("a: ", "b: "))] for name in texts}
+    assert told["a"] or told["b"]
+    assert all(text.startswith(f"{name}: ") for name in told for text in told[name])
     page = parsed(out)
     assert page.sections == ["targets", "overlaps", "facts"]
     assert str(result.overlaps[0].both) in page.text
