@@ -168,6 +168,8 @@ def hits(
         if "*" not in series.removed:
             for gone in series.removed:
                 out.remove(gone)
+            # What is thrown away here must be written again.
+            before = {mark: state for mark, state in before.items() if mark.partition("/")[0] not in series.removed}
         elif is_nearly_done(out, len(bench.pool)):
             out.remove()
             before = {}
