@@ -29,7 +29,7 @@ from typing import Any
 import fsspec
 
 from benchmarks.chaos_hits import Command, finish, hit, start
-from benchmarks.fault_proxy import FaultProxy
+from benchmarks.fault_proxy import FaultProxy, by_chance
 from benchmarks.mock_s3 import mock_s3
 from benchmarks.run_files import Out, Watcher
 
@@ -128,7 +128,7 @@ def strike(bench: Bench, name: str, executor: str, store: str, kills: int) -> Co
     (bench.folder / "t").mkdir()
     url = f"s3://chaos/{name}-{executor}" if store == "s3" else f"{bench.folder}/{name}-{executor}"
     out = Out.at(url, bench.endpoint)
-    proxy = FaultProxy(bench.endpoint, FAULTY_SHARE, f"{name} {executor} {store} {bench.seed}")
+    proxy = FaultProxy(bench.endpoint, by_chance(FAULTY_SHARE, f"{name} {executor} {store} {bench.seed}"))
     command = bench.command(series.reference, executor, url, proxy.url)
     chance = random.Random(f"{name} {executor} {store} {bench.seed}")
     if "*" not in series.removed:
@@ -152,7 +152,7 @@ def strike(bench: Bench, name: str, executor: str, store: str, kills: int) -> Co
         print(*(f"  {what}: {each}" for each in names[:5]), sep="\n", end="\n" * bool(names), file=sys.stderr)
     counts["watched"], counts["half-written"] = len(watcher.seen), len(watcher.broken)
     print(*watcher.broken[:3], sep="\n", end="\n" * bool(watcher.broken), file=sys.stderr)
-    print(f"  {proxy.requests} requests, {dict(proxy.faults)}", file=sys.stderr, flush=True)
+    print(f"  {len(proxy.requests)} requests, {dict(proxy.faults)}", file=sys.stderr, flush=True)
     return counts
 
 

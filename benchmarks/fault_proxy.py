@@ -1,4 +1,4 @@
-"""A proxy before an object store that fails as networks and stores do: now and then, at random."""
+"""A proxy before an object store that fails as networks and stores do: by chance, or as a test says."""
 
 from __future__ import annotations
 
@@ -7,54 +7,89 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeAlias
 
-__all__ = ["FAULTS", "FaultProxy"]
+__all__ = ["FAULTS", "Fault", "FaultProxy", "always", "by_chance", "never", "once_each"]
 
 # Dropped before the store heard of the request, and after it had done what it asked for; answered late; cut in the
-# middle of the answer; refused.
+# middle of the answer; refused. Any other status may be named too.
 FAULTS = ("drop", "lose", "delay", "cut", "500", "503")
 DELAY_SECONDS = 2.0
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 BUSY = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>by the fault proxy</Message></Error>"
 CODES = {"500": b"InternalError", "503": b"SlowDown"}
 
+# Method, path and range of a request to how it fails; an empty string for not at all. Called by one thread at a time.
+Fault: TypeAlias = Callable[[str, str, str], str]
+
+
+def never(method: str, path: str, span: str) -> str:
+    """No request fails."""
+    return ""
+
+
+def by_chance(share: float, seed: str) -> Fault:
+    """A share of the requests fails, between 0 and 1; the seed says which, and how."""
+    chance = random.Random(seed)
+    return lambda method, path, span: chance.choice(FAULTS) if chance.random() < share else ""
+
+
+def always(kind: str, method: str) -> Fault:
+    """All requests of a method fail."""
+    return lambda asked, path, span: kind if asked == method else ""
+
+
+def once_each(*kinds: str) -> Fault:
+    """Every request fails the first time it is made, in each of these ways in turn."""
+    met: dict[tuple[str, str, str], str] = {}
+
+    def fault(method: str, path: str, span: str) -> str:
+        if (method, path, span) in met:
+            return ""
+        met[method, path, span] = kinds[len(met) % len(kinds)]
+        return met[method, path, span]
+
+    return fault
+
 
 class FaultProxy:
-    """Passes requests on to a store, and lets a share of them fail.
+    """Passes requests on to a store, or lets them fail.
 
     Args:
         upstream: the store, as `http://HOST:PORT`.
-        share: of the requests that fail, between 0 and 1.
-        seed: of which, and how.
+        fault: says which fail, and how.
 
     Attributes:
         url: where the proxy listens, on loopback.
-        requests: how many came.
+        fault: the same; may be changed at any time.
+        requests: method, path and range of every request.
         faults: how many failed, by kind.
+        before_answer: is called with method and path of every request, and may hold it up.
     """
 
-    def __init__(self, upstream: str, share: float, seed: str) -> None:
+    def __init__(self, upstream: str, fault: Fault = never) -> None:
         self.upstream = upstream.removeprefix("http://")
-        self.share = share
-        self.requests = 0
+        self.fault = fault
+        self.requests: list[tuple[str, str, str]] = []
         self.faults: Counter[str] = Counter()
-        self._chance = random.Random(seed)
+        self.before_answer: Callable[[str, str], None] = lambda method, path: None
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def draw(self) -> str:
-        """The fault of the next request; empty for none."""
+    def note(self, method: str, path: str, span: str) -> str:
+        """Take note of a request; returns how it fails, or an empty string."""
         with self._lock:
-            self.requests += 1
-            if self._chance.random() >= self.share:
-                return ""
-            fault = self._chance.choice(FAULTS)
-            self.faults[fault] += 1
-            return fault
+            self.requests.append((method, path, span))
+            kind = self.fault(method, path, span)
+            if kind:
+                self.faults[kind] += 1
+        self.before_answer(method, path)
+        return kind
 
     def close(self) -> None:
         """Stop listening."""
@@ -76,14 +111,15 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             body = self._body()
-            fault = proxy.draw()
+            fault = proxy.note(self.command, self.path, self.headers.get("Range", ""))
             if fault == "drop":
                 self.close_connection = True
                 return
             if fault == "delay":
                 time.sleep(DELAY_SECONDS)
-            if fault in CODES:
-                self._reply(int(fault), {"Content-Type": "application/xml"}, BUSY % CODES[fault])
+            if fault.isdecimal():
+                answer = BUSY % CODES[fault] if fault in CODES else b""
+                self._reply(int(fault), {"Content-Type": "application/xml"}, answer)
                 return
             status, headers, data, length = self._ask(body)
             if fault == "lose":
@@ -123,7 +159,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", length if is_head and length else str(len(data)))
                 self.end_headers()
                 if not is_head:
-                    self.wfile.write(data[: len(data) // 2] if cut else data)
+                    self.wfile.write(data[: -(-len(data) // 2)] if cut else data)
                 self.close_connection = self.close_connection or cut
             except OSError:  # whoever asked was killed
                 self.close_connection = True

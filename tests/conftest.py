@@ -13,8 +13,9 @@ from hypothesis import settings
 # pytest's import mode would hide helpers beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from faulty_proxy import FaultyProxy
 from range_server import RangeServer
+
+from benchmarks.fault_proxy import FaultProxy
 
 # A shell's background jobs ignore Ctrl-C, and so would the programs that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -83,11 +84,11 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def faulty_s3(s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+def faulty_s3(s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """The way to the mock server, which `fault` can break. Only curator's retries help: botocore has one attempt."""
     import s3fs
 
-    proxy = FaultyProxy(s3_endpoint)
+    proxy = FaultProxy(s3_endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()

@@ -9,50 +9,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from curator.errors import SampleError
-from curator.images import OpenedImage, is_out_of_memory
+from curator.images import Budget, OpenedImage, decoding_size, is_out_of_memory
 from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
 
 __all__ = ["Decoder", "fill_batches", "run_ahead"]
 
-# What images that are decoded side by side may take together. Twelve megapixels take about 140 MiB.
-DECODING_BYTES, DECODING_BYTES_PER_THREAD = 1 << 30, 1 << 27
 # What files that wait for a thread, or for their turn, may take together.
 RAW_BYTES = 1 << 29
 
 T = TypeVar("T")
 Decoded = tuple[SampleRow, torch.Tensor]
-
-
-class Budget:
-    """Memory that several threads share: whoever would exceed it waits, unless nobody else holds any.
-
-    Args:
-        size: bytes.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._held = 0
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes. A thread must not hold twice: it would wait for itself."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self.size)
-            self._held += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= size
-                self._changed.notify_all()
 
 
 class Decoder:
@@ -69,7 +40,7 @@ class Decoder:
         self.min_side = min_side
         self.threads = threads
         self.seconds = 0.0
-        self._budget = Budget(max(DECODING_BYTES, threads * DECODING_BYTES_PER_THREAD))
+        self._budget = Budget(decoding_size(threads))
         self._lock = threading.Lock()
 
     def decode(self, sample: RawSample) -> Decoded | LedgerLine:

@@ -168,9 +168,10 @@ def unit_rows(rows: Floats) -> NDArray[np.float32]:
 def sample_rows(parts: Iterable[tuple[int, Floats]], rows: int, size: int, seed: int) -> NDArray[np.float32]:
     """About `size` of `rows` rows, uniformly at random by a hash of seed and id; float32 unit rows (n, d)."""
     limit = np.uint64(min(2**64 - 1, int(size / max(rows, 1) * 2**64)))
-    return np.concatenate(
-        [unit_rows(vectors[priorities(part_ids(part, len(vectors)), seed) <= limit]) for part, vectors in parts]
-    )
+    by_part = {
+        part: unit_rows(vectors[priorities(part_ids(part, len(vectors)), seed) <= limit]) for part, vectors in parts
+    }
+    return np.concatenate([by_part[part] for part in sorted(by_part)])
 
 
 def train_quantiser(sample: NDArray[np.float32], lists: int, seed: int) -> tuple[Quantiser, str]:

@@ -14,10 +14,12 @@ import fsspec
 from curator.errors import UnusableInput
 from curator.io.names import public_name, public_text
 
-__all__ = ["is_local", "join", "local_path", "resolve", "resolve_fresh", "resolve_writable"]
+__all__ = ["is_in_job_folder", "is_local", "join", "local_path", "resolve", "resolve_fresh", "resolve_writable"]
 
 # Stores whose URLs begin with a bucket; keys for them come from the environment or from a profile.
 BUCKETS = ("s3", "s3a", "gs", "gcs")
+# How Ray begins the name of the folder that it unpacks for a job, and removes after it.
+JOB_FOLDER = "_ray_pkg_"
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "az", "abfs": "az", "abfss": "az"}
 
 
@@ -29,6 +31,11 @@ def is_local(url: str) -> bool:
 def local_path(url: str) -> Path:
     """The path of a local URL."""
     return Path(url.removeprefix("file://"))
+
+
+def is_in_job_folder(path: Path) -> bool:
+    """True inside the folder that Ray unpacks for a job, and removes after it."""
+    return any(name.startswith(JOB_FOLDER) for name in path.absolute().parts)
 
 
 def join(url: str, *names: str) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from curator.errors import Another, CuratorError, InputError
 from curator.io import storage
+from curator.io.filesystems import is_in_job_folder
 from curator.io.lease import Lease
 
 __all__ = ["Holder", "current_holder", "owned"]
@@ -36,8 +37,6 @@ NAME = "owner.json"
 PATIENCE = 0.5
 # The children of a holder that was killed share its lock until they notice.
 ORPHANS_PATIENCE = 15.0
-# How Ray begins the name of the folder that it unpacks for a job, and removes after it.
-JOB_FOLDER = "_ray_pkg_"
 # A lease that nobody renews ends before that.
 LEASE_PATIENCE = 90.0
 
@@ -150,7 +149,7 @@ def current_holder(url: str) -> Holder | None:
 
 
 def _refuse_job_folder(folder: Path) -> None:
-    if any(name.startswith(JOB_FOLDER) for name in folder.absolute().parts):
+    if is_in_job_folder(folder):
         raise InputError(
             "this is inside the folder that Ray unpacks for the job, and removes when it ends",
             field="out",

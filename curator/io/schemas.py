@@ -47,7 +47,7 @@ PARTS = _schema(
         ("kind", pa.string()),  # tar, folder, embeddings
         ("identity", pa.string()),  # the hash in the names of its files: no others count
         ("min_side", pa.int32()),  # images with a shorter side are not in it; 0 where all are
-        ("state", pa.string()),  # active; retired: the source is gone or changed, and so is the data
+        ("state", pa.string()),  # active; kept: may be outdated; retired: gone or changed
         # Where its files are if another store holds them, and its number there; null for this store's own.
         ("store", pa.string()),
         ("store_part", pa.int32()),

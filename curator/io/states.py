@@ -24,6 +24,7 @@ __all__ = [
     "file_info",
     "info_stat",
     "is_directory",
+    "list_entries",
     "list_files",
     "list_names",
     "list_tree",
@@ -182,21 +183,30 @@ def list_names(url: str) -> list[str]:
 
     Symbolic links to files are files, and so are those that lead nowhere.
     """
+    return list_entries(url)[0]
+
+
+def list_entries(url: str) -> tuple[list[str], list[str]]:
+    """Names of the files directly below a directory, as `list_names`, and those of its sub-directories, both sorted."""
     try:
-        names = list(_names(url))
+        entries = list(_entries(url))
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(name for name in names if name and not name.endswith(TEMPORARY))
+        return [], []
+    files = sorted(name for name, is_file in entries if is_file and name and not name.endswith(TEMPORARY))
+    return files, sorted(name for name, is_file in entries if not is_file and name)
 
 
-def _names(url: str) -> Iterator[str]:
+def _entries(url: str) -> Iterator[tuple[str, bool]]:
+    """Name of each entry, and whether it is a file."""
     if is_local(url):
         with os.scandir(local_path(url)) as entries:
-            yield from (entry.name for entry in entries if _is_file(entry))
+            for entry in entries:
+                if (is_file := _is_file(entry)) or os.path.isdir(entry):
+                    yield entry.name, is_file
         return
     filesystem, path = resolve_fresh(url)
-    listing = retried(lambda: filesystem.ls(path, detail=True), where=path)
-    yield from (info["name"].rstrip("/").rpartition("/")[2] for info in listing if info["type"] == "file")
+    for info in retried(lambda: filesystem.ls(path, detail=True), where=path):
+        yield info["name"].rstrip("/").rpartition("/")[2], info["type"] == "file"
 
 
 def list_files(url: str) -> dict[str, Stat]:

@@ -12,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from curator.errors import InputError
 from curator.io import storage
 from curator.io.braces import count_braces, expand_braces
+from curator.io.filesystems import is_in_job_folder
 from curator.io.names import public_name, public_text, secret_difference
 from curator.io.retry import retried
 
@@ -76,6 +77,11 @@ def _listed(patterns: Iterable[str]) -> Iterator[str]:
 
 def _lines(url: str) -> list[str]:
     name = public_name(url)
+    if storage.is_local(url) and is_in_job_folder(storage.local_path(absolute(url))):
+        raise InputError(
+            f"the list of URLs @{name} is inside the folder that Ray unpacks for the job, and removes when it ends",
+            advice="put it where all machines reach it and give that, such as @s3://BUCKET/LIST or a whole path",
+        )
     try:
         # Editors on Windows begin a file with a byte order mark.
         text = storage.read_bytes(absolute(url)).decode("utf-8-sig")
@@ -83,7 +89,7 @@ def _lines(url: str) -> list[str]:
         where = "" if not storage.is_local(url) or os.path.isabs(url) else f" (looked for in {os.getcwd()})"
         raise InputError(
             f"cannot read the list of URLs @{name}{where}: {public_text(str(error))}",
-            advice="give a URL or a whole path; a job of a cluster has only files that are sent along with it",
+            advice="give a URL or a whole path",
         ) from error
     lines = [line.strip() for line in text.splitlines()]
     lines = _column([line for line in lines if line and not line.startswith("#")], name)

@@ -19,7 +19,6 @@ from .pool import (
     Pool as Pool,
     check_finite as check_finite,
     check_rows as check_rows,
-    retried_last as retried_last,
 )
 from .query_scan import QueryScan as QueryScan, watched as watched
 from .row_scan import CentroidScan as CentroidScan, RowScan as RowScan, scan_pool as scan_pool

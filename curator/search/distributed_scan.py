@@ -188,7 +188,8 @@ class DistributedScan:
     def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
         """Per centroid, a score that about `k` rows after its cursor reach, judging by a sample of the parts."""
         none = np.full(self.row_scan.lines, -np.inf, np.float32)
-        if len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
+        # A worker alone scans one part after the other, and knows its bounds as it goes.
+        if self.workers < 2 or len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
             return none
         sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
         blocks = [(part, rows) for part in sample if (rows := self._maybe_read(part)) is not None]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from curator.errors import CuratorError, InputError
 from curator.types import join_id, split_id
 
-__all__ = ["Floats", "Pool", "retried_last"]
+__all__ = ["Floats", "Pool"]
 
 # A float16 or float32 array.
 Floats: TypeAlias = NDArray[Any]
@@ -29,38 +28,6 @@ class Pool(Protocol):
             map, maybe empty. The same rows on every call. Row i of a part has the id `join_id(part, i)`.
         """
         ...
-
-
-def retried_last(pool: Pool, parts: Iterable[int], read: Callable[[int], Floats]) -> Pool:
-    """The pool, for passes that need no order: a part that cannot be read is tried again when all others were.
-
-    Args:
-        pool: the pool; given back as it is where it has one part only.
-        parts: the numbers of its parts.
-        read: gives a part's rows.
-    """
-    numbers = tuple(sorted(parts))
-    return _RetriedLast(numbers, read) if len(numbers) > 1 else pool
-
-
-@dataclass(frozen=True, slots=True)
-class _RetriedLast:
-    """See `retried_last`."""
-
-    numbers: tuple[int, ...]
-    read: Callable[[int], Floats]
-
-    def parts(self) -> Iterator[tuple[int, Floats]]:
-        failed = []
-        for part in self.numbers:
-            try:
-                rows = self.read(part)
-            except OSError:
-                failed.append(part)
-                continue
-            yield part, rows
-        for part in failed:
-            yield part, self.read(part)
 
 
 def first_id(part: int) -> int:

@@ -21,6 +21,7 @@ from .near_duplicate_filters import (
     near_evaluation as near_evaluation,
     no_duplicates as no_duplicates,
 )
+from .not_chosen import NextRows as NextRows, Skipped as Skipped
 from .own_images import (
     LOOKS_OWN as LOOKS_OWN,
     OWN_IMAGE as OWN_IMAGE,
@@ -32,12 +33,10 @@ from .pool_dedup import Repeats as Repeats, find_near_duplicates as find_near_du
 from .random import select_random as select_random
 from .ranking import Ranking as Ranking
 from .result import (
-    NextRows as NextRows,
     RefusedRound as RefusedRound,
     RoundLine as RoundLine,
     Rounds as Rounds,
     Selection as Selection,
-    Skipped as Skipped,
     StopReason as StopReason,
     Threshold as Threshold,
 )

@@ -13,13 +13,9 @@ from numpy.typing import NDArray
 from curator.search import Cursors, TopK
 from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
+from curator.selection.not_chosen import NEXT_ROWS, NextRows, SkippedRow
 from curator.selection.ordered_choice import FILTERED_ROWS
-from curator.selection.result import (
-    NEXT_ROWS,
-    NextRows,
-    Selection,
-    SkippedRow,
-)
+from curator.selection.result import Selection
 from curator.types import Progress
 
 __all__ = ["CslsChoice", "ScanRows"]

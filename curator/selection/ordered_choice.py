@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 
 from curator.selection.filters import Filter
 from curator.selection.frontier import LEAST_K, k_limit
-from curator.selection.result import (
-    NEXT_ROWS,
-    NextRows,
-    Selection,
-    SkippedRow,
-)
+from curator.selection.not_chosen import NEXT_ROWS, NextRows, SkippedRow
+from curator.selection.result import Selection
 from curator.selection.rules import Rules
 from curator.types import Progress
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.selection.frontier import BestRows, Frontier
-from curator.selection.result import NEXT_ROWS, NextRows, RoundLine, Threshold, ratio_to
+from curator.selection.not_chosen import NEXT_ROWS, NextRows
+from curator.selection.result import RoundLine, Threshold, ratio_to
 
 __all__ = ["Outlook", "in_order", "look_ahead", "mean_of"]
 

@@ -59,7 +59,8 @@ def pool_clusters(pool: Pool, rows: int, clusters: int, seed: int) -> NDArray[np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     step = max(1, rows // (SAMPLE_PER_CLUSTER * clusters))
-    sample = np.concatenate([np.asarray(part[::step], np.float32) for _, part in pool.parts()])
+    by_part = {part: np.asarray(rows[::step], np.float32) for part, rows in pool.parts()}
+    sample = np.concatenate([by_part[part] for part in sorted(by_part)])
     clusters = min(clusters, len(np.unique(sample, axis=0)))
     model = KMeans(clusters, n_init=1, init="random", max_iter=ITERATIONS, random_state=seed)
     # The sums of several threads depend on their number.

@@ -16,18 +16,9 @@ from numpy.typing import NDArray
 from curator.errors import Another, CuratorError, Use
 from curator.selection.filters import Filter
 from curator.selection.frontier import BestRows, Fetch, Frontier, first_k
+from curator.selection.not_chosen import NextRows, Skipped, SkippedRow
 from curator.selection.outlook import in_order, look_ahead, mean_of
-from curator.selection.result import (
-    NextRows,
-    RefusedRound,
-    Rounds,
-    Selection,
-    Skipped,
-    SkippedRow,
-    StopReason,
-    budget_warnings,
-    ratio_to,
-)
+from curator.selection.result import RefusedRound, Rounds, Selection, StopReason, budget_warnings, ratio_to
 from curator.selection.rules import Rules
 from curator.types import Progress
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from curator.errors import InputError, counted
 from curator.io import Stat, denied_is_input, expand, parquet, part_files, public_name, schemas, storage
-from curator.sources.folder import THUMBNAILS, list_folder
+from curator.sources.folder import THUMBNAILS, hidden_place, list_folder
 from curator.sources.heads import is_called_tar, read_head, refuse_other_formats
-from curator.sources.source import Source, in_words
+from curator.sources.source import NOT_LOOKED_INTO, Source, in_words
 from curator.types import Member
 
 __all__ = ["find_sources", "pair_state"]
@@ -63,11 +63,11 @@ def find_sources(patterns: Sequence[str], field: str, *, folders: bool) -> list[
 def _directory(url: str, field: str, folders: bool) -> list[Source]:
     if storage.is_directory(storage.join(url, "img_emb")):
         return _own_parts(url) if storage.exists(storage.join(url, "parts.parquet")) else _embeddings(url)
-    names = storage.list_names(url)
+    names, folders_below = storage.list_entries(url)
     tars = [name for name in names if name.endswith(".tar")]
     if tars:
         sources = list(_tars([storage.join(url, name) for name in tars], field).values())
-        sources[0] = replace(sources[0], left_out=_beside_tars(url, names))
+        sources[0] = replace(sources[0], left_out=_beside_tars(url, names, folders_below))
         return sources
     listing = list_folder(url)
     others = Counter(listing.left_out).most_common()
@@ -83,17 +83,31 @@ def _directory(url: str, field: str, folders: bool) -> list[Source]:
     return [Source("folder", url, public_name(url), listing.stat, left_out=tuple(sorted(listing.left_out.items())))]
 
 
-def _beside_tars(url: str, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Images and other archives beside tars, by ending: somebody may think that they are read. Thumbnails by folder."""
-    # File managers leave them on disks only, and to ask a store for them costs calls.
-    folders = [folder for folder in THUMBNAILS if storage.is_local(url) and storage.exists(storage.join(url, folder))]
-    endings = Counter({f"{folder}/": len(storage.list_tree(storage.join(url, folder))) for folder in folders})
+def _beside_tars(url: str, names: Sequence[str], folders: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Images and archives beside tars, by ending, and in folders beside them, by folder: they might be thought read."""
+    left_out: Counter[str] = Counter()
     for name in names:
-        _, dot, ending = name.rpartition(".")
-        is_archive = ".tar." in name.lower() or ending.lower() in ("tar", "tgz", "zip")
-        if dot and ending != "tar" and (is_archive or Member(ending, 0, 0).is_image):
-            endings[f".tar.{ending}" if ".tar." in name.lower() else f".{ending}"] += 1
-    return tuple(sorted((+endings).items()))
+        _, _, ending = name.rpartition(".")
+        if ending != "tar" and _might_be_read(name):
+            left_out[f".tar.{ending}" if ".tar." in name.lower() else f".{ending}"] += 1
+    for folder in folders:
+        if not storage.is_local(url):
+            # There may be millions of objects below, and to list them takes a call for each thousand.
+            left_out[NOT_LOOKED_INTO] += not folder.startswith(".")
+            continue
+        for path, _ in storage.list_tree(storage.join(url, folder)):
+            place = hidden_place(f"{folder}/{path}")
+            if place.rstrip("/") in THUMBNAILS or (not place and _might_be_read(path)):
+                left_out[place or f"{folder}/"] += 1
+    return tuple(sorted((+left_out).items()))
+
+
+def _might_be_read(path: str) -> bool:
+    """Whether a file is called an image or an archive."""
+    name = path.rpartition("/")[2].lower()
+    _, dot, ending = name.rpartition(".")
+    is_archive = ".tar." in name or ending in ("tar", "tgz", "zip")
+    return bool(dot) and (is_archive or Member(ending, 0, 0).is_image)
 
 
 def _tars(urls: list[str], field: str) -> dict[str, Source]:

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from curator.errors import counted
 from curator.images import HEIF_ADVICE, can_read_heif
 from curator.io import Stat
 
-__all__ = ["Source", "count_left_out", "in_words"]
+__all__ = ["NOT_LOOKED_INTO", "Source", "count_left_out", "in_words"]
 
 Kind = Literal["tar", "folder", "embeddings", "part"]
 
 
 # Endings that a sentence names.
 _SHOWN = 8
+# Counts folders beside the tars of a store, among the files that are not read.
+NOT_LOOKED_INTO = "folders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,18 @@ def in_words(left_out: Sequence[tuple[str, int]]) -> str:
 
     >>> in_words([(".pdf", 8), (".mov", 2)])
     ', 10 files left out: .pdf 8, .mov 2'
+    >>> in_words([("folders", 1)])
+    ', 1 folder beside the shards not looked into'
     """
+    folders = dict(left_out).get(NOT_LOOKED_INTO, 0)
+    beside = f", {counted(folders, 'folder')} beside the shards not looked into" if folders else ""
+    left_out = [each for each in left_out if each[0] != NOT_LOOKED_INTO]
     if not left_out:
-        return ""
+        return beside
     shown = [f"{name} {count:,}" for name, count in left_out[:_SHOWN]]
     if len(left_out) > _SHOWN:
         shown.append(f"others {sum(count for _, count in left_out[_SHOWN:]):,}")
     total = sum(count for _, count in left_out)
     heic = any(name.lower() in (".heic", ".heif") for name, _ in left_out) and not can_read_heif()
     advice = f" ({HEIF_ADVICE} reads HEIC)" if heic else ""
-    return f", {total:,} {'file' if total == 1 else 'files'} left out: {', '.join(shown)}{advice}"
+    return f", {total:,} {'file' if total == 1 else 'files'} left out: {', '.join(shown)}{advice}{beside}"

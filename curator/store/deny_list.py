@@ -74,18 +74,17 @@ class DenyList:
                 spelled.setdefault(shard, {}).setdefault(spelling, []).append((shard, key))
         ids: list[int] = []
         matched: set[tuple[str, str]] = set()
-        for part in sorted(store.finished()):
-            for row, entries in _in_part(store, part, spelled):
+        for part, table in store.each_metadata(["image_path", "shard"]):
+            for row, entries in _in_part(table, spelled):
                 ids.append(join_id(part, row))
                 matched.update(entries)
-        return np.array(ids, dtype=np.int64), matched
+        return np.sort(np.array(ids, dtype=np.int64)), matched
 
 
 def _in_part(
-    store: PartReader, part: int, spelled: dict[str, dict[str, list[tuple[str, str]]]]
+    table: pa.Table, spelled: dict[str, dict[str, list[tuple[str, str]]]]
 ) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Each denied row of a part, and the entries of the list that name it."""
-    table = store.metadata(part, ["image_path", "shard"])
+    """Each denied row of a part's metadata, and the entries of the list that name it."""
     keys = pc.utf8_normalize(table["image_path"], form="NFC")
     everywhere, shards = spelled.get("", {}), table["shard"]
     here = set(everywhere).union(*(spelled.get(shard, ()) for shard in shards.unique().to_pylist()))
@@ -107,14 +106,15 @@ def spellings(key: str) -> Iterator[str]:
 def _likeliest(store: PartReader, entries: list[str]) -> dict[str, str]:
     """For each entry a key of the store whose file name is the same but for case, folders and endings."""
     loose = {_loosely(entry): entry for entry in entries}
-    meant: dict[str, str] = {}
-    for part in sorted(store.finished()) if loose else ():
-        keys = store.metadata(part, ["image_path"])["image_path"]
+    meant: dict[str, tuple[int, int, str]] = {}
+    for part, table in store.each_metadata(["image_path"]) if loose else ():
+        keys = table["image_path"]
         names = pc.utf8_lower(pc.utf8_normalize(keys, form="NFC"))
         names = pc.replace_substring_regex(pc.replace_substring_regex(names, "^.*/", ""), r"[.].*$", "")
         for row in np.flatnonzero(pc.is_in(names, pa.array(sorted(loose), pa.string()))).tolist():
-            meant.setdefault(loose[names[row].as_py()], keys[row].as_py())
-    return meant
+            entry, match = loose[names[row].as_py()], (part, row, keys[row].as_py())
+            meant[entry] = min(meant.get(entry, match), match)
+    return {entry: key for entry, (_, _, key) in meant.items()}
 
 
 def _loosely(key: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from curator.errors import CuratorError, UnusableInput
 from curator.io import Stat, npy, parquet, part_files, schemas, storage
+from curator.store.retried import each_retried, list_retried
 from curator.types import part_ids, parts_of, rows_of
 
 __all__ = ["NamedParts", "Part", "PartFiles", "PartReader", "named", "register_columns", "register_rows"]
@@ -34,6 +34,8 @@ class Part:
         identity: see `identity_hash`; it is in the names of its files.
         min_side: images with a shorter side than this many pixels were left out of it.
         is_retired: its source is gone or changed: its number stays taken, its data is removed.
+        is_kept: its source has another version and could not be read: its data stays, and counts for nothing until
+            the source tells whether it still holds what it held.
     """
 
     part: int
@@ -43,6 +45,7 @@ class Part:
     identity: str
     min_side: int = 0
     is_retired: bool = False
+    is_kept: bool = False
 
 
 class PartFiles(ABC):
@@ -87,6 +90,9 @@ class PartFiles(ABC):
         """The metadata rows of some ids, in the order given, with `id` as first column.
 
         Reads the metadata of each part that holds one of them once, a few parts side by side.
+
+        Raises:
+            CuratorError: a part cannot be read, tried twice.
         """
         ids = np.asarray(ids, dtype=np.int64)
         order = np.argsort(ids, kind="stable")
@@ -94,11 +100,12 @@ class PartFiles(ABC):
         parts, starts = np.unique(parts_of(ordered), return_index=True)
         rows_by_part = np.split(rows_of(ordered), starts[1:])
 
-        def read(part: int, rows: NDArray[np.int64]) -> pa.Table:
+        def read(wanted: tuple[int, NDArray[np.int64]]) -> pa.Table:
+            part, rows = wanted
             return self.metadata(part, columns).take(pa.array(rows))
 
-        with ThreadPoolExecutor(ROW_THREADS) as threads:
-            tables = list(threads.map(read, parts.tolist(), rows_by_part)) if len(ids) else []
+        wanted = list(zip(parts.tolist(), rows_by_part, strict=False))
+        tables = list_retried(wanted, read, lambda each: each[0], self.url, ROW_THREADS)
         if not tables:
             empty = schemas.METADATA.empty_table().select(columns)
             return empty.add_column(0, "id", pa.array([], pa.int64()))
@@ -149,23 +156,33 @@ class PartReader(PartFiles):
         return sum(self.lengths().values())
 
     def parts(self) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        """Every finished part's number and vectors, by number: what the selection streams over."""
-        for part in sorted(self.finished()):
-            yield part, self.vectors(part)
+        """Every finished part's number and vectors: what the selection streams over.
+
+        By number; what could not be read is tried again when all others were, so it comes last.
+
+        Raises:
+            CuratorError: it still cannot be read.
+        """
+        return each_retried(sorted(self.finished()), self.vectors, self.url)
+
+    def each_metadata(self, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Every finished part's number and metadata, in the order of `parts`; raises as it does."""
+        return each_retried(sorted(self.finished()), lambda part: self.metadata(part, columns), self.url)
 
     def all_vectors(self) -> NDArray[np.float16]:
-        """Every vector, float16 (n, dim), in the order of `parts`.
+        """Every vector, float16 (n, dim), by the number of its part.
 
         Raises:
             UnusableInput: there is none.
+            CuratorError: a part cannot be read.
         """
-        vectors = [vectors for _, vectors in self.parts()]
+        vectors = [vectors for _, vectors in sorted(self.parts(), key=lambda item: item[0])]
         if not sum(map(len, vectors)):
             raise UnusableInput(f"{self.url} has no usable image: see quarantine.parquet for why")
         return np.concatenate(vectors)
 
     def ids(self) -> NDArray[np.int64]:
-        """The ids of all rows of the finished parts, int64 (n,), in the order of `parts`."""
+        """The ids of all rows of the finished parts, int64 (n,), in the order of `all_vectors`."""
         parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
@@ -191,7 +208,7 @@ def register_columns(parts: list[Part]) -> dict[str, list[Any]]:
         "kind": [part.kind for part in parts],
         "identity": [part.identity for part in parts],
         "min_side": [part.min_side for part in parts],
-        "state": ["retired" if part.is_retired else "active" for part in parts],
+        "state": ["retired" if part.is_retired else "kept" if part.is_kept else "active" for part in parts],
         "store": [None] * len(parts),
         "store_part": [None] * len(parts),
     }
@@ -208,6 +225,7 @@ def register_rows(table: pa.Table) -> tuple[Part, ...]:
             row["identity"],
             row["min_side"],
             row["state"] == "retired",
+            row["state"] == "kept",
         )
         for row in table.to_pylist()
     )

@@ -88,6 +88,8 @@ class PartStore(PartReader):
     ) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.
 
+        Kept parts (`Part.is_kept`) stay as they are while their sources have another version.
+
         Args:
             sources: all sources of this store.
             encoding: how they are embedded: see `identity_hash`.
@@ -98,15 +100,17 @@ class PartStore(PartReader):
             InputError: a known source changed or is not among `sources` any more.
         """
         known = self.registered() if known is None else known
-        if changes := find_changes(known, sources):
-            raise InputError(changes.text())
         by_name = {source.name: source for source in sources}
+        kept = {part.part for part in known if part.is_kept and not _is_as_it_was(part, by_name)}
+        if changes := find_changes([part for part in known if part.part not in kept], sources):
+            raise InputError(changes.text())
         numbers = {part.url: part.part for part in known if not part.is_retired}
         new = (source.name for source in sources if source.name not in numbers)
         numbers |= {name: number for number, name in enumerate(new, start=len(known))}
-        retired = [part for part in known if part.is_retired]
-        active = [part_of(by_name[name], number, encoding, min_side) for name, number in numbers.items()]
-        parts = sorted([*retired, *active], key=lambda part: part.part)
+        standing = {part.part: part for part in known if part.is_retired or part.part in kept}
+        made = [part_of(by_name[name], number, encoding, min_side) for name, number in numbers.items()]
+        active = [part for part in made if part.part not in standing]
+        parts = sorted([*standing.values(), *active], key=lambda part: part.part)
         if parts != list(known):
             self.write_register(parts)
         return parts
@@ -252,6 +256,10 @@ def unversioned(states: Mapping[str, Stat]) -> str:
         f"{len(unknown):,} of {len(states):,} sources have no version (no etag, no date), such as {unknown[0]}: "
         "if one is replaced by another of the same size, that is not noticed"
     )
+
+
+def _is_as_it_was(part: Part, sources: Mapping[str, Source]) -> bool:
+    return part.url in sources and sources[part.url].stat == part.stat
 
 
 def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from curator.images import decode_image
 from curator.io import FileHash, npy, parquet, schemas, storage
 from curator.sources import Source, read_source
 from curator.store.done_mark import DoneMark
-from curator.store.part_reader import Part
+from curator.store.part_reader import NamedParts, Part
 from curator.store.part_store import PartStore
 from curator.types import LedgerLine, RawSample
 
@@ -38,20 +38,22 @@ def renew_part(store: PartStore, source: Source, old: Part, new: Part) -> DoneMa
         UnreadableShard: storage failed.
     """
     mark = store.done_mark(old.part, old.identity)
+    # Not as parts.parquet has it: a kept part counts for nothing there.
+    files = NamedParts(store.url, {old.part: old.identity})
+    url, array_url = files.metadata_url(old.part), files.array_url(old.part)
     try:
-        array, metadata = (storage.read_bytes(url(old.part)) for url in (store.array_url, store.metadata_url))
+        array, metadata = storage.read_bytes(array_url), storage.read_bytes(url)
     except FileNotFoundError:
         return None
     if (FileHash.of_bytes(array), FileHash.of_bytes(metadata)) != (mark.array, mark.metadata):
         return None
-    url = store.metadata_url(old.part)
     table = parquet.read_table(url, schemas.METADATA, data=metadata)
     if not (
         _holds_the_same(source, table, mark, old.min_side) if source.kind == "tar" else _copies(source, table, mark)
     ):
         return None
     columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
-    return store.write(new.part, new.identity, npy.parse_array(array, store.array_url(old.part)), columns, mark)
+    return store.write(new.part, new.identity, npy.parse_array(array, array_url), columns, mark)
 
 
 def _holds_the_same(source: Source, table: pa.Table, mark: DoneMark, min_side: int) -> bool:

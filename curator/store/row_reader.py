@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from curator.io import npy, storage
 from curator.store.part_reader import PartFiles
+from curator.store.retried import each_retried, list_retried
 from curator.types import parts_of, rows_of, split_id
 
 __all__ = ["RowReader"]
@@ -25,7 +25,7 @@ MAX_READ = 4 << 20
 class RowReader:
     """Reads single rows of a store's finished parts; remembers the parts it has opened.
 
-    Memory: memory maps of 512 parts, hashes of 256.
+    Memory: memory maps of 512 parts, hashes of 256. A part that cannot be read, tried twice, is a `CuratorError`.
 
     Args:
         store: the store; its parts do not change meanwhile.
@@ -48,21 +48,35 @@ class RowReader:
         parts = np.unique(parts_of(ids)).tolist() or [min(self._store.finished())]
         if not self._local:
             return self._remote(ids, self._layout(parts[0]).shape[1])
-        vectors = np.empty((len(ids), self._vectors(parts[0]).shape[1]), np.float16)
-        for part in parts:
-            places = np.flatnonzero(parts_of(ids) == part)
-            vectors[places] = self._vectors(part)[rows_of(ids[places])]
+        part_of = parts_of(ids)
+
+        # Copies, since an open memory map holds a file open.
+        def read(part: int) -> NDArray[np.float16]:
+            return self._vectors(part)[rows_of(ids[part_of == part])]
+
+        blocks = dict(each_retried(parts, read, self._store.url))
+        vectors = np.empty((len(ids), blocks[parts[0]].shape[1]), np.float16)
+        for part, block in blocks.items():
+            vectors[part_of == part] = block
         return vectors
 
     def hashes(self, ids: NDArray[np.int64]) -> list[str | None]:
         """The sha256 of some ids' images; None where ready embeddings brought none."""
-        places = (split_id(sample_id) for sample_id in np.asarray(ids).tolist())
-        return [self._hash_column(part)[row].as_py() for part, row in places]
+        rows_in: dict[int, list[int]] = {}
+        for part, row in (places := [split_id(sample_id) for sample_id in np.asarray(ids).tolist()]):
+            rows_in.setdefault(part, []).append(row)
+
+        def read(part: int) -> dict[int, str | None]:
+            column = self._hash_column(part)
+            return {row: column[row].as_py() for row in rows_in[part]}
+
+        hashes = dict(each_retried(rows_in, read, self._store.url))
+        return [hashes[part][row] for part, row in places]
 
     def _remote(self, ids: NDArray[np.int64], dim: int) -> NDArray[np.float16]:
         distinct, places = np.unique(ids, return_inverse=True)
-        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            rows = list(threads.map(self._read_run, _runs(distinct, 2 * dim)))
+        runs, url = _runs(distinct, 2 * dim), self._store.url
+        rows = list_retried(runs, self._read_run, lambda run: split_id(int(run[0]))[0], url, storage.REMOTE_THREADS)
         return np.concatenate([np.empty((0, dim), np.float16), *rows])[places]
 
     def _read_run(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:

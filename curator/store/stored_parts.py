@@ -48,7 +48,7 @@ class PartListing:
         if not self.registered:
             return dict(self.marks)
         marks = set(self.marks)
-        current = ((part.part, part.identity) for part in self.registered if not part.is_retired)
+        current = ((part.part, part.identity) for part in self.registered if not (part.is_retired or part.is_kept))
         return dict(mark for mark in current if mark in marks)
 
 

@@ -21,8 +21,8 @@ def command(**flags: Any) -> int:
 
     Follows the job's output and ends with its exit code. Ctrl-C asks whether to stop the job or to leave it
     running. The job joins the cluster by itself; give URLs that the cluster reaches, or --working-dir for small
-    files such as configs and lists. Token authentication is Ray's: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or
-    ~/.ray/auth_token.
+    files such as configs, but not for lists of URLs, since Ray removes it after the job. Token authentication is
+    Ray's: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token.
 
     \b
     curator submit --address http://head:8265 -- select --target s3://b/target.tar \\

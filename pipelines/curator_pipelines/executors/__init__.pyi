@@ -1,6 +1,6 @@
 from .failures import FailuresInARow as FailuresInARow
 from .in_process import InProcessExecutor as InProcessExecutor
-from .local import LocalExecutor as LocalExecutor
+from .local import LocalExecutor as LocalExecutor, usable_cpus as usable_cpus
 from .protocol import (
     MAX_ATTEMPTS as MAX_ATTEMPTS,
     Executor as Executor,

@@ -1,4 +1,4 @@
-"""The in-process executor: everything in the caller's thread, for tests and for debuggers."""
+"""The in-process executor: everything in the caller's thread, where no process need be started."""
 
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar

@@ -20,6 +20,11 @@ class RenewTask:
     old: Part
     new: Part
 
+    @property
+    def part(self) -> int:
+        """The number of the part."""
+        return self.new.part
+
     def __repr__(self) -> str:
         return self.source.name
 

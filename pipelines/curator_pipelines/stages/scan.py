@@ -32,15 +32,16 @@ class ScanStage:
 
     def open(self, context: WorkerContext) -> Callable[[Task[ScanTask]], Scanned]:
         """Nothing costly: the function scans the parts of one task."""
-        threadpool_limits(context.cpus)
 
         def scan(task: Task[ScanTask]) -> Scanned:
-            return scan_parts(
-                task.payload,
-                self.pool.vectors,
-                self.row_scan,
-                lambda rows: context.report({"rows": rows}),
-                self.queries,
-            )
+            # No longer than that: it may be the driver who scans.
+            with threadpool_limits(context.cpus):
+                return scan_parts(
+                    task.payload,
+                    self.pool.vectors,
+                    self.row_scan,
+                    lambda rows: context.report({"rows": rows}),
+                    self.queries,
+                )
 
         return scan

@@ -101,10 +101,13 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
     Raises:
         CuratorError: a worker died, or storage failed.
     """
+    local = all(storage.is_local(url) for url in dataset.samples.urls)
+    # Clients of remote stores hold threads, which do not survive a fork.
+    context = multiprocessing.get_context("fork" if local else "spawn")
+    dataset.squares.share(context, max(1, workers))
     # Once over the whole set costs more than it saves where few steps are left.
     if (stop - start) * dataset.schedule.batch_size > len(dataset.samples):
         dataset.squares.keep(max(1, workers))
-    local = all(storage.is_local(url) for url in dataset.samples.urls)
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -113,8 +116,7 @@ def load_steps(dataset: StepDataset, start: int, stop: int, workers: int, pin: b
         prefetch_factor=3 if workers else None,
         pin_memory=pin,
         worker_init_fn=_start_worker if workers else None,
-        # Clients of remote stores hold threads, which do not survive a fork.
-        multiprocessing_context=multiprocessing.get_context("fork" if local else "spawn") if workers else None,
+        multiprocessing_context=context if workers else None,
     )
     try:
         with main_module_hidden():

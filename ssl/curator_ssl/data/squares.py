@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torchvision.transforms import functional
 
 from curator.errors import Reason, SampleError
-from curator.images import MAX_ASPECT, decode_image
+from curator.images import MAX_ASPECT, Budget, OpenedImage, decoding_size
 from curator_ssl.data.sample_reader import SampleReader
 from curator_ssl.data.samples import Samples
 
@@ -19,8 +20,8 @@ __all__ = ["KEPT_BYTES", "Squares"]
 
 # What the squares of a set may take, in each process that trains: 21,845 images for views of 32 px.
 KEPT_BYTES = 256 << 20
-# Images whose bytes are in memory at a time while a set is decoded.
-READ_AT_ONCE = 256
+# Images whose bytes are in memory at a time: at most so many, and of large files so many bytes.
+READ_AT_ONCE, READ_BYTES = 256, 1 << 28
 
 
 class Squares:
@@ -36,7 +37,12 @@ class Squares:
     def __init__(self, samples: Samples, side: int) -> None:
         self.samples, self.side = samples, side
         self._reader = SampleReader(samples)
+        self._budget = Budget(decoding_size(1))
         self._kept: tuple[torch.Tensor, torch.Tensor, dict[int, SampleError]] | None = None
+
+    def share(self, context: BaseContext, decoders: int) -> None:
+        """Let so many processes, which are still to be started, decode side by side in one budget of memory."""
+        self._budget = Budget(decoding_size(decoders), context)
 
     def keep(self, threads: int) -> bool:
         """Decode the whole set, if it fits into `KEPT_BYTES`; returns whether it does.
@@ -52,10 +58,9 @@ class Squares:
         squares = torch.zeros((count, 3, self.side, self.side), dtype=torch.uint8)
         aspects, errors = torch.ones(count), dict[int, SampleError]()
         with ThreadPoolExecutor(threads) as pool:
-            for first in range(0, count, READ_AT_ONCE):
-                numbers = np.arange(first, min(first + READ_AT_ONCE, count))
-                decoded = pool.map(self._decode, numbers, reader.read(numbers))
-                _put(decoded, numbers, squares, aspects, errors)
+            for places in self._at_once(np.arange(count)):
+                decoded = pool.map(self._decode, places, reader.read(places))
+                _put(decoded, places, squares, aspects, errors)
         reader.close()
         self._kept = squares, aspects, errors
         return True
@@ -79,9 +84,16 @@ class Squares:
             return squares[rows], aspects[rows], bad
         squares = torch.zeros((len(numbers), 3, self.side, self.side), dtype=torch.uint8)
         aspects, bad = torch.ones(len(numbers)), {}
-        decoded = map(self._decode, numbers, self._reader.read(numbers))
-        _put(decoded, np.arange(len(numbers)), squares, aspects, bad)
+        for places in self._at_once(numbers):
+            decoded = map(self._decode, numbers[places], self._reader.read(numbers[places]))
+            _put(decoded, places, squares, aspects, bad)
         return squares, aspects, bad
+
+    def _at_once(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Places among some images, in order, as many at a time as may be in memory; at least one."""
+        sizes = np.asarray(self.samples.size)[numbers].astype(np.int64)
+        blocks = np.arange(len(numbers)) // READ_AT_ONCE + np.cumsum(sizes) // READ_BYTES
+        yield from np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(blocks)) + 1)
 
     def _decode(self, number: np.int64, data: bytes | SampleError) -> tuple[torch.Tensor, float] | SampleError:
         try:
@@ -89,7 +101,9 @@ class Squares:
                 raise data
             if len(data) < (size := int(self.samples.size[number])):
                 raise SampleError(Reason.TRUNCATED, f"{len(data)} of {size} bytes are there")
-            return _square(decode_image(data).pixels, self.side)
+            opened = OpenedImage(data)
+            with self._budget.hold(opened.decoding_bytes):
+                return _square(opened.decode().pixels, self.side)
         except SampleError as error:
             return error
 
@@ -100,7 +114,9 @@ def _square(pixels: torch.Tensor, side: int) -> tuple[torch.Tensor, float]:
     longest = MAX_ASPECT * min(height, width)
     height, width = min(height, longest), min(width, longest)
     pixels = functional.center_crop(pixels, [height, width])
-    return functional.resize(pixels, [side, side], antialias=True), width / height
+    # Colour by colour: it computes in float32, and of a large image that is four times its pixels.
+    colours = [functional.resize(colour, [side, side], antialias=True) for colour in pixels.split(1)]
+    return torch.cat(colours), width / height
 
 
 def _put(

@@ -18,9 +18,8 @@ import pytest
 from PIL import Image
 
 from curator.embedding.crash_probe import find_crashing_samples
-from curator.embedding.decode_batches import Budget
 from curator.errors import Reason
-from curator.images import OpenedImage
+from curator.images import Budget, OpenedImage
 from curator.sources import find_sources
 
 SIDE = 9_900

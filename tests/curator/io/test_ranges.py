@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import fsspec
 import pytest
-from faulty_proxy import FaultyProxy
 from gcs_server import GcsServer
 from hub_server import HubServer
 from range_server import RangeServer
 
+from benchmarks.fault_proxy import FaultProxy
 from curator.io import storage
 
 SIZE = 24 << 20
@@ -77,7 +77,7 @@ def web_sent(server: RangeServer) -> Callable[[], int]:
     return sent
 
 
-def proxy_sent(proxy: FaultyProxy) -> Callable[[], int]:
+def proxy_sent(proxy: FaultProxy) -> Callable[[], int]:
     def sent() -> int:
         spans = [span.removeprefix("bytes=") for method, _, span in proxy.requests if method == "GET"]
         proxy.requests.clear()

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty_proxy import once_each
 
+from benchmarks.fault_proxy import once_each
 from curator.errors import CuratorError, InputError
 from curator.io import lease, run_lock, storage
 from curator.io.run_lock import NAME, Holder, current_holder, owned
@@ -249,7 +249,7 @@ class TestLease:
 
     def test_over_a_line_that_fails(self, out, faulty_s3):
         # An attempt may have worked although its answer was lost.
-        faulty_s3.fault = once_each("cut", "reset", "503")
+        faulty_s3.fault = once_each("cut", "drop", "503")
         with owned(out) as owner:
             time.sleep(0.6)
             owner.check()

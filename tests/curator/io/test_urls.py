@@ -113,6 +113,18 @@ def test_a_list_that_is_missing_or_empty_is_an_error(tmp_path):
         expand([f"@{tmp_path}/binary.txt"])
 
 
+def test_a_list_in_the_folder_of_a_ray_job_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "list.txt").write_text("/a.tar\n")
+    monkeypatch.chdir(folder)
+    for listed in ("@list.txt", "/z.tar::@./list.txt", f"@{folder}/list.txt"):
+        with pytest.raises(InputError, match=r"list\.txt is inside the folder that Ray unpacks.*@s3://BUCKET/LIST"):
+            expand([listed])
+    (tmp_path / "list.txt").write_text("/a.tar\n")
+    assert expand([f"@{tmp_path}/list.txt"]) == ["/a.tar"]
+
+
 def test_local_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")

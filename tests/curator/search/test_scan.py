@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from curator.errors import CuratorError, InputError
-from curator.search import MemoryPool, retried_last, scan as search
+from curator.search import scan as search
 from curator.search.scan import best_rows, scan_part, shortlist
 from curator.search.scoring import exact_scores
 from curator.search.top_k import Cursors, merge
@@ -179,23 +179,3 @@ def test_parts_that_do_not_fit(twin, rows, message):
 def test_centroids_that_nothing_can_be_scored_against(twin, centroids):
     with pytest.raises(InputError, match="centroids"):
         best_rows(twin.ArrayPool([np.eye(2, dtype=np.float16)]), centroids, 3)
-
-
-def test_a_part_that_cannot_be_read_is_tried_again_last():
-    asked = []
-
-    def read(part):
-        asked.append(part)
-        if part == 1 and asked.count(1) == 1:
-            raise OSError("a hiccup")
-        return np.eye(2, dtype=np.float32)
-
-    pool = MemoryPool(np.eye(2, dtype=np.float32))
-    assert [part for part, _ in retried_last(pool, range(4), read).parts()] == [0, 2, 3, 1]
-    assert asked == [0, 1, 2, 3, 1]
-
-    def fail(part):
-        raise OSError("for good")
-
-    with pytest.raises(OSError, match="for good"):
-        list(retried_last(pool, range(4), fail).parts())

@@ -1,7 +1,8 @@
 import math
 
 import curator.selection
-from curator.selection.result import Rounds, Skipped, SkippedRow, StopReason, ratio_to
+from curator.selection.not_chosen import Skipped, SkippedRow
+from curator.selection.result import Rounds, StopReason, ratio_to
 
 
 def test_the_names_of_stop_reasons_are_a_format():

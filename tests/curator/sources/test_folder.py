@@ -114,6 +114,23 @@ def test_a_folder_of_nothing_but_other_files_names_them(root):
         find(root)
 
 
+def test_images_in_folders_beside_tars_are_counted_by_folder(tmp_path):
+    names = ["a.tar", "x.jpg", "day 1/a.JPG", "day 1/deep/b.heic", "day 1/notes.txt", "more/c.tar", ".git/d.png"]
+    thumbnails = ["day 1/@eaDir/a.JPG/THUMB.jpg"]
+    fill(str(tmp_path), dict.fromkeys([*names, *thumbnails], bytes(1024)))
+    for folders in (True, False):
+        (source,) = find_sources([str(tmp_path)], "target", folders=folders)
+        assert source.left_out == ((".jpg", 1), ("@eaDir/", 1), ("day 1/", 2), ("more/", 1))
+    assert in_words(source.left_out) == ", 5 files left out: .jpg 1, @eaDir/ 1, day 1/ 2, more/ 1"
+
+
+def test_folders_beside_tars_of_a_store_are_told_and_not_looked_into(s3_bucket):
+    fill(f"{s3_bucket}/pool", dict.fromkeys(["a.tar", "more/c.tar", "days/x.jpg", ".tmp/y"], bytes(1024)))
+    (source,) = find_sources([f"{s3_bucket}/pool"], "pool", folders=False)
+    assert source.left_out == (("folders", 2),)
+    assert in_words(source.left_out) == ", 2 folders beside the shards not looked into"
+
+
 def test_images_and_archives_beside_tars_are_counted(root):
     fill(root, {"a.tar": bytes(1024), "b.tar.gz": b"x", "c.jpg": b"x", "a.json": b"{}", "d.TAR": b"x"})
     (source,) = find(root)

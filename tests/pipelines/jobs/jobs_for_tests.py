@@ -322,13 +322,18 @@ class DyingPackStage(PackStage):
 
 
 class ShardServer:
-    """Serves a folder on loopback. A shard may be held back, or fail, when its data is asked for."""
+    """Serves a folder on loopback. A shard may be held back, or fail, when its data is asked for.
+
+    Attributes:
+        version: another one is another ETag of every file, as where all were written again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.held = ""
         self.failing = ""
         self.status = 403
+        self.version = ""
         self.expires_after: int | None = None
         self.expired = False
         self.shards_asked: set[str] = set()
@@ -422,7 +427,7 @@ def _handler(server: ShardServer) -> type[BaseHTTPRequestHandler]:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("Accept-Ranges", "bytes")
-                self.send_header("ETag", f'"{hashlib.md5(self.path.encode()).hexdigest()}"')
+                self.send_header("ETag", f'"{hashlib.md5((server.version + self.path).encode()).hexdigest()}"')
                 if status == 206:
                     self.send_header("Content-Range", f"bytes {start}-{start + len(data) - 1}/{total}")
                 self.end_headers()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_proxy import FaultyProxy
 from jobs_for_tests import PATIENCE, ROOT, assert_same_bytes, copy_tree, driver, flags, until
+
+from benchmarks.fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +41,15 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def line(s3_endpoint: str) -> Iterator[FaultyProxy]:
+def line(s3_endpoint: str) -> Iterator[FaultProxy]:
     """The cluster's way to S3."""
-    proxy = FaultyProxy(s3_endpoint)
+    proxy = FaultProxy(s3_endpoint)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_environment: dict[str, str], line: FaultyProxy) -> Iterator[Head]:
+def cluster(s3_environment: dict[str, str], line: FaultProxy) -> Iterator[Head]:
     folder = tempfile.mkdtemp(prefix="ray-")
     paths = os.pathsep.join(str(ROOT / name) for name in ("", "pipelines", "ssl"))
     python = str(Path(sys.executable).parent)
@@ -84,7 +85,7 @@ def submit(head: str, *words: str, token: str = TOKEN, options: tuple[str, ...] 
 
 
 def test_the_whole_job_from_s3_to_s3_while_its_node_is_lost(
-    cluster: Head, line: FaultyProxy, settings: dict[str, Any], data: Path, s3_bucket: str, run: Callable[..., Any]
+    cluster: Head, line: FaultProxy, settings: dict[str, Any], data: Path, s3_bucket: str, run: Callable[..., Any]
 ) -> None:
     copy_tree(str(data), f"{s3_bucket}/data")
     pool = [f"{s3_bucket}/data/pool-{number}.tar" for number in range(4)]

@@ -76,8 +76,8 @@ def _nearest(store: PartReader, centroid: NDArray[np.float32]) -> NDArray[np.int
     for part, vectors in store.parts():
         scores.append(exact_scores(vectors, np.broadcast_to(centroid, vectors.shape)))
         ids.append(part_ids(part, len(vectors)))
-    order = np.argsort(-np.concatenate(scores), kind="stable")[:TARGETS]
-    return np.concatenate(ids)[order]
+    rows = np.concatenate(ids)
+    return rows[np.lexsort((rows, -np.concatenate(scores)))[:TARGETS]]
 
 
 def _read_tiles(store: PartReader, ids: NDArray[np.int64]) -> Tiles:

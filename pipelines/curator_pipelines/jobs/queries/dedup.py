@@ -118,16 +118,18 @@ def find_copies(store: PartReader, rows: int) -> tuple[NDArray[np.int64], NDArra
 
 def _copies_of_share(store: PartReader, share: int, shares: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     hash_blocks, id_blocks = [np.empty(0, "S64")], [np.empty(0, np.int64)]
-    for part in sorted(store.finished()):
-        column = store.metadata(part, ["sha256"])["sha256"].combine_chunks()
+    for part, table in store.each_metadata(["sha256"]):
+        column = table["sha256"].combine_chunks()
         rows = np.flatnonzero(np.asarray(column.is_valid()))
         text = np.asarray(column.take(rows).to_numpy(zero_copy_only=False), "S64")
         in_share = np.array([int(prefix, 16) % shares == share for prefix in text.astype("S8")], bool)
         hash_blocks.append(text[in_share])
         id_blocks.append(ids_at(part, rows[in_share]))
     ids = np.concatenate(id_blocks)
-    _, first, inverse = np.unique(np.concatenate(hash_blocks), return_index=True, return_inverse=True)
-    # The first row with a hash has the lowest id, because parts come in order.
+    order = np.argsort(ids)
+    ids = ids[order]
+    _, first, inverse = np.unique(np.concatenate(hash_blocks)[order], return_index=True, return_inverse=True)
+    # The first row with a hash has the lowest id.
     originals = ids[first][inverse] if len(ids) else ids
     is_copy = originals != ids
     return ids[is_copy], originals[is_copy]

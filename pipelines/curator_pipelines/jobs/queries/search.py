@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, SampleError, Use
 from curator.io import absolute, storage
-from curator.search import best_rows, retried_last
+from curator.search import best_rows
 from curator.store import DenyList, PartReader, RowReader
 from curator_pipelines.config import SearchConfig
 from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
@@ -75,9 +75,7 @@ def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
     wide = vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)[None]
     with reporter.stage("search", run.pool.count(), "rows") as progress:
-        best = best_rows(
-            retried_last(run.pool, run.pool.finished(), run.pool.vectors), unit, config.top, progress=progress
-        )
+        best = best_rows(run.pool, unit, config.top, progress=progress)
     ids, scores = best.ids[0], best.scores[0].tolist()
     rows = run.pool.rows(ids, ["shard", "image_path"])
     columns = (ids.tolist(), rows["shard"].to_pylist(), rows["image_path"].to_pylist(), scores)

@@ -20,12 +20,11 @@ from curator.search import (
     Scanned,
     ScanTask,
     TopK,
-    retried_last,
 )
 from curator.selection import NewScan, Rules, ScanRows, Search, Selection, select_each
 from curator.store import PartReader, RowReader
 from curator.types import Progress
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, InProcessExecutor, usable_cpus
 from curator_pipelines.jobs.select.scan_tasks import KeptPasses, single_parts, values_retried
 from curator_pipelines.stages import ListStage, ScanStage
 
@@ -35,53 +34,46 @@ __all__ = ["exact_scan", "exact_search", "index_identity", "index_search", "reca
 def exact_search(pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()) -> Search:
     """The search that reads every vector, for all targets in one pass; the queries of each ride along the first."""
 
-    # One worker alone would be no faster than this process, and would first have to start.
     def new_fetch(centroids: Floats) -> DistributedScan:
-        return _scan_by_workers(pool, executor, progress, queries, CentroidScan(centroids))
+        return _scan_by_tasks(pool, executor, progress, queries, CentroidScan(centroids))
 
-    return partial(
-        select_each,
-        retried_last(pool, pool.finished(), pool.vectors),
-        progress=progress,
-        new_fetch=new_fetch if executor.workers > 1 else None,
-        queries=queries,
-    )
+    return partial(select_each, pool, progress=progress, new_fetch=new_fetch, queries=queries)
 
 
-def exact_scan(
-    pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()
-) -> NewScan | None:
-    """The same for a selector that scores rows in its own way; None where this process reads the pool."""
+def exact_scan(pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()) -> NewScan:
+    """The same for a selector that scores rows in its own way."""
 
     def new_scan(row_scan: RowScan) -> ScanRows:
         def scan(cursors: Cursors, k: int, total: int) -> TopK:
             unanswered = [query for query in queries if query.top_k is None]
             for query in unanswered:
                 query.begin()
-            top_k = _scan_by_workers(pool, executor, progress, unanswered, row_scan)(cursors, k, total)
+            top_k = _scan_by_tasks(pool, executor, progress, unanswered, row_scan)(cursors, k, total)
             for query in unanswered:
                 query.end()
             return top_k
 
         return scan
 
-    return new_scan if executor.workers > 1 else None
+    return new_scan
 
 
-def _scan_by_workers(
+def _scan_by_tasks(
     pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan], row_scan: RowScan
 ) -> DistributedScan:
     reading = [scan for scan in queries if scan.reading and len(scan.left)]
     stage = ScanStage(pool.files(), row_scan, tuple(scan.left for scan in reading))
     passes = PassProgress.of(progress)
+    # One worker alone would be no faster than this process, and would first have to start.
+    where = executor if executor.workers > 1 else InProcessExecutor(usable_cpus())
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[Scanned]:
         passes.begin()
-        yield from values_retried(executor, stage, tasks, single_parts, passes)
+        yield from values_retried(where, stage, tasks, single_parts, passes)
 
     parts = sorted(pool.finished())
     keeper = KeptPasses(pool, row_scan)
-    return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, executor.workers, reading, keeper)
+    return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, where.workers, reading, keeper)
 
 
 def index_identity(url: str) -> Any:

@@ -8,59 +8,32 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curator.errors import Another, InputError, Reason, Redo, Use, counted
+from curator.errors import Another, InputError, Redo, Use, counted
 from curator.io import storage
-from curator.sources import Remarks, Source, count_left_out
+from curator.sources import Source
 from curator.store import (
-    Account,
     DoneMark,
     FileSizes,
-    LedgerLines,
     Part,
     PartListing,
     PartStore,
     SourceChanges,
     StoredParts,
-    check_max_bad,
     find_changes,
     part_of,
 )
-from curator.types import LedgerLine
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encoding, provenance
+from curator_pipelines.jobs.select.embedded import Embedded, collect_parts
 from curator_pipelines.jobs.select.failed_shards import FailedShards
-from curator_pipelines.jobs.select.update_parts import register_parts, renew_parts
+from curator_pipelines.jobs.select.update_parts import Renewed, register_parts, renew_parts
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
 
-__all__ = ["EmbedJob", "Embedded"]
+__all__ = ["EmbedJob"]
 
 # Finished parts that are asked how many bytes a sample takes.
 LOOK_PARTS = 16
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What the embed job leaves.
-
-    Attributes:
-        stored: the parts, as they are from now on.
-        account: what became of the samples of all parts.
-        lines: the ledger lines of all parts.
-        seconds: time per station, of all parts together.
-        remarks: what is no damage and should be known.
-    """
-
-    stored: StoredParts
-    account: Account
-    lines: LedgerLines
-    seconds: dict[str, float]
-    remarks: Remarks
-
-    def check_max_bad(self, max_bad: float | None, name: str) -> None:
-        """Raise `TooManyBad` if too many samples are bad; a shard that could not be read counts with all of its own."""
-        hidden = self.account.hidden
-        check_max_bad(self.account.bad + hidden, self.account.seen + hidden, max_bad, name, self.lines)
 
 
 @dataclass(frozen=True)
@@ -198,19 +171,20 @@ class EmbedJob:
         """
         self.run.record["identities"][self.name] = self.identity
         with self.run.stage(self.name) as state:
-            renewed = renew_parts(self, executor, reporter) if self.changes else {}
-            standing = self.finished | renewed
+            failed = FailedShards(self.name, self._read_before(), reporter, give_up=self.give_up_shards)
+            renewed = renew_parts(self, executor, failed, reporter) if self.changes else Renewed()
+            standing = self.finished | renewed.identities
             parts = register_parts(self, renewed)
-            unreadable = self._embed_missing(parts, standing, executor, reporter, state)
-            embedded, damaged = self._collect(parts, self.finished, unreadable)
+            unreadable = self._embed_missing(parts, standing, executor, failed, reporter, state)
+            embedded, damaged = collect_parts(self, parts, self.finished, unreadable)
             if damaged:
                 reporter.warn(
                     f"{self.name}: the files of {len(damaged):,} parts are not those that were written, the first of "
                     f"{parts[damaged[0]].url}: they are made anew"
                 )
                 standing = {part: identity for part, identity in standing.items() if part not in damaged}
-                unreadable = self._embed_missing(parts, standing, executor, reporter, state)
-                embedded, _ = self._collect(parts, {}, unreadable)
+                unreadable = self._embed_missing(parts, standing, executor, failed, reporter, state)
+                embedded, _ = collect_parts(self, parts, {}, unreadable)
             self._remove_replaced(embedded.stored)
             for text in embedded.remarks.texts():
                 reporter.warn(f"{self.name}: {text}")
@@ -229,19 +203,19 @@ class EmbedJob:
         parts: Sequence[Part],
         finished: Mapping[int, str],
         executor: Executor,
+        failed: FailedShards,
         reporter: Reporter,
         state: dict[str, Any],
     ) -> dict[int, str]:
         """Run the tasks of the parts that are not finished; returns part -> why for shards that could not be read."""
         by_name = {source.name: source for source in self.sources}
-        todo = [part for part in parts if not part.is_retired and part.part not in finished]
+        todo = [part for part in parts if not (part.is_retired or part.is_kept) and part.part not in finished]
         tasks = [EmbedTask(by_name[part.url], part.part, part.identity) for part in todo]
         state |= {"resumed_parts": len(finished), "reused": not tasks}
         if not tasks:
             reporter.say(f"{self.name}: {counted(len(finished), 'part was', 'parts were')} finished before")
-            return {}
+            return failed.end()
         self._note_provenance(mixed=bool(finished), reporter=reporter)
-        failed = FailedShards(self.name, self._read_before(), reporter, give_up=self.give_up_shards)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,
@@ -274,50 +248,6 @@ class EmbedJob:
                 "embeddings may differ between old and new parts"
             )
         self.run.record["provenance"][self.name] = now
-
-    def _collect(
-        self, parts: Sequence[Part], resumed: Mapping[int, str], unreadable: Mapping[int, str]
-    ) -> tuple[Embedded, list[int]]:
-        """Read every done-mark once, and add up what they say.
-
-        Args:
-            parts: all.
-            resumed: those that were finished when the run began, by number.
-            unreadable: part -> why it could not be read.
-
-        Returns:
-            the sum; and the parts whose files do not have the sizes that their done-marks tell. Their marks are gone.
-        """
-        self.run.check_owner()
-        finished = self.store.keep_marks({part.part: part.identity for part in parts if not part.is_retired})
-        retired = sum(part.is_retired for part in parts)
-        account = Account(left_out=count_left_out(self.sources), retired=retired)
-        lines, seconds = LedgerLines(), dict[str, float]()
-        remarks = Remarks()
-        counts, damaged = {}, []
-        known = {number: mark for number, mark in self.looked_at.items() if number in resumed}
-        for number, mark in self.store.marks(finished, read=known):
-            if number in resumed and not mark.has_sizes(self.sizes[number, finished[number]]):
-                damaged.append(number)
-                self.store.remove_mark(number, finished[number])
-                continue
-            counts[number] = mark.counts
-            account.add(mark.seen, mark.embedded, mark.ledger)
-            lines.extend(mark.ledger)
-            remarks.update(mark.remarks)
-            for name, value in mark.seconds.items():
-                seconds[name] = seconds.get(name, 0.0) + value
-        readable = sum(part.stat.size for part in parts if part.part in counts)
-        per_byte = account.seen / readable if readable else 0.0
-        for part in parts:
-            if part.part in unreadable:
-                # As many samples as readable shards of its size have.
-                account.add_unreadable(max(1, round(part.stat.size * per_byte)))
-                why = LedgerLine(part.url, "", 0, "read", Reason.UNREADABLE_SHARD, unreadable[part.part])
-                lines.extend([why])
-        marks = tuple((number, finished[number]) for number in counts)
-        stored = StoredParts(self.store.url, PartListing(tuple(parts), marks), counts)
-        return Embedded(stored, account, lines, seconds, remarks), damaged
 
     def _remove_replaced(self, stored: StoredParts) -> None:
         """Remove the files of the beginning that are no part's any more: the marks of those that replace them stand."""

@@ -12,7 +12,7 @@ from curator.sources import Source, UnreadableShard
 from curator.store import DoneMark
 from curator_pipelines.executors import FailuresInARow, Outcome
 from curator_pipelines.run import Reporter
-from curator_pipelines.stages import EmbedTask, kills_workers
+from curator_pipelines.stages import EmbedTask, RenewTask, kills_workers
 
 __all__ = ["FailedShards"]
 
@@ -44,7 +44,7 @@ class FailedShards:
         self._unreadable: list[UnreadableShard] = []
         self._in_a_row = FailuresInARow()
 
-    def add(self, outcome: Outcome[EmbedTask, DoneMark]) -> None:
+    def add(self, outcome: Outcome[EmbedTask | RenewTask, DoneMark | None]) -> None:
         """Note how a shard ended.
 
         Raises:
@@ -53,6 +53,7 @@ class FailedShards:
         error, task = outcome.error, outcome.task.payload
         if error is None:
             self._read = task.source
+            self.unreadable.pop(task.part, None)
         elif isinstance(error, UnreadableShard) and error.fault is not Fault.TRANSIENT:
             self.unreadable[task.part] = str(error)
             self._unreadable.append(error)
@@ -64,7 +65,7 @@ class FailedShards:
         if self._in_a_row.add(outcome):
             self._stop_unless_single(error)
 
-    def _add_killer(self, task: EmbedTask, error: Exception) -> None:
+    def _add_killer(self, task: EmbedTask | RenewTask, error: Exception) -> None:
         why = f"{task.source.name} kills its workers: {error}"
         if self._give_up:
             self.unreadable[task.part] = why

@@ -13,7 +13,7 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import RunSources, find_run_sources, plan_encoder, with_encoder
 from curator_pipelines.jobs.report import standing_reports, write_reports
 from curator_pipelines.jobs.select.choose import choose
-from curator_pipelines.jobs.select.embed import Embedded
+from curator_pipelines.jobs.select.embedded import Embedded
 from curator_pipelines.jobs.select.held_out_targets import HeldOutTargets
 from curator_pipelines.jobs.select.index import build_index
 from curator_pipelines.jobs.select.pack import PackSettings, pack_all
