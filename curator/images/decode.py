@@ -173,10 +173,11 @@ def _check_scans(image: Image.Image, data: bytes) -> None:
 
 def _decode_native(image: Image.Image, data: bytes) -> torch.Tensor | None:
     """Pixels (3, H, W) by torchvision, before any turn; None where Pillow has to decode the image."""
-    keyed = "transparency" in image.info and image.mode != "P"
+    keyed = "transparency" in image.info
     late_exif = image.format == "PNG" and b"eXIf" in data and "exif" not in image.info
-    if keyed or late_exif or (getattr(image, "is_animated", False) and image.format == "WEBP"):
-        # torchvision ignores a colour key, an orientation behind the pixels, and animated WebP altogether.
+    if keyed or image.mode == "P" or late_exif or (getattr(image, "is_animated", False) and image.format == "WEBP"):
+        # torchvision ignores a colour key, an orientation behind the pixels, and animated WebP altogether. Of a palette
+        # whose transparency stands in the wrong place it gives whatever was in the memory before.
         return None
     alpha = image.has_transparency_data
     mode = native.ImageReadMode.RGB_ALPHA if alpha else native.ImageReadMode.RGB

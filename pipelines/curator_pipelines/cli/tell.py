@@ -37,5 +37,7 @@ def show_logs() -> None:
     lines = _Lines(f"{dated}%(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
     lines.converter = time.gmtime
     handler.setFormatter(lines)
+    # What Pillow has to say of a damaged image is a line of the ledger already.
+    handler.addFilter(lambda record: record.name.partition(".")[0] != "PIL")
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)

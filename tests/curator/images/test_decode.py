@@ -200,6 +200,19 @@ def test_palette_with_transparency():
     assert seen[0].tolist() == [[255, 127, 127], list(BLUE)]
 
 
+def test_transparency_before_its_palette_gives_the_same_pixels_each_time():
+    palette = (b"PLTE", bytes([*RED, *BLUE]))
+    data = png(96, 64, 8, 3, (b"\0" + bytes([0, 1] * 48)) * 64, (b"tRNS", bytes([128])), palette)
+
+    first = pixels(data)
+
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) == 2
+    for value in range(20):
+        # What freed memory holds must not be seen.
+        [np.full(1 << size, value, np.uint8) for size in range(10, 20)]
+        assert np.array_equal(pixels(data), first)
+
+
 def test_32_bit_samples_are_refused(encoded):
     error = refusal(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
     assert error.reason == Reason.DECODE_ERROR

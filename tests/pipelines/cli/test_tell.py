@@ -37,6 +37,16 @@ def test_tell(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == 'bytes of a name that are no text: \\udcff\n{"out": "s3://bucket/run"}\n'
 
 
+def test_what_pillow_logs_of_a_damaged_image_is_not_shown() -> None:
+    lines = (
+        "import logging; from curator_pipelines.cli.tell import show_logs; show_logs()",
+        "logging.getLogger('PIL.TiffImagePlugin').error('More samples per pixel than can be decoded')",
+        "logging.getLogger('another.library').error('something is wrong')",
+    )
+    told = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert told.stderr.count("\n") == 1 and told.stderr.endswith("something is wrong\n")
+
+
 def test_the_reporter(capsys: pytest.CaptureFixture[str]) -> None:
     with Reporter() as reporter, reporter.stage("pool", 2, "samples") as progress:
         progress.note = HOSTILE
