@@ -52,9 +52,11 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     names = {"my_vectors": rng.normal(size=(50, 16)), "web_vectors": rng.normal(size=(900, 16))}
 
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    def blocks(page: str) -> list[str]:
+        return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+    reading, selecting = blocks("README.md")
     # Above the section on Python the shards are there already.
-    for block in (*blocks[1:], blocks[0]):
+    for block in (selecting, *blocks("docs/python.md"), reading):
         with contextlib.redirect_stdout(None):
             exec(compile(block, "README.md", "exec"), names)
