@@ -70,11 +70,7 @@ class Match:
             side: `first` or `second`.
             count: how many samples it has.
         """
-        if side == self.first:
-            return self.places >= 0
-        is_there = np.zeros(count, np.bool_)
-        is_there[self.places[self.places >= 0]] = True
-        return is_there
+        return self.places >= 0 if side == self.first else _taken(self.places, count)
 
 
 def match_all(sides: Sequence[Samples]) -> list[Match]:
@@ -108,7 +104,7 @@ def _match(
     places[renamed] = NOWHERE
     named = int(np.count_nonzero(places >= 0))
     open_first = np.flatnonzero(places < 0)
-    open_second = np.setdiff1d(np.arange(len(second_hashes)), places)
+    open_second = np.flatnonzero(~_taken(places, len(second_hashes)))
     joined = _joined(_numbered(first_hashes[open_first]), _numbered(second_hashes[open_second]))
     places[open_first] = np.where(joined >= 0, open_second[joined], NOWHERE) if len(open_second) else NOWHERE
     unknown = tuple(
@@ -119,8 +115,15 @@ def _match(
     return Match(first, second, places, named, found, len(renamed), (unknown[0], unknown[1]))
 
 
+def _taken(places: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Which of so many samples are the match of one, bool (count,)."""
+    is_taken = np.zeros(count, np.bool_)
+    is_taken[places[places >= 0]] = True
+    return is_taken
+
+
 def _codes(sides: Sequence[Sequence[pa.ChunkedArray | pa.Array]]) -> list[NDArray[np.int64]]:
-    """Numbers for the rows of some tables: the same where all columns are, -1 where one is null."""
+    """Numbers for the rows of some tables of one or two columns: the same where all columns are, -1 for a null."""
     total = np.zeros(sum(len(columns[0]) for columns in sides), np.int64)
     for columns in zip(*sides, strict=True):
         chunks = [chunk for column in columns for chunk in _chunks(column)]
@@ -128,10 +131,8 @@ def _codes(sides: Sequence[Sequence[pa.ChunkedArray | pa.Array]]) -> list[NDArra
         whole = pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
         encoded = whole.combine_chunks().dictionary_encode()
         numbers = encoded.indices.fill_null(NOWHERE).to_numpy().astype(np.int64)
+        # Below the square of the number of rows, for there are two columns at most.
         total = np.where((total < 0) | (numbers < 0), NOWHERE, total * max(len(encoded.dictionary), 1) + numbers)
-        # Small again, so that the next column cannot overflow.
-        distinct, total = np.unique(total, return_inverse=True)
-        total = total - int(len(distinct) > 0 and distinct[0] < 0)
     return np.split(total, np.cumsum([len(columns[0]) for columns in sides])[:-1])
 
 
@@ -152,9 +153,13 @@ def _numbered(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _joined(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each of the first its place in the second, -1 for none; codes below 0 are in nothing."""
-    step = 1 + max((int(pairs[:, 1].max()) for pairs in (first, second) if len(pairs)), default=0)
     one, other = (np.flatnonzero(pairs[:, 0] >= 0) for pairs in (first, second))
-    keys, others = (pairs[rows, 0] * step + pairs[rows, 1] for pairs, rows in ((first, one), (second, other)))
+    keys, others = first[one, 0], second[other, 0]
+    step = 1 + max((int(pairs[:, 1].max()) for pairs in (first, second) if len(pairs)), default=0)
+    if step > 1:
+        # Small numbers first, so that the products cannot overflow.
+        small = np.unique(np.concatenate([keys, others]), return_inverse=True)[1]
+        keys, others = small[: len(keys)] * step + first[one, 1], small[len(keys) :] * step + second[other, 1]
     _, in_first, in_second = np.intersect1d(keys, others, assume_unique=True, return_indices=True)
     places = np.full(len(first), NOWHERE, np.int64)
     places[one[in_first]] = other[in_second]
@@ -181,7 +186,7 @@ def _hash_codes(
     needed = [np.zeros(len(side), np.bool_) for side in sides]
     for (a, b), places in by_name.items():
         needed[a] |= places < 0
-        needed[b][np.setdiff1d(np.arange(len(sides[b])), places)] = True
+        needed[b] |= ~_taken(places, len(sides[b]))
         needed[a][doubtful[a, b]] = True
         needed[b][places[doubtful[a, b]]] = True
     rows = [np.flatnonzero(mask) for mask in needed]
