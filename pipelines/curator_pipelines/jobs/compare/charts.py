@@ -22,7 +22,7 @@ WIDE = 50
 
 
 def draw_curves(sides: Sequence[Side]) -> str:
-    """The mean of each round over the images chosen so far, of a selector without rounds the scores of the images.
+    """The mean of each round over the images chosen so far; of fewer than two rounds the scores of the images.
 
     Empty where no selection has scores.
     """
@@ -41,6 +41,7 @@ def draw_curves(sides: Sequence[Side]) -> str:
         return ""
     if widest > WIDE * max(narrowest, 1):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("images chosen so far", color=INK)
     axes.set_ylabel("score", color=INK)
     add_legend(axes)
@@ -49,7 +50,8 @@ def draw_curves(sides: Sequence[Side]) -> str:
 
 def _curve(side: Side) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
     rounds = side.target.rounds
-    if rounds.num_rows:
+    # One mean is no curve.
+    if rounds.num_rows > 1:
         return rounds["chosen"].to_numpy(), rounds["mean_score"].to_numpy(), "mean of the round"
     scores = side.target.selection.scores.astype(np.float64)
     finite = np.flatnonzero(np.isfinite(scores))
@@ -70,6 +72,7 @@ def draw_overlaps(matches: Sequence[Match], overlaps: Sequence[Overlap], counts:
     if not axes.lines:
         return ""
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(-0.02, 1.02)
     axes.axhline(1, color=LINE, linewidth=0.8)
     axes.set_xlabel("the first so many of each", color=INK)

@@ -148,8 +148,9 @@ def _table(title: str, lines: Sequence[Line]) -> list[str]:
     return _titled(title, texts)
 
 
-def _cut(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _cut(text: str, most: int = 44) -> str:
+    # Paths and patterns differ at their ends more often than at their beginnings.
+    return text if len(text) <= most else f"{text[: most // 3]}...{text[-2 * most // 3 + 3 :]}"
 
 
 def _percent(value: float | None) -> str:

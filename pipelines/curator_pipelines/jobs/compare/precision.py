@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator.types import Member
 from curator_pipelines.jobs.compare.labels import labels_of
 from curator_pipelines.jobs.compare.overlap import depths
 from curator_pipelines.jobs.compare.sides import Side
-from curator_pipelines.jobs.report import SAMPLED_ROWS, in_hash_order
+from curator_pipelines.jobs.report import in_hash_order
 from curator_ssl.probe import LabelRule
 
 __all__ = ["Precision", "Share", "precision_of"]
@@ -96,10 +97,10 @@ def precision_of(side: Side, rule: LabelRule, text: str) -> Precision:
         side.letter,
         len(classes),
         len(classes & set(labels)),
-        _share(labels[drawn], classes, len(ids)),
+        _share(labels[drawn], classes),
         len(drawn) < len(ids),
-        [_share(labels[:depth], classes, depth) for depth in depths(len(ids))[:-1] if depth <= FIRST],
-        _share(np.array(of_pool, object), classes, min(SAMPLED_ROWS, len(of_pool))),
+        [_share(labels[:depth], classes) for depth in depths(len(ids))[:-1] if depth <= FIRST],
+        _share(np.array(of_pool, object), classes),
         lost_of_target + lost + lost_of_pool,
     )
 
@@ -111,14 +112,15 @@ def _places(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(is_drawn)
 
 
-def _share(labels: NDArray[np.object_], classes: set[str], depth: int) -> Share:
+def _share(labels: NDArray[np.object_], classes: set[str]) -> Share:
     labelled = [label for label in labels.tolist() if label]
-    return Share(depth, sum(label in classes for label in labelled), len(labelled))
+    return Share(len(labels), sum(label in classes for label in labelled), len(labelled))
 
 
 def _hint(side: Side) -> str:
     """What the first image of the target has where its label should be."""
     first = side.target.target_ids[:1]
     (row,) = side.target.directory.target.rows(first, ["image_path", "members"]).to_pylist()
-    beside = [member["ext"] for member in row["members"] or ()]
-    return f"the first is {row['image_path']}, with {', '.join(beside) or 'nothing'} in its sample"
+    endings = [member["ext"] for member in row["members"] or ()]
+    beside = [ending for ending in endings if not Member(ending, 0, 0).is_image]
+    return f"the first is {row['image_path']}, with {', '.join(beside) or 'nothing'} beside it"

@@ -17,7 +17,6 @@ from .svg import (
     stand_in as stand_in,
 )
 from .target_record import (
-    SAMPLED_ROWS as SAMPLED_ROWS,
     TargetRecord as TargetRecord,
     in_hash_order as in_hash_order,
     read_target as read_target,
