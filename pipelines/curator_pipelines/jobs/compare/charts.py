@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curator_pipelines.jobs.compare.match import Match
 from curator_pipelines.jobs.compare.overlap import Overlap, shared_at
 from curator_pipelines.jobs.compare.sides import Side
-from curator_pipelines.jobs.report import INK, LINE, SERIES, add_legend, as_svg, new_axes, stand_in
+from curator_pipelines.jobs.report import INK, LINE, SERIES, add_legend, as_svg, new_axes, score_curve, stand_in
 
 __all__ = ["draw_curves", "draw_overlaps"]
 
@@ -29,7 +28,8 @@ def draw_curves(sides: Sequence[Side]) -> str:
     figure, axes = new_axes(9, 4.2)
     widest, narrowest = 0, 0
     for place, side in enumerate(sides):
-        x, y, what = _curve(side)
+        # One mean is no curve.
+        x, y, what = score_curve(side.target, least_rounds=2)
         if not len(x):
             continue
         kept = np.unique(np.linspace(0, len(x) - 1, POINTS).astype(np.int64))
@@ -46,16 +46,6 @@ def draw_curves(sides: Sequence[Side]) -> str:
     axes.set_ylabel("score", color=INK)
     add_legend(axes)
     return as_svg(figure, "The scores of what each selection chose, over the images chosen so far")
-
-
-def _curve(side: Side) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-    rounds = side.target.rounds
-    # One mean is no curve.
-    if rounds.num_rows > 1:
-        return rounds["chosen"].to_numpy(), rounds["mean_score"].to_numpy(), "mean of the round"
-    scores = side.target.selection.scores.astype(np.float64)
-    finite = np.flatnonzero(np.isfinite(scores))
-    return finite + 1, scores[finite], "score"
 
 
 def draw_overlaps(matches: Sequence[Match], overlaps: Sequence[Overlap], counts: Sequence[int]) -> str:

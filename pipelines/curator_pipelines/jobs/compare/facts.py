@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from curator.io import public_text
 from curator_pipelines.jobs.compare.coverage import CHOSEN_ROWS, Coverage, same_target
 from curator_pipelines.jobs.compare.overlap import Overlap
@@ -96,10 +98,7 @@ def notes_on(
                 f"{first.letter} and {second.letter} were made for different targets: coverage and precision "
                 "are each about its own"
             )
-    scales = {side.letter: "similarity" if side.selector in BY_SIMILARITY else side.selector for side in sides}
-    if len(set(scales.values())) > 1:
-        told = ", ".join(f"{letter} by {scale}" for letter, scale in scales.items())
-        notes.append(f"scores are of different kinds ({told}): the heights of their curves say nothing of each other")
+    notes += _notes_on_scores(sides)
     for overlap in overlaps:
         notes += _notes_on(overlap, by_letter)
     notes += [
@@ -108,12 +107,23 @@ def notes_on(
         if side.config.get("skip_own") is False
     ]
     notes += [
-        f"coverage of {each.of} by {each.by} is a lower bound: the first {CHOSEN_ROWS:,} chosen were looked at"
+        f"coverage of {each.of}{'' if each.of == each.by else f' as seen by {each.by}'} is a lower bound: only the "
+        f"first {CHOSEN_ROWS:,} chosen were looked at"
         for each in coverages
         if len(by_letter[each.of]) > each.chosen
     ]
     if unreadable:
         notes.append(f"of {unreadable:,} samples the label could not be read: they count as without one")
+    return notes
+
+
+def _notes_on_scores(sides: Sequence[Side]) -> list[str]:
+    scored = [side for side in sides if np.isfinite(side.target.selection.scores).any()]
+    notes = [f"{side.letter} has no scores ({side.selector}), and so no curve" for side in sides if side not in scored]
+    scales = {side.letter: "similarity" if side.selector in BY_SIMILARITY else side.selector for side in scored}
+    if len(set(scales.values())) > 1:
+        told = ", ".join(f"{letter} by {scale}" for letter, scale in scales.items())
+        notes.append(f"scores are of different kinds ({told}): the heights of their curves say nothing of each other")
     return notes
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_pipelines.jobs.report.plane import GROUPS, Plane
 from curator_pipelines.jobs.report.svg import INK, LINE, add_legend, as_svg, new_axes, stand_in
 from curator_pipelines.jobs.report.target_record import TargetRecord
 
-__all__ = ["draw_curve", "draw_plane"]
+__all__ = ["draw_curve", "draw_plane", "score_curve"]
 
 COLOURS = {group: stand_in(group) for group in GROUPS}
 # A curve that spans so many times its first number of images reads better on a log axis.
@@ -23,14 +24,8 @@ def draw_curve(target: TargetRecord) -> str:
     From a selector without rounds the score of each chosen image over its place; empty where there are no scores.
     """
     record = target.record
-    if target.rounds.num_rows:
-        x, y = target.rounds["chosen"].to_numpy(), target.rounds["mean_score"].to_numpy()
-        name = "mean score of the round"
-    else:
-        scores = target.selection.scores
-        x, y = np.arange(1, len(scores) + 1), scores
-        name = "score"
-    if not np.isfinite(y).any():
+    x, y, name = score_curve(target)
+    if not len(x):
         return ""
     beyond = [line for line in record["around_end"] if not line["taken"]]
     figure, axes = new_axes(9, 4.2)
@@ -53,6 +48,24 @@ def draw_curve(target: TargetRecord) -> str:
     axes.set_xlabel("images chosen so far", color=INK)
     add_legend(axes)
     return as_svg(figure, "The score of what was chosen, round by round, and where the line fell")
+
+
+def score_curve(target: TargetRecord, least_rounds: int = 1) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+    """The mean of each round over the images chosen so far; of fewer rounds the score of each image over its place.
+
+    Args:
+        target: the target.
+        least_rounds: how many rounds make a curve.
+
+    Returns:
+        int64 (n,), images chosen so far; float64 (n,), the scores, none where there are none; and what they are.
+    """
+    rounds = target.rounds
+    if rounds.num_rows >= least_rounds:
+        return np.cumsum(rounds["chosen"].to_numpy()), rounds["mean_score"].to_numpy(), "mean score of the round"
+    scores = target.selection.scores.astype(np.float64)
+    places = np.flatnonzero(np.isfinite(scores))
+    return places + 1, scores[places], "score"
 
 
 def draw_plane(plane: Plane) -> str:

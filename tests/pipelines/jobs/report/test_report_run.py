@@ -18,7 +18,10 @@ from page_for_tests import CLOSE, Parsed, bytes_of, difference
 from curator.errors import InputError
 from curator.settings import build
 from curator_pipelines.config import ReportConfig
+from curator_pipelines.jobs.report.charts import score_curve
 from curator_pipelines.jobs.report.report_run import ReportResult, run_report
+from curator_pipelines.jobs.report.target_record import read_target
+from curator_pipelines.run import RunDirectory
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
@@ -71,6 +74,17 @@ def test_the_strips_are_in_the_order_of_choice(reported: Path) -> None:
     assert strips["The first chosen"] == [f"pool-{row}" for row in chosen[:24]]
     assert strips["The first not chosen"] == [f"pool-{row}" for row in following[:24]]
     assert len(strips["Your images"]) == 9 and len(strips["The pool as it is"]) == 24
+
+
+def test_the_curve_counts_the_images_chosen_so_far(reference: Path) -> None:
+    target = read_target(RunDirectory(str(reference)).target_directory())
+    rounds = pq.read_table(reference / "selection/selected.parquet")["round"].to_pylist()
+    chosen, means, _ = score_curve(target)
+    assert chosen.tolist() == [sum(turn <= last for turn in rounds) for last in range(1, max(rounds) + 1)]
+    assert chosen[-1] == target.record["count"] and len(chosen) > 2
+    assert means.tolist() == pq.read_table(reference / "selection/rounds.parquet")["mean_score"].to_pylist()
+    places, scores, _ = score_curve(target, least_rounds=100)
+    assert places.tolist() == list(range(1, 22)) and scores[0] == target.selection.scores[0]
 
 
 def test_a_long_selection_has_last_ones(run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
