@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from curator_pipelines.cli.options import config_option, json_option, options
+from curator_pipelines.cli.options import json_option, options
 from curator_pipelines.cli.run_command import run_command
 from curator_pipelines.config import CompareConfig
 
@@ -16,7 +16,6 @@ __all__ = ["command"]
 @click.command("compare")
 @options(CompareConfig)
 @json_option
-@config_option
 def command(as_json: bool, **flags: Any) -> None:
     """Say what finished selections have in common, what only one has, and how well each serves its target.
 

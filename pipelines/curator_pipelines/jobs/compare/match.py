@@ -141,7 +141,7 @@ def _chunks(column: pa.ChunkedArray | pa.Array) -> Sequence[pa.Array]:
 
 
 def _numbered(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Codes int64 (n,) as pairs int64 (n, 2) of code and count: the how-manieth of its code, so that all differ."""
+    """Codes int64 (n,) as pairs int64 (n, 2): the code, and how many rows before have it; so all pairs differ."""
     order = np.argsort(codes, kind="stable")
     ordered = codes[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
@@ -155,7 +155,7 @@ def _joined(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.i
     """For each of the first its place in the second, -1 for none; codes below 0 are in nothing."""
     one, other = (np.flatnonzero(pairs[:, 0] >= 0) for pairs in (first, second))
     keys, others = first[one, 0], second[other, 0]
-    step = 1 + max((int(pairs[:, 1].max()) for pairs in (first, second) if len(pairs)), default=0)
+    step = 1 + max(int(pairs[rows, 1].max(initial=0)) for pairs, rows in ((first, one), (second, other)))
     if step > 1:
         # Small numbers first, so that the products cannot overflow.
         small = np.unique(np.concatenate([keys, others]), return_inverse=True)[1]

@@ -120,6 +120,15 @@ def _open(letter: str, url: str) -> Side:
             value=url,
             advice=f"name one: {' or '.join(run.path(each) for each in names[:3])}",
         )
+    state = run.record.get("stages", {}).get("select", {}).get("state", "done")
+    if state != "done":
+        # What stands there may be of other settings than run.json has now.
+        raise InputError(
+            f"its selection is not finished ({state})",
+            field="runs",
+            value=url,
+            advice="run its command again to finish it",
+        )
     target = read_target(run.target_directory(name or ""))
     chosen = target.directory.path("selection", "selected.parquet")
     samples = parquet.read_table(chosen, schemas.SELECTED, ["shard", "key"], error=InputError)

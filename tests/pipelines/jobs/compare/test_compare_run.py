@@ -349,6 +349,12 @@ def test_what_cannot_be_compared_is_one_line(reference: Path, knn: Path, tmp_pat
     with pytest.raises(InputError, match=r"no run directory: it has no run\.json"):
         compare(tmp_path, reference, tmp_path)
     shutil.copytree(knn, tmp_path / "run")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    record["stages"]["select"]["state"] = "stopped"
+    (tmp_path / "run/run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"its selection is not finished \(stopped\)"):
+        compare(tmp_path, reference, tmp_path / "run")
+    (tmp_path / "run/run.json").write_text((knn / "run.json").read_text())
     (tmp_path / "run/selection/selection.json").unlink()
     with pytest.raises(InputError, match="no finished selection"):
         compare(tmp_path, reference, tmp_path / "run")
