@@ -15,9 +15,11 @@ from curator.selection.result import Selection as Selection
 from curator_pipelines.api.results import Coreset as Coreset
 from curator_pipelines.api.results import PackResult as PackResult
 from curator_pipelines.api.results import SelectResult as SelectResult
+from curator_pipelines.jobs.compare.comparison import Comparison as Comparison
 from curator_pipelines.jobs.select.summary import EmbedSummary as EmbedSummary
 
 __all__ = [
+    "Comparison",
     "Coreset",
     "CuratorError",
     "CuratorWarning",
@@ -30,6 +32,7 @@ __all__ = [
     "TooManyBad",
     "UnusableInput",
     "__version__",
+    "compare",
     "embed",
     "load_encoder",
     "pack",
@@ -38,6 +41,28 @@ __all__ = [
 ]
 
 __version__: str
+
+def compare(
+    *,
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    label: str | None = None,
+    out: str | os.PathLike[str] = "compare.html",
+    progress: bool = False,
+) -> Comparison:
+    """Say what finished selections have in common, and what only one has, as `curator compare` does.
+
+    Args:
+        runs: The run directories of finished selections; of one with several targets RUN/NAME.
+        label: Where labels are, to say how many chosen images are of the target's classes.
+        out: The page with the pictures, a file that ends with .html.
+        progress: tell on stderr what goes on, in a notebook too.
+
+    Returns:
+        the numbers; `str` of it is what the command prints, and its `page` has the pictures.
+
+    Raises:
+        InputError: a run is not there or not finished, or a setting cannot work.
+    """
 
 def embed(
     *,

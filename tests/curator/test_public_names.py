@@ -11,6 +11,7 @@ import curator.errors
 
 ROOT = Path(__file__).parents[2]
 NAMES = [
+    "Comparison",
     "Coreset",
     "CuratorError",
     "CuratorWarning",
@@ -23,6 +24,7 @@ NAMES = [
     "TooManyBad",
     "UnusableInput",
     "__version__",
+    "compare",
     "embed",
     "load_encoder",
     "pack",

@@ -6,7 +6,19 @@ names from `curator`.
 
 from curator_pipelines.api.results import Coreset, PackResult, SelectResult
 from curator_pipelines.api.rows import select_rows
-from curator_pipelines.api.runs import embed, pack, select
+from curator_pipelines.api.runs import compare, embed, pack, select
+from curator_pipelines.jobs.compare import Comparison
 from curator_pipelines.jobs.select import EmbedSummary
 
-__all__ = ["Coreset", "EmbedSummary", "PackResult", "SelectResult", "embed", "pack", "select", "select_rows"]
+__all__ = [
+    "Comparison",
+    "Coreset",
+    "EmbedSummary",
+    "PackResult",
+    "SelectResult",
+    "compare",
+    "embed",
+    "pack",
+    "select",
+    "select_rows",
+]

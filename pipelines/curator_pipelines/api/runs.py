@@ -16,11 +16,12 @@ from curator.errors import CuratorWarning, InputError
 from curator.io import absolute
 from curator_pipelines.api.results import PackResult, SelectResult, coresets_of
 from curator_pipelines.api.signature import takes
-from curator_pipelines.config import Config, EmbedConfig, PackConfig, SelectConfig, build
+from curator_pipelines.config import CompareConfig, Config, EmbedConfig, PackConfig, SelectConfig, build
+from curator_pipelines.jobs.compare import Comparison
 from curator_pipelines.jobs.select import EmbedSummary
 from curator_pipelines.run import Reporter
 
-__all__ = ["embed", "pack", "select"]
+__all__ = ["compare", "embed", "pack", "select"]
 
 C = TypeVar("C", bound=Config)
 R = TypeVar("R")
@@ -112,6 +113,25 @@ def pack(*, progress: bool = False, **settings: Any) -> PackResult:
     packed, warnings = _run(run_pack, config, progress)
     out = absolute(config.out)
     return PackResult(out, coresets_of(out, packed), warnings)
+
+
+@takes(CompareConfig)
+def compare(*, progress: bool = False, **settings: Any) -> Comparison:
+    """Say what finished selections have in common, and what only one has, as `curator compare` does.
+
+    Args:
+        **settings: see below.
+        progress: tell on stderr what goes on, in a notebook too.
+
+    Returns:
+        the numbers; `str` of it is what the command prints, and its `page` has the pictures.
+
+    Raises:
+        InputError: a run is not there or not finished, or a setting cannot work.
+    """
+    from curator_pipelines.jobs.compare import run_compare
+
+    return _run(run_compare, build(CompareConfig, settings), progress)[0]
 
 
 def _run(job: Callable[[C, Reporter], R], config: C, progress: bool) -> tuple[R, list[str]]:

@@ -33,6 +33,7 @@ COMMANDS = {
     "index": "Index an embedded pool, to select without reading every vector.",
     "pack": "Pack a finished selection again, with other settings.",
     "report": "Write the page that shows what a finished selection chose.",
+    "compare": "Say what finished selections have in common, and what only one has.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",

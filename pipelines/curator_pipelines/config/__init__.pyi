@@ -2,6 +2,7 @@ from .identity import identity_settings as identity_settings
 from .measure import MeasureConfig as MeasureConfig
 from .presets import PRESETS as PRESETS
 from .queries import (
+    CompareConfig as CompareConfig,
     DedupConfig as DedupConfig,
     DemoConfig as DemoConfig,
     InspectConfig as InspectConfig,

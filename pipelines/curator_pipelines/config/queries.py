@@ -1,4 +1,4 @@
-"""The settings of the commands that ask: `search`, `dedup`, `inspect` and `verify`, and of `submit` and `demo`."""
+"""The settings of the commands that ask: `compare`, `search`, `dedup`, `inspect`, `verify`; of `submit` and `demo`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from curator.errors import InputError, Use
 from curator.settings import Config, Count, EncoderName, Seed, Setting, Similarity, Urls, Weights
 from curator_pipelines.config.run import ReportBy
 
-__all__ = ["DedupConfig", "DemoConfig", "InspectConfig", "ReportConfig", "SearchConfig", "SubmitConfig", "VerifyConfig"]
+__all__ = [
+    "CompareConfig",
+    "DedupConfig",
+    "DemoConfig",
+    "InspectConfig",
+    "ReportConfig",
+    "SearchConfig",
+    "SubmitConfig",
+    "VerifyConfig",
+]
 
 
 class DedupConfig(Config):
@@ -109,6 +118,39 @@ class ReportConfig(Config):
         str, Setting("The run directory of a finished selection.", changes=None, is_path=True, is_argument=True)
     ]
     report_by: ReportBy = None
+
+
+class CompareConfig(Config):
+    """`curator compare`."""
+
+    runs: Annotated[
+        Urls,
+        Setting(
+            "The run directories of finished selections; of one with several targets RUN/NAME.",
+            metavar="RUN_A RUN_B...",
+            changes=None,
+            is_path=True,
+            is_argument=True,
+        ),
+    ]
+    label: Annotated[
+        str | None,
+        Setting(
+            "Where labels are, to say how many chosen images are of the target's classes.",
+            metavar="cls|json:FIELD|csv:FILE|folder",
+            changes=None,
+        ),
+    ] = None
+    out: Annotated[
+        str,
+        Setting("The page with the pictures, a file that ends with .html.", metavar="FILE", changes=None, is_path=True),
+    ] = "compare.html"
+
+    @model_validator(mode="after")
+    def _check_page(self) -> CompareConfig:
+        if not self.out.lower().endswith(".html"):
+            raise InputError("the page is a file that ends with .html", field="out", value=self.out)
+        return self
 
 
 class VerifyConfig(Config):

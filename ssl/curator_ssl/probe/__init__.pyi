@@ -7,6 +7,7 @@ from .labels import (
     SampleName as SampleName,
     image_sources as image_sources,
     label_hint as label_hint,
+    label_of as label_of,
     parse_label as parse_label,
     read_labels as read_labels,
     unmatched_rows as unmatched_rows,

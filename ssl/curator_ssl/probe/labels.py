@@ -15,7 +15,16 @@ from curator.sources import Source, find_sources, hidden_place, read_source
 from curator.store import spellings
 from curator.types import RawSample
 
-__all__ = ["LabelRule", "SampleName", "image_sources", "label_hint", "parse_label", "read_labels", "unmatched_rows"]
+__all__ = [
+    "LabelRule",
+    "SampleName",
+    "image_sources",
+    "label_hint",
+    "label_of",
+    "parse_label",
+    "read_labels",
+    "unmatched_rows",
+]
 
 # Shard and key: keys repeat across shards.
 SampleName = tuple[str, str]
@@ -143,15 +152,27 @@ def read_labels(sources: Sequence[Source], rule: LabelRule) -> dict[SampleName, 
     return labels
 
 
-def _label(sample: RawSample, source: Source, rule: LabelRule) -> str:
+def label_of(rule: LabelRule, shard: str, key: str, beside: bytes | None = None) -> str:
+    """The label of one sample; empty if it has none, or one that is no text or number.
+
+    Args:
+        rule: where labels are.
+        shard: the name of the sample's shard.
+        key: its key.
+        beside: of the rules `cls` and `json`: the content of that member or file; None where there is none.
+    """
     if rule.kind == "folder":
         # What file managers put beside photos is no class.
-        return sample.key.partition("/")[0] if "/" in sample.key and not hidden_place(sample.key) else ""
+        return key.partition("/")[0] if "/" in key and not hidden_place(key) else ""
     if rule.kind == "csv":
-        row = rule.row_of(source.name, sample.key)
+        row = rule.row_of(shard, key)
         return rule.table[row] if row is not None else ""
-    data = _beside(sample, source, rule.kind)
-    return _parse(data, rule) if data is not None else ""
+    return _parse(beside, rule) if beside is not None else ""
+
+
+def _label(sample: RawSample, source: Source, rule: LabelRule) -> str:
+    beside = _beside(sample, source, rule.kind) if rule.kind in ("cls", "json") else None
+    return label_of(rule, source.name, sample.key, beside)
 
 
 def _beside(sample: RawSample, source: Source, ext: str) -> bytes | None:

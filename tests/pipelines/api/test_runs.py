@@ -131,6 +131,20 @@ def test_embed_once_and_select_from_it(data: Path, in_process: None, tmp_path: P
     assert len(result.selection) == 2
 
 
+def test_compare_two_runs(result: curator.SelectResult, data: Path, in_process: None, tmp_path: Path) -> None:
+    given = SETTINGS | {"budget": 9, "report": False}
+    other = curator.select(target=data / "target", pool=data / "pool-{0..1}.tar", out=tmp_path / "run", **given)
+    found = curator.compare(runs=[result.out, other.out], out=tmp_path / "compare.html")
+    assert isinstance(found, curator.Comparison)
+    (overlap,) = found.overlaps
+    both = set(result.selection.ids.tolist()) & set(other.selection.ids.tolist())
+    assert (overlap.both, overlap.only_first, overlap.only_second) == (len(both), 7 - len(both), 9 - len(both))
+    assert found.page == str(tmp_path / "compare.html") and Path(found.page).exists()
+    assert str(found).startswith(f"A           {result.out}\n")
+    with pytest.raises(curator.InputError, match="it is named twice"):
+        curator.compare(runs=[result.out, result.out])
+
+
 class TestErrors:
     def test_arrays_are_for_select_rows(self, tmp_path: Path) -> None:
         with pytest.raises(curator.InputError, match=r"^pool: give URLs, or give arrays to curator\.select_rows$"):

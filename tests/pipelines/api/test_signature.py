@@ -10,9 +10,10 @@ import curator
 from curator.settings.setting import Setting
 from curator.settings.values import Seed, Share, Text, Urls, Workers
 from curator_pipelines.api.signature import takes
+from curator_pipelines.config.queries import CompareConfig
 from curator_pipelines.config.select import Config, EmbedConfig, PackConfig, SelectConfig
 
-MODELS = {"select": SelectConfig, "embed": EmbedConfig, "pack": PackConfig}
+MODELS = {"select": SelectConfig, "embed": EmbedConfig, "pack": PackConfig, "compare": CompareConfig}
 
 
 class Settings(Config):

@@ -22,6 +22,7 @@ from curator.settings.values import Similarity
 from curator_pipelines.cli.main import COMMANDS, cli
 from curator_pipelines.config.measure import MeasureConfig
 from curator_pipelines.config.queries import (
+    CompareConfig,
     DedupConfig,
     DemoConfig,
     InspectConfig,
@@ -63,13 +64,14 @@ MODELS: dict[str, type[Config]] = {
     "search": SearchConfig,
     "dedup": DedupConfig,
     "report": ReportConfig,
+    "compare": CompareConfig,
     "verify": VerifyConfig,
     "inspect": InspectConfig,
     "submit": SubmitConfig,
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("measure", "report", "train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "report", "compare", "train", "probe", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),

@@ -12,7 +12,7 @@ from curator.search import exact_scores
 from curator_pipelines.jobs.report.pictures import Picture, Strip
 from curator_pipelines.jobs.report.target_record import TargetRecord, in_hash_order
 
-__all__ = ["strips"]
+__all__ = ["chosen_picture", "strips"]
 
 WIDTH = 24
 # Whose scores are similarities to the nearest centroid, so that any row can be given one.
@@ -32,20 +32,21 @@ def strips(target: TargetRecord) -> list[Strip]:
     ]
     all_strips = [
         Strip("Your images", _of_target(target), f"{len(target.target_ids):,} in all; these are drawn at random"),
-        Strip("The first chosen", [_chosen(target, place) for place in range(first)]),
-        Strip("The last chosen", [_chosen(target, place) for place in last]),
+        Strip("The first chosen", [chosen_picture(target, place) for place in range(first)]),
+        Strip("The last chosen", [chosen_picture(target, place) for place in last]),
         Strip("The first not chosen", following, "what a later end would have added"),
         Strip("The pool as it is", _of_pool(target), "drawn at random; scores are of the best centroid"),
     ]
     return [strip for strip in all_strips if strip.pictures]
 
 
-def _chosen(target: TargetRecord, place: int) -> Picture:
+def chosen_picture(target: TargetRecord, place: int, of: str = "pool") -> Picture:
+    """The chosen sample at a place of the order of choice, as a picture of the set `of`."""
     chosen = target.selection
     score = float(chosen.scores[place])
     turn = int(chosen.rounds[place])
     note = f"place {place + 1:,}" + (f", round {turn:,}" if turn > 0 else "")
-    return Picture("pool", int(chosen.ids[place]), score if math.isfinite(score) else None, note)
+    return Picture(of, int(chosen.ids[place]), score if math.isfinite(score) else None, note)
 
 
 def _of_target(target: TargetRecord) -> list[Picture]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from curator.io import public_name
 from curator_pipelines.jobs.report.charts import draw_curve, draw_plane
@@ -20,27 +15,11 @@ from curator_pipelines.jobs.report.origins import origins
 from curator_pipelines.jobs.report.pictures import Album
 from curator_pipelines.jobs.report.plane import plane
 from curator_pipelines.jobs.report.refused import Pair, SkippedKind, left_out, skipped_kinds
+from curator_pipelines.jobs.report.render import Page, render
 from curator_pipelines.jobs.report.target_record import TargetRecord
 from curator_pipelines.run import RunDirectory
 
-__all__ = ["Page", "overview_page", "target_page"]
-
-FOLDER = "templates"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page, ready to be written.
-
-    Attributes:
-        html: all of it, in one file.
-        pictures: how many it shows.
-        missing: why pictures are missing, and how many.
-    """
-
-    html: str
-    pictures: int
-    missing: Sequence[tuple[str, int]]
+__all__ = ["overview_page", "target_page"]
 
 
 def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warnings: Sequence[str]) -> Page:
@@ -54,7 +33,8 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
 
     Cost: a minute at most for the pictures, 2,000 rows of the pool, and one hash for each row of it.
     """
-    album = Album(target.directory)
+    directory = target.directory
+    album = Album({"target": directory.target, "pool": directory.pool, "exclude": directory.exclude})
     line = [replace(strip, pictures=album.ask(strip.pictures)) for strip in strips(target)]
     served = coverage(target)
     album.ask(served.pictures)
@@ -64,7 +44,7 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
     shown = album.ask(picture for picture in flat.pictures if picture not in album)
     album.fill()
     pictures = [picture for picture in map(album.of, shown) if picture.image]
-    html = _render(
+    html = render(
         "target.html",
         title=_title(run, target.directory.name),
         headline=headline(target, warnings),
@@ -98,7 +78,7 @@ def overview_page(run: RunDirectory, targets: Sequence[TargetRecord], overlaps: 
     rows = [
         (first, second, both, both / max(counts[first] + counts[second] - both, 1)) for first, second, both in overlaps
     ]
-    html = _render(
+    html = render(
         "overview.html",
         title=_title(run, ""),
         targets=[(target.directory.name, headline(target, [])) for target in targets],
@@ -135,25 +115,3 @@ def _kind_with_pictures(kind: SkippedKind, album: Album) -> SkippedKind:
             for pair in kind.pairs
         ],
     )
-
-
-def _render(template: str, **values: Any) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("curator_pipelines.jobs.report", FOLDER),
-        # Whatever its name: keys of samples are anyone's text.
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _text("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    fixed: Mapping[str, Any] = {"style": _text("report.css"), "script": script, "script_hash": digest}
-    return environment.get_template(template).render(**fixed, **values)
-
-
-@cache
-def _text(name: str) -> str:
-    return (resources.files("curator_pipelines.jobs.report") / FOLDER / name).read_text()

@@ -10,7 +10,6 @@ import numpy as np
 from curator.io import printable, public_name
 from curator.store import PartReader
 from curator_pipelines.jobs.report.thumbnails import Original, Thumbnails, read_thumbnails
-from curator_pipelines.run import TargetDirectory
 
 __all__ = ["MAX_PICTURES", "Album", "Picture", "Strip"]
 
@@ -24,7 +23,7 @@ class Picture:
     """A sample somewhere on the page.
 
     Attributes:
-        set: `target`, `pool` or `exclude`.
+        set: which samples it is one of, such as `target`, `pool` or `exclude`.
         id: its id there.
         score: of the sample in its place; None where there is none.
         note: what else there is to say.
@@ -75,15 +74,11 @@ class Album:
     """Gives pictures their names and thumbnails, those asked for first while there is room and time.
 
     Args:
-        directory: whose samples they are.
+        stores: `Picture.set` -> the parts that such a picture is of.
     """
 
-    def __init__(self, directory: TargetDirectory) -> None:
-        self._stores: Mapping[str, PartReader] = {
-            "target": directory.target,
-            "pool": directory.pool,
-            "exclude": directory.exclude,
-        }
+    def __init__(self, stores: Mapping[str, PartReader]) -> None:
+        self._stores = stores
         self._asked: list[Picture] = []
         self._ready: dict[str, Picture] = {}
         self.thumbnails = Thumbnails()

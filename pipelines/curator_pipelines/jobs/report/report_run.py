@@ -16,7 +16,8 @@ import curator
 from curator.errors import InputError
 from curator.io import absolute, owned, public_name, public_text, storage
 from curator_pipelines.config import ReportConfig
-from curator_pipelines.jobs.report.page import Page, overview_page, target_page
+from curator_pipelines.jobs.report.page import overview_page, target_page
+from curator_pipelines.jobs.report.render import Page
 from curator_pipelines.jobs.report.target_record import TargetRecord, read_target
 from curator_pipelines.run import Reporter, RunDirectory, TargetDirectory, duration
 

@@ -51,20 +51,6 @@ class TargetRecord:
         """The content of selection.json."""
         return self.selection.record
 
-    def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
-        """How near the chosen ones are: images chosen so far, the mean score of each round, and what that is in words.
-
-        From a selector without rounds, the score of each chosen image over its place.
-        """
-        if self.rounds.num_rows:
-            return (
-                np.cumsum(self.rounds["chosen"].to_numpy()),
-                self.rounds["mean_score"].to_numpy(),
-                "mean of the round",
-            )
-        scores = self.selection.scores.astype(np.float64)
-        return np.arange(1, len(scores) + 1), scores, "score"
-
     @cached_property
     def pool_sample(self) -> NDArray[np.int64]:
         """Ids of a seeded sample of the pool, int64 (at most 2,000,), ascending."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from jobs_for_tests import CountsTasks, picture, tar_bytes, write_ready
-from PIL import Image
+from page_for_tests import CLOSE, Parsed, bytes_of, difference
 
 from curator.errors import InputError
 from curator.settings import build
 from curator_pipelines.config import ReportConfig
+from curator_pipelines.jobs.report.charts import score_curve
 from curator_pipelines.jobs.report.report_run import ReportResult, run_report
 from curator_pipelines.jobs.report.target_record import read_target
 from curator_pipelines.run import RunDirectory
@@ -28,41 +26,6 @@ from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 SECTIONS = ["headline", "line", "curve", "coverage", "map", "sources", "skipped", "left-out", "facts"]
-# Of a thumbnail and its source, in levels of 256: JPEG and scaling change a little, another picture a lot.
-CLOSE = 12
-
-
-class Parsed(HTMLParser):
-    """A page, taken apart."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.sections: list[str] = []
-        self.tags: list[str] = []
-        self.text: list[str] = []
-        self.strips: dict[str, list[str]] = {}
-        self.captions: list[str] = []
-        self.images: dict[str, str] = {}
-        self._name = self._strip = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.tags.append(tag)
-        if tag == "section":
-            self.sections.append(found["id"])
-            self._strip = ""
-        self._strip = found.get("data-strip", self._strip)
-        if "data-caption" in found:
-            self.captions.append(found["data-caption"])
-        if "data-name" in found:
-            self._name = found["data-name"]
-            self.strips.setdefault(self._strip, []).append(self._name)
-        if tag == "img" and found.get("src"):
-            self.images[self._name] = found["src"]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def report(out: Path, **settings: Any) -> ReportResult:
@@ -71,33 +34,6 @@ def report(out: Path, **settings: Any) -> ReportResult:
 
 def parsed(out: Path) -> Parsed:
     return Parsed((out / "report.html").read_text())
-
-
-def thumbnail(url: str) -> np.ndarray:
-    data = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float32)
-
-
-def difference(url: str, source: bytes) -> float:
-    """Of a thumbnail and the picture that it should show: mean, in levels of 256."""
-    image = Image.open(io.BytesIO(source)).convert("RGB")
-    image.thumbnail((96, 96))
-    shown = thumbnail(url)
-    return float(np.abs(shown - np.asarray(image.resize(shown.shape[1::-1]), np.float32)).mean())
-
-
-def bytes_of(out: Path, names: list[str]) -> dict[str, bytes]:
-    """Name of a picture -> the bytes of its image, by OUT's own metadata."""
-    found = {}
-    for kind in ("pool", "target"):
-        for file in sorted((out / kind / "metadata").glob("*.parquet")):
-            for row in pq.read_table(file).to_pylist():
-                name = f"{kind}-{row['part'] << 32 | row['index']}"
-                if name in names:
-                    shard = Path(row["shard"])
-                    data = (shard / row["image_path"] if shard.is_dir() else shard).read_bytes()
-                    found[name] = data if shard.is_dir() else data[row["offset"] : row["offset"] + row["size"]]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +76,17 @@ def test_the_strips_are_in_the_order_of_choice(reported: Path) -> None:
     assert len(strips["Your images"]) == 9 and len(strips["The pool as it is"]) == 24
 
 
+def test_the_curve_counts_the_images_chosen_so_far(reference: Path) -> None:
+    target = read_target(RunDirectory(str(reference)).target_directory())
+    rounds = pq.read_table(reference / "selection/selected.parquet")["round"].to_pylist()
+    chosen, means, _ = score_curve(target)
+    assert chosen.tolist() == [sum(turn <= last for turn in rounds) for last in range(1, max(rounds) + 1)]
+    assert chosen[-1] == target.record["count"] and len(chosen) > 2
+    assert means.tolist() == pq.read_table(reference / "selection/rounds.parquet")["mean_score"].to_pylist()
+    places, scores, _ = score_curve(target, least_rounds=100)
+    assert places.tolist() == list(range(1, 22)) and scores[0] == target.selection.scores[0]
+
+
 def test_a_long_selection_has_last_ones(run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
     run(out=str(tmp_path / "run"), report=True, **settings | {"budget": "40"})
     strips = parsed(tmp_path / "run").strips
@@ -152,7 +99,7 @@ def test_the_curve_is_over_all_images_chosen_so_far(run: Run, settings: dict[str
     directory = RunDirectory(str(tmp_path / "run")).target_directory()
     taken = pq.read_table(tmp_path / "run/selection/rounds.parquet")["chosen"].to_pylist()
 
-    x, _, _ = read_target(directory).curve()
+    x, _, _ = score_curve(read_target(directory))
 
     assert len(taken) > 3 and sum(taken) == 40
     assert x.tolist() == [sum(taken[: number + 1]) for number in range(len(taken))]
