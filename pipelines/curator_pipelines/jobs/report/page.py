@@ -11,13 +11,13 @@ from importlib import resources
 from typing import Any
 
 from curator.io import public_name
+from curator_pipelines.jobs.pictures import Album, Strip
 from curator_pipelines.jobs.report.charts import draw_curve, draw_plane
 from curator_pipelines.jobs.report.coverage import Coverage, Served, coverage
 from curator_pipelines.jobs.report.facts import facts
 from curator_pipelines.jobs.report.headline import headline
 from curator_pipelines.jobs.report.line import strips
 from curator_pipelines.jobs.report.origins import origins
-from curator_pipelines.jobs.report.pictures import Album
 from curator_pipelines.jobs.report.plane import plane
 from curator_pipelines.jobs.report.refused import Pair, SkippedKind, left_out, skipped_kinds
 from curator_pipelines.jobs.report.target_record import TargetRecord
@@ -36,11 +36,13 @@ class Page:
         html: all of it, in one file.
         pictures: how many it shows.
         missing: why pictures are missing, and how many.
+        line: the strips of the line with their pictures, which the contact sheet shows too.
     """
 
     html: str
     pictures: int
     missing: Sequence[tuple[str, int]]
+    line: Sequence[Strip] = ()
 
 
 def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warnings: Sequence[str]) -> Page:
@@ -54,7 +56,8 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
 
     Cost: a minute at most for the pictures, 2,000 rows of the pool, and one hash for each row of it.
     """
-    album = Album(target.directory)
+    directory = target.directory
+    album = Album({"target": directory.target, "pool": directory.pool, "exclude": directory.exclude})
     line = [replace(strip, pictures=album.ask(strip.pictures)) for strip in strips(target)]
     served = coverage(target)
     album.ask(served.pictures)
@@ -63,14 +66,15 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
     flat = plane(target, run.record["config"].get("seed", 0))
     shown = album.ask(picture for picture in flat.pictures if picture not in album)
     album.fill()
+    line = [album.strip(strip) for strip in line]
     pictures = [picture for picture in map(album.of, shown) if picture.image]
     html = _render(
         "target.html",
-        title=_title(run, target.directory.name),
+        title=_title(run, directory.name),
         headline=headline(target, warnings),
         thresholds=target.record["thresholds"],
         stop=target.record["stop"],
-        strips=[album.strip(strip) for strip in line],
+        strips=line,
         curve=draw_curve(target),
         coverage=_coverage_with_pictures(served, album),
         plane=draw_plane(flat),
@@ -83,7 +87,7 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
         facts=facts(run),
         missing=album.thumbnails.failures[:5],
     )
-    return Page(html, len(album.thumbnails.images), album.thumbnails.failures)
+    return Page(html, len(album.thumbnails.images), album.thumbnails.failures, line)
 
 
 def overview_page(run: RunDirectory, targets: Sequence[TargetRecord], overlaps: Sequence[tuple[str, str, int]]) -> Page:

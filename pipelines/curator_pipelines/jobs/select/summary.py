@@ -191,6 +191,7 @@ class SelectSummary:
         seconds: of the whole command.
         warnings: what the user should know.
         reports: the pages that show what was chosen, the run's first.
+        sheets: the contact sheet of each target.
     """
 
     out: str
@@ -201,6 +202,7 @@ class SelectSummary:
     seconds: float
     warnings: list[str]
     reports: list[str] = field(default_factory=list)
+    sheets: list[str] = field(default_factory=list)
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -229,6 +231,7 @@ class SelectSummary:
             f"time        {duration(self.seconds)}: {self._times()}",
             f"ledger      {self.out}/quarantine.parquet",
             *(f"report      {url}" for url in self.reports[:1]),
+            *(f"sheet       {url}" for url in self.sheets),
         ]
         return "\n".join([*lines, *warnings_line(self.warnings)])
 
