@@ -23,7 +23,8 @@ def command(as_json: bool, **flags: Any) -> None:
     Parts of the target are held out in turn, and ranked among images of the pool by their similarity to the rest of
     the target: the higher they rank, the better an encoder finds what is like them. It takes up to 2,000 images of
     each, and compares encoders with each other, with chance, and trained ones with their untrained twins. It grades
-    none: at best the median rank is about half the share of the pool that is of your kind.
+    none: at best the median rank is about half the share of the pool that is of your kind. With --out,
+    OUT/measure/contact_sheet.jpg shows the images that each encoder finds best and worst.
 
     \b
     curator measure --target photos/ --pool 'web/{00000..00041}.tar' --encoder lite0 --encoder warmup

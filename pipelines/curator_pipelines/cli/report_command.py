@@ -20,6 +20,7 @@ def command(as_json: bool, **flags: Any) -> None:
     """Write OUT/report.html: what a finished selection chose, where the line fell, and what was missed.
 
     One file without anything from the network. Pictures are read from the original shards, for a minute at most.
+    OUT/contact_sheet.jpg shows where the line fell, as one picture.
     """
     from curator_pipelines.jobs.report import run_report
 

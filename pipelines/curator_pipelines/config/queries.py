@@ -28,7 +28,12 @@ class DedupConfig(Config):
     run: Annotated[str, Setting("The run directory of embed or select.", metavar="OUT", changes=None, is_path=True)]
     dedup: Annotated[
         Similarity,
-        Setting("The similarity from which a sample is superfluous.", metavar="SIMILARITY", changes=None),
+        Setting(
+            "The similarity from which a sample is listed. No threshold finds copies and nothing else: look at "
+            "OUT/dedup/contact_sheet.jpg, the pairs around it, before you deny.",
+            metavar="SIMILARITY",
+            changes=None,
+        ),
     ] = 0.95
     clusters: Annotated[
         Count | None,

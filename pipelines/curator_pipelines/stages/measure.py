@@ -48,6 +48,7 @@ class SampleBlock:
 
     Attributes:
         keys: of the rows.
+        places: of each row's image: offset and size of its bytes, and their sha256.
         vectors: float16 (n, dim), unit rows.
         bad: samples that could not be used.
         refused: those of them whose vector was not finite, or zero.
@@ -56,6 +57,7 @@ class SampleBlock:
     """
 
     keys: tuple[str, ...]
+    places: tuple[tuple[int, int, str], ...]
     vectors: NDArray[np.float16]
     bad: int
     refused: int
@@ -114,6 +116,7 @@ def _embed(task: Task[MeasureTask], encoder: Encoder, context: WorkerContext) ->
     damaged = [line for line in mark.ledger if line.reason.is_damage]
     return SampleBlock(
         tuple(row.key for row in block.rows),
+        tuple((row.offset, row.size, row.sha256) for row in block.rows),
         block.vectors,
         len(damaged),
         sum(line.reason is Reason.BAD_EMBEDDING for line in damaged),

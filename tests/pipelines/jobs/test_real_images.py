@@ -88,4 +88,4 @@ def test_the_whole_pool(tmp_path: Path) -> None:
 def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--out", str(tmp_path)]) == 0
     assert "870 of the 870 chosen (100.0%) are solar cells" in capsys.readouterr().out
-    assert (tmp_path / "contact-sheet.png").stat().st_size > 10_000
+    assert (tmp_path / "run" / "contact_sheet.jpg").stat().st_size > 10_000

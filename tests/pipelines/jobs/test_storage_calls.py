@@ -75,6 +75,15 @@ def test_the_finished_run_again_knows_once_too(again, folder):
     assert again.of("read", SHARD).total() == PARTS, again.table(str(folder))
 
 
+def test_the_report_and_its_contact_sheet_read_a_picture_once(again, folder):
+    calls = counting(folder / "log", "report", f"counted://{folder}/run")
+    reads = calls.of("read", r"/(pool/\d{6}|target)\.tar$")
+    # The pool has 100 images and the target 3, and the page shows each of them.
+    assert reads.total() <= 2 * PARTS + 3, calls.table(str(folder))
+    assert max(reads.values()) <= 3, calls.table(str(folder))
+    assert calls.of("write", r"/run/(report.html|contact_sheet.jpg)$").total() == 2, calls.table(str(folder))
+
+
 @pytest.mark.slow
 def test_a_warmup_finds_nothing_a_second_time(folder):
     calls = counting(

@@ -10,7 +10,8 @@ from curator_pipelines.jobs.compare.comparison import Comparison
 from curator_pipelines.jobs.compare.match import Match
 from curator_pipelines.jobs.compare.sides import Side
 from curator_pipelines.jobs.compare.strips import better_served, stores_of, strips_of
-from curator_pipelines.jobs.report import Album, Page, render
+from curator_pipelines.jobs.pictures import Album
+from curator_pipelines.jobs.report import Page, render
 
 __all__ = ["comparison_page"]
 

@@ -13,7 +13,8 @@ from curator.store import PartReader
 from curator_pipelines.jobs.compare.coverage import Coverage, same_target
 from curator_pipelines.jobs.compare.match import Match
 from curator_pipelines.jobs.compare.sides import Side
-from curator_pipelines.jobs.report import Picture, Strip, chosen_picture, in_hash_order
+from curator_pipelines.jobs.pictures import Picture, Strip
+from curator_pipelines.jobs.report import chosen_picture, in_hash_order
 
 __all__ = ["Served", "better_served", "stores_of", "strips_of"]
 

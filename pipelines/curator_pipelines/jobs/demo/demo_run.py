@@ -11,7 +11,6 @@ from curator.io import storage
 from curator.types import Member
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.demo.demo_data import SOLAR, build_demo_data
-from curator_pipelines.jobs.queries import write_contact_sheet
 from curator_pipelines.jobs.select import SelectSummary, run_select
 from curator_pipelines.run import Reporter, RunDirectory
 
@@ -31,7 +30,6 @@ class DemoResult:
         chosen_solar: the number of chosen images that show solar cells.
         pool: the number of images in the pool.
         pool_solar: the number of images in the pool that show solar cells.
-        sheet: the contact sheet.
     """
 
     summary: SelectSummary
@@ -39,7 +37,6 @@ class DemoResult:
     chosen_solar: int
     pool: int
     pool_solar: int
-    sheet: str
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -49,11 +46,11 @@ class DemoResult:
         """For a person."""
         chosen = f"{self.chosen_solar} of the {self.chosen} chosen ({self.chosen_solar / self.chosen:.1%}) are {SOLAR}"
         pool = f"of the pool {self.pool_solar} of {self.pool} ({self.pool_solar / self.pool:.1%}) are"
-        return f"{self.summary.to_text()}\nsheet       {self.sheet}\n\n{chosen}; {pool}."
+        return f"{self.summary.to_text()}\n\n{chosen}; {pool}."
 
 
 def run_demo(out: str, reporter: Reporter) -> DemoResult:
-    """Build the data below `out`, select, count, and draw a contact sheet. A second run uses the data of the first.
+    """Build the data below `out`, select, and count. A second run uses the data of the first.
 
     Raises:
         InputError: the extra `demo` is not installed.
@@ -66,8 +63,6 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
     )
     summary = run_select(config, reporter)
     run = RunDirectory(config.out)
-    sheet = folder / "contact-sheet.png"
-    write_contact_sheet(run.target_directory(), str(sheet))
     chosen = _chosen_sources(run)
     return DemoResult(
         summary,
@@ -75,7 +70,6 @@ def run_demo(out: str, reporter: Reporter) -> DemoResult:
         chosen.count(SOLAR),
         sum(data.counts.values()),
         data.counts[SOLAR],
-        str(sheet),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from curator.encoders import parse_spec
 from curator.errors import InputError, Leave
-from curator.io import Owner, absolute, npy, owned, scratch_folder, storage
+from curator.io import Owner, absolute, npy, owned, public_name, scratch_folder, storage
 from curator.settings import build
 from curator.sources import Source, count_left_out, in_words
 from curator.types import unit_rows
@@ -19,10 +19,12 @@ from curator_pipelines.jobs.measure.candidates import list_candidates
 from curator_pipelines.jobs.measure.encoding import Encoding, first_images
 from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, measure, rank_sample
+from curator_pipelines.jobs.measure.ranks_sheet import SHEET, write_ranks_sheet
 from curator_pipelines.jobs.measure.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Images, Sample, draw
 from curator_pipelines.jobs.measure.store import keep_comparison
 from curator_pipelines.jobs.measure.table import Table, make_table
+from curator_pipelines.jobs.pictures import Original
 from curator_pipelines.jobs.train import untrained_twin, warm_up
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples, recorded
 
@@ -44,21 +46,24 @@ class MeasureResult:
         table: the encoders, best first.
         kept: where the result is kept; empty if nowhere.
         left_out: files beside the sources that are not read, by ending or place.
+        sheet: the contact sheet; empty if there is none.
     """
 
     table: Table
     kept: str
     left_out: dict[str, int]
+    sheet: str
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
-        return self.table.to_json() | {"csls": CSLS.replace("\n", " "), "left_out": self.left_out}
+        return self.table.to_json() | {"csls": CSLS.replace("\n", " "), "left_out": self.left_out, "sheet": self.sheet}
 
     def to_text(self) -> str:
         """For a person."""
         left_out = in_words([*self.left_out.items()]).removeprefix(", ")
         kept = self.kept and f"kept in {self.kept}"
-        return "\n\n".join(filter(None, [self.table.to_text(), CSLS, left_out, kept]))
+        sheet = self.sheet and f"sheet       {self.sheet}"
+        return "\n\n".join(filter(None, [self.table.to_text(), CSLS, left_out, "\n".join(filter(None, [kept, sheet]))]))
 
 
 def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
@@ -95,7 +100,9 @@ def _run_measure(config: MeasureConfig, reporter: Reporter, where: str, owner: O
     for text in measured[0].remarks.texts():
         reporter.warn(text)
     kept = keep_comparison(where, table, measured, sample) if config.out else ""
-    return MeasureResult(table, kept, count_left_out(sources.everything))
+    sheet = storage.join(where, "measure", SHEET)
+    is_drawn = bool(config.out) and write_ranks_sheet(sheet, measured, reporter)
+    return MeasureResult(table, kept, count_left_out(sources.everything), public_name(sheet) if is_drawn else "")
 
 
 def _measure_images(
@@ -163,4 +170,5 @@ def _ready(pairs: Sequence[tuple[Source, int]]) -> Images:
         kept = np.flatnonzero(has_direction & np.isfinite(unit).all(axis=1))
         blocks.append(unit[kept].astype(np.float16))
         names += [(source.name, str(row)) for row in kept]
-    return Images(tuple(names), np.concatenate(blocks))
+    originals = tuple(Original("embeddings", *name) for name in names)
+    return Images(tuple(names), np.concatenate(blocks), originals)

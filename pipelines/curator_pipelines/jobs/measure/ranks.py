@@ -15,6 +15,7 @@ from curator.sources import Remarks, Source, read_source
 from curator.types import RawSample
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Sample, embed_samples
+from curator_pipelines.jobs.pictures import Original
 from curator_pipelines.run import Reporter
 
 __all__ = ["LEAST_ROWS", "TOP", "Measured", "check_enough", "first_choice", "measure", "rank_sample"]
@@ -32,6 +33,7 @@ class Measured:
         candidate: the encoder.
         rows: target name, shard and key of each held-out row.
         ranks: float64 (rows,): the share of the pool's images that are nearer to the rest of the target; 0 is best.
+        originals: where the image of each row is.
         pool: how many images of the pool they were ranked among.
         bad: samples of target and pool that could not be used.
         seconds: that one worker takes for an image.
@@ -41,6 +43,7 @@ class Measured:
     candidate: Candidate
     rows: tuple[tuple[str, str, str], ...]
     ranks: NDArray[np.float64]
+    originals: tuple[Original, ...]
     pool: int
     bad: int
     seconds: float
@@ -169,6 +172,7 @@ def rank_sample(candidate: Candidate, embedded: EmbeddedSample) -> Measured:
         InputError: a target has too few images, or they are all alike.
     """
     rows: list[tuple[str, str, str]] = []
+    originals: list[Original] = []
     ranks = [np.empty(0)]
     for name, images in embedded.targets.items():
         _check_target(name, len(images.names), "images that can be read")
@@ -176,9 +180,11 @@ def rank_sample(candidate: Candidate, embedded: EmbeddedSample) -> Measured:
         _check_target(name, len(held_out.rows), "images that differ", len(images.names))
         ranks.append(pool_ranks(held_out, embedded.pool.vectors))
         rows += [(name, *images.names[row]) for row in held_out.rows]
+        originals += [images.originals[row] for row in held_out.rows]
     seconds = embedded.seconds / embedded.images
     pool, remarks = len(embedded.pool.names), embedded.remarks
-    return Measured(candidate, tuple(rows), np.concatenate(ranks), pool, embedded.bad, seconds, remarks)
+    ranked = np.concatenate(ranks)
+    return Measured(candidate, tuple(rows), ranked, tuple(originals), pool, embedded.bad, seconds, remarks)
 
 
 def _check_target(name: str, count: int, what: str, of: int | None = None) -> None:

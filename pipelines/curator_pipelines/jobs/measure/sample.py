@@ -15,6 +15,7 @@ from curator.sources import Remarks, Source, UnreadableShard
 from curator.types import rows_of
 from curator_pipelines.executors import Executor, Outcome
 from curator_pipelines.jobs.measure.encoding import Encoding
+from curator_pipelines.jobs.pictures import Original
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import MeasureStage, MeasureTask, SampleBlock, kills_workers
 
@@ -73,10 +74,12 @@ class Images:
     Attributes:
         names: shard and key of each row.
         vectors: float16 (n, dim), unit rows.
+        originals: where the image of each row is.
     """
 
     names: tuple[tuple[str, str], ...]
     vectors: NDArray[np.float16]
+    originals: tuple[Original, ...]
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,12 @@ def _gather(
 
 
 def _images(candidate: Candidate, outcomes: Sequence[Outcome[MeasureTask, SampleBlock]]) -> Images:
-    read = [(outcome.task.payload.source.name, outcome.value) for outcome in outcomes if outcome.value is not None]
-    names = tuple((shard, key) for shard, block in read for key in block.keys)
+    read = [(outcome.task.payload.source, outcome.value) for outcome in outcomes if outcome.value is not None]
+    names = tuple((source.name, key) for source, block in read for key in block.keys)
+    originals = tuple(
+        Original(source.kind, source.url, key, *place)
+        for source, block in read
+        for key, place in zip(block.keys, block.places, strict=True)
+    )
     empty = np.empty((0, candidate.encoding.dim), np.float16)
-    return Images(names, np.concatenate([empty, *(block.vectors for _, block in read)]))
+    return Images(names, np.concatenate([empty, *(block.vectors for _, block in read)]), originals)

@@ -1,4 +1,3 @@
-from .contact_sheet import write_contact_sheet as write_contact_sheet
 from .dedup import run_dedup as run_dedup
 from .inspect import inspect_sources as inspect_sources
 from .run_ledger import inspect_ledger as inspect_ledger

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.io import parquet, schemas
+from curator.io import parquet, public_name, schemas
 from curator.selection import DUPLICATE, NEAR_DUPLICATE, Repeats, find_near_duplicates, pool_clusters
 from curator.store import PartReader, RowReader
 from curator.types import ids_at
 from curator_pipelines.config import DedupConfig
+from curator_pipelines.jobs.pictures import SHEET
+from curator_pipelines.jobs.queries.dedup_sheet import write_dedup_sheet
 from curator_pipelines.jobs.queries.search import open_run
 from curator_pipelines.run import Reporter
 
@@ -33,6 +35,7 @@ class DedupResult:
         near: the number of samples that are near an earlier one.
         clusters: the number of clusters within which samples were compared.
         deny: the URL of the list.
+        sheet: the contact sheet of pairs around the threshold; empty where there is none.
     """
 
     rows: int
@@ -40,6 +43,7 @@ class DedupResult:
     near: int
     clusters: int
     deny: str
+    sheet: str
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -47,10 +51,14 @@ class DedupResult:
 
     def to_text(self) -> str:
         """For a person."""
-        return (
+        lines = [
             f"{self.rows:,} samples: {self.copies:,} copies, {self.near:,} near duplicates (compared in "
-            f"{self.clusters:,} clusters)\ndeny list   {self.deny}   (a selection that denies it skips all of them)"
-        )
+            f"{self.clusters:,} clusters)",
+            f"deny list   {self.deny}   (a selection that denies it skips all of them)",
+        ]
+        if self.sheet:
+            lines.append(f"sheet       {self.sheet}   (pairs around the threshold: look at it before you deny)")
+        return "\n".join(lines)
 
 
 def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
@@ -73,7 +81,10 @@ def run_dedup(config: DedupConfig, reporter: Reporter) -> DedupResult:
         progress.done = rows
     url = run.path("dedup", "deny.parquet")
     _write_list(url, run.pool, copies, originals, near)
-    return DedupResult(rows, len(copies), len(near.ids), len(centroids), url)
+    sheet = run.path("dedup", SHEET)
+    listed = np.concatenate([copies, near.ids])
+    is_drawn = write_dedup_sheet(sheet, run.pool, near, listed, config.dedup, reporter)
+    return DedupResult(rows, len(copies), len(near.ids), len(centroids), url, public_name(sheet) if is_drawn else "")
 
 
 def _write_list(

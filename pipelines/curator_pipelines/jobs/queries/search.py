@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, SampleError, Use
-from curator.io import absolute, storage
+from curator.io import absolute, public_name, storage
 from curator.search import best_rows
 from curator.store import DenyList, PartReader, RowReader
 from curator_pipelines.config import SearchConfig
-from curator_pipelines.jobs.queries.contact_sheet import write_hits_sheet
+from curator_pipelines.jobs.pictures import Original
+from curator_pipelines.jobs.queries.query_sheets import file_name, write_hits_sheet
 from curator_pipelines.run import Reporter, RunDirectory
 
 __all__ = ["Hit", "SearchResult", "find_key", "open_run", "run_search"]
@@ -60,8 +61,8 @@ class SearchResult:
     def to_text(self) -> str:
         """For a person: score, key and shard of each hit."""
         hits = [f"{hit.score:.4f}  {hit.key}  {hit.shard}" for hit in self.hits]
-        sheet = f"; {self.sheet}" if self.sheet else ""
-        return "\n".join([*hits, f"best {len(self.hits)} of {self.rows:,} for {self.query}{sheet}"])
+        sheet = [f"sheet       {self.sheet}"] if self.sheet else []
+        return "\n".join([*hits, f"best {len(self.hits)} of {self.rows:,} for {self.query}", *sheet])
 
 
 def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
@@ -71,7 +72,7 @@ def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
         InputError: no such run or key, or the encoder is not the one that made the pool's embeddings.
     """
     run = open_run(config.run)
-    question, vector = _question(run, config)
+    question, vector, asked = _question(run, config)
     wide = vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)[None]
     with reporter.stage("search", run.pool.count(), "rows") as progress:
@@ -81,8 +82,10 @@ def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
     columns = (ids.tolist(), rows["shard"].to_pylist(), rows["image_path"].to_pylist(), scores)
     hits = [Hit(*fields) for fields in zip(*columns, strict=True)]
     sheet = absolute(config.sheet) if config.sheet else run.path("search.png")
-    is_drawn = write_hits_sheet(run.pool, ids, scores, question, sheet)
-    return SearchResult(question, best.rows, hits, sheet if is_drawn else "")
+    # Where a file is, is nobody's matter who sees the sheet.
+    title = f"image {file_name(config.image)}" if config.image else question
+    is_drawn = write_hits_sheet(sheet, run.pool, [*zip(ids.tolist(), scores, strict=True)], title, asked, reporter)
+    return SearchResult(question, best.rows, hits, public_name(sheet) if is_drawn else "")
 
 
 def open_run(url: str) -> RunDirectory:
@@ -134,15 +137,16 @@ def find_key(store: PartReader, key: str, shard: str | None, *, field: str = "ke
     return matches[0][0]
 
 
-def _question(run: RunDirectory, config: SearchConfig) -> tuple[str, NDArray[Any]]:
-    """The question in words, and its vector (dim,)."""
+def _question(run: RunDirectory, config: SearchConfig) -> tuple[str, NDArray[Any], Original | int | None]:
+    """The question in words, its vector (dim,), and its image: a file, a sample of the pool, or none of words."""
     if config.key is not None:
         row = find_key(run.pool, config.key, config.shard)
-        return f"key {config.key}", RowReader(run.pool).vectors(np.array([row]))[0]
+        return f"key {config.key}", RowReader(run.pool).vectors(np.array([row]))[0], row
     if config.image is not None:
-        return f"image {config.image}", _embed_image(run, config, config.image)
+        image = Original("file", absolute(config.image))
+        return f"image {config.image}", _embed_image(run, config, config.image), image
     assert config.text is not None
-    return f"text {config.text!r}", _embed_text(run, config, config.text)
+    return f"text {config.text!r}", _embed_text(run, config, config.text), None
 
 
 def _encoder_settings(run: RunDirectory, config: SearchConfig) -> dict[str, Any]:

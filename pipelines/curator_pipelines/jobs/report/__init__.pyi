@@ -1,6 +1,5 @@
 from .charts import score_curve as score_curve
 from .line import chosen_picture as chosen_picture
-from .pictures import Album as Album, Picture as Picture, Strip as Strip
 from .render import Page as Page, render as render
 from .report_run import (
     ReportResult as ReportResult,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curator.search import exact_scores
 from curator.store import RowReader
-from curator_pipelines.jobs.report.pictures import Picture
+from curator_pipelines.jobs.pictures import Picture
 from curator_pipelines.jobs.report.target_record import TargetRecord, in_hash_order
 
 __all__ = ["Coverage", "Served", "coverage"]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search import exact_scores
-from curator_pipelines.jobs.report.pictures import Picture, Strip
+from curator_pipelines.jobs.pictures import Picture, Strip, band_of, write_sheet
 from curator_pipelines.jobs.report.target_record import TargetRecord, in_hash_order
 
-__all__ = ["chosen_picture", "strips"]
+__all__ = ["chosen_picture", "strips", "write_line_sheet"]
 
 WIDTH = 24
 # Whose scores are similarities to the nearest centroid, so that any row can be given one.
@@ -38,6 +38,20 @@ def strips(target: TargetRecord) -> list[Strip]:
         Strip("The pool as it is", _of_pool(target), "drawn at random; scores are of the best centroid"),
     ]
     return [strip for strip in all_strips if strip.pictures]
+
+
+def write_line_sheet(url: str, target: TargetRecord, line: Sequence[Strip]) -> bool:
+    """Draw the strips, with their pictures, as a contact sheet; returns whether there was one to draw."""
+    record = target.record
+    name = f" for {target.directory.name}" if target.directory.name else ""
+    title = f"Chosen{name}: {record['count']:,} of {record['candidates']:,}, by {record['selector']}"
+    scores = (
+        "the similarity to the centroid that it was chosen for, or to the best one"
+        if record["selector"] in BY_SIMILARITY
+        else f"that of {record['selector']}"
+    )
+    legend = f"Below each image: its score ({scores}), its place in the order of choice, and its key."
+    return write_sheet(url, title, legend, [band_of(strip) for strip in line])
 
 
 def chosen_picture(target: TargetRecord, place: int, of: str = "pool") -> Picture:

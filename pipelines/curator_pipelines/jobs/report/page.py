@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from curator.io import public_name
+from curator_pipelines.jobs.pictures import Album
 from curator_pipelines.jobs.report.charts import draw_curve, draw_plane
 from curator_pipelines.jobs.report.coverage import Coverage, Served, coverage
 from curator_pipelines.jobs.report.facts import facts
 from curator_pipelines.jobs.report.headline import headline
 from curator_pipelines.jobs.report.line import strips
 from curator_pipelines.jobs.report.origins import origins
-from curator_pipelines.jobs.report.pictures import Album
 from curator_pipelines.jobs.report.plane import plane
 from curator_pipelines.jobs.report.refused import Pair, SkippedKind, left_out, skipped_kinds
 from curator_pipelines.jobs.report.render import Page, render
@@ -43,14 +43,15 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
     flat = plane(target, run.record["config"].get("seed", 0))
     shown = album.ask(picture for picture in flat.pictures if picture not in album)
     album.fill()
+    line = [album.strip(strip) for strip in line]
     pictures = [picture for picture in map(album.of, shown) if picture.image]
     html = render(
         "target.html",
-        title=_title(run, target.directory.name),
+        title=_title(run, directory.name),
         headline=headline(target, warnings),
         thresholds=target.record["thresholds"],
         stop=target.record["stop"],
-        strips=[album.strip(strip) for strip in line],
+        strips=line,
         curve=draw_curve(target),
         coverage=_coverage_with_pictures(served, album),
         plane=draw_plane(flat),
@@ -63,7 +64,7 @@ def target_page(run: RunDirectory, target: TargetRecord, field: str | None, warn
         facts=facts(run),
         missing=album.thumbnails.failures[:5],
     )
-    return Page(html, sum(map(bool, album.thumbnails.images)), album.thumbnails.failures)
+    return Page(html, sum(map(bool, album.thumbnails.images)), album.thumbnails.failures, line)
 
 
 def overview_page(run: RunDirectory, targets: Sequence[TargetRecord], overlaps: Sequence[tuple[str, str, int]]) -> Page:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curator.store import RowReader
 from curator.types import unit_rows
-from curator_pipelines.jobs.report.pictures import Picture
+from curator_pipelines.jobs.pictures import Picture
 from curator_pipelines.jobs.report.target_record import SAMPLED_ROWS, TargetRecord, in_hash_order
 
 __all__ = ["GROUPS", "Plane", "plane"]

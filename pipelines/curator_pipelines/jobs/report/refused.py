@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curator.io import parquet, printable, public_name, schemas, storage
 from curator.selection import DUPLICATE, NEAR_DUPLICATE, NEAR_EVALUATION, OWN_REASONS
-from curator_pipelines.jobs.report.pictures import Picture
+from curator_pipelines.jobs.pictures import Picture
 from curator_pipelines.jobs.report.target_record import TargetRecord
 from curator_pipelines.run import REASONS
 

@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from curator_pipelines.jobs.pictures import Strip
+
 __all__ = ["Page", "render"]
 
 OWN = "curator_pipelines.jobs.report"
@@ -24,11 +26,13 @@ class Page:
         html: all of it, in one file.
         pictures: how many it shows.
         missing: why pictures are missing, and how many.
+        line: the strips of the line with their pictures, which the contact sheet shows too.
     """
 
     html: str
     pictures: int
     missing: Sequence[tuple[str, int]]
+    line: Sequence[Strip] = ()
 
 
 def render(template: str, *, package: str = OWN, **values: Any) -> str:

@@ -16,6 +16,8 @@ import curator
 from curator.errors import InputError
 from curator.io import absolute, owned, public_name, public_text, storage
 from curator_pipelines.config import ReportConfig
+from curator_pipelines.jobs.pictures import SHEET
+from curator_pipelines.jobs.report.line import write_line_sheet
 from curator_pipelines.jobs.report.page import overview_page, target_page
 from curator_pipelines.jobs.report.render import Page
 from curator_pipelines.jobs.report.target_record import TargetRecord, read_target
@@ -25,7 +27,7 @@ __all__ = ["REPORT", "ReportResult", "run_report", "standing_reports", "write_re
 
 REPORT = "report.html"
 # Changes with what a page shows.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ReportResult:
         missing: why pictures are missing, and how many.
         seconds: that it took.
         identity: a hash of what the pages show.
+        sheets: URL of each contact sheet.
     """
 
     reports: list[str]
@@ -47,12 +50,13 @@ class ReportResult:
     missing: list[tuple[str, int]]
     seconds: float
     identity: str
+    sheets: list[str]
 
     @property
     def state(self) -> dict[str, Any]:
         """What run.json keeps of it."""
         missing = sum(count for _, count in self.missing)
-        return {"identity": self.identity, "pictures": self.pictures, "missing": missing}
+        return {"identity": self.identity, "pictures": self.pictures, "missing": missing, "sheets": len(self.sheets)}
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -62,6 +66,7 @@ class ReportResult:
         """For a person."""
         lines = [f"report      {url}" for url in self.reports]
         lines.append(f"            {self.bytes / 1e6:.1f} MB, {self.pictures:,} pictures, {duration(self.seconds)}")
+        lines += [f"sheet       {url}" for url in self.sheets]
         return "\n".join([*lines, *(f"not shown   {count:,} pictures: {reason}" for reason, count in self.missing)])
 
 
@@ -86,7 +91,9 @@ def write_reports(
     reporter: Reporter,
     warnings: Sequence[str],
 ) -> ReportResult:
-    """Write OUT/report.html; of several targets OUT/NAME/report.html too.
+    """Write OUT/report.html and OUT/contact_sheet.jpg; of several targets these in OUT/NAME, and OUT/report.html.
+
+    A contact sheet shows pictures that its page has read. One that cannot be written is a warning.
 
     Args:
         run: the run.
@@ -101,6 +108,7 @@ def write_reports(
     started = time.monotonic()
     shown_warnings = [public_text(warning) for warning in warnings]
     written: dict[str, Page] = {}
+    sheets: list[str] = []
     targets: list[TargetRecord] = []
     with reporter.stage("report", len(directories), "pages") as progress:
         for directory in directories:
@@ -111,6 +119,8 @@ def write_reports(
             own_warnings = [warning for warning in shown_warnings if not warning.startswith(others)]
             written[url] = target_page(run, target, field, own_warnings)
             _write(run, url, written[url])
+            run.check_owner()
+            sheets += _write_sheet(target, written[url], reporter)
             progress({"pages": 1})
         if len(directories) > 1:
             url = run.path(REPORT)
@@ -124,20 +134,43 @@ def write_reports(
         [reason for page in written.values() for reason in page.missing],
         time.monotonic() - started,
         _identity(run, directories, field),
+        sheets,
     )
 
 
-def standing_reports(run: RunDirectory, directories: Sequence[TargetDirectory], field: str | None) -> list[str]:
-    """The pages that an earlier run has written of these selections, with every picture; empty if there are none."""
+def _write_sheet(target: TargetRecord, page: Page, reporter: Reporter) -> list[str]:
+    """Write the contact sheet of a target's line; returns its URL, or nothing where it has no picture or failed."""
+    url = target.directory.path(SHEET)
+    try:
+        if write_line_sheet(url, target, page.line):
+            return [public_name(url)]
+        # One of an earlier selection would be taken for this one's.
+        storage.remove(url)
+        return []
+    except Exception as error:
+        reporter.warn(f"the contact sheet was not written: {type(error).__name__}: {error}")
+        return []
+
+
+def standing_reports(
+    run: RunDirectory, directories: Sequence[TargetDirectory], field: str | None
+) -> tuple[list[str], list[str]]:
+    """What an earlier run has written of these selections, with every picture; empty if there is nothing.
+
+    Returns:
+        the pages, and the contact sheets.
+    """
     state = run.record["stages"].get("report", {})
     if (
         state.get("state") != "done"
         or state.get("missing")
         or state.get("identity") != _identity(run, directories, field)
     ):
-        return []
-    pages = _pages(run, directories)
-    return [public_name(url) for url in pages] if all(map(storage.exists, pages)) else []
+        return [], []
+    pages, sheets = _pages(run, directories), [directory.path(SHEET) for directory in directories]
+    if not all(map(storage.exists, [*pages, *sheets])):
+        return [], []
+    return [*map(public_name, pages)], [*map(public_name, sheets)]
 
 
 def _pages(run: RunDirectory, directories: Sequence[TargetDirectory]) -> list[str]:

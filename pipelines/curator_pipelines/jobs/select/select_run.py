@@ -86,7 +86,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         state["reused"] = not any(stored.is_new for stored in selections.values())
     settings = PackSettings(config.shard_size, config.seed, config.manifest_only)
     packed = pack_all(run, targets, selections, settings, sources, prepared.executor, reporter)
-    reports = _report(run, targets, config, reporter) if config.report else []
+    reports, sheets = _report(run, targets, config, reporter) if config.report else ([], [])
     run.finish(reporter.warnings)
     return SelectSummary(
         out=run.url,
@@ -99,25 +99,27 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         seconds=reporter.seconds,
         warnings=reporter.warnings,
         reports=reports,
+        sheets=sheets,
     )
 
 
 def _report(
     run: RunDirectory, targets: Sequence[TargetDirectory], config: SelectConfig, reporter: Reporter
-) -> list[str]:
-    """Write the report, and say what of it is missing; returns its pages. One that fails ends no run."""
+) -> tuple[list[str], list[str]]:
+    """Write the report, and say what of it is missing; returns pages and sheets. One that fails ends no run."""
     try:
-        if pages := standing_reports(run, targets, config.report_by):
-            return pages
+        standing = standing_reports(run, targets, config.report_by)
+        if standing[0]:
+            return standing
         with run.stage("report") as state:
             result = write_reports(run, targets, config.report_by, reporter, reporter.warnings)
             state |= result.state
     except Exception as error:
         reporter.warn(f"the report was not written: {type(error).__name__}: {error}")
-        return []
+        return [], []
     for reason, count in result.missing[:MISSING_REASONS]:
         reporter.warn(f"report: {count:,} pictures are not shown: {reason}")
-    return result.reports
+    return result.reports, result.sheets
 
 
 def _check_packages(config: SelectConfig, sources: RunSources) -> None:

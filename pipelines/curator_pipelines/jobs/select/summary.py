@@ -201,6 +201,7 @@ class SelectSummary:
         seconds: of the whole command.
         warnings: what the user should know.
         reports: the pages that show what was chosen, the run's first.
+        sheets: the contact sheet of each target.
     """
 
     out: str
@@ -211,6 +212,7 @@ class SelectSummary:
     seconds: float
     warnings: list[str]
     reports: list[str] = field(default_factory=list)
+    sheets: list[str] = field(default_factory=list)
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -239,5 +241,6 @@ class SelectSummary:
             time_line(self.seconds, self.stages),
             f"ledger      {self.out}/quarantine.parquet",
             *(f"report      {url}" for url in self.reports[:1]),
+            *(f"sheet       {url}" for url in self.sheets),
         ]
         return "\n".join([*lines, *warnings_line(self.warnings)])

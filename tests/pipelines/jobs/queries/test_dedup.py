@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 from jobs_for_tests import copy_tree, table
+from PIL import Image
 
 from curator.store.part_store import PartStore
 from curator.types import join_id
 from curator_pipelines.config.queries import DedupConfig
 from curator_pipelines.config.select import build
 from curator_pipelines.jobs.queries import dedup
+from curator_pipelines.jobs.queries.dedup_sheet import pairs_below
 from curator_pipelines.run.progress import Reporter
 
 
@@ -28,7 +30,8 @@ def test_its_list_is_a_deny_list(
         ("pool-3.tar", "0001", "pool-1.tar")
     ]
     assert (result.rows, result.copies, result.near) == (59, 1, len(rows) - 1)
-    assert f"deny list   {result.deny}" in result.to_text()
+    assert f"deny list   {result.deny}" in result.to_text() and f"sheet       {result.sheet}" in result.to_text()
+    assert result.sheet == f"{out}/dedup/contact_sheet.jpg" and Image.open(result.sheet).width > 1000
     run(**settings | {"out": out, "deny": result.deny, "budget": "1000"})
     skipped = table(out, "selection", "skipped.parquet")
     assert {row["id"] for row in skipped} == {row["id"] for row in rows}
@@ -52,3 +55,25 @@ def test_copies_wherever_they_are(
     assert list(zip(ids.tolist(), firsts.tolist(), strict=True)) == expected
     assert ids.dtype == firsts.dtype == np.int64
     assert len(expected) == 1
+
+
+def test_the_nearest_pairs_that_both_stay(reference: Path) -> None:
+    store = PartStore(str(reference / "pool"))
+    ids = store.ids()
+    rows = np.concatenate([vectors for _, vectors in store.parts()]).astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    listed = ids[::7]
+    similarity = rows @ rows.T
+    pairs = [
+        (similarity[first, second], int(ids[first]), int(ids[second]))
+        for first in range(len(ids))
+        for second in range(first)
+        if ids[first] not in listed and ids[second] not in listed
+    ]
+    # Between two of them, so that rounding moves nothing across.
+    values = sorted(value for value, _, _ in pairs)
+    threshold = (values[-40] + values[-41]) / 2
+    expected = sorted((pair for pair in pairs if threshold - 0.02 <= pair[0] < threshold), reverse=True)[:24]
+    found = pairs_below(store, listed, threshold)
+    assert [pair[:2] for pair in found] == [pair[1:] for pair in expected] and found
+    assert [pair[2] for pair in found] == pytest.approx([pair[0] for pair in expected], abs=1e-5)

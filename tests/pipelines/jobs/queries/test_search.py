@@ -1,3 +1,5 @@
+import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from curator.types import part_ids
 from curator_pipelines.config.queries import SearchConfig
 from curator_pipelines.config.select import EmbedConfig, build
 from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.jobs.queries import query_sheets
 from curator_pipelines.jobs.queries.search import SearchResult, run_search
 from curator_pipelines.jobs.queries.why import explain
 from curator_pipelines.jobs.select import embed_pool, prepare
@@ -34,9 +37,45 @@ def test_an_image_finds_itself_and_its_copy(reference: Path, tmp_path: Path) -> 
     assert [(hit.shard[-10:], hit.key) for hit in result.hits[:2]] == [("pool-1.tar", "0001"), ("pool-3.tar", "0001")]
     assert result.hits[1].score > 0.9999 > result.hits[2].score
     assert result.rows == 59
-    with Image.open(result.sheet) as sheet:
-        assert sheet.width > 3 * 112
-    assert "best 3 of 59 for image" in result.to_text()
+    assert "best 3 of 59 for image" in result.to_text() and f"sheet       {result.sheet}" in result.to_text()
+
+
+def test_the_sheet_begins_with_the_question_and_shows_the_hits_in_their_order(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(query_sheets, "write_sheet", lambda *arguments: drawn.append(arguments) or True)
+    (tmp_path / "question.png").write_bytes(picture(205, "PNG"))
+    result = search(reference, tmp_path, image=str(tmp_path / "question.png"), top=3)
+    _, title, legend, (question, hits) = drawn[0]
+    assert title.startswith("Search: image question.png; best 3") and "similarity" in legend
+    assert [tile.lines[0] for tile in question.tiles] == ["question.png"] and shows(question.tiles[0], 205)
+    assert [tile.lines for tile in hits.tiles] == [(f"{hit.score:.4f}", hit.key) for hit in result.hits]
+    # The nearest are the picture and its copy.
+    assert shows(hits.tiles[0], 205) and hits.tiles[0].image == hits.tiles[1].image != hits.tiles[2].image
+
+    search(reference, tmp_path, key="0004", shard="pool-2.tar", top=3)
+    _, _, _, (question, hits) = drawn[1]
+    assert [tile.lines for tile in question.tiles] == [("0004",)] and question.tiles[0].image == hits.tiles[0].image
+
+
+def shows(tile: Any, number: int) -> bool:
+    expected = Image.open(io.BytesIO(picture(number, "PNG"))).convert("RGB")
+    expected.thumbnail((192, 192))
+    shown = np.asarray(Image.open(io.BytesIO(tile.image)), np.float32)
+    return bool(np.abs(shown - np.asarray(expected, np.float32)).mean() < 12)
+
+
+def test_what_the_sheet_cannot_show_is_told_and_ends_no_search(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "run")
+    reporter = Reporter(quiet=True)
+    (tmp_path / "way").mkdir()
+    (tmp_path / "way" / "in").touch()
+    asked = {"run": str(tmp_path / "run"), "key": "0004", "shard": "pool-2.tar"}
+    result = run_search(build(SearchConfig, asked | {"sheet": str(tmp_path / "way")}), reporter)
+    assert result.sheet == "" and len(result.hits) == 20 and "sheet" not in result.to_text()
+    assert any("the contact sheet was not written" in warning for warning in reporter.warnings)
+    assert (tmp_path / "way" / "in").exists()
 
 
 def test_a_key_finds_what_a_full_scan_finds(reference: Path, tmp_path: Path) -> None:

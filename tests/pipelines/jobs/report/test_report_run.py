@@ -18,6 +18,7 @@ from page_for_tests import CLOSE, Parsed, bytes_of, difference
 from curator.errors import InputError
 from curator.settings import build
 from curator_pipelines.config import ReportConfig
+from curator_pipelines.jobs.report import line
 from curator_pipelines.jobs.report.charts import score_curve
 from curator_pipelines.jobs.report.report_run import ReportResult, run_report
 from curator_pipelines.jobs.report.target_record import read_target
@@ -25,6 +26,7 @@ from curator_pipelines.run import RunDirectory
 from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
+Patch = pytest.MonkeyPatch
 SECTIONS = ["headline", "line", "curve", "coverage", "map", "sources", "skipped", "left-out", "facts"]
 
 
@@ -196,6 +198,8 @@ def test_several_targets_have_a_page_each_and_one_together(
     told = {name: [text for text in texts[name] if text.startswith(("a: ", "b: "))] for name in texts}
     assert told["a"] or told["b"]
     assert all(text.startswith(f"{name}: ") for name in told for text in told[name])
+    assert result.sheets == [f"{out}/a/contact_sheet.jpg", f"{out}/b/contact_sheet.jpg"]
+    assert all(f"sheet       {url}" in result.to_text() and Path(url).exists() for url in result.sheets)
     page = parsed(out)
     assert page.sections == ["targets", "overlaps", "facts"]
     assert str(result.overlaps[0].both) in page.text
@@ -223,7 +227,7 @@ def test_a_report_that_fails_is_a_warning_and_without_it_there_is_none(
 ) -> None:
     out = tmp_path / "run"
     run(out=str(out), **settings)
-    assert not (out / "report.html").exists()
+    assert not (out / "report.html").exists() and not (out / "contact_sheet.jpg").exists()
     (out / "report.html").mkdir()
     (out / "report.html" / "in the way").touch()
     counted = CountsTasks()
@@ -231,6 +235,40 @@ def test_a_report_that_fails_is_a_warning_and_without_it_there_is_none(
     assert any("the report was not written" in warning for warning in result.warnings) and not counted.payloads
     assert result.reports == []
     assert any("the report was not written" in text for text in json.loads((out / "run.json").read_text())["warnings"])
+
+
+def test_the_contact_sheet_shows_the_line_of_the_page(reference: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    drawn: list[Any] = []
+    draw = line.write_sheet
+    monkeypatch.setattr(line, "write_sheet", lambda *arguments: drawn.append(arguments) or draw(*arguments))
+    shutil.copytree(reference, tmp_path / "run")
+    result = report(tmp_path / "run")
+    page = parsed(tmp_path / "run")
+    _, title, legend, bands = drawn[0]
+    strips = {strip: names for strip, names in page.strips.items() if strip}
+    assert [band.title for band in bands] == [*strips] and len(strips) >= 4
+    assert [len(band.tiles) for band in bands] == [len(names) for names in strips.values()]
+    assert "Chosen: " in title and "score" in legend and str(tmp_path) not in title + legend
+    for band, names in zip(bands, strips.values(), strict=True):
+        for tile, name in zip(band.tiles, names, strict=True):
+            assert tile.image and difference(page.images[name], tile.image) < CLOSE
+    assert result.sheets == [f"{tmp_path}/run/contact_sheet.jpg"]
+    first = (tmp_path / "run/contact_sheet.jpg").read_bytes()
+    report(tmp_path / "run")
+    assert (tmp_path / "run/contact_sheet.jpg").read_bytes() == first
+
+
+def test_a_contact_sheet_that_fails_is_a_warning_and_the_page_stands(
+    run: Run, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    (out / "contact_sheet.jpg" / "in the way").mkdir(parents=True)
+    result = run(out=str(out), report=True, **settings)
+    assert any("the contact sheet was not written" in warning for warning in result.warnings)
+    assert result.sheets == [] and result.reports == [f"{out}/report.html"] and parsed(out).sections == SECTIONS
+    shutil.rmtree(out / "contact_sheet.jpg")
+    again = run(out=str(out), report=True, **settings)
+    assert again.sheets == [f"{out}/contact_sheet.jpg"] and (out / "contact_sheet.jpg").is_file()
 
 
 def test_what_shows_the_same_is_not_written_again(run: Run, settings: dict[str, Any], tmp_path: Path) -> None:

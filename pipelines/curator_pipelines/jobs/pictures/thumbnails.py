@@ -17,13 +17,17 @@ from curator.errors import CuratorError, SampleError
 from curator.images import decode_image
 from curator.io import public_text, storage
 
-__all__ = ["SIDE", "Original", "Thumbnails", "read_thumbnails"]
+__all__ = ["LARGE_SIDE", "SIDE", "Original", "Thumbnail", "Thumbnails", "read_thumbnails"]
 
-# The longer side in pixels; seconds for all of a page; and how many are read at a time.
+# The longer side in pixels, on a page and on a contact sheet, which is drawn for screens of twice the density; seconds
+# for all of a page; and how many are read at a time.
 SIDE = 96
+LARGE_SIDE = 192
 SECONDS = 60.0
 THREADS = 16
 QUALITY = 80
+# A sheet is compressed once more.
+LARGE_QUALITY = 95
 
 NO_TIME = "there was no time left to read it"
 
@@ -33,8 +37,8 @@ class Original:
     """Where the bytes of an image are.
 
     Attributes:
-        kind: of its source: `tar`, `folder` or `embeddings`.
-        shard: the source.
+        kind: of its source: `tar`, `folder` or `embeddings`; `file` of an image that is in no source.
+        shard: the source, or that file.
         key: the sample's key; in a folder its path.
         offset: of its bytes in a shard; None where that is unknown.
         size: in bytes.
@@ -43,10 +47,28 @@ class Original:
 
     kind: str
     shard: str
-    key: str
-    offset: int | None
-    size: int | None
-    sha256: str | None
+    key: str = ""
+    offset: int | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One image in the sizes in which it is shown, both from one read.
+
+    Attributes:
+        small: JPEG of at most 96 x 96 pixels.
+        large: JPEG of at most 192 x 192 pixels.
+    """
+
+    small: bytes
+    large: bytes
+
+    @property
+    def url(self) -> str:
+        """The small one, as pages hold it."""
+        return f"data:image/jpeg;base64,{base64.b64encode(self.small).decode()}"
 
 
 @dataclass(frozen=True)
@@ -54,11 +76,11 @@ class Thumbnails:
     """What could be read.
 
     Attributes:
-        images: a data URL for each original; empty where there is none.
-        missing: why there is none, for each.
+        images: of each original; None where there is none.
+        missing: why there is none, for each; empty where there is one.
     """
 
-    images: Sequence[str] = ()
+    images: Sequence[Thumbnail | None] = ()
     missing: Sequence[str] = ()
 
     @property
@@ -68,16 +90,16 @@ class Thumbnails:
 
 
 def read_thumbnails(originals: Sequence[Original], seconds: float = SECONDS) -> Thumbnails:
-    """The thumbnails of some images, JPEG of at most 96 x 96 pixels, the first ones first.
+    """The thumbnails of some images, the first ones first.
 
     Cost: one range request an image. What has not come after `seconds` is left out, and says so.
     """
     end = time.monotonic() + seconds
 
-    def thumbnail(original: Original) -> str:
+    def thumbnail(original: Original) -> Thumbnail:
         if time.monotonic() > end:
             raise TimeoutError
-        return _data_url(_read(original))
+        return _thumbnail(_read(original))
 
     threads = ThreadPoolExecutor(THREADS)
     tasks = [threads.submit(thumbnail, original) for original in originals]
@@ -87,25 +109,27 @@ def read_thumbnails(originals: Sequence[Original], seconds: float = SECONDS) -> 
     return Thumbnails([image for image, _ in results], [missing for _, missing in results])
 
 
-def _outcome(task: Future[str]) -> tuple[str, str]:
+def _outcome(task: Future[Thumbnail]) -> tuple[Thumbnail | None, str]:
     if task.cancelled() or not task.done():
-        return "", NO_TIME
+        return None, NO_TIME
     error = task.exception()
     if error is None:
         return task.result(), ""
     if isinstance(error, TimeoutError):
-        return "", NO_TIME
+        return None, NO_TIME
     if isinstance(error, FileNotFoundError):
-        return "", "its source is not there any more"
+        return None, "its source is not there any more"
     if isinstance(error, SampleError | CuratorError):
-        return "", public_text(str(error))
+        return None, public_text(str(error))
     # Every filesystem has errors of its own.
-    return "", public_text(f"its source cannot be read ({type(error).__name__})")
+    return None, public_text(f"its source cannot be read ({type(error).__name__})")
 
 
 def _read(original: Original) -> bytes:
     """The bytes of an image, which are those that were embedded."""
-    if original.kind == "folder":
+    if original.kind == "file":
+        data = storage.read_bytes(original.shard)
+    elif original.kind == "folder":
         data = storage.read_bytes(storage.join(original.shard, original.key))
     elif original.kind == "embeddings" or original.offset is None or original.size is None:
         raise CuratorError("it came as an embedding, and nothing says where its image is")
@@ -116,9 +140,14 @@ def _read(original: Original) -> bytes:
     return data
 
 
-def _data_url(data: bytes) -> str:
+def _thumbnail(data: bytes) -> Thumbnail:
     image = Image.fromarray(decode_image(data).pixels.permute(1, 2, 0).numpy())
-    image.thumbnail((SIDE, SIDE))
+    return Thumbnail(_jpeg(image, SIDE, QUALITY), _jpeg(image, LARGE_SIDE, LARGE_QUALITY))
+
+
+def _jpeg(image: Image.Image, side: int, quality: int) -> bytes:
+    small = image.copy()
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    small.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

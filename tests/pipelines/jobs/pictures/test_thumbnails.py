@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs_for_tests import picture
 
-from curator_pipelines.jobs.report.thumbnails import NO_TIME, Original, read_thumbnails
+from curator_pipelines.jobs.pictures.thumbnails import NO_TIME, Original, read_thumbnails
 
 
 def original(folder: Path, number: int, sha256: str | None = None) -> Original:
@@ -22,7 +22,8 @@ def test_what_there_is_no_time_for_is_told(tmp_path: Path) -> None:
 def test_an_image_that_is_no_image_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"nothing")
     found = read_thumbnails([Original("folder", str(tmp_path), "x.png", None, None, None), original(tmp_path, 1)])
-    assert found.images[0] == "" and found.missing[0] and found.images[1].startswith("data:image/jpeg")
+    assert found.images[0] is None and found.missing[0]
+    assert found.images[1] is not None and found.images[1].url.startswith("data:image/jpeg")
 
 
 def test_another_image_is_not_shown(tmp_path: Path) -> None:

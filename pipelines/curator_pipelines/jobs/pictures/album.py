@@ -1,4 +1,4 @@
-"""The pictures of a page: which samples are shown, under which names, and their thumbnails."""
+"""The pictures of a page or a sheet: which samples are shown, under which names, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from curator.io import printable, public_name
 from curator.store import PartReader
-from curator_pipelines.jobs.report.thumbnails import Original, Thumbnails, read_thumbnails
+from curator_pipelines.jobs.pictures.thumbnails import Original, Thumbnail, Thumbnails, read_thumbnails
 
 __all__ = ["MAX_PICTURES", "Album", "Picture", "Strip"]
 
@@ -20,7 +20,7 @@ COLUMNS = ["shard", "image_path", "offset", "size", "sha256"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A sample somewhere on the page.
+    """A sample somewhere on a page or a sheet.
 
     Attributes:
         set: which samples it is one of, such as `target`, `pool` or `exclude`.
@@ -29,7 +29,7 @@ class Picture:
         note: what else there is to say.
         key: its key, when it is known.
         shard: the public name of its source, when it is known.
-        image: its thumbnail as a data URL; empty where there is none.
+        thumbnail: None where there is none.
         missing: why there is none.
     """
 
@@ -39,13 +39,18 @@ class Picture:
     note: str = ""
     key: str = ""
     shard: str = ""
-    image: str = ""
+    thumbnail: Thumbnail | None = None
     missing: str = ""
 
     @property
     def name(self) -> str:
         """By which the page refers to it."""
         return f"{self.set}-{self.id}"
+
+    @property
+    def image(self) -> str:
+        """Its thumbnail as a data URL; empty where there is none."""
+        return self.thumbnail.url if self.thumbnail else ""
 
     @property
     def caption(self) -> str:
@@ -101,7 +106,7 @@ class Album:
                 picture,
                 key=printable(original.key),
                 shard=public_name(original.shard),
-                image=image,
+                thumbnail=image,
                 missing=missing,
             )
 
