@@ -96,7 +96,7 @@ def test_a_warmup_finds_nothing_a_second_time(folder):
             f"counted://{folder}/pool/00000{{0..4}}.tar",
         ),
         *("--out", f"counted://{folder}/warm", "--clusters", "2", "--budget", "4", "--warmup-epochs", "1"),
-        *("--encoder", "warmup", "--device", "cpu"),
+        *("--encoder", "warmup", "--device", "cpu", "--no-report"),
     )
     heads = calls.of("read", SHARD)
     assert sorted(heads.values()) == [1, 1, 1, 1, 2], calls.table(str(folder))
