@@ -1,8 +1,8 @@
 """Near duplicates planted among real images: precision and recall of --dedup, --exclude and `curator dedup`.
 
 Planted beside each original: two re-encodings and two smaller sizes, which are duplicates, and in a pool of their own
-two crops, which are reported only: whether a crop is one is for its user to say. Nothing here is alike without being the same, so
-precision is that of an easy pool: `benchmarks.dedup_pairs` has the hard one.
+two crops, which are reported only: whether a crop is one is for its user to say. Nothing here is alike without being
+the same, so precision is that of an easy pool: `benchmarks.dedup_pairs` has the hard one.
 `python -m benchmarks.near_duplicates [ORIGINALS]`
 """
 
