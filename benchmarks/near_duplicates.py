@@ -1,7 +1,8 @@
 """Near duplicates planted among real images: precision and recall of --dedup, --exclude and `curator dedup`.
 
 Planted beside each original: two re-encodings and two smaller sizes, which are duplicates, and in a pool of their own
-two crops, which are reported only: whether a crop is one is for its user to say.
+two crops, which are reported only: whether a crop is one is for its user to say. Nothing here is alike without being
+the same, so precision is that of an easy pool: `benchmarks.dedup_pairs` has the hard one.
 `python -m benchmarks.near_duplicates [ORIGINALS]`
 """
 
@@ -11,7 +12,7 @@ import io
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.data import describe_machine, pool_sources
+from benchmarks.planted_copies import Alter, cropped, jpeg, scaled
 from curator.sources import read_source
 from curator.store import PartStore
 from curator.types import RawSample
@@ -149,37 +151,20 @@ def _originals(count: int) -> dict[str, Image.Image]:
     return {f"{number:05d}": image for number, image in enumerate(islice(images.values(), count))}
 
 
-def _jpeg(image: Image.Image, quality: int = 90) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def _scaled(image: Image.Image, share: float) -> Image.Image:
-    return image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BICUBIC)
-
-
-def _cropped(image: Image.Image, share: float) -> Image.Image:
-    """The middle, with this share of the width and of the height."""
-    left, top = image.width * (1 - share) / 2, image.height * (1 - share) / 2
-    return image.crop((round(left), round(top), round(image.width - left), round(image.height - top)))
-
-
-Alter = Callable[[Image.Image], bytes]
 SAME: dict[str, Alter] = {
-    "quality-75": lambda image: _jpeg(image, 75),
-    "quality-50": lambda image: _jpeg(image, 50),
-    "scaled-75": lambda image: _jpeg(_scaled(image, 0.75)),
-    "scaled-60": lambda image: _jpeg(_scaled(image, 0.6)),
+    "quality-75": lambda image: jpeg(image, 75),
+    "quality-50": lambda image: jpeg(image, 50),
+    "scaled-75": lambda image: jpeg(scaled(image, 0.75)),
+    "scaled-60": lambda image: jpeg(scaled(image, 0.6)),
 }
 CROPS: dict[str, Alter] = {
-    "crop-90": lambda image: _jpeg(_cropped(image, 0.9)),
-    "crop-70": lambda image: _jpeg(_cropped(image, 0.7)),
+    "crop-90": lambda image: jpeg(cropped(image, 0.9)),
+    "crop-70": lambda image: jpeg(cropped(image, 0.7)),
 }
 
 
 def _write_tar(path: Path, originals: dict[str, Image.Image], alterations: dict[str, Alter]) -> None:
-    kinds: Iterable[tuple[str, Alter]] = [("original", lambda image: _jpeg(image, 95)), *alterations.items()]
+    kinds: Iterable[tuple[str, Alter]] = [("original", lambda image: jpeg(image, 95)), *alterations.items()]
     with tarfile.open(path, "w") as tar:
         for kind, alter in kinds:
             for key, image in originals.items():

@@ -24,7 +24,7 @@ def command(as_json: bool, **flags: Any) -> None:
     OUT/dedup/deny.parquet, is one that --deny takes.
 
     What is near depends on the encoder and the images, and some of what is listed shows something else: with lite0
-    0.85 finds 93% of the altered copies of photos of 192 pixels and 75% at 64 pixels, and lists other garments, signs
+    0.85 finds 93% of the altered copies of images of 192 pixels and 75% at 64 pixels, and lists other garments, signs
     and shelves too; 0.95 finds 51% and 31%, and of drawings still lists others. OUT/dedup/contact_sheet.jpg shows the
     pairs around the threshold.
 

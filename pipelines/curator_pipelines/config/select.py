@@ -176,8 +176,8 @@ class SelectConfig(TargetEncodingConfig):
     dedup: Annotated[
         Similarity | None,
         Setting(
-            "A sample is skipped if it is at least this similar to a chosen one. No threshold finds copies alone: with "
-            "lite0 0.95 finds half of the altered copies of photos, and skips drawings that differ in detail.",
+            "A sample is skipped if it is at least this similar to a chosen one. No threshold finds copies and nothing "
+            "else: with lite0 0.95 finds half of the altered copies, and skips drawings that differ.",
             metavar="SIMILARITY",
         ),
     ] = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curator.io import public_text
 from curator_pipelines.jobs.measure.ranks import Measured
 from curator_pipelines.jobs.pictures import SHEET, Band, Thumbnail, Tile, read_thumbnails, write_sheet
 from curator_pipelines.run import Reporter
@@ -37,7 +38,7 @@ def write_ranks_sheet(url: str, measured: Sequence[Measured], reporter: Reporter
         for encoder, best, worst in ends:
             for title, rows in (("finds best", best), ("finds worst", worst)):
                 tiles = [_tile(encoder, row, *read[encoder.originals[row]]) for row in rows]
-                bands.append(Band(f"{encoder.name} {title}", tiles, f"median rank {encoder.median:.1%}"))
+                bands.append(Band(f"{public_text(encoder.name)} {title}", tiles, f"median rank {encoder.median:.1%}"))
         return write_sheet(url, "Your images, as encoders rank them", LEGEND, bands)
     except Exception as error:
         reporter.warn(f"the contact sheet was not written: {type(error).__name__}: {error}")

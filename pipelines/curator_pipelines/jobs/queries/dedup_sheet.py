@@ -44,8 +44,8 @@ def write_dedup_sheet(
     title = f"Near duplicates at {threshold:g}: {len(near.ids):,} listed"
     legend = (
         "Side by side: two samples that are about as similar as the threshold asks. Are those above the same picture, "
-        "and those below two? Below each pair: its similarity and keys. Pairs below the threshold are looked for among "
-        f"{LOOKED_AT:,} samples."
+        "and those below different ones? Below each pair: its similarity and keys. Pairs below the threshold are "
+        f"looked for among {LOOKED_AT:,} samples."
     )
     return write_pairs_sheet(url, store, title, legend, bands, reporter)
 

@@ -406,6 +406,8 @@ def test_a_table_of_encoders_their_twins_and_chance_wherever_it_is_made(
     assert [row.median_rank for row in here.table.rows] == medians
     kept = [(tmp_path / name / "measure/compared.parquet").read_bytes() for name in ("workers", "here")]
     assert kept[0] == kept[1]
+    sheets = [(tmp_path / name / "measure/contact_sheet.jpg").read_bytes() for name in ("workers", "here")]
+    assert sheets[0] == sheets[1] and f"sheet       {result.sheet}" in result.to_text()
     assert not (tmp_path / "here/measure/untrained").exists()
     text = result.to_text()
     assert "the selector csls is worth a try" in text and "budget" in result.to_json()["csls"]

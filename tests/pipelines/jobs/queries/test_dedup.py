@@ -7,6 +7,7 @@ import pytest
 from jobs_for_tests import copy_tree, table
 from PIL import Image
 
+from curator.search.scoring import exact_scores
 from curator.store.part_store import PartStore
 from curator.types import join_id
 from curator_pipelines.config.queries import DedupConfig
@@ -31,7 +32,9 @@ def test_its_list_is_a_deny_list(
     ]
     assert (result.rows, result.copies, result.near) == (59, 1, len(rows) - 1)
     assert f"deny list   {result.deny}" in result.to_text() and f"sheet       {result.sheet}" in result.to_text()
-    assert result.sheet == f"{out}/dedup/contact_sheet.jpg" and Image.open(result.sheet).width > 1000
+    assert result.sheet == f"{out}/dedup/contact_sheet.jpg"
+    with Image.open(result.sheet) as sheet:
+        assert sheet.format == "JPEG" and sheet.width > 1000
     run(**settings | {"out": out, "deny": result.deny, "budget": "1000"})
     skipped = table(out, "selection", "skipped.parquet")
     assert {row["id"] for row in skipped} == {row["id"] for row in rows}
@@ -60,20 +63,18 @@ def test_copies_wherever_they_are(
 def test_the_nearest_pairs_that_both_stay(reference: Path) -> None:
     store = PartStore(str(reference / "pool"))
     ids = store.ids()
-    rows = np.concatenate([vectors for _, vectors in store.parts()]).astype(np.float64)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.concatenate([vectors for _, vectors in store.parts()])
+    unit = (rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)).astype(np.float32)
     listed = ids[::7]
-    similarity = rows @ rows.T
+    stay = np.flatnonzero(~np.isin(ids, listed)).tolist()
     pairs = [
-        (similarity[first, second], int(ids[first]), int(ids[second]))
-        for first in range(len(ids))
-        for second in range(first)
-        if ids[first] not in listed and ids[second] not in listed
+        (int(ids[row]), int(ids[match]), float(exact_scores(rows[row][None], unit[match][None])[0]))
+        for row in stay
+        for match in stay
+        if match < row
     ]
-    # Between two of them, so that rounding moves nothing across.
-    values = sorted(value for value, _, _ in pairs)
-    threshold = (values[-40] + values[-41]) / 2
-    expected = sorted((pair for pair in pairs if threshold - 0.02 <= pair[0] < threshold), reverse=True)[:24]
-    found = pairs_below(store, listed, threshold)
-    assert [pair[:2] for pair in found] == [pair[1:] for pair in expected] and found
-    assert [pair[2] for pair in found] == pytest.approx([pair[0] for pair in expected], abs=1e-5)
+    values = sorted((value for _, _, value in pairs), reverse=True)
+    threshold = (values[40] + values[39]) / 2
+    expected = [pair for pair in pairs if threshold - 0.02 <= pair[2] < threshold]
+    expected.sort(key=lambda pair: (-pair[2], pair[0]))
+    assert pairs_below(store, listed, threshold) == expected[:24] and expected
