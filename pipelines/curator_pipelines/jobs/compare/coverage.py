@@ -55,13 +55,18 @@ class Coverage:
 def coverages_of(sides: Sequence[Side]) -> list[Coverage]:
     """Of each selection by its own encoder; and by each other encoder that has seen both target and chosen images."""
     chosen = [side for side in sides if len(side)]
-    by_others = [
-        coverage_of(side, by)
-        for side in chosen
-        for by in sides
-        if side is not by and side.encoder != by.encoder and same_target(side, by) and seen_by(side, by)
-    ]
+    by_others = [coverage_of(side, by) for side in chosen for by in _other_encoders(side, sides)]
     return [*(coverage_of(side, side) for side in chosen), *by_others]
+
+
+def _other_encoders(side: Side, sides: Sequence[Side]) -> list[Side]:
+    """Runs of other encoders that have seen both target and chosen images of this one; of each encoder the first."""
+    others: list[Side] = []
+    for by in sides:
+        is_new = by.encoder not in [side.encoder, *(other.encoder for other in others)]
+        if is_new and same_target(side, by) and seen_by(side, by):
+            others.append(by)
+    return others
 
 
 class _Chosen:

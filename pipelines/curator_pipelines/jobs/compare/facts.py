@@ -51,7 +51,7 @@ def _facts(side: Side) -> dict[str, str]:
         "candidates": f"{record['candidates']:,}",
         "skipped": f"{record['skipped']:,}",
         "selector": side.selector,
-        "encoder": _value(side.config.get("encoder")),
+        "encoder": ", weights ".join(filter(None, (_value(side.config.get(name)) for name in ("encoder", "weights")))),
         "target": f"{len(side.target.target_ids):,} images",
         "ended": STOP_REASONS.get(record["stop_reason"], record["stop_reason"]),
         "rounds": f"{record['rounds']:,}" if record["rounds"] else "none",

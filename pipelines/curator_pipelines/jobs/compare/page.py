@@ -34,7 +34,7 @@ def comparison_page(sides: Sequence[Side], matches: Sequence[Match], found: Comp
     html = render(
         "compare.html",
         package="curator_pipelines.jobs.compare",
-        title=" and ".join(found.letters) + " compared",
+        title=f"{', '.join(found.letters[:-1])} and {found.letters[-1]} compared",
         found=found,
         strips=[album.strip(strip) for strip in strips],
         served=[[album.of(picture) for picture in row.pictures] for row in served],

@@ -192,6 +192,10 @@ def test_another_encoder_sees_what_this_one_chose(
     assert found["settings"]["encoder"] == {"A": "timm:test_efficientnet", "B": "timm:test_vit"}
     assert found["settings"]["encoder: tensors"]["A"] != found["settings"]["encoder: tensors"]["B"]
     assert "as the encoder of B sees it" in result.to_text()
+    # Of two runs with one encoder the first speaks for both.
+    shutil.copytree(other, tmp_path / "again")
+    told = compare(tmp_path, reference, other, tmp_path / "again").coverages
+    assert [each.by for each in told if each.of == "A"] == ["A", "B"]
 
 
 def test_without_hashes_it_says_what_cannot_be_matched(run: Run, tmp_path: Path) -> None:
