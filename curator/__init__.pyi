@@ -223,8 +223,8 @@ def select(
         selector: The way to choose.
         per_target: How many times its fair share one image of `target` may have of what csls chooses.
         skip_own: A pool image that is one of the target's own is skipped. Default: on.
-        dedup: A sample is skipped if it is at least this similar to a chosen one. No threshold finds copies alone:
-            with lite0 0.95 finds half of the altered copies of photos, and skips drawings that differ in detail.
+        dedup: A sample is skipped if it is at least this similar to a chosen one. No threshold finds copies and
+            nothing else: with lite0 0.95 finds half of the altered copies, and skips drawings that differ.
         exclude: Evaluation images: nothing near to one is chosen.
         exclude_above: The similarity from which a sample is too near to an image of `exclude`.
         search: How the pool is read: exact reads every vector, ivf reads the promising lists of an index.
