@@ -67,10 +67,12 @@ def exists(url: str) -> bool:
         return local_path(url).exists()
     filesystem, path = resolve_fresh(url)
     try:
-        retried(lambda: filesystem.info(path), where=path)
+        info = retried(lambda: filesystem.info(path), where=path)
     except FileNotFoundError:
         return False
-    return True
+    # s3fs believes the count of a listing. Some stores count what they do not list, so any name would be there.
+    is_counted = "s3" in filesystem.protocol and info["type"] == "directory"
+    return not is_counted or bool(retried(lambda: filesystem.isdir(path), where=path))
 
 
 def is_directory(url: str) -> bool:

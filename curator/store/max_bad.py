@@ -15,9 +15,9 @@ __all__ = ["check_max_bad"]
 SHARE = 0.01
 AT_LEAST = 10
 AT_MOST_ONE_IN = 3
-# So many are told in the message; a detail is cut there.
+# So many are told in the message, and so many letters of their details.
 EXAMPLES = 5
-DETAIL = 100
+DETAILS = 500
 
 
 def check_max_bad(
@@ -47,8 +47,8 @@ for each, or give a higher max_bad
     if bad <= (default if max_bad is None else max_bad * seen):
         return
     limit = f"{max_bad:.2%}" if max_bad is not None else f"{int(default):,} ({_origin(seen)})"
-    told = [_in_words(line) for line in islice((line for line in lines if line.reason.is_damage), EXAMPLES)]
-    examples = f"; the first: {'; '.join(told)}" if told else ""
+    told = _in_words(islice((line for line in lines if line.reason.is_damage), EXAMPLES))
+    examples = f"; the first: {told}" if told else ""
     advice: tuple[Advice, ...] = (f"see {see} for each", Change("max_bad", "higher"))
     message = f"{bad:,} of {seen:,} samples of the {what} are bad ({bad / seen:.2%}), more than {limit}{examples}"
     raise TooManyBad(message, advice=advice)
@@ -60,8 +60,15 @@ def _origin(seen: int) -> str:
     return f"{SHARE:.0%} of them" if SHARE * seen > AT_LEAST else "as many as are allowed in a set of up to 1,000"
 
 
-def _in_words(line: LedgerLine) -> str:
-    name = f"{line.key} in {line.shard}" if line.key else line.shard
-    detail = " ".join(line.detail.split())
-    cut = detail if len(detail) <= DETAIL else f"{detail[:DETAIL]}..."
-    return f"{name} ({line.reason}{', ' if cut else ''}{cut})"
+def _in_words(lines: Iterable[LedgerLine]) -> str:
+    """What happened to several alike is said once, so that there is room for what to do."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for line in lines:
+        alike.setdefault((line.shard, line.reason, " ".join(line.detail.split())), []).append(line.key)
+    most = DETAILS // max(len(alike), 1)
+    texts = []
+    for (shard, reason, detail), keys in alike.items():
+        name = f"{', '.join(keys)} in {shard}" if any(keys) else shard
+        cut = detail if len(detail) <= most else f"{detail[:most]}..."
+        texts.append(f"{name} ({reason}{', ' if cut else ''}{cut})")
+    return "; ".join(texts)

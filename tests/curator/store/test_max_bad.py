@@ -40,10 +40,17 @@ def test_the_first_five_are_told() -> None:
     assert message.startswith(
         "8 of 12 samples of the target are bad (66.67%), more than 4 (a third of them); the first: "
     )
-    assert f"b.tar (unreadable_shard, {'x' * 100}...); k0 in a.tar (decode_error, no image)" in message
-    assert "k3" in message
+    assert f"b.tar (unreadable_shard, {'x' * 250}...); k0, k1, k2, k3 in a.tar (decode_error, no image)" in message
     assert "k4" not in message
     assert "small" not in message
+
+
+def test_what_to_do_about_many_alike_is_not_cut_off() -> None:
+    detail = f"its members do not stand {'side by side, ' * 12}: pack it again, as with tar --sort=name"
+    lines = [LedgerLine("a.tar", f"k{n}", 512 * n, "read", Reason.DUPLICATE_KEY, detail) for n in range(9)]
+    with pytest.raises(TooManyBad) as caught:
+        check_max_bad(9, 18, None, "pool", lines)
+    assert f"the first: k0, k1, k2, k3, k4 in a.tar (duplicate_key, {detail}): see" in f"{caught.value}: see"
 
 
 @pytest.mark.parametrize(
