@@ -5,14 +5,17 @@ Sources: POSIX.1-2001 pax interchange format; GNU tar manual, "Basic Tar Format"
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = [
     "BLOCK",
     "Header",
+    "begins_like_pax_records",
     "begins_like_tar",
     "decode_name",
     "is_sparse",
+    "may_be_shortened",
     "name_in",
     "names_next",
     "padded",
@@ -118,6 +121,21 @@ def name_in(block: bytes) -> str:
 def names_next(block: bytes) -> bool:
     """True if a header, sound or damaged, is one that describes the next: its name, among others."""
     return block[257:262] == b"ustar" and block[156:157] in b"LKxX"
+
+
+def begins_like_pax_records(data: bytes) -> bool:
+    """True if these bytes are what a PAX header says of the next member, however damaged the header itself is.
+
+    >>> begins_like_pax_records(b"17 path=cat.jpg\\n" + bytes(495))
+    True
+    """
+    return re.match(rb"[1-9]\d{0,18} [A-Za-z][\w.-]*=", data) is not None
+
+
+def may_be_shortened(block: bytes) -> bool:
+    """True if a sound header's name or link fills its field: the whole of it may be in a header that came before."""
+    kind = block[156:157]
+    return kind not in b"LKxgX" and (0 not in block[:100] or (kind in b"12" and 0 not in block[157:257]))
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:

@@ -17,8 +17,10 @@ from curator.sources.tar_headers import (
     BLOCK,
     ZEROS,
     Header,
+    begins_like_pax_records,
     decode_name,
     is_sparse,
+    may_be_shortened,
     name_in,
     names_next,
     padded,
@@ -167,10 +169,11 @@ class TarMembers:
             header = parse_header(block)
             if header is None:
                 self._key = None
-                yield self._resynchronise(start, block)
+                damage, is_lost = self._resynchronise(start, block)
+                yield damage
                 if not self.pushed:
                     return  # no sound header up to the end
-                ahead = _Ahead(is_lost=names_next(block))
+                ahead = _Ahead(is_lost=is_lost)
                 continue
             if header.kind in HEADERS_WITH_DATA:
                 if damage := self._look_ahead(start, header, ahead):
@@ -280,25 +283,27 @@ class TarMembers:
             detail = "no end-of-archive mark: the shard may have been cut between two members"
         return Damage(Reason.TRUNCATED, start, name, detail)
 
-    def _resynchronise(self, start: int, block: bytes) -> Damage:
-        """Skip what follows a bad header up to the next sound one, and leave the stream there."""
-        _, _, padding = block[:100].partition(b"\0")
-        # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
-        name = name_in(block) if padding and not padding.strip(b"\0") else ""
-        name = name if name.isprintable() and split_name(name) else ""
-        member = " and the member behind them" if names_next(block) else ""
-        passed = BLOCK
+    def _resynchronise(self, start: int, bad: bytes) -> tuple[Damage, bool]:
+        """Skip what follows a bad header up to the next sound one, and leave the stream there.
+
+        Returns:
+            The damage, and whether it took what a header said of the next member.
+        """
+        passed, behind = BLOCK, b""
         while True:
             block = self._read(BLOCK)
-            if len(block) < BLOCK:
-                passed += len(block)
-                break
             if parse_header(block) is not None:
                 self._push_back(block)
                 break
-            passed += BLOCK
-        detail = f"bad tar header; {passed} bytes{member if self.pushed else ''} not read"
-        return Damage(Reason.BAD_HEADER, start, name, detail)
+            passed += len(block)
+            if len(block) < BLOCK:
+                break
+            behind = behind or block
+        described = names_next(bad) or begins_like_pax_records(behind)
+        is_lost = bool(self.pushed) and (described or may_be_shortened(block))
+        name = "" if described else _name_in_damaged(bad)
+        member = " and the member behind them" if is_lost else ""
+        return Damage(Reason.BAD_HEADER, start, name, f"bad tar header; {passed} bytes{member} not read"), is_lost
 
     def _header_data(self, size: int) -> bytes | None:
         if size > MAX_HEADER_DATA:
@@ -340,3 +345,11 @@ class TarMembers:
             return self.stream.read(end - start)
         finally:
             self.stream.seek(here)
+
+
+def _name_in_damaged(block: bytes) -> str:
+    """The path of a sample's member that a bad header has; empty where nothing there looks like one."""
+    _, _, padding = block[:100].partition(b"\0")
+    # A field that is not ended and filled with zeros is no name but whatever bytes stand here.
+    name = name_in(block) if padding and not padding.strip(b"\0") else ""
+    return name if name.isprintable() and split_name(name) else ""

@@ -202,6 +202,9 @@ def test_a_record_of_thousands_of_digits_is_damage():
 
 DAMAGED_NAMES = {
     "the sum of a pax header": lambda at: (at + 150, b"\xff"),
+    "the magic of a pax header": lambda at: (at + 257, b"\xff"),
+    "the kind of a pax header": lambda at: (at + 156, b"\xff"),
+    "the whole of a pax header": lambda at: (at, b"\xff" * 512),
     "a pax record's length": lambda at: (at + 512, b"x"),
     "the end of a pax record": lambda at: (at + 512 + len("19 path=Äpfel.jpg".encode()), b"x"),
 }
@@ -212,20 +215,23 @@ def test_no_member_is_called_by_what_is_left_of_its_name(damage):
     """Beside a damaged pax header stands a member called ?pfel.jpg: its real name was there."""
     broken = bytearray(make_tar(entry("a.jpg", b"1"), entry("Äpfel.jpg", b"2"), entry("c.jpg", b"3")))
     at, byte = DAMAGED_NAMES[damage](broken.index(b"././@PaxHeader"))
-    broken[at : at + 1] = byte
+    broken[at : at + len(byte)] = byte
     samples, lines, _ = read(bytes(broken))
     assert list(samples) == ["a", "c"]
     assert [line.reason for line in lines] == [Reason.BAD_HEADER]
     assert "the member" in lines[0].detail
 
 
-def test_no_member_is_called_by_the_first_hundred_letters_of_its_name():
-    long = "k" * 80 + ".jpg.d/" + "l" * 90 + ".jpg"
-    broken = bytearray(make_tar(entry("a.jpg", b"1"), entry(long, b"2"), entry("c.jpg", b"3"), form=tarfile.GNU_FORMAT))
-    broken[broken.index(b"././@LongLink") + 150] = 0xFF
+@pytest.mark.parametrize(("at", "byte"), [(150, b"\xff"), (156, b"\xff"), (257, b"\xff"), (0, b"\xff" * 512)])
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_no_member_is_called_by_the_first_hundred_letters_of_its_name(form, at, byte):
+    long = "k" * 93 + "/a3.jpg" + ".d/" + "l" * 90 + ".jpg"  # the first hundred end in .jpg
+    broken = bytearray(make_tar(entry("a.jpg", b"1"), entry(long, b"2"), entry("c.jpg", b"3"), form=form))
+    at += broken.index(b"././@LongLink" if form == tarfile.GNU_FORMAT else b"././@PaxHeader")
+    broken[at : at + len(byte)] = byte
     samples, lines, _ = read(bytes(broken))
     assert list(samples) == ["a", "c"]
-    assert [line.reason for line in lines] == [Reason.BAD_HEADER]
+    assert [(line.key, line.reason) for line in lines] == [("", Reason.BAD_HEADER)]
 
 
 def test_what_follows_a_bad_header_with_a_long_name_is_of_its_sample():
