@@ -176,9 +176,9 @@ class TarMembers:
                 ahead = _Ahead(is_lost=is_lost)
                 continue
             if header.kind in HEADERS_WITH_DATA:
-                if damage := self._look_ahead(start, header, ahead):
+                if told := self._look_ahead(start, header, ahead):
                     ahead.is_lost = names_next(block)
-                    yield damage
+                    yield told
                 continue
             self._begin_digest(header, ahead, block)
             entry = self._entry(start, header, ahead)
