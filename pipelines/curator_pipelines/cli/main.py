@@ -34,6 +34,7 @@ COMMANDS = {
     "pack": "Pack a finished selection again, with other settings.",
     "report": "Write the page that shows what a finished selection chose.",
     "compare": "Say what finished selections have in common, and what only one has.",
+    "export": "Hand a finished selection over to other tools, as files, a list or a dataset.",
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",

@@ -5,6 +5,7 @@ from .queries import (
     CompareConfig as CompareConfig,
     DedupConfig as DedupConfig,
     DemoConfig as DemoConfig,
+    ExportConfig as ExportConfig,
     InspectConfig as InspectConfig,
     ReportConfig as ReportConfig,
     SearchConfig as SearchConfig,

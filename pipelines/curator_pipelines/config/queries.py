@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ __all__ = [
     "CompareConfig",
     "DedupConfig",
     "DemoConfig",
+    "ExportConfig",
     "InspectConfig",
     "ReportConfig",
     "SearchConfig",
@@ -156,6 +157,24 @@ class CompareConfig(Config):
         if not self.out.lower().endswith(".html"):
             raise InputError("the page is a file that ends with .html", field="out", value=self.out)
         return self
+
+
+class ExportConfig(Config):
+    """`curator export`."""
+
+    out: Annotated[str, Setting("The run directory.", changes=None, is_path=True, is_argument=True)]
+    to: Annotated[
+        Literal["folder", "list", "atlas", "fiftyone"],
+        Setting(
+            "For what: folder has the files, list their names, atlas is a parquet file for Embedding Atlas, fiftyone a "
+            "dataset of FiftyOne.",
+            changes=None,
+        ),
+    ]
+    dest: Annotated[
+        str | None,
+        Setting("Where it goes.", metavar="DIR", default_text="OUT/export/KIND", changes=None, is_path=True),
+    ] = None
 
 
 class VerifyConfig(Config):

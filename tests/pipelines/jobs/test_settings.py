@@ -25,6 +25,7 @@ from curator_pipelines.config.queries import (
     CompareConfig,
     DedupConfig,
     DemoConfig,
+    ExportConfig,
     InspectConfig,
     ReportConfig,
     SearchConfig,
@@ -65,13 +66,14 @@ MODELS: dict[str, type[Config]] = {
     "dedup": DedupConfig,
     "report": ReportConfig,
     "compare": CompareConfig,
+    "export": ExportConfig,
     "verify": VerifyConfig,
     "inspect": InspectConfig,
     "submit": SubmitConfig,
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("measure", "report", "compare", "train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "report", "compare", "export", "train", "probe", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),

@@ -1,5 +1,6 @@
 from .charts import score_curve as score_curve
 from .line import chosen_picture as chosen_picture
+from .plane import place as place
 from .render import Page as Page, render as render
 from .report_run import (
     ReportResult as ReportResult,

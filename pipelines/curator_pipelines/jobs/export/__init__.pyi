@@ -1,0 +1,1 @@
+from .export_run import Exported as Exported, run_export as run_export
