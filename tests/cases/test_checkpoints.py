@@ -26,7 +26,7 @@ def embed(curator: Curator, tmp_path: Path) -> Embed:
         path = tmp_path / f"{out}.pth"
         torch.save(content, path)
         encoder = f"checkpoint:{path}@timm:{architecture}"
-        small = ("--precision", "fp32", "--device", "cpu", "--batch-size", 4)
+        small = ("--precision", "fp32", "--device", "cpu", "--batch-size", 32)
         return curator("embed", "--pool", pool, "--out", tmp_path / out, "--encoder", encoder, *small)
 
     return call

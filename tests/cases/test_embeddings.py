@@ -44,9 +44,6 @@ def choose(curator: Curator, tmp_path: Path) -> Callable[[], Ran]:
 KEYS = table(30)["image_path"]
 READ = {
     "fp16": (unit(30).astype(np.float16), table(30)),
-    "float64": (unit(30).astype(np.float64), table(30)),
-    "Fortran order": (np.asfortranarray(unit(30)), table(30)),
-    "big endian": (unit(30).astype(">f4"), table(30)),
     "large strings": (unit(30), table(30).set_column(0, "image_path", KEYS.cast(pa.large_string()))),
     "a dictionary": (unit(30), table(30).set_column(0, "image_path", KEYS.dictionary_encode())),
     "numbers": (unit(30), table(30).set_column(0, "image_path", pa.array(range(30)))),
@@ -75,6 +72,9 @@ def test_10_an_empty_part_is_no_harm_and_metadata_without_an_array_is_told(
 
 BFLOAT16 = (unit(30).view(np.uint32) >> 16).astype(np.uint16).view("V2")
 WITHOUT = {
+    "float64": (unit(30).astype(np.float64), table(30), "float64 (30, 16); needed are fp16 or fp32"),
+    "Fortran order": (np.asfortranarray(unit(30)), table(30), "in Fortran order; needed are fp16 or fp32"),
+    "big endian": (unit(30).astype(">f4"), table(30), ">f4 (30, 16); needed are fp16 or fp32"),
     "bfloat16": (BFLOAT16, table(30), "img_emb_0000.npy"),
     "no keys": (unit(30), table(30, "name"), "image_path"),
     "other counts": (unit(30), table(29), "29"),
@@ -88,4 +88,4 @@ def test_10_layouts_that_are_refused_with_what_is_needed(
     choose: Callable[[], Ran], tmp_path: Path, array: np.ndarray | None, metadata: pa.Table | None, told: str
 ) -> None:
     write_part(tmp_path / "pool", array, metadata)
-    refused(choose(), "--pool", told)
+    refused(choose(), told)

@@ -31,7 +31,8 @@ def guarded(s3_bucket: str, s3_client: Any, tmp_path: Path, monkeypatch: pytest.
     from werkzeug.serving import make_server
 
     shard = write_tar(tmp_path / "pool.tar", [(f"{number}.jpg", picture(number)) for number in range(6)])
-    s3_client.upload_file(str(shard), s3_bucket.removeprefix("s3://"), "00000.tar")
+    public = {"ACL": "public-read"}
+    s3_client.upload_file(str(shard), s3_bucket.removeprefix("s3://"), "00000.tar", ExtraArgs=public)
     store, servers = DomainDispatcherApplication(create_backend_app), []
 
     def guard(admits: Callable[[Environ], bool]) -> str:
@@ -78,7 +79,7 @@ def test_11_a_public_bucket_without_credentials(
     for name in [name for name in os.environ if name.startswith("AWS_ACCESS") or name.startswith("AWS_SECRET")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    refused(select(curator, tmp_path, pool), "--pool", "FSSPEC_S3_ANON=true")
+    refused(select(curator, tmp_path, pool), "FSSPEC_S3_ANON=true")
     set_switch("FSSPEC_S3_ANON")
     ran = select(curator, tmp_path, pool)
     assert ran.code == 0, ran.err

@@ -50,7 +50,7 @@ def test_18_small_and_odd_sets_are_trained_on(
     ("target", "more", "told"),
     [
         ("single", ("--steps", 2), "there is 1 image to train on"),
-        ("few", ("--batch-size", 1, "--steps", 2), "a step needs at least 2 images"),
+        ("few", ("--batch-size", 1, "--steps", 2), "--batch-size 1: should be greater than or equal to 2"),
     ],
 )
 def test_18_what_cannot_be_contrasted_is_one_line(
