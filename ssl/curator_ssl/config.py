@@ -155,6 +155,14 @@ class TrainConfig(Config):
             metavar="P%",
         ),
     ] = 0.0
+    finish_on_target: Annotated[
+        Share,
+        Setting(
+            "The share of the steps, at the end, that see {target} alone: what was found beside it is not quite of its "
+            "kind.",
+            metavar="P%",
+        ),
+    ] = 0.0
     steps_per_epoch: Annotated[
         Count,
         Setting("The steps of an epoch with {target_share}.", default_text="as many as one pass takes"),

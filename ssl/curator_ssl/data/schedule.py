@@ -9,13 +9,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.errors import InputError
+from curator.errors import InputError, Leave
 from curator_ssl.config import TrainConfig
 from curator_ssl.data.samples import Samples
 
 __all__ = ["BLOCK", "BUFFER", "Order", "Schedule", "make_schedule"]
 
 Numbers: TypeAlias = NDArray[np.int64]
+# The passes of a run's end are counted from here, so that its views are others than those before.
+END_PASSES = 1 << 32
 # Samples that stay together on disk and are permuted as one; samples that are shuffled among each other.
 BLOCK = 64
 BUFFER = 16_384
@@ -67,6 +69,10 @@ class Schedule:
     step cannot hold. With a share, every batch takes that share from the first `targets` samples and the rest
     from the others; each of the two is gone through again and again, and an epoch is `steps_per_epoch`.
 
+    From the step `target_from` on all images are the target's, whatever was before: images that were found for a target
+    are neither balanced nor quite of its kind, and a last part without them mends that (Liu et al., "Few-Shot
+    Recognition via Stage-Wise Retrieval-Augmented Finetuning", CVPR 2025, there with labels).
+
     Attributes:
         samples: how many there are; the target's first.
         targets: how many samples are the target's.
@@ -74,9 +80,11 @@ class Schedule:
         seed: of the run.
         target_share: see above.
         given_steps: see `steps_per_epoch`; None for as many as one pass over everything takes.
+        target_from: see above; None for never.
 
     Raises:
-        InputError: fewer samples than a step needs, or a share that leaves one set without images.
+        InputError: fewer samples than a step needs, a share that leaves one set without images, or an end on a target
+            that is all there is or has fewer images than two.
     """
 
     samples: int
@@ -85,6 +93,7 @@ class Schedule:
     seed: int
     target_share: float = 0.0
     given_steps: int | None = None
+    target_from: int | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -104,6 +113,13 @@ class Schedule:
                 f"{self.target_share:.0%} of {self.batch_size} images a step leaves the target or the shards without "
                 "images; both must have some",
                 field="target_share",
+            )
+        if self.target_from is not None and not 2 <= self.targets < self.samples:
+            raise InputError(
+                f"of {self.samples:,} images {self.targets:,} are the target's: an end on the target alone needs two "
+                "of them at least, and shards beside them",
+                field="finish_on_target",
+                advice=Leave("finish_on_target"),
             )
 
     @property
@@ -132,7 +148,10 @@ class Schedule:
 
         Over all ranks the step's samples do not depend on the number of ranks.
         """
-        if not self.target_share:
+        if self.target_from is not None and step >= self.target_from:
+            taken, passes = self._stream(step - self.target_from, self.batch_size, 0, self.targets, 3)
+            passes = passes + END_PASSES
+        elif not self.target_share:
             epoch, turn = divmod(step, self.steps_per_epoch)
             first = turn * self.batch_size
             taken = _order(self.samples, self.seed, epoch, 0).take(first, first + self.batch_size)
@@ -163,8 +182,16 @@ def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
     Raises:
         InputError: as `Schedule`.
     """
+    # Of a config whose length is still to be found out the end does not matter.
+    is_known = config.finish_on_target and config.steps is not None
     return Schedule(
-        len(samples), samples.targets, config.batch_size, config.seed, config.target_share, config.steps_per_epoch
+        len(samples),
+        samples.targets,
+        config.batch_size,
+        config.seed,
+        config.target_share,
+        config.steps_per_epoch,
+        config.steps - round(config.finish_on_target * config.steps) if is_known else None,
     )
 
 

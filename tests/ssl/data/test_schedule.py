@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from numpy.testing import assert_array_equal
 
 from curator.errors import InputError
 from curator_ssl.data.schedule import Order, Schedule
@@ -96,3 +97,34 @@ class TestShares:
     def test_a_share_needs_both_sets(self) -> None:
         with pytest.raises(InputError, match="the target or the shards without images; both must have some"):
             Schedule(50, 50, 8, seed=0, target_share=0.5)
+
+
+class TestEnd:
+    PLAIN = Schedule(50, 7, 8, seed=2)
+    ENDS = Schedule(50, 7, 8, seed=2, target_from=20)
+
+    def test_before_the_end_nothing_changes(self) -> None:
+        for step in range(20):
+            assert_array_equal(self.ENDS.batch(step), self.PLAIN.batch(step))
+
+    @pytest.mark.parametrize("share", [0.0, 0.25])
+    def test_the_end_is_of_the_target_alone_pass_by_pass(self, share: float) -> None:
+        ends = Schedule(50, 7, 8, seed=2, target_share=share, target_from=20)
+        steps = [ends.batch(step) for step in range(20, 27)]
+        taken = np.concatenate([numbers for numbers, _ in steps])
+        assert len(taken) == 7 * 8
+        for number in range(8):
+            assert sorted(taken[7 * number : 7 * number + 7]) == list(range(7))
+
+    def test_views_of_the_end_are_drawn_anew(self) -> None:
+        before = {int(number) for step in range(20) for number in self.ENDS.batch(step)[1]}
+        assert before.isdisjoint(int(number) for step in range(20, 30) for number in self.ENDS.batch(step)[1])
+
+    def test_ranks_share_a_step(self) -> None:
+        whole = self.ENDS.batch(23)[0]
+        assert_array_equal(self.ENDS.batch(23, 1, 2)[0], whole[1::2])
+
+    @pytest.mark.parametrize("targets", [0, 1, 50])
+    def test_an_end_needs_a_target_and_something_beside_it(self, targets: int) -> None:
+        with pytest.raises(InputError, match="an end on the target alone needs two"):
+            Schedule(50, targets, 8, seed=0, target_from=20)

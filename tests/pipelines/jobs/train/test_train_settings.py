@@ -36,6 +36,7 @@ CASES: dict[str, Any] = {
     "lr_ramp": 0,
     "clip": 1.0,
     "target_share": "25%",
+    "finish_on_target": "50%",
     "steps_per_epoch": 2,
     "seed": 1,
     "device": "auto",
