@@ -18,6 +18,7 @@ __all__ = [
     "NEAREST",
     "NEXT",
     "PARTS",
+    "PREDICTIONS",
     "QUARANTINE",
     "ROUNDS",
     "SAMPLES",
@@ -189,5 +190,17 @@ MEASURED = _schema(
         ("shard", pa.string()),
         ("key", pa.string()),
         ("rank", pa.float64()),  # the share of the pool's images that are nearer to the rest of the target
+    ],
+)
+# A row is one test image of `curator probe`, with what each probe takes it for.
+PREDICTIONS = _schema(
+    "predictions",
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("label", pa.string()),  # the true one
+        # The nearest neighbour's label: one, or with a share of the labels one for each seed.
+        ("knn_1", pa.list_(pa.string())),
+        ("linear", pa.list_(pa.string())),  # one for each seed, from 0
     ],
 )

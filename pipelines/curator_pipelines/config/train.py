@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
-from curator.settings import Config, Count, Device, EncoderName, MaxBad, Precision, Seed, Setting, Urls, Weights
+from curator.settings import Config, Count, Device, EncoderName, MaxBad, Precision, Seed, Setting, Share, Urls, Weights
 from curator_pipelines.config.run import WarmupArch, WarmupSize
 from curator_ssl.config import TrainConfig
 
@@ -25,8 +25,26 @@ class ProbeConfig(Config):
     test: Annotated[Urls, Setting("Labelled shards or folders to be tested on.", by_content=True)]
     label: Annotated[str, Setting("Where the labels are.", metavar="cls|json:FIELD|csv:FILE|folder")]
     protocol: Annotated[Literal["grid", "paper"], Setting("The protocol of the linear probe.")] = "grid"
-    finetune: Annotated[bool, Setting("Also fine-tune all of it with a tenth of the labels; takes minutes.")] = False
+    finetune: Annotated[bool, Setting("Also fine-tune all of it on a few labels; takes minutes.")] = False
+    label_share: Annotated[
+        Annotated[Share, Field(gt=0)] | None,
+        Setting(
+            "The share of the training labels to learn from, of every class alike and drawn anew with each seed.",
+            metavar="P%",
+            default_text="100%; 10% to fine-tune",
+        ),
+    ] = None
     seeds: Annotated[Count, Setting("The number of seeds.")] = 3
+    predictions: Annotated[
+        str | None,
+        Setting(
+            "Where to write what the nearest neighbour and the linear probe take each test image for.",
+            metavar="FILE.parquet",
+            default_text="nowhere",
+            changes=None,
+            is_path=True,
+        ),
+    ] = None
     weights: Annotated[
         Weights | None,
         Setting("A local file of weights, or 'random' to compare with.", metavar="PATH", by_content=True, is_path=True),
@@ -42,6 +60,14 @@ class ProbeConfig(Config):
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"
     max_bad: MaxBad = None
+
+    @model_validator(mode="after")
+    def _check_file(self) -> ProbeConfig:
+        if self.predictions is not None and not self.predictions.lower().endswith(".parquet"):
+            raise InputError(
+                "predictions are a file that ends with .parquet", field="predictions", value=self.predictions
+            )
+        return self
 
 
 class LaunchConfig(Config):

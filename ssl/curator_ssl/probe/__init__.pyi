@@ -1,7 +1,7 @@
 from .accuracy import Accuracy as Accuracy
 from .features import Labelled as Labelled, embed_labelled as embed_labelled, pixel_batches as pixel_batches
 from .finetune import fine_tune as fine_tune, label_subset as label_subset
-from .knn import knn_accuracy as knn_accuracy
+from .knn import knn_accuracy as knn_accuracy, knn_predictions as knn_predictions
 from .labels import (
     LabelRule as LabelRule,
     SampleName as SampleName,
@@ -12,5 +12,5 @@ from .labels import (
     read_labels as read_labels,
     unmatched_rows as unmatched_rows,
 )
-from .linear import linear_probe as linear_probe
+from .linear import Linear as Linear, Protocol as Protocol, linear_probe as linear_probe
 from .online import make_training_probe as make_training_probe

@@ -28,6 +28,7 @@ class Labelled:
         names: (shard, key) of each.
         features: float32 (n, dim), rows of unit length.
         labels: of each, as text.
+        hashes: of each, the sha256 of its image's bytes as a hex digest.
         seen: samples met; `seen = n + len(bad) + len(unlabelled)`.
         bad: those that could not be read, decoded or embedded.
         unlabelled: good ones without a label.
@@ -37,6 +38,7 @@ class Labelled:
     names: list[SampleName]
     features: NDArray[np.float32]
     labels: list[str]
+    hashes: list[str]
     seen: int
     bad: list[LedgerLine]
     unlabelled: list[SampleName]
@@ -66,6 +68,7 @@ def embed_labelled(
         report: called with `samples` and `bad` increments.
     """
     names: list[SampleName] = []
+    hashes: list[str] = []
     blocks = [np.empty((0, encoder.dim), np.float32)]
     bad: list[LedgerLine] = []
     unlabelled: list[SampleName] = []
@@ -76,13 +79,14 @@ def embed_labelled(
         source_names = [(source.name, row.key) for row in block.rows]
         kept = [number for number, name in enumerate(source_names) if name in labels]
         names += [source_names[number] for number in kept]
+        hashes += [block.rows[number].sha256 for number in kept]
         blocks.append(block.vectors[kept].astype(np.float32))
         seen += mark.seen
         unlabelled += [name for name in source_names if name not in labels]
         bad += mark.ledger
         remarks.update(mark.remarks)
     known_labels = [labels[name] for name in names]
-    return Labelled(names, np.concatenate(blocks), known_labels, seen, bad, unlabelled, remarks)
+    return Labelled(names, np.concatenate(blocks), known_labels, hashes, seen, bad, unlabelled, remarks)
 
 
 def pixel_batches(

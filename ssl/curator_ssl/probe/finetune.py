@@ -1,4 +1,4 @@
-"""Fine-tuning all of an encoder with a tenth of the labels."""
+"""Fine-tuning all of an encoder with a few of the labels, and which ones these are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 def label_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """Indices of a share of the samples, at least one of each class, sorted.
+    """Indices of the same share of every class, at least one sample of each, sorted; others with another seed.
 
     >>> label_subset(np.array([0] * 20 + [1] * 5), 0.1, seed=0).shape
     (3,)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["knn_accuracy"]
+__all__ = ["knn_accuracy", "knn_predictions"]
 
 BLOCK = 1024
 
@@ -43,10 +43,22 @@ def knn_accuracy(
     >>> knn_accuracy(corners, np.array([0, 1]), corners, np.array([0, 1]), ks=(1,))
     {1: 1.0}
     """
+    predicted = knn_predictions(train, train_labels, test, ks, temperature)
+    return {k: int((labels == test_labels).sum()) / len(test) for k, labels in predicted.items()}
+
+
+def knn_predictions(
+    train: NDArray[np.float32],
+    train_labels: NDArray[np.int64],
+    test: NDArray[np.float32],
+    ks: Sequence[int] = (1, 20, 200),
+    temperature: float = 0.07,
+) -> dict[int, NDArray[np.int64]]:
+    """The classes that k nearest neighbours vote for: k -> int64 (m,). For all else see `knn_accuracy`."""
     if not len(train) or not len(test):
         raise ValueError("no samples to classify with, or none to classify")
     classes = int(train_labels.max()) + 1
-    right = dict.fromkeys(ks, 0)
+    predicted = {k: np.empty(len(test), np.int64) for k in ks}
     for start in range(0, len(test), BLOCK):
         similarities = test[start : start + BLOCK] @ train.T
         # A stable sort of all: ties go to the earlier row, which argpartition does not promise.
@@ -55,7 +67,6 @@ def knn_accuracy(
         near = np.take_along_axis(similarities, order, axis=1).astype(np.float64)
         weights = np.exp((near - near[:, :1]) / temperature)
         voters = train_labels[order]
-        truth = test_labels[start : start + BLOCK]
         votes = np.zeros((len(order), classes))
         rows = np.arange(len(order))
         counted = 0
@@ -63,5 +74,5 @@ def knn_accuracy(
             for column in range(counted, min(k, order.shape[1])):
                 votes[rows, voters[:, column]] += weights[:, column]
             counted = max(counted, min(k, order.shape[1]))
-            right[k] += int((votes.argmax(axis=1) == truth).sum())
-    return {k: right[k] / len(test) for k in ks}
+            predicted[k][start : start + BLOCK] = votes.argmax(axis=1)
+    return predicted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -29,10 +29,12 @@ class Linear:
     Attributes:
         seeds: the test accuracy with each seed.
         chosen: the regularisation chosen with each seed (scikit-learn's C); empty with `paper`.
+        predicted: the classes of the test set as predicted with each seed, int64 (m,).
     """
 
     seeds: list[float]
     chosen: list[float]
+    predicted: list[Classes] = field(default_factory=list, compare=False)
 
 
 def linear_probe(
@@ -65,10 +67,13 @@ def linear_probe(
     if len(np.unique(train_labels)) < 2 or not len(test):
         raise ValueError("a linear probe needs two classes to learn, and samples to test")
     if protocol == "paper":
-        return Linear([_sgd(train, train_labels, test, test_labels, seed) for seed in seeds], [])
-    chosen = [_choose(train, train_labels, seed) for seed in seeds]
-    by_strength = {c: _logistic(train, train_labels, test, test_labels, c) for c in set(chosen)}
-    return Linear([by_strength[c] for c in chosen], chosen)
+        chosen = []
+        predicted = [_sgd(train, train_labels, test, seed) for seed in seeds]
+    else:
+        chosen = [_choose(train, train_labels, seed) for seed in seeds]
+        by_strength = {c: _logistic(train, train_labels, test, c) for c in set(chosen)}
+        predicted = [by_strength[c] for c in chosen]
+    return Linear([float((labels == test_labels).mean()) for labels in predicted], chosen, predicted)
 
 
 def _choose(features: Features, labels: Classes, seed: int) -> float:
@@ -83,11 +88,11 @@ def _choose(features: Features, labels: Classes, seed: int) -> float:
     )
     if len(np.unique(fit_labels)) < 2:
         return 1.0
-    accuracies = [_logistic(fit, fit_labels, held, held_labels, c) for c in GRID]
+    accuracies = [float((_logistic(fit, fit_labels, held, c) == held_labels).mean()) for c in GRID]
     return GRID[int(np.argmax(accuracies))]
 
 
-def _logistic(train: Features, labels: Classes, test: Features, truth: Classes, c: float) -> float:
+def _logistic(train: Features, labels: Classes, test: Features, c: float) -> Classes:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -96,10 +101,11 @@ def _logistic(train: Features, labels: Classes, test: Features, truth: Classes, 
         # With a weak penalty the last digits of the loss take long, and no prediction changes any more.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train, labels)
-    return float((model.predict(test) == truth).mean())
+    predicted: Classes = model.predict(test)
+    return predicted
 
 
-def _sgd(train: Features, labels: Classes, test: Features, truth: Classes, seed: int) -> float:
+def _sgd(train: Features, labels: Classes, test: Features, seed: int) -> Classes:
     classes, targets = np.unique(labels, return_inverse=True)
     generator = torch.Generator().manual_seed(seed)
     rows, classes_of_rows = torch.from_numpy(train), torch.from_numpy(targets)
@@ -115,5 +121,5 @@ def _sgd(train: Features, labels: Classes, test: Features, truth: Classes, seed:
             optimizer.step()
         schedule.step()
     with torch.inference_mode():
-        predicted = model(torch.from_numpy(test)).argmax(1).numpy()
-    return float((classes[predicted] == truth).mean())
+        predicted: Classes = classes[model(torch.from_numpy(test)).argmax(1).numpy()]
+    return predicted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,14 @@ import torch
 
 from curator.encoders import Encoder, load_backbone, load_encoder
 from curator.errors import Another, InputError
-from curator.sources import Source, count_left_out, in_words
+from curator.io import absolute
+from curator.sources import Source, count_left_out
 from curator.store import check_max_bad
 from curator_pipelines.config import ProbeConfig
+from curator_pipelines.jobs.train.classify import Side, classify
+from curator_pipelines.jobs.train.predictions import write_predictions
+from curator_pipelines.jobs.train.probe_facts import count_classes, find_overlap, find_unmatched
+from curator_pipelines.jobs.train.probe_result import ProbeResult
 from curator_pipelines.run import Reporter, estimate_samples
 from curator_ssl.probe import (
     Accuracy,
@@ -23,63 +28,17 @@ from curator_ssl.probe import (
     embed_labelled,
     fine_tune,
     image_sources,
-    knn_accuracy,
     label_hint,
     label_subset,
-    linear_probe,
     parse_label,
     pixel_batches,
     read_labels,
-    unmatched_rows,
 )
 
-__all__ = ["ProbeResult", "run_probe"]
+__all__ = ["run_probe"]
 
-KS = (1, 20, 200)
-LABEL_SHARE = 0.1
-
-
-@dataclass
-class ProbeResult:
-    """The end of `curator probe`.
-
-    Attributes:
-        encoder: the encoder's name.
-        classes: how many the training set has.
-        counts: of `train` and `test`: samples seen, used, bad, without a label; files left out by ending.
-        new_classes: test samples of classes that the training set does not have; they count as wrong.
-        accuracies: probe -> accuracy: `knn 1`, `linear`, `finetune`.
-        chosen: the linear probe's regularisation with each seed.
-    """
-
-    encoder: str
-    classes: int
-    counts: dict[str, dict[str, Any]]
-    new_classes: int
-    accuracies: dict[str, Accuracy] = field(default_factory=dict)
-    chosen: list[float] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return {
-            "encoder": self.encoder,
-            "classes": self.classes,
-            **self.counts,
-            "test_samples_of_new_classes": self.new_classes,
-            "linear_regularisation": self.chosen,
-            "probes": {name: accuracy.to_json() for name, accuracy in self.accuracies.items()},
-        }
-
-    def to_text(self) -> str:
-        """For a person."""
-        lines = [f"encoder     {self.encoder}, {self.classes:,} classes"]
-        for name, count in self.counts.items():
-            words = f"{count['seen']:,} samples seen, {count['used']:,} used, {count['bad']:,} bad"
-            left_out = in_words([*count["left_out"].items()])
-            lines.append(f"{name:11} {words}, {count['unlabelled']:,} without a label{left_out}")
-        if self.new_classes:
-            lines.append(f"new         {self.new_classes:,} test samples are of classes without a training image")
-        return "\n".join(lines + [f"{name:11} {accuracy.to_text()}" for name, accuracy in self.accuracies.items()])
+# Of the labels, to fine-tune with where nothing else is asked for: the paper's.
+FINE_TUNE_SHARE = 0.1
 
 
 def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
@@ -92,9 +51,9 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
     rule = parse_label(config.label)
     sets = {"train": image_sources(config.train, "train"), "test": image_sources(config.test, "test")}
     labels = {name: _read_labels(name, listed, rule, config, reporter) for name, listed in sets.items()}
-    if unmatched := unmatched_rows(rule, [sample for side in labels.values() for sample in side]):
-        first = unmatched[0][1]
-        reporter.say(f"labels: {len(unmatched):,} of {len(rule.table):,} rows match no sample, the first {first}")
+    unmatched = find_unmatched(rule, [sample for side in labels.values() for sample in side])
+    if unmatched.rows:
+        reporter.say(f"labels: {unmatched.to_text()}")
     torch.set_num_threads(_cores())
     encoder = load_encoder(
         config.encoder,
@@ -104,32 +63,40 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         batch_size=config.batch_size,
     )
     train, test = (_embed(name, listed, encoder, labels[name], config, reporter) for name, listed in sets.items())
-    names = {label: number for number, label in enumerate(sorted(set(train.labels)))}
-    if len(names) < 2:
+    numbers = _numbers(train, test, config)
+    overlap = find_overlap(train, test)
+    if overlap.test:
+        reporter.warn(f"{overlap.to_text()}; none was left out")
+    counts = {name: _counts(side, sets[name]) for name, side in (("train", train), ("test", test))}
+    result = ProbeResult(config.encoder, count_classes(train.labels, test.labels), counts, unmatched, overlap)
+    sides = [Side(side.features, np.array([numbers[label] for label in side.labels])) for side in (train, test)]
+    seeds, share = range(config.seeds), config.label_share
+    classified = classify(*sides, seeds=seeds, share=1.0 if share is None else share, protocol=config.protocol)
+    result.accuracies, result.chosen = classified.accuracies, classified.chosen
+    result.labels = {"knn": classified.labels, "linear": classified.labels}
+    if config.predictions is not None:
+        result.predictions = absolute(config.predictions)
+        write_predictions(result.predictions, test, classified, list(numbers))
+    if config.finetune:
+        classes = [
+            dict(zip(names, side.classes, strict=True))
+            for names, side in zip((train.names, test.names), sides, strict=True)
+        ]
+        tuned = [_fine_tune(config, encoder, sets, classes, seed, reporter) for seed in seeds]
+        result.accuracies["finetune"] = Accuracy([accuracy for accuracy, _ in tuned], len(test.labels))
+        result.labels["finetune"] = tuned[0][1]
+    return result
+
+
+def _numbers(train: Labelled, test: Labelled, config: ProbeConfig) -> dict[str, int]:
+    """Label -> class: those of training by name, and behind all of them those that only the test set has."""
+    known = sorted(set(train.labels))
+    if len(known) < 2:
         label, (_, key) = train.labels[0], train.names[0]
         raise InputError(
             f"by the labels {config.label} it has one class, {label} (so {key}); a probe needs two", field="train"
         )
-    # Classes that training does not have get numbers behind all others.
-    known = len(names)
-    for label in sorted(set(test.labels)):
-        names.setdefault(label, len(names))
-    train_labels, test_labels = (np.array([names[label] for label in side.labels]) for side in (train, test))
-    counts = {name: _counts(side, sets[name]) for name, side in (("train", train), ("test", test))}
-    result = ProbeResult(config.encoder, known, counts, int((test_labels >= known).sum()))
-    tested = len(test_labels)
-    neighbours = knn_accuracy(train.features, train_labels, test.features, test_labels, KS)
-    result.accuracies |= {f"knn {k}": Accuracy([share], tested) for k, share in neighbours.items()}
-    seeds = range(config.seeds)
-    linear = linear_probe(
-        train.features, train_labels, test.features, test_labels, seeds=seeds, protocol=config.protocol
-    )
-    result.accuracies["linear"], result.chosen = Accuracy(linear.seeds, tested), linear.chosen
-    if config.finetune:
-        classes = (dict(zip(train.names, train_labels, strict=True)), dict(zip(test.names, test_labels, strict=True)))
-        shares = [_fine_tune(config, encoder, sets, classes, seed, reporter) for seed in seeds]
-        result.accuracies["finetune"] = Accuracy(shares, tested)
-    return result
+    return {label: number for number, label in enumerate([*known, *sorted(set(test.labels) - set(known))])}
 
 
 def _read_labels(
@@ -193,13 +160,15 @@ def _fine_tune(
     config: ProbeConfig,
     encoder: Encoder,
     sets: dict[str, list[Source]],
-    classes: tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]],
+    classes: Sequence[Mapping[SampleName, int]],
     seed: int,
     reporter: Reporter,
-) -> float:
+) -> tuple[float, int]:
+    """The accuracy with one seed, and of how many labels."""
     train, test = classes
-    chosen = label_subset(np.array(list(train.values())), LABEL_SHARE, seed)
-    few = {name: train[name] for name in (list(train)[row] for row in chosen)}
+    part = FINE_TUNE_SHARE if config.label_share is None else config.label_share
+    names = list(train)
+    few = {names[row]: train[names[row]] for row in label_subset(np.array(list(train.values())), part, seed)}
     size, threads = encoder.batch_size, _cores()
     loaded = list(pixel_batches(sets["train"], encoder.preprocess, few, batch_size=size, threads=threads))
     pixels, labels = (torch.cat(side) for side in zip(*loaded, strict=True))
@@ -212,7 +181,7 @@ def _fine_tune(
         device=encoder.device,
     )
     reporter.say(f"fine-tuned with {len(pixels)} images, seed {seed}: {share:.3f}")
-    return share
+    return share, len(pixels)
 
 
 def _cores() -> int:

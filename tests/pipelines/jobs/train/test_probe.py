@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curator.io import parquet, schemas
 from curator_pipelines.cli.main import run
 from curator_ssl.probe.finetune import fine_tune
 
@@ -49,6 +50,13 @@ def test_colours_are_message_apart_and_every_sample_is_accounted_for(
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert found["classes"] == 2
+    counts = {"blue": {"train": 20, "test": 10}, "red": {"train": 20, "test": 10}, "green": {"train": 0, "test": 1}}
+    assert found["class_counts"] == counts and list(found["class_counts"]) == ["blue", "red", "green"]
+    assert (found["majority"]["label"], found["majority"]["accuracy"]) == ("blue", pytest.approx(10 / 21))
+    assert found["labels_used"] == {"knn": 40, "linear": 40, "finetune": 4}
+    assert found["overlap"] == {"test_images": 0, "train_images": 0, "first": None}
+    assert found["unmatched_labels"] == {"rows": 0, "of": 0, "first": None}
+    assert found["predictions"] is None
     assert found["train"] == {"seen": 41, "used": 40, "unlabelled": 1, "bad": 0, "reasons": {}, "left_out": {}}
     bad = {"bad": 1, "reasons": {"decode_error": 1}, "left_out": {".pdf": 1}}
     assert found["test"] == {"seen": 22, "used": 21, "unlabelled": 0} | bad
@@ -113,6 +121,10 @@ def test_what_is_told_of_a_set(photos: Path, tmp_path: Path, capsys: pytest.Capt
     assert probe(photos, "--label", f"csv:{tmp_path}/labels.csv") == 0
     captured = capsys.readouterr()
     assert "labels: 1 of 3 rows match no sample, the first blue/99" in captured.err
+    assert "unmatched   1 of 3 rows match no sample, the first blue/99" in captured.out
+    assert "classes     b 1, r 1\n" in captured.out
+    assert "labels      knn 2, linear 2 of 2 training labels" in captured.out
+    assert "majority    0.500  (" in captured.out and " by always answering b\n" in captured.out
     assert "19 without a label, 1 file left out: .pdf 1" in captured.out
     (tmp_path / "labels.csv").write_text("key,label\nblue/0,b\n")
     assert probe(photos, "--label", f"csv:{tmp_path}/labels.csv") == 2
@@ -129,3 +141,86 @@ def test_dots_in_keys_are_a_warning(photos: Path, tmp_path: Path, capsys: pytest
         run(["probe", *words, "--train", f"{tmp_path}/s.tar", "--test", f"{tmp_path}/s.tar", "--label", "folder"]) == 0
     )
     assert "warning: train: 8 images lie several in one sample" in capsys.readouterr().err
+
+
+@pytest.fixture
+def few(photos: Path, tmp_path: Path) -> list[str]:
+    """The flags of a probe on colours of which two test images are copies of training images, one of them twice."""
+    for side in ("train", "test"):
+        (tmp_path / side).mkdir()
+        for colour in ("blue", "red"):
+            (tmp_path / side / colour).symlink_to(photos / side / colour)
+    (tmp_path / "test" / "red").unlink()
+    (tmp_path / "test" / "red").mkdir()
+    for name, source in (("0", "train/blue/7"), ("1", "train/red/7"), ("2", "train/red/7"), ("3", "test/red/3")):
+        (tmp_path / "test" / "red" / f"{name}.png").write_bytes((photos / f"{source}.png").read_bytes())
+    words = ["--encoder", "timm:test_resnet", "--weights", "random", "--precision", "fp32", "--device", "cpu"]
+    return ["probe", *words, "--train", f"{tmp_path}/train", "--test", f"{tmp_path}/test", "--label", "folder"]
+
+
+def test_images_of_both_sets_are_told_and_kept(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*few, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["test"]["used"] == 14
+    first = {
+        "test": {"shard": f"{tmp_path}/test", "key": "red/0.png"},
+        "train": {"shard": f"{tmp_path}/train", "key": "blue/7.png"},
+    }
+    assert found["overlap"] == {"test_images": 3, "train_images": 2, "first": first}
+    assert "warning: 3 test images are in the training set too, byte for byte, the first red/0.png in" in captured.err
+
+
+def test_a_share_of_the_labels_is_drawn_with_each_seed(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curator_pipelines.jobs.train.probe.fine_tune", partial(fine_tune, epochs=1))
+    flags = [*few, "--label-share", "20%", "--seeds", "2", "--predictions", f"{tmp_path}/p.parquet"]
+    assert run([*flags, "--json", "--finetune"]) == 0
+    text, table = capsys.readouterr().out, (tmp_path / "p.parquet").read_bytes()
+    found = json.loads(text)
+    assert found["labels_used"] == {"knn": 8, "linear": 8, "finetune": 8}
+    assert [len(found["probes"][name]["seeds"]) for name in ("knn 1", "knn 200", "linear")] == [2, 2, 2]
+    assert len(found["linear_regularisation"]) == 2
+    assert run([*flags, "--json", "--finetune"]) == 0
+    assert capsys.readouterr().out == text
+    assert (tmp_path / "p.parquet").read_bytes() == table
+
+
+def test_all_labels_are_the_default(few: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*few, "--json"]) == 0
+    text = capsys.readouterr().out
+    assert run([*few, "--json", "--label-share", "100%"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_predictions_are_a_row_a_test_image(few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"{tmp_path}/out/p.parquet"
+    assert run([*few, "--predictions", url, "--seeds", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["predictions"] == url
+    rows = parquet.read_table(url, schemas.PREDICTIONS).to_pylist()
+    assert len(rows) == found["test"]["used"]
+    assert {row["shard"] for row in rows} == {f"{tmp_path}/test"}
+    assert [row["label"] for row in rows] == [row["key"].partition("/")[0] for row in rows]
+    for probe_name, column in (("knn 1", "knn_1"), ("linear", "linear")):
+        accuracies = found["probes"][probe_name]["seeds"]
+        assert {len(row[column]) for row in rows} == {len(accuracies)}
+        for seed, accuracy in enumerate(accuracies):
+            assert np.mean([row[column][seed] == row["label"] for row in rows]) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--label-share", "0%"], "--label-share 0%: should be greater than 0"),
+        (["--predictions", "p.csv"], "--predictions p.csv: predictions are a file that ends with .parquet"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    few: list[str], capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert run([*few, *more]) == 2
+    assert message in capsys.readouterr().err
