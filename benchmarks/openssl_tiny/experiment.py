@@ -1,0 +1,211 @@
+"""The arms of the experiment: what is selected, trained and probed, each by the `curator` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from benchmarks.data import describe_machine
+from benchmarks.openssl_grocery.experiment import curator
+from curator.encoders import copy_at_size
+from curator.sources import find_sources, read_source
+from curator.types import RawSample
+
+__all__ = ["ARMS", "PROBES", "Experiment", "Target"]
+
+TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
+POOL = f"{TINY}/pool-*.tar"
+# Views are 32 px; whole images are probed at twice the size, too, since objects in random crops are larger.
+SIZES = (32, 64)
+PROBES = ("linear", "knn 1")
+# The same on every machine; `auto` would give fp32 where the CPU has no bf16 arithmetic.
+NUMBERS = ["--precision", "bf16"]
+# Steps between the nearest-neighbour probes that the curves are made of.
+PROBED_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Target:
+    """A group of classes: its photos, labelled ones to test with, and the pool's samples of its classes.
+
+    Attributes:
+        name: of the group.
+        classes: the numbers of its classes; for measuring and for the oracle, never for selecting.
+        budget: how many of the pool's samples are of them.
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    budget: int
+
+    @property
+    def photos(self) -> str:
+        """The shard of its unlabelled photos."""
+        return f"{TINY}/{self.name}-target-000000.tar"
+
+    @property
+    def test(self) -> str:
+        """The shard of its photos to test with."""
+        return f"{TINY}/{self.name}-test-000000.tar"
+
+
+class Experiment:
+    """One number of steps, in a folder of its own."""
+
+    def __init__(self, work: Path, steps: int) -> None:
+        self.work, self.steps = work, steps
+        self.classes = _classes_of_pool(work)
+        self._shared = threading.Lock()
+
+    def target(self, name: str) -> Target:
+        """A target, by name."""
+        members = json.loads((TINY / "classes.json").read_text())["groups"][name]
+        return Target(name, tuple(members), int(np.isin([*self.classes.values()], members).sum()))
+
+    def arm(self, target: Target, name: str, seed: int) -> dict[str, Any]:
+        """Select, train and probe one arm; what it gave."""
+        beside, chosen = ARMS[name](self, target, seed)
+        out = self.work / f"train-{target.name}-{_slug(name)}-{seed}"
+        self._train(target, out, seed, *beside)
+        correct = {str(size): self._probe(target, out, size) for size in SIZES}
+        return {
+            "target": target.name,
+            "arm": name,
+            "seed": seed,
+            "steps": self.steps,
+            "added": len(chosen),
+            "precision": float(np.isin([self.classes[key] for key in chosen], target.classes).mean())
+            if chosen
+            else None,
+            "machine": describe_machine(),
+            "tested": pq.read_metadata(out / f"predictions-{SIZES[0]}.parquet").num_rows,
+            "curve": _curve(out),
+            "correct": correct,
+        }
+
+    def _train(self, target: Target, out: Path, seed: int, *flags: str) -> None:
+        length = ["--steps", str(self.steps), "--batch-size", "256", "--image-size", str(SIZES[0])]
+        how = ["--arch", "small_resnet", *length, *NUMBERS, "--seed", str(seed), "--save-every", "250", "--resume"]
+        sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", "cls"]
+        told = ["--probe-every", str(PROBED_EVERY), *sides]
+        # The one core that an arm has is faster without a second process on it.
+        curator("train", "--target", target.photos, "--out", str(out), *how, "--loader-workers", "0", *told, *flags)
+
+    def _probe(self, target: Target, out: Path, size: int) -> dict[str, str]:
+        """Which test photos each probe names rightly: a bit a photo in the order of their keys, as hexadecimal text."""
+        encoder, predictions = out / f"encoder-{size}.pt", out / f"predictions-{size}.parquet"
+        copy_at_size(str(out / "encoder.pt"), str(encoder), size)
+        sides = ["--train", target.photos, "--test", target.test, "--label", "cls"]
+        told = ["--seeds", "1", *NUMBERS, "--predictions", str(predictions), "--json"]
+        curator("probe", "--encoder", f"checkpoint:{encoder}", *sides, *told)
+        table = pq.read_table(predictions).sort_by("key")
+        return {probe: _as_text(_right(table, probe)) for probe in PROBES}
+
+    def coreset(self, target: Target, name: str, encoder: str, seed: int, *flags: str) -> tuple[list[str], list[str]]:
+        """Select by an encoder; the flags to train on it beside the target, and the keys of what was chosen."""
+        out = self.work / f"select-{target.name}-{_slug(name)}-{seed}"
+        where = ["--target", target.photos, "--pool", self._pool(encoder), "--out", str(out)]
+        how = ["--encoder", encoder, "--budget", str(target.budget), "--seed", str(seed), "--manifest-only"]
+        # Arms that share a selection may run side by side.
+        with self._shared:
+            curator("select", *where, *how, "--no-report", *flags)
+        keys = pq.read_table(out / "selection" / "selected.parquet")["key"].to_pylist()
+        return ["--shards", str(out / "shards" / "manifest.parquet")], keys
+
+    def oracle(self, target: Target) -> tuple[list[str], list[str]]:
+        """Every sample of the pool that is of the target's classes, by its label."""
+        folder = self.work / f"oracle-{target.name}"
+        relevant = {key for key, number in self.classes.items() if number in target.classes}
+        with self._shared:
+            if not folder.exists():
+                _write_folder(folder, relevant)
+        return ["--shards", str(folder)], sorted(relevant)
+
+    def _pool(self, encoder: str) -> str:
+        """The pool, embedded once where the encoder does not change with the seed."""
+        if encoder != "lite0":
+            return POOL
+        with self._shared:
+            curator("embed", "--pool", POOL, "--out", str(self.work / "pool-lite0"), "--encoder", "lite0")
+        return str(self.work / "pool-lite0" / "pool")
+
+
+def _with(flags: list[str], of: str) -> Callable[[Experiment, Target, int], tuple[list[str], list[str]]]:
+    """Another way of training on what another arm selects."""
+
+    def arm(run: Experiment, target: Target, seed: int) -> tuple[list[str], list[str]]:
+        beside, chosen = ARMS[of](run, target, seed)
+        return [*beside, *flags], chosen
+
+    return arm
+
+
+LITE0 = "target + SimCore, lite0"
+ARMS: dict[str, Callable[[Experiment, Target, int], tuple[list[str], list[str]]]] = {
+    "target only": lambda run, target, seed: ([], []),
+    "target + random": lambda run, target, seed: run.coreset(target, "random", "lite0", seed, "--selector", "random"),
+    "target + SimCore, warm-up": lambda run, target, seed: run.coreset(target, "warmup", "warmup", seed),
+    LITE0: lambda run, target, seed: run.coreset(target, "lite0", "lite0", seed),
+    "target + csls, lite0": lambda run, target, seed: run.coreset(target, "csls", "lite0", seed, "--selector", "csls"),
+    "target + whole pool": lambda run, target, seed: (["--shards", POOL], list(run.classes)),
+    "target + oracle": lambda run, target, seed: run.oracle(target),
+    f"{LITE0}, last fifth on the target": _with(["--finish-on-target", "20%"], LITE0),
+    f"{LITE0}, a quarter of each batch from the target": _with(["--target-share", "25%"], LITE0),
+}
+
+
+def _curve(out: Path) -> list[tuple[int, float]]:
+    """Steps done -> accuracy of the nearest neighbour, at the size of the views."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"] + 1, line["knn 1"]) for line in lines if "knn 1" in line]
+
+
+def _right(table: Any, probe: str) -> NDArray[np.bool_]:
+    predicted = [labels[0] for labels in table[probe.replace(" ", "_")].to_pylist()]
+    return np.array(table["label"].to_pylist()) == np.array(predicted)
+
+
+def _as_text(right: NDArray[np.bool_]) -> str:
+    return np.packbits(right).tobytes().hex()
+
+
+def _slug(name: str) -> str:
+    return name.replace("target + ", "").replace(",", "").replace(" ", "-")
+
+
+def _classes_of_pool(work: Path) -> dict[str, int]:
+    """Key -> class of every sample of the pool; read once."""
+    kept = work / "classes.json"
+    if not kept.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({sample.key: _label(sample) for sample in _samples("cls")}))
+    classes: dict[str, int] = json.loads(kept.read_text())
+    return classes
+
+
+def _label(sample: RawSample) -> int:
+    return int(next(member.data for member in sample.members if member.ext == "cls") or b"")
+
+
+def _write_folder(folder: Path, keys: set[str]) -> None:
+    half_written = folder.with_name(f"{folder.name}.part")
+    half_written.mkdir(parents=True, exist_ok=True)
+    for sample in _samples("jpg"):
+        if sample.key in keys and sample.image is not None and sample.image.data is not None:
+            (half_written / f"{sample.key}.jpg").write_bytes(sample.image.data)
+    half_written.rename(folder)
+
+
+def _samples(ext: str) -> list[RawSample]:
+    sources = find_sources([POOL], "pool", folders=False)
+    found = (sample for source in sources for sample in read_source(source, keep=lambda member: member.ext == ext))
+    return [sample for sample in found if isinstance(sample, RawSample)]
