@@ -24,8 +24,8 @@ def command(as_json: bool, **flags: Any) -> None:
     find. URLS as in `curator select`.
 
     Of a run directory (it has a run.json), at any time and from any machine: its stages, who works on it, progress,
-    rate, time left, bad samples and the last lines of the ledger. With --bad all of its ledger: each sample that was
-    left out, and why.
+    rate, time left, bad samples and the last lines of the ledger; of a training, its last step. With --bad all of its
+    ledger: each sample that was left out, and why.
 
     \b
     curator inspect 'web/{00000..00041}.tar'

@@ -22,7 +22,8 @@ def command(as_json: bool, **flags: Any) -> None:
 
     Reads WebDataset shards, folders of images, or, by a manifest.parquet of a --manifest-only selection, straight
     from the pool's shards. Writes OUT/encoder.pt (for --encoder checkpoint:OUT/encoder.pt), metrics.jsonl,
-    checkpoint.pt and quarantine.parquet. A stopped run goes on with --resume, to the same losses.
+    checkpoint.pt, quarantine.parquet, and run.json (settings, versions and each call). A stopped run goes on with
+    --resume, to the same losses.
 
     --nproc N starts N processes; with --address they run on a Ray cluster, by Ray Train. Under torchrun, every process
     takes part in its group.

@@ -5,6 +5,7 @@ from .progress import LAST_BAD as LAST_BAD, Reporter as Reporter, StageProgress 
 from .progress_file import read_progress as read_progress, recorded as recorded
 from .provenance import called_as as called_as
 from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set
+from .run_record import RunRecord as RunRecord
 from .stored_selection import (
     Replaced as Replaced,
     StoredSelection as StoredSelection,
@@ -14,4 +15,5 @@ from .stored_selection import (
     store_selection as store_selection,
     unreadable_shards as unreadable_shards,
 )
+from .training_record import TrainingRecord as TrainingRecord, is_training as is_training
 from .words import REASONS as REASONS, STOP_REASONS as STOP_REASONS, verdict_in_words as verdict_in_words

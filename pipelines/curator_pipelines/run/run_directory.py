@@ -1,11 +1,8 @@
-"""A run directory: `run.json`, and where everything else stands below it."""
+"""The directory of a selection: where everything beside its `run.json` stands."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, InputError, Redo
-from curator.io import FORMAT_VERSION, Owner, public_values, storage
+from curator.io import FORMAT_VERSION, Owner, storage
 from curator.settings import REDONE, STAGES
 from curator.store import PartReader, PartStore
-from curator_pipelines.run.provenance import describe_call, library_versions
+from curator_pipelines.run.provenance import library_versions
+from curator_pipelines.run.run_record import RunRecord
 
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
 RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "run.json", "encoder.pt", "quarantine.parquet")
-# So many calls are kept in run.json: the first, and the last ones.
-KEPT_CALLS = 20
 # What says of a stage's other files that they are finished.
 MARKS = ("selection.json", "sizes.json", "manifest.parquet", "measure.json", "index.json", "done")
 
@@ -63,8 +59,8 @@ class TargetDirectory:
         return storage.join(self.url, *names)
 
 
-class RunDirectory:
-    """Reads and writes `run.json`; everything in it but `calls` and the timings follows from inputs, config and seed.
+class RunDirectory(RunRecord):
+    """The directory of a selection, with its `run.json`.
 
     Args:
         url: the directory, any fsspec URL.
@@ -72,15 +68,9 @@ class RunDirectory:
     """
 
     def __init__(self, url: str, owner: Owner | None = None) -> None:
-        self.url = url
-        self.owner = owner
+        super().__init__(url, owner)
         self.pool = PartStore(storage.join(url, "pool"))
         self.exclude = PartStore(storage.join(url, "exclude"))
-        self.record: dict[str, Any] = self._read()
-
-    def path(self, *names: str) -> str:
-        """A URL below the directory."""
-        return storage.join(self.url, *names)
 
     def target_directory(self, name: str = "") -> TargetDirectory:
         """What belongs to one target: the only one, or one of several, by its name."""
@@ -98,25 +88,6 @@ class RunDirectory:
     def target_directories(self) -> list[TargetDirectory]:
         """What belongs to each target of this run, in the order in which they were first given."""
         return [self.target_directory(name) for name in self.record.get("targets") or [""]]
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = json.loads(storage.read_bytes(self.path("run.json")))
-        except FileNotFoundError:
-            return {}
-        except NotADirectoryError as error:
-            raise InputError(f"{self.url} is a file, not a directory", advice=Another("out")) from error
-        except ValueError as error:
-            raise InputError(f"{self.path('run.json')} is damaged ({error})", advice=Another("out")) from error
-        if not isinstance(record, dict):
-            raise InputError(f"{self.path('run.json')} is not curator's", advice=Another("out"))
-        if record.get("version") != FORMAT_VERSION:
-            raise InputError(
-                f"{self.url} was written by another format version ({record.get('version')}; this curator "
-                f"knows {FORMAT_VERSION})",
-                advice=("use the curator that wrote it", Another("out")),
-            )
-        return record
 
     def check_ours(self) -> None:
         """Refuse a directory that holds such files but no run.json: it is not ours to write in."""
@@ -204,70 +175,6 @@ class RunDirectory:
         for kind in ("stages", "identities"):
             known = self.record.get(kind, {})
             self.record[kind] = {name: value for name, value in known.items() if name.rpartition("/")[2] != stage}
-
-    def check_owner(self) -> None:
-        """Raise `CuratorError` if another run took this directory over: what follows is not ours to write."""
-        if self.owner is not None:
-            self.owner.check()
-
-    def save(self) -> None:
-        """Write run.json, with the public names of URLs: others read it."""
-        self.check_owner()
-        text = json.dumps(public_values(self.record), indent=2, default=str)
-        storage.write_bytes(self.path("run.json"), text.encode())
-
-    def finish(self, warnings: Sequence[str]) -> None:
-        """End the run: note its warnings, and remove the half files of workers that were killed and replaced."""
-        self.check_owner()
-        storage.remove_temporaries(self.url)
-        self.record["warnings"] = list(warnings)
-        self.save()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Record a stage's state and seconds in run.json; the block adds what else is worth knowing.
-
-        A stage that says `reused` did nothing anew: what is known of its first time stays.
-        """
-        stages = self.record["stages"]
-        before = stages.get(name, {})
-        state: dict[str, Any] = {"state": "running"}
-        stages[name] = before | state
-        self.save()
-        started = time.monotonic()
-        try:
-            yield state
-            state["state"] = "done"
-        except BaseException:
-            state["state"] = "stopped"
-            raise
-        finally:
-            seconds = round(time.monotonic() - started, 3)
-            self.call["stages"][name] = seconds
-            is_as_before = before.get("state") == "done" and state["state"] == "done" and state.get("reused")
-            stages[name] = before if is_as_before else state | {"seconds": seconds}
-            self.save()
-
-    def note_seconds(self, so_far: float, stages: Mapping[str, float]) -> None:
-        """Note what came before the first stage of `stage`.
-
-        Args:
-            so_far: seconds since the call began. What no stage took is `start`: imports, looking up sources, planning.
-            stages: seconds of those that were done before `start`.
-        """
-        self.call["stages"]["start"] = round(so_far - sum(stages.values()), 3)
-        for name, took in stages.items():
-            self.call["stages"][name] = round(took, 3)
-            # Of one that was there before, the first time counts.
-            self.record["stages"].setdefault(name, {"state": "done", "seconds": round(took, 3)})
-
-    @cached_property
-    def call(self) -> dict[str, Any]:
-        """Of the call at hand: who made it (`describe_call`), and `stages`, the seconds of each. Kept in run.json."""
-        call = {**describe_call(), "stages": {}}
-        calls = self.record.setdefault("calls", [])
-        calls[:] = [*calls[:1], *calls[1:][-(KEPT_CALLS - 2) :], call]
-        return call
 
 
 def target_set(name: str) -> str:

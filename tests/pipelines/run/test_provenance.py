@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from curator_pipelines.run import RunDirectory, called_as
-from curator_pipelines.run.run_directory import KEPT_CALLS
+from curator_pipelines.run.run_record import KEPT_CALLS
 
 ROOT = Path(__file__).parents[3]
 

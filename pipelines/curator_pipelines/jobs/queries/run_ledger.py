@@ -9,7 +9,7 @@ from typing import Any
 from curator.errors import InputError
 from curator.io import absolute, current_holder, parquet, public_text, schemas
 from curator.types import LedgerLine
-from curator_pipelines.run import RunDirectory
+from curator_pipelines.run import RunDirectory, RunRecord, TrainingRecord, is_training
 
 __all__ = ["RunLedger", "inspect_ledger"]
 
@@ -50,6 +50,9 @@ def inspect_ledger(url: str) -> RunLedger:
     Raises:
         InputError: there is no run and no ledger.
     """
+    if is_training(absolute(url)):
+        training = TrainingRecord(absolute(url))
+        return RunLedger(training.url, _written(training) or [])
     run = RunDirectory(absolute(url))
     lines = None if current_holder(run.url) and run.record else _written(run)
     if lines is None:
@@ -59,7 +62,7 @@ def inspect_ledger(url: str) -> RunLedger:
     return RunLedger(run.url, lines)
 
 
-def _written(run: RunDirectory) -> list[dict[str, Any]] | None:
+def _written(run: RunRecord) -> list[dict[str, Any]] | None:
     try:
         rows: list[dict[str, Any]] = parquet.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE).to_pylist()
     except FileNotFoundError:

@@ -2,82 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from curator.errors import InputError
-from curator.io import absolute, current_holder, parquet, schemas, storage
-from curator_pipelines.run import LAST_BAD, RunDirectory, duration, read_progress
+from curator.io import absolute, current_holder, storage
+from curator_pipelines.jobs.queries.state import RunState, StageState, ledger_in_short
+from curator_pipelines.jobs.queries.training_state import inspect_training
+from curator_pipelines.run import RunDirectory, duration, is_training, read_progress
 
-__all__ = ["RunState", "StageState", "inspect_run", "is_run"]
-
-
-@dataclass(frozen=True)
-class StageState:
-    """One stage of a run.
-
-    Attributes:
-        name: the stage.
-        state: `waiting`, `running`, `done` or `stopped`.
-        parts: the number of finished parts; None for a stage that makes no parts.
-        total: the number of parts that there will be; None if that is unknown.
-        seconds: the time that the stage took; None if it is not done.
-        detail: the state in words.
-    """
-
-    name: str
-    state: str
-    parts: int | None = None
-    total: int | None = None
-    seconds: float | None = None
-    detail: str = ""
-
-    def to_text(self) -> str:
-        """For a person."""
-        parts = f", {self.parts:,} of {self.total:,} parts" if self.parts is not None and self.total else ""
-        took = f", {duration(self.seconds)}" if self.seconds is not None else ""
-        detail = f"; {self.detail}" if self.detail else ""
-        return f"{self.name:11} {self.state}{parts}{took}{detail}"
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What can be seen of a run from outside.
-
-    Attributes:
-        out: the run directory.
-        holder: the process that works on it now; empty if none does.
-        stages: its stages in their order.
-        progress: what the running stage wrote last: done, total, unit, bad, per_second, eta (seconds), written.
-        bad: ledger reason -> count, of the committed parts; `progress` has those of a running stage.
-        last: the last ledger lines.
-    """
-
-    out: str
-    holder: str
-    stages: list[StageState]
-    progress: dict[str, Any] | None
-    bad: dict[str, int] = field(default_factory=dict)
-    last: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
-
-    def to_text(self) -> str:
-        """For a person."""
-        counts = ", ".join(f"{reason}: {count:,}" for reason, count in self.bad.items())
-        text = [
-            f"{'run':11} {self.out}",
-            f"{'held by':11} {self.holder or 'nobody'}",
-            *(stage.to_text() for stage in self.stages),
-            f"{'bad':11} {counts or (self.progress or {}).get('bad') or 'none'}",
-        ]
-        if not self.holder and any(stage.state == "stopped" for stage in self.stages):
-            text.append("stopped before its end: run the same command again to go on")
-        return "\n".join(text + [f"  {line}" for line in self.last])
+__all__ = ["inspect_run", "is_run"]
 
 
 def is_run(url: str) -> bool:
@@ -87,7 +21,7 @@ def is_run(url: str) -> bool:
 
 
 def inspect_run(url: str) -> RunState:
-    """Look at a run directory.
+    """Look at a run directory, of a selection or of a training.
 
     Cost: it reads two small files, and of each set the list of its parts and a listing of those that are done; where
     no stage runs, it reads the ledger.
@@ -95,6 +29,8 @@ def inspect_run(url: str) -> RunState:
     Raises:
         InputError: it is no run directory, or one of another format version.
     """
+    if is_training(absolute(url)):
+        return inspect_training(absolute(url))
     run = RunDirectory(absolute(url))
     if not run.record:
         raise InputError(f"{run.url} is no run directory: it has no run.json")
@@ -108,7 +44,7 @@ def inspect_run(url: str) -> RunState:
         # The records of stages after the running one are those of an earlier run.
         is_old = running is not None and names.index(name) > names.index(running)
         stages.append(_stage(run, name, {} if is_old else recorded.get(name, {}), holder is not None, progress))
-    bad, last = _ledger(run) if progress is None else ({}, list(progress["ledger"]))
+    bad, last = ledger_in_short(run) if progress is None else ({}, list(progress["ledger"]))
     return RunState(run.url, str(holder or ""), stages, progress, bad, last)
 
 
@@ -148,13 +84,3 @@ def _result(name: str, record: dict[str, Any]) -> str:
         chosen = [(result.get("count", 0), result.get("stop_reason", "?")) for result in by_target or [record]]
         return ", ".join(f"{count:,} samples chosen ({reason})" for count, reason in chosen)
     return f"{record.get('samples', 0):,} samples in {record.get('shards', 0):,} shards"
-
-
-def _ledger(run: RunDirectory) -> tuple[dict[str, int], list[str]]:
-    try:
-        table = parquet.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)
-    except FileNotFoundError:
-        return {}, []
-    rows = table.slice(max(0, table.num_rows - LAST_BAD)).to_pylist()
-    lines = [f"{row['shard']} {row['key'] or '?'}: {row['reason']}, {row['detail']}" for row in rows]
-    return dict(Counter(table["reason"].to_pylist()).most_common()), lines

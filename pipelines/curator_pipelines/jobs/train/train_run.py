@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from curator.encoders import OWN_ARCHITECTURES
 from curator.errors import Another, InputError, Use, counted
-from curator.io import absolute, owned, storage
+from curator.io import absolute, owned
 from curator.plugins import require_package
 from curator.sources import in_words
 from curator_pipelines.config import LaunchedTrainConfig
@@ -19,7 +20,7 @@ from curator_pipelines.executors import ray_address
 from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
-from curator_pipelines.run import Reporter, duration
+from curator_pipelines.run import Reporter, TrainingRecord, duration
 from curator_ssl.backbones import check_backbone
 from curator_ssl.config import CPU_SAMPLES_SEEN, TrainConfig
 from curator_ssl.data import FoundSamples, find_samples, make_schedule
@@ -59,6 +60,19 @@ class TrainSummary:
         content["trained"] |= {name: None for name, value in content["trained"].items() if value != value}
         return content
 
+    def to_record(self) -> dict[str, Any]:
+        """What run.json keeps of it."""
+        done = self.trained
+        return {
+            "steps": done.steps,
+            "samples": self.samples,
+            "samples_seen": self.samples_seen,
+            "bad": done.bad,
+            "restarts": done.restarts,
+            "encoder": done.encoder,
+            "reused": done.resumed_at == done.steps,
+        }
+
     def to_text(self) -> str:
         """For a person."""
         done = self.trained
@@ -91,8 +105,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         CuratorError: the run failed, and can be resumed.
     """
     out = absolute(config.out)
-    if storage.exists(storage.join(out, "run.json")):
-        raise InputError(f"{out} is the run directory of a selection", advice=Another("out"))
+    TrainingRecord(out)  # refuses the directory of a selection
     if has_checkpoint(out) and not config.resume:
         raise InputError(f"{out} holds a training run", advice=(Use("resume", True), Another("out")))
     # What torchrun has started is on its place.
@@ -107,7 +120,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"torch sees {counted(torch.cuda.device_count(), 'GPU')}", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
-    with owned(out) if is_first() else nullcontext():
+    with _owned(out) as record:
         samples = find_samples(config.target, config.shards, out, reporter.say)
         if config.epochs is None and config.steps is None and training.device == "cpu":
             reporter.say(
@@ -116,9 +129,36 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
             )
         training = resolve_length(training, samples.samples, ranks)
         try:
-            return train_on_samples(training, samples, reporter, config.nproc, address)
+            with _recorded(record, config, training, reporter.seconds) as state:
+                summary = train_on_samples(training, samples, reporter, config.nproc, address)
+                state |= summary.to_record()
+                return summary
         except Interrupted as error:
             raise Interrupted(error.message, advice=Use("resume", True)) from error
+
+
+@contextmanager
+def _owned(out: str) -> Iterator[TrainingRecord | None]:
+    """Own OUT while the block runs, and hold its record; None in a process of torchrun that is not the first."""
+    if is_first():
+        with owned(out) as owner:
+            yield TrainingRecord(out, owner)
+    else:
+        yield None
+
+
+@contextmanager
+def _recorded(
+    record: TrainingRecord | None, config: LaunchedTrainConfig, training: TrainConfig, so_far: float
+) -> Iterator[dict[str, Any]]:
+    """Record the training while the block runs, in the process that owns OUT."""
+    if record is None:
+        yield {}
+        return
+    # Whether a call goes on is its own business, and stands in its command line.
+    settings = config.model_dump(exclude={"resume"}) | training.model_dump()
+    with record.training(settings, has_checkpoint(record.url), so_far) as state:
+        yield state
 
 
 def train_on_samples(

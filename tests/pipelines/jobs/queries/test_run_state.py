@@ -12,7 +12,8 @@ from jobs_for_tests import inodes
 from curator.errors import InputError
 from curator.io import storage
 from curator_pipelines.executors import InProcessExecutor
-from curator_pipelines.jobs.queries.run_state import RunState, inspect_run, is_run
+from curator_pipelines.jobs.queries.run_state import inspect_run, is_run
+from curator_pipelines.jobs.queries.state import RunState
 from curator_pipelines.run import progress_file
 
 Run = Callable[..., Any]
