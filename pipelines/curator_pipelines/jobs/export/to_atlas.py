@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curator.io import storage
+from curator.io import public_name, storage
 from curator.store import RowReader
 from curator.types import unit_rows
 from curator_pipelines.jobs.export.chosen import COLUMNS, Written
@@ -27,21 +28,22 @@ MOST_CHOSEN, MOST_TARGETS = 20_000, 5_000
 AT_A_TIME = 500
 # Seconds for the thumbnails of so many.
 SECONDS = 600.0
+# The viewer's table shows columns in this order, and has room for about five of them.
 SCHEMA = pa.schema(
     [
-        ("x", pa.float32()),
-        ("y", pa.float32()),
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ("kind", pa.string()),
         ("target", pa.string()),
-        ("key", pa.string()),
-        ("shard", pa.string()),
-        ("place", pa.int32()),
         ("score", pa.float32()),
+        ("place", pa.int32()),
+        ("key", pa.string()),
         ("centroid", pa.int32()),
         ("round", pa.int32()),
+        ("shard", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("x", pa.float32()),
+        ("y", pa.float32()),
     ]
 )
 
@@ -65,22 +67,35 @@ def write_atlas(target: TargetRecord, dest: str, seed: int, progress: StageProgr
     vectors = np.concatenate([readers[name].vectors(ids) for name, ids in rows.items() if len(ids)])
     points, method = place(unit_rows(vectors)[0], seed)
     written, without = Written(samples=len(chosen)), 0
-    with storage.write_file(storage.join(dest, NAME)) as path, pq.ParquetWriter(path, SCHEMA) as writer:
+    schema = _schema(target)
+    with storage.write_file(storage.join(dest, NAME)) as path, pq.ParquetWriter(path, schema) as writer:
         start = 0
         for kind, ids in rows.items():
             placed = points[start : start + len(ids)]
             start += len(ids)
             for table, missing in _tables(target, kind, ids, placed):
-                writer.write_table(table)
+                writer.write_table(table.select(schema.names))
                 without += missing
                 progress({"samples": table.num_rows if kind == "chosen" else 0})
     if len(selection.ids) > len(chosen):
         written.notes.append(f"the first {len(chosen):,} of {len(selection.ids):,} chosen samples")
     if without:
         written.notes.append(f"{without:,} rows have no thumbnail: their images could not be read")
-    url = storage.join(dest, NAME)
+    url = shlex.quote(public_name(storage.join(dest, NAME)))
     written.notes.append(f"by {method}; open it by: embedding-atlas {url} --x x --y y --image image")
     return written
+
+
+def _schema(target: TargetRecord) -> pa.Schema:
+    """Without the columns that would be empty: a viewer draws a chart for each."""
+    selection = target.selection
+    empty = {
+        "target": not target.directory.name,
+        "score": bool(np.isnan(selection.scores).all()),
+        "centroid": bool((selection.anchors < 0).all()),
+        "round": bool((selection.rounds < 0).all()),
+    }
+    return pa.schema([field for field in SCHEMA if not empty.get(field.name, False)])
 
 
 def _tables(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from curator.io import storage
+from curator.io import public_name, storage
 from curator_pipelines.jobs.export.chosen import Chosen, Written, chosen_samples, read_members
 from curator_pipelines.jobs.export.names import file_name
 from curator_pipelines.jobs.export.to_folder import is_there, write_sample
@@ -34,7 +34,11 @@ def write_fiftyone(target: TargetRecord, dest: str, seed: int, progress: StagePr
                 separator = ",\n"
             progress({"samples": len(samples)})
         file.write("\n]}\n")
-    written.notes.append(f"open it by fiftyone.Dataset.from_dir({dest!r}, dataset_type=fiftyone.types.FiftyOneDataset)")
+    # Its open edition reads local files only.
+    first, folder = ("copy it to a local folder, and ", "FOLDER") if "://" in dest else ("", public_name(dest))
+    written.notes.append(
+        f"{first}open it by: fiftyone.Dataset.from_dir({folder!r}, dataset_type=fiftyone.types.FiftyOneDataset)"
+    )
     return written
 
 

@@ -23,9 +23,11 @@ __all__ = ["SHEET", "Band", "Tile", "band_of", "draw_sheet", "tile_of", "write_s
 
 SHEET = "contact_sheet.jpg"
 QUALITY = 88
-# In pixels: a tile, the gap between tiles, and the margin of the sheet, which also parts groups of tiles.
+# In pixels: a tile, the gaps between tiles and between a tile and its words, and the margin of the sheet, which also
+# parts groups of tiles.
 TILE = LARGE_SIDE
 GAP = 12
+WORDS_GAP = 4
 MARGIN = 28
 # Sizes of letters.
 TITLE, HEADING, TEXT = 36, 27, 20
@@ -140,7 +142,7 @@ def _draw(sheet: Image.Image | None, width: int, title: str, legend: str, bands:
 
 def _draw_tiles(sheet: Image.Image | None, top: int, band: Band) -> int:
     columns = _columns(band)
-    height = TILE + _line_height(TEXT) * max(len(tile.lines) for tile in band.tiles) + GAP
+    height = TILE + WORDS_GAP + _line_height(TEXT) * max(len(tile.lines) for tile in band.tiles) + GAP
     if sheet:
         for number, tile in enumerate(band.tiles):
             _draw_tile(sheet, _left(number % columns, band.group), top + number // columns * height, tile)
@@ -162,7 +164,7 @@ def _draw_tile(sheet: Image.Image, left: int, top: int, tile: Tile) -> None:
         _write(pen, left + GAP, top + GAP, text, TEXT, TILE - 2 * GAP, ink=MISSING, most=TILE // _line_height(TEXT) - 1)
     for number, line in enumerate(tile.lines):
         text = _shortened(printable(line), TEXT, TILE)
-        below = top + TILE + number * _line_height(TEXT)
+        below = top + TILE + WORDS_GAP + number * _line_height(TEXT)
         pen.text((left, below), text, font=_font(TEXT, False), fill=INK if number == 0 else PALE)
 
 

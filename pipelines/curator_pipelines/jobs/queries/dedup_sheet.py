@@ -41,11 +41,12 @@ def write_dedup_sheet(
         f"Just above {threshold:g}: the left one is listed, the right one stays": [*zip(*columns, strict=True)],
         f"Just below {threshold:g}: both stay": pairs_below(store, listed, threshold),
     }
+    looked_at = min(LOOKED_AT, sum(store.lengths().values()))
     title = f"Near duplicates at {threshold:g}: {len(near.ids):,} listed"
     legend = (
         "Side by side: two samples that are about as similar as the threshold asks. Are those above the same picture, "
         "and those below different ones? Below each pair: its similarity and keys. Pairs below the threshold are "
-        f"looked for among {LOOKED_AT:,} samples."
+        f"looked for among {looked_at:,} samples."
     )
     return write_pairs_sheet(url, store, title, legend, bands, reporter)
 

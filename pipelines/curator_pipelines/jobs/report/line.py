@@ -50,7 +50,8 @@ def write_line_sheet(url: str, target: TargetRecord, line: Sequence[Strip]) -> b
         if record["selector"] in BY_SIMILARITY
         else f"that of {record['selector']}"
     )
-    legend = f"Below each image: its score ({scores}), its place in the order of choice, and its key."
+    turn = " its round," if (target.selection.rounds > 0).any() else ""
+    legend = f"Below each image: its score ({scores}), its place in the order of choice,{turn} and its key."
     return write_sheet(url, title, legend, [band_of(strip) for strip in line])
 
 

@@ -85,15 +85,31 @@ def test_a_list_is_what_deny_reads(reference: Path, run: Run, settings: dict[str
 
 
 def test_atlas_has_places_pictures_and_what_is_known(reference: Path, tmp_path: Path) -> None:
-    export(reference, "atlas", tmp_path / "out")
+    told = export(reference, "atlas", tmp_path / "two words")
 
-    rows = pq.read_table(tmp_path / "out/atlas.parquet").to_pylist()
+    table = pq.read_table(tmp_path / "two words/atlas.parquet")
+    rows = table.to_pylist()
+    # What is looked at first comes first, and without several targets there is nothing to say of them.
+    assert table.column_names[:4] == ["image", "kind", "score", "place"] and "target" not in table.column_names
+    assert f"embedding-atlas '{tmp_path}/two words/atlas.parquet' --x x --y y --image image" in told.to_text()
     kinds = [row["kind"] for row in rows]
     assert (kinds.count("chosen"), kinds.count("target"), kinds.count("pool")) == (21, 9, 59 - 21)
     assert [row["key"] for row in rows[:21]] == [row["key"] for row in chosen(reference)]
     assert [row["score"] for row in rows[:21]] == [row["score"] for row in chosen(reference)]
     assert all(row["image"]["bytes"].startswith(b"\xff\xd8") for row in rows)
     assert len({(row["x"], row["y"]) for row in rows}) > 50
+
+
+def test_atlas_has_no_empty_columns(run: Run, settings: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    run(out=str(tmp_path / "random"), **settings | {"selector": "random", "clusters": None, "budget": "5"})
+    two = settings | {"target": [f"a={data}/target", f"b={data}/pool-0.tar"], "skip_own": False, "max_bad": 0.5}
+    run(out=str(tmp_path / "two"), **two)
+    for name in ("random", "two"):
+        export(tmp_path / name, "atlas", tmp_path / "out" / name)
+
+    random = pq.read_table(tmp_path / "out/random/atlas.parquet")
+    assert not {"target", "score", "centroid", "round"} & set(random.column_names)
+    assert set(pq.read_table(tmp_path / "out/two/b/atlas.parquet").column("target").to_pylist()) == {"b"}
 
 
 def test_fiftyone_has_a_line_and_a_file_for_each(reference: Path, tmp_path: Path) -> None:
@@ -142,6 +158,9 @@ def test_on_s3(reference: Path, s3_bucket: str, tmp_path: Path) -> None:
     assert result.dest == f"{s3_bucket}/run/export/folder"
     copy_tree(f"{s3_bucket}/run/export/folder", str(tmp_path / "copied"))
     assert files_below(tmp_path / "copied") == files_below(tmp_path / "out")
+    # FiftyOne reads no such URL, so the line that is printed names none.
+    told = export(f"{s3_bucket}/run", "fiftyone").to_text()
+    assert "copy it to a local folder" in told and "from_dir('FOLDER'" in told
 
 
 def test_what_cannot_be_read_is_counted_and_fails(
