@@ -18,7 +18,7 @@ from curator_pipelines.cli.main import run
 from curator_pipelines.executors import InProcessExecutor
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def in_process() -> Iterator[None]:
     """No worker processes; one encoder for all, whose preprocessing is compared with no other."""
     with pytest.MonkeyPatch.context() as patch:

@@ -106,11 +106,11 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all but run.json and reports; of done-marks their names, since they hold times.
+    """What must be the same bytes: all but run.json, reports and sheets; of done-marks their names, since they hold times.
 
     Arrays and metadata under their names without identities, which also tell where the sources are.
     """
-    names = [name for name, _ in storage.list_tree(out) if not name.endswith("report.html")]
+    names = [name for name, _ in storage.list_tree(out) if not name.endswith(("report.html", "contact_sheet.jpg"))]
     found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
     assert len(found) == len(names), "two files of one part"
     found.pop("run.json")

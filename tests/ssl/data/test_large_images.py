@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+import time
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,15 @@ def test_large_files_are_read_a_few_at_a_time(tmp_path: Path) -> None:
     assert max(int(samples.size[part][1:].sum()) for part in places) <= READ_BYTES
 
 
-def _work(budget: Budget, total: Any, most: Any, size: int) -> None:
+def _work(budget: Budget, begin: Any, total: Any, most: Any, size: int) -> None:
+    begin.wait()
     for _ in range(200):
         with budget.hold(size):
             with total.get_lock():
                 total.value += size
                 most.value = max(most.value, total.value if total.value != size else 0)
+            # Long enough for others to come in, however few cores there are.
+            time.sleep(0.0005)
             with total.get_lock():
                 total.value -= size
 
@@ -143,7 +147,9 @@ def _work(budget: Budget, total: Any, most: Any, size: int) -> None:
 def test_a_budget_of_processes_is_never_exceeded_but_by_one_alone(method: str) -> None:
     context: BaseContext = multiprocessing.get_context(method)
     budget, total, most = Budget(10, context), context.Value("q", 0), context.Value("q", 0)
-    workers = [context.Process(target=_work, args=(budget, total, most, size)) for size in (1, 3, 4, 7, 25)]  # type: ignore[attr-defined]
+    sizes = (1, 3, 4, 7, 25)
+    begin = context.Barrier(len(sizes))
+    workers = [context.Process(target=_work, args=(budget, begin, total, most, size)) for size in sizes]  # type: ignore[attr-defined]
     for worker in workers:
         worker.start()
     for worker in workers:
