@@ -106,7 +106,7 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all but run.json, reports and sheets; of done-marks their names, since they hold times.
+    """What must be the same bytes: all but run.json, reports and sheets; of done-marks their names, as they hold times.
 
     Arrays and metadata under their names without identities, which also tell where the sources are.
     """
