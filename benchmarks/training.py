@@ -1,6 +1,7 @@
 """Training: the loop on real shards, on one batch in memory, and lightly's loader on a folder, in one run.
 
-    python -m benchmarks.training [--arch resnet18] [--image-size 64] [--steps 30] [--rounds 3] [--workers 2]
+    python -m benchmarks.training [--arch resnet18] [--image-size 64] [--batch-size 128] [--steps 30] [--rounds 3]
+        [--workers 2]
 
 Floor: the same loop on a batch that is ready. Where loader and model share the cores, the ideal is not the floor but
 1 / (1/step + 1/load), as in `benchmarks.embed`. Peer: a plain script with lightly's dataset, transform, heads and loss,
@@ -36,7 +37,6 @@ from curator_ssl.config import TrainConfig
 from curator_ssl.data import Batch, Samples, StepDataset, find_samples, load_steps, make_schedule
 from curator_ssl.resolve import resolve_length, resolve_machine
 
-BATCH = 128
 # Steps before the clock starts: the loop tells of its progress after every tenth.
 WARM = 10
 THREADS = len(os.sched_getaffinity(0))
@@ -45,7 +45,8 @@ THREADS = len(os.sched_getaffinity(0))
 class Clock:
     """Listens to a training run and notes when the steps were done."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
         self.times: list[tuple[int, float]] = []
 
     def say(self, text: str) -> None:
@@ -61,7 +62,7 @@ class Clock:
     def rate(self) -> float:
         """Images a second after the first steps."""
         (first, start), *_, (last, end) = self.times
-        return (last - first) * BATCH / (end - start)
+        return (last - first) * self.batch_size / (end - start)
 
 
 def main() -> None:
@@ -69,14 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     flags = parser.parse_args()
     request = TrainConfig(
-        arch=f"timm:{flags.arch}",
+        arch=flags.arch,
         image_size=flags.image_size,
-        batch_size=BATCH,
+        batch_size=flags.batch_size,
         steps=WARM + flags.steps,
         loader_workers=flags.workers,
     )
@@ -99,8 +101,8 @@ def main() -> None:
         for step, load in zip(rates["fixed"], rates["load"], strict=True)
     ]
     print(
-        f"training {flags.arch} at {flags.image_size} px, {config.precision}, batch {BATCH}, {flags.workers} loader "
-        f"workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
+        f"training {flags.arch} at {flags.image_size} px, {config.precision}, batch {flags.batch_size}, "
+        f"{flags.workers} loader workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
     )
     print("| | images/s | ours against it |\n|---|---|---|")
     rows: dict[str, list[float]] = {
@@ -117,7 +119,7 @@ def main() -> None:
 
 
 def _on_shards(config: TrainConfig, samples: Samples) -> float:
-    clock = Clock()
+    clock = Clock(config.batch_size)
     train_loop.train(config, samples, [], clock, THREADS)
     return clock.rate()
 
@@ -143,7 +145,7 @@ def _load_rate(config: TrainConfig, samples: Samples) -> float:
         next(batches)
     start = time.perf_counter()
     count = sum(1 for _ in batches)
-    return count * BATCH / (time.perf_counter() - start)
+    return count * config.batch_size / (time.perf_counter() - start)
 
 
 def _folder_of_images(shards: list[str], folder: Path) -> Path:
@@ -169,7 +171,7 @@ def _lightly_rate(config: TrainConfig, images: Path) -> float:
     transform = SimCLRTransform(input_size=config.image_size, min_scale=0.2, cj_strength=1.0, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
         LightlyDataset(str(images), transform=transform),
-        BATCH,
+        config.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=config.loader_workers,
@@ -196,7 +198,7 @@ def _lightly_rate(config: TrainConfig, images: Path) -> float:
             if done == config.steps:
                 break
     loss.item()
-    return (config.steps - WARM) * BATCH / (time.perf_counter() - start)
+    return (config.steps - WARM) * config.batch_size / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":
