@@ -102,7 +102,8 @@ def main() -> None:
     ]
     print(
         f"training {flags.arch} at {flags.image_size} px, {config.precision}, batch {flags.batch_size}, "
-        f"{flags.workers} loader workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; medians of {flags.rounds} rounds\n"
+        f"{flags.workers} loader workers, {describe_machine()}, load {os.getloadavg()[0]:.0f}; "
+        f"medians of {flags.rounds} rounds\n"
     )
     print("| | images/s | ours against it |\n|---|---|---|")
     rows: dict[str, list[float]] = {
