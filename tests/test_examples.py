@@ -39,6 +39,7 @@ def test_docstrings(name: str) -> None:
     assert not runner.failures
 
 
+@pytest.mark.slow
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python blocks, one after another in one process, over data made here."""
     (tmp_path / "photos").mkdir()

@@ -110,7 +110,13 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(w, id=name, marks=() if name == "compiled, DDP" else pytest.mark.slow)
+        for name, w in WRAPPED.items()
+    ],
+)
 def test_09_prefixes_of_wrappers_change_nothing(
     embed: Embed, tmp_path: Path, wrap: Callable[[Tensors], Any], plain_rows: np.ndarray
 ) -> None:

@@ -112,6 +112,7 @@ def assert_nearest_to_the_mean(work: Path) -> None:
     assert set(columns["centroid"]) == set(columns["round"]) == {None}
 
 
+@pytest.mark.slow
 def test_installed_package(data: Path, site: Path, tmp_path: Path) -> None:
     words = select_words(data, "near-mean", "filters:8")
     curator(*words, cwd=tmp_path, path=(site,))
@@ -172,6 +173,7 @@ def folders(notes: Path, name: str) -> set[str]:
     return {path.read_text() for path in notes.glob(f"{name}-*")}
 
 
+@pytest.mark.slow
 def test_select_on_ray(data: Path, work: Path, spied: Path, ray_cluster: Any) -> None:
     words = select_words(data, "my_selectors:NearMean", "my_encoders:load:8")
     curator(*words, "--address", ray_cluster.address, "--workers", 2, cwd=work)

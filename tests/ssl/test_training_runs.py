@@ -93,6 +93,7 @@ def test_it_learns(alone: Path, shards: list[str], tmp_path: Path) -> None:
     assert sum(losses(alone)[20:]) / 20 < sum(losses(tmp_path)[20:]) / 20 - 0.1
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(alone: Path, pair: Path) -> None:
     assert losses(pair) == pytest.approx(losses(alone), rel=1e-3)
     # And the data matters: the curve is no constant that anything would match.

@@ -110,6 +110,7 @@ def test_six_large_images_side_by_side(opaque: bytes, tmp_path: Path) -> None:
     assert done["ledger"] == []
 
 
+@pytest.mark.slow
 def test_one_that_needs_more_than_there_is_costs_itself(transparent: bytes, tmp_path: Path) -> None:
     photos = [_photo(number) for number in range(40)]
     shard = _shard(tmp_path / "x.tar", [*photos[:20], transparent, *photos[20:]])
@@ -125,6 +126,7 @@ def test_one_that_needs_more_than_there_is_costs_itself(transparent: bytes, tmp_
     assert done["told"] == {"samples": 40, "bad": 1}
 
 
+@pytest.mark.slow
 def test_no_image_is_guilty_of_a_worker_with_little_memory(transparent: bytes, tmp_path: Path) -> None:
     """The limit is the worker's own, so the child, which has more, decodes the image."""
     done = _embed(_shard(tmp_path / "x.tar", [_photo(1), transparent]), limit=GIB)
@@ -140,6 +142,7 @@ def test_care_gives_the_same_bytes(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_child_names_what_needs_more_than_its_limit(transparent: bytes, tmp_path: Path) -> None:
     images = [_photo(1), transparent, _photo(2), transparent, _photo(3)]
     (source,) = find_sources([str(_shard(tmp_path / "x.tar", images))], "pool", folders=False)

@@ -41,7 +41,7 @@ from curator_pipelines.executors import MAX_ATTEMPTS, Executor, LocalExecutor, T
 Make = Callable[[int], Executor]
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, make_ray: Make) -> Make:
     """`make(workers)`: an executor."""
     return make_ray if request.param == "ray" else lambda workers: LocalExecutor(workers=workers)

@@ -101,6 +101,7 @@ class TestUnreadableShard:
         with server.failing_at("pool-2.tar", 404), pytest.raises(TooManyBad, match="1 of 1 samples"):
             run(out=str(tmp_path / "run"), **served | only)
 
+    @pytest.mark.slow
     def test_exit_code_3_in_words(self, own_data: Path, settings: dict[str, Any], tmp_path: Path) -> None:
         names = ("encoder", "weights", "device", "precision")
         mine = {name: settings[name] for name in names} | {"pool": str(own_data / "pool-0.tar")}
@@ -177,6 +178,7 @@ class TestStoreThatFails:
 
 
 class TestHowManyMayBeBad:
+    @pytest.mark.slow
     def test_where_nothing_is_said_and_where_a_run_was_told(
         self, own_data: Path, settings: dict[str, Any], tmp_path: Path
     ) -> None:

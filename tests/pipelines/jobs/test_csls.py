@@ -45,6 +45,7 @@ def test_a_run(chosen_by_csls: Path) -> None:
     assert np.load(space).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_dies(
     run_on: Run, by_csls: dict[str, Any], chosen_by_csls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

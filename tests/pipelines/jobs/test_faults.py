@@ -174,6 +174,7 @@ def _assert_left_alone(before: dict[str, tuple[int, int]], out: Path, *folders: 
 class TestDecoderCrash:
     """An image whose decoder dies in native code costs itself, and nothing else."""
 
+    @pytest.mark.slow
     def test_one_in_the_pool(self, own_data: Path, settings: dict[str, Any], tmp_path: Path) -> None:
         shard = own_data / "pool-1.tar"
         entries = entries_of(200, 36)

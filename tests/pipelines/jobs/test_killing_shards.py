@@ -50,7 +50,7 @@ class StarvedEmbedStage(EmbedStage):
         return embed_or_fail
 
 
-@pytest.fixture(params=["local", "in process"])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.slow), "in process"])
 def killed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Executor:
     """An executor in which nobody survives the shard."""
     local = request.param == "local"

@@ -51,6 +51,7 @@ def selected_ids(out: Path) -> list[int]:
     return ids
 
 
+@pytest.mark.slow
 def test_a_tenth_of_one_shard(tmp_path: Path) -> None:
     select(tmp_path, "000000", "--budget", "10%")
     assert grocery_share(tmp_path) == (100, 100)

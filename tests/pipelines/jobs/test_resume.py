@@ -56,6 +56,7 @@ class TestAgain:
         assert written(before, out) <= {"run.json", "quarantine.parquet"}
         assert_same_bytes(str(out), str(reference))
 
+    @pytest.mark.slow
     def test_run_json_may_stand_as_a_killed_run_left_it(
         self, run: Run, settings: dict[str, Any], out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -145,6 +146,7 @@ class TestAppended:
         assert {name: before[name] for name in kept} == {name: after[name] for name in kept}
         assert_same_bytes(out, str(reference))
 
+    @pytest.mark.slow
     def test_ids_are_in_first_seen_order(
         self, counted: Counted, run: Run, settings: dict[str, Any], tmp_path: Path
     ) -> None:
@@ -158,6 +160,7 @@ class TestAppended:
         run(out=fresh, **settings | {"pool": [pool[3], pool[1], pool[0]]})
         assert_same_bytes(grown, fresh)
 
+    @pytest.mark.slow
     def test_interrupted_and_appended_and_interrupted(
         self, run_on: Run, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -170,6 +173,7 @@ class TestAppended:
 
         assert_same_bytes(out, str(reference))
 
+    @pytest.mark.slow
     def test_on_s3(self, counted: Counted, settings: dict[str, Any], reference: Path, s3_bucket: str) -> None:
         out, pool = f"{s3_bucket}/run", settings["pool"]
         counted(out=out, **settings | {"pool": pool[:3]})
@@ -178,6 +182,7 @@ class TestAppended:
 
         assert_same_bytes(out, str(reference))
 
+    @pytest.mark.slow
     def test_another_run_that_grew(
         self, counted: Counted, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -196,6 +201,7 @@ class TestAppended:
         counted(out=fresh, **mine)
         assert_same_bytes(out, fresh)
 
+    @pytest.mark.slow
     def test_embed_appends_too(
         self, settings: dict[str, Any], reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -245,6 +251,7 @@ class TestRedo:
         assert written(before, out) - {"run.json", "quarantine.parquet"} == anew
         assert_same_bytes(str(out), str(reference))
 
+    @pytest.mark.slow
     def test_with_a_changed_shard(
         self, counted: Counted, settings: dict[str, Any], own_data: Path, tmp_path: Path
     ) -> None:
@@ -273,6 +280,7 @@ class TestLaterStagesOnly:
             ({"manifest_only": True}, {"shards"}),
         ],
     )
+    @pytest.mark.slow
     def test_another_flag(
         self, change: dict[str, Any], anew: set[str], counted: Counted, settings: dict[str, Any], out: Path
     ) -> None:
@@ -342,6 +350,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("change", ["changed", "touched", "removed", "left out"])
     @pytest.mark.parametrize("which", ["pool", "target"])
+    @pytest.mark.slow
     def test_changed_inputs(
         self, which: str, change: str, run: Run, settings: dict[str, Any], own_data: Path, tmp_path: Path
     ) -> None:

@@ -107,7 +107,13 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-SLOW = ("Ray, one actor", "Ray, actors killed and tasks retried")
+SLOW = (
+    "one worker of one thread",
+    "one worker of two threads",
+    "Ray, one actor",
+    "Ray, three actors on three nodes",
+    "Ray, actors killed and tasks retried",
+)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +166,7 @@ def test_s3_out(run: Run, settings: dict[str, Any], reference: Path, s3_bucket: 
     assert_same_bytes(f"{s3_bucket}/some/run", str(reference))
 
 
+@pytest.mark.slow
 def test_s3_out_interrupted(run_on: Run, settings: dict[str, Any], reference: Path, s3_bucket: str) -> None:
     interrupted(pytest.MonkeyPatch(), run_on, settings | {"out": f"{s3_bucket}/run"})
 

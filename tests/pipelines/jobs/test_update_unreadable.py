@@ -64,6 +64,7 @@ def renewals(done: CountsTasks) -> list[str]:
     return [task.source.name.rpartition("/")[2] for task in done.payloads if isinstance(task, RenewTask)]
 
 
+@pytest.mark.slow
 def test_one_that_is_denied_is_a_line_and_read_again_later(
     server: ShardServer, counted: Counted, touched: dict[str, Any], out: Path, served_reference: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_one_that_is_denied_is_a_line_and_read_again_later(
     assert verify(str(out), Reporter()).differences == []
 
 
+@pytest.mark.slow
 def test_one_whose_former_version_comes_back_is_as_it_was(
     server: ShardServer, counted: Counted, touched: dict[str, Any], out: Path, served_reference: Path
 ) -> None:
@@ -109,6 +111,7 @@ def test_one_whose_former_version_comes_back_is_as_it_was(
 
 
 @pytest.mark.parametrize("status", [503, 500])
+@pytest.mark.slow
 def test_a_server_that_fails_ends_it_when_all_else_is_done(
     server: ShardServer, counted: Counted, touched: dict[str, Any], out: Path, served_reference: Path, status: int
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_server_that_fails_ends_it_when_all_else_is_done(
     assert differing(results(out), results(served_reference)) == []
 
 
+@pytest.mark.slow
 def test_one_that_kills_its_workers_is_named_then_given_up(
     counted: Counted, touched: dict[str, Any], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

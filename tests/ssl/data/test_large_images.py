@@ -100,6 +100,7 @@ def trained(shard: Path, out: Path, workers: int, limit: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_by_threads(shard: Path, tmp_path: Path) -> None:
     side_by_side = trained(shard, tmp_path / "six", DECODERS, limit=GIB)
     alone = trained(shard, tmp_path / "one", 1, limit=GIB)
@@ -107,6 +108,7 @@ def test_by_threads(shard: Path, tmp_path: Path) -> None:
     assert side_by_side["bad"] == 0
 
 
+@pytest.mark.slow
 def test_by_processes(shard: Path, tmp_path: Path) -> None:
     side_by_side = trained(shard, tmp_path / "six", DECODERS)
     alone = trained(shard, tmp_path / "one", 0)

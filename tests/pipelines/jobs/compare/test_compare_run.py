@@ -124,6 +124,7 @@ def test_planted_wrong_numbers_fail(
         check_coverage(found["coverage"][0], knn, knn)
 
 
+@pytest.mark.slow
 def test_three_runs(reference: Path, knn: Path, run: Run, settings: dict[str, Any], tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     given = {name: value for name, value in settings.items() if name != "clusters"}
@@ -137,6 +138,7 @@ def test_three_runs(reference: Path, knn: Path, run: Run, settings: dict[str, An
     assert f"{len(inside[0] & inside[1] & inside[2])}, in the order of A" in " ".join(page.text)
 
 
+@pytest.mark.slow
 def test_two_targets_of_one_run(run: Run, settings: dict[str, Any], data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     two = settings | {"target": [f"a={data}/target", f"b={data}/pool-0.tar"], "skip_own": False, "max_bad": 0.5}
@@ -176,6 +178,7 @@ def test_the_same_shards_under_other_urls_match_by_bytes(
     assert compare(tmp_path, reference, tmp_path / "unpacked").overlaps[0].by_bytes == both
 
 
+@pytest.mark.slow
 def test_another_encoder_sees_what_this_one_chose(
     reference: Path, run: Run, settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -254,6 +257,7 @@ def test_precision_is_counted_by_hand(
     assert [told.chosen.precision for told in by_table] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_more_chosen_than_are_looked_at_is_a_sample(
     run: Run, settings: dict[str, Any], labelled: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_measured_anew_what_stays_right_stays(run_on: RunOn, given: dict[str, An
     assert (Path(given["out"]) / "measure/measure.json").stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_a_run_begun_with_a_named_encoder_keeps_it_until_it_is_measured_anew(
     run_on: RunOn, given: dict[str, Any], no_measuring: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_the_first_is_replaced_only_where_a_later_one_is_significantly_better(
     assert "encoder auto: lite0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_none_can_tell_apart_ends_the_run_with_the_same_line_again(
     run_on: RunOn, given: dict[str, Any], tmp_path: Path, small_warmup: None, no_measuring: Callable[[], None]
 ) -> None:
@@ -223,6 +225,7 @@ def test_ready_embeddings_of_no_run_want_their_encoder_named(given: dict[str, An
         plan_select(build(SelectConfig, given | {"pool": [pool], "manifest_only": True}), Reporter())
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_stands_in_and_then_what_was_chosen(
     run_on: RunOn, given: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +245,7 @@ def test_a_plan_says_what_stands_in_and_then_what_was_chosen(
         ([0] * 9, "the target has none of 9 images that differ: at least 7 are needed"),
     ],
 )
+@pytest.mark.slow
 def test_too_little_to_measure_with_is_one_line_and_nothing_is_written(
     run_on: RunOn, given: dict[str, Any], tmp_path: Path, images: list[int], said: str
 ) -> None:
@@ -385,7 +389,7 @@ def trained(tmp_path: Path) -> str:
     return f"checkpoint:{tmp_path}/encoder.pt"
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def workers(request: pytest.FixtureRequest) -> Any:
     return LocalExecutor(workers=2) if request.param == "local" else request.getfixturevalue("make_ray")(2)
 

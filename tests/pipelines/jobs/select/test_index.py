@@ -150,6 +150,7 @@ def test_what_cannot_be_indexed_is_refused(out, tmp_path):
         index(out, factory="IVF8,SQ8")
 
 
+@pytest.mark.slow
 def test_several_targets_without_duplicates_are_those_of_exact_search(run, settings, tmp_path):
     (target,) = settings["target"]
     asked = settings | {"target": [f"one={target}", f"two={target}/deep"], "dedup": 0.9}
@@ -168,6 +169,7 @@ def test_another_pool_takes_the_index_along(out, run, settings):
     assert not (out / "index").exists()
 
 
+@pytest.mark.slow
 def test_a_run_over_all_of_an_indexed_pool_uses_its_index(out, factory, run, settings, tmp_path):
     index(out, factory=factory)
     asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 1.0}
@@ -215,6 +217,7 @@ def test_lists_are_scanned_by_workers_to_the_same_bytes(out, factory, run, run_o
     assert_same_bytes(str(tmp_path / "many"), str(tmp_path / "alone"))
 
 
+@pytest.mark.slow
 def test_an_index_on_s3_is_read_by_ranges(run, factory, settings, s3_bucket, reference):
     run(out=f"{s3_bucket}/run", **settings)
     assert index(f"{s3_bucket}/run", factory=factory).built == 4

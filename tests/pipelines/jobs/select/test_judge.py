@@ -98,6 +98,7 @@ def test_without_the_filter_they_are_chosen_but_do_not_count_as_near(
         *(pytest.param(*case, marks=pytest.mark.slow) for case in [("local", 100), ("ray", 5), ("ray", 100)]),
     ],
 )
+@pytest.mark.slow
 def test_workers_leave_the_same_bytes(
     executor: str,
     clusters: int,
@@ -140,6 +141,7 @@ def test_the_nearest_rows_do_not_depend_on_the_selection(run: Run, images: dict[
         pytest.param("Flat", 100, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_an_index_skips_the_same_and_says_that_it_is_a_lower_bound(
     kind: str, clusters: int, run: Run, images: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

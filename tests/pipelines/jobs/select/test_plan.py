@@ -71,6 +71,7 @@ def test_counts_beside_the_shards(plan: Callable[..., Plan], settings: dict[str,
     assert found.selection == "to do: up to 30 samples, by simcore"
 
 
+@pytest.mark.slow
 def test_in_the_middle_and_after(
     plan: Callable[..., Plan], run_on: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
 ) -> None:

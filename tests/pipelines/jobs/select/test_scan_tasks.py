@@ -90,7 +90,9 @@ def hiccups(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
     return begin
 
 
-@pytest.mark.parametrize("selector", ["simcore", "csls", "knn", "random"])
+@pytest.mark.parametrize(
+    "selector", ["simcore", "csls", *(pytest.param(s, marks=pytest.mark.slow) for s in ("knn", "random"))]
+)
 class TestSelectors:
     """Each of them, in one process: a hiccup changes nothing, and what fails for good leaves nothing out."""
 

@@ -93,6 +93,7 @@ def test_a_stopped_warmup_goes_on(default_run: dict[str, Any], tmp_path: Path, m
     assert "trained before" in run_warmup(config, Reporter()).text
 
 
+@pytest.mark.slow
 def test_redo_trains_anew(run: Run, default_run: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(out=str(out), **default_run)
@@ -127,6 +128,7 @@ def test_other_settings_are_refused(default_run: dict[str, Any], tmp_path: Path)
         run_warmup(build(WarmupConfig, flags | {"warmup_epochs": "3"}), Reporter())
 
 
+@pytest.mark.slow
 def test_a_stopped_redo_goes_on_without_the_flag(
     run: Run, default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_stopped_redo_goes_on_without_the_flag(
     assert selected[0] == selected[1]
 
 
+@pytest.mark.slow
 def test_all_targets_are_trained_on(
     run: Run, default_run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
