@@ -118,9 +118,11 @@ def _assign(
     ids, labels = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     for part, rows in sorted(pool.parts(), key=lambda item: item[0]):
         for first, block in blocks(part, rows, len(centroids), BLOCK_ROWS):
-            numbers = first + np.arange(len(block), dtype=np.int64)
-            keep = ~np.isin(numbers, removed)
-            ids.append(numbers[keep])
+            keep = np.ones(len(block), bool)
+            # Only what lies in this block is looked at: to look for all of `removed` in each grows with the square.
+            start, stop = np.searchsorted(removed, [first, first + len(block)])
+            keep[removed[start:stop] - first] = False
+            ids.append(first + np.flatnonzero(keep))
             labels.append(nearest_in_block(first, block, centroids)[1][keep].astype(np.int32))
             if progress:
                 progress({"rows": len(block)})
