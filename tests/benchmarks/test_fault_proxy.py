@@ -28,6 +28,7 @@ def through(s3_bucket, s3_endpoint, monkeypatch):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read_back_whole(through, s3_bucket):
     proxy = through(0.2)
     for number in range(30):

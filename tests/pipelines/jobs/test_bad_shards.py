@@ -77,6 +77,7 @@ class TestUnreadableShard:
         assert len(beside_chance(json.loads(files[Path("run/run.json")])["warnings"])) == 1
         assert [name for name, data in files.items() if b"secret" in data or b"word" in data] == []
 
+    @pytest.mark.slow
     def test_counts_with_its_samples(
         self, server: ShardServer, counted: Counted, run: Run, served: dict[str, Any], tmp_path: Path
     ) -> None:
@@ -195,6 +196,7 @@ class TestHowManyMayBeBad:
 
 
 class TestFailingSource:
+    @pytest.mark.slow
     def test_while_packing(
         self,
         server: ShardServer,
@@ -231,6 +233,7 @@ class TestFullDisk:
     """A limit on the size of files stands for a disk that is full: the write fails in the middle."""
 
     @pytest.mark.parametrize("limit", [2_500, pytest.param(9_000, marks=pytest.mark.slow)])
+    @pytest.mark.slow
     def test_nothing_half_written(
         self, limit: int, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:

@@ -118,6 +118,7 @@ class TestAgain:
         assert_same_bytes(str(out), str(reference))
 
     @pytest.mark.parametrize("name", ["selected.parquet", "selection.json", "centroids.npy", "rounds.parquet"])
+    @pytest.mark.slow
     def test_a_lost_file_of_the_selection(
         self, name: str, run: Run, settings: dict[str, Any], out: Path, reference: Path
     ) -> None:
@@ -232,6 +233,7 @@ class TestRedo:
             ("pack", [], {"shards"}),
         ],
     )
+    @pytest.mark.slow
     def test_each_stage(
         self,
         stage: str,
@@ -302,6 +304,7 @@ class TestLaterStagesOnly:
         whole = table(str(reference), "selection", "selected.parquet")
         assert table(str(out), "selection", "selected.parquet") == whole[:8]
 
+    @pytest.mark.slow
     def test_what_is_replaced_is_told(self, run: Run, settings: dict[str, Any], out: Path, reference: Path) -> None:
         before = {row["id"] for row in table(str(reference), "selection", "selected.parquet")}
 

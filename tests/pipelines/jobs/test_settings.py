@@ -375,6 +375,7 @@ def not_covered(command: str, model: type[Config]) -> set[str]:
 
 
 @pytest.mark.parametrize(("command", "name"), WALK)
+@pytest.mark.slow
 def test_another_value_redoes_what_it_declares(
     command: str, name: str, data: Path, tmp_path: Path, finished: Finished
 ) -> None:
@@ -392,6 +393,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.slow
 def test_another_content_behind_a_name_redoes_what_it_declares(name: str, data: Path, tmp_path: Path) -> None:
     own = shutil.copytree(data, tmp_path / "data")
     weights = {"weights": str(own / "weights-0.pt")} if name == "weights" else {}

@@ -69,6 +69,7 @@ def test_a_run_lists_and_reads_everything_once(first, folder):
     assert set(writes.values()) == {1}, first.table(str(folder))
 
 
+@pytest.mark.slow
 def test_the_finished_run_again_knows_once_too(again, folder):
     assert_knows_once(again, str(folder))
     assert not again.workers, again.table(str(folder))

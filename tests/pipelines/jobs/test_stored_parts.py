@@ -227,6 +227,7 @@ class TestUpdatePool:
         assert differences(Path(begun["out"])) == []
 
     @pytest.mark.parametrize("search", ["exact", "ivf"])
+    @pytest.mark.slow
     def test_a_gone_and_a_new_shard(
         self, counted: Callable[..., CountsTasks], run: Run, begun: dict[str, Any], tmp_path: Path, search: str
     ) -> None:

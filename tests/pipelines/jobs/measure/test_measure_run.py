@@ -193,6 +193,7 @@ def test_what_none_can_tell_apart_ends_the_run_with_the_same_line_again(
     run_on(InProcessExecutor(), **noise | {"encoder": "timm:test_vit", "weights": "random"})
 
 
+@pytest.mark.slow
 def test_a_warm_up_by_name_that_learned_nothing_is_used_with_a_warning(
     run_on: RunOn, given: dict[str, Any], small_warmup: None, no_measuring: Callable[[], None]
 ) -> None:
@@ -302,6 +303,7 @@ def test_of_several_named_ones_the_best_is_taken_and_stands(
         run_on(InProcessExecutor(), **given | {"encoder": ["timm:test_vit", DULL]})
 
 
+@pytest.mark.slow
 def test_a_warm_up_among_several_is_measured_with_its_twin(
     run_on: RunOn, given: dict[str, Any], small_warmup: None
 ) -> None:
@@ -313,6 +315,7 @@ def test_a_warm_up_among_several_is_measured_with_its_twin(
     assert {"measure", "warmup"} <= set(json.loads((out / "run.json").read_text())["stages"])
 
 
+@pytest.mark.slow
 def test_none_of_several_beats_chance_and_others_are_measured_anew(
     run_on: RunOn, given: dict[str, Any], no_measuring: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +331,7 @@ def test_none_of_several_beats_chance_and_others_are_measured_anew(
     run_on(InProcessExecutor(), **given | {"encoder": [DULL, SHARP]})
 
 
+@pytest.mark.slow
 def test_a_plan_of_several_says_so_and_a_measurement_alone_embeds_nothing(
     run_on: RunOn, given: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,6 +359,7 @@ def test_an_encoder_that_was_measured_is_not_loaded_again(
     assert loaded == [DULL, SHARP]
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_read_is_said_once(given: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     gone = tmp_path / "gone.tar"
     shutil.copy(photos / "pool-0.tar", gone)

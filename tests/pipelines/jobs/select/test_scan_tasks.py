@@ -96,6 +96,7 @@ def hiccups(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 class TestSelectors:
     """Each of them, in one process: a hiccup changes nothing, and what fails for good leaves nothing out."""
 
+    @pytest.mark.slow
     def test_a_hiccup_changes_nothing(
         self, selector: str, run: Run, settings: dict[str, Any], chosen: Path, tmp_path: Path, hiccups: Any
     ) -> None:
