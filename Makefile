@@ -33,8 +33,9 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/demo.stamp
 	$(BIN)/curator demo --out .demo
 
+# A process of the tests that dies ends them: with another in its place they were seen to wait for ever.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart=0
 
 test-all: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
