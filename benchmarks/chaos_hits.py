@@ -19,6 +19,8 @@ __all__ = ["Command", "finish", "hit", "start"]
 
 HANG_SECONDS = 900
 LOOK_SECONDS = 0.02
+# Processes that are to be hit may begin later than their stage: Ray takes its time to start actors.
+PATIENCE_SECONDS = 60
 # How a process of each kind is called.
 MARKS = {"rank": "jobs.train.train_rank", "worker": "spawn_main", "actor": "ray::Ray", "raylet": "raylet/raylet"}
 
@@ -98,7 +100,8 @@ def hit(command: Command, kind: str, stage: str, out: Out, seconds: float) -> bo
             return False
         time.sleep(LOOK_SECONDS)
     time.sleep(seconds)
-    for _ in range(200):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
         if driver.poll() is not None or (stage and out.running()[0] != stage):
             break
         ours = processes(driver.pid)
@@ -122,7 +125,8 @@ def _has_begun(out: Out, stage: str, before: object) -> bool:
 
 def _files(out: Out) -> dict[str, Any]:
     """What a run changes when it does something; not what says that it is there."""
-    return {name: state for name, state in out.listed().items() if name not in ("owner.json", "progress.json")}
+    told = ("owner.json", "progress.json", "run.json")
+    return {name: state for name, state in out.listed().items() if name not in told}
 
 
 def processes(driver: int) -> dict[str, list[int]]:
