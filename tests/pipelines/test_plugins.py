@@ -191,6 +191,7 @@ def test_train_on_ray(data: Path, work: Path, spied: Path, ray_cluster: Any) -> 
 
 
 @pytest.mark.parametrize("installed", [True, False], ids=["installed", "file"])
+@pytest.mark.slow
 def test_train(installed: bool, data: Path, site: Path, work: Path) -> None:
     path, method, nproc = ((site,), "agree", 1) if installed else ((), "my_methods:Agree", 2)
     curator(*train_words(data, method), "--nproc", nproc, cwd=work, path=path)

@@ -133,6 +133,7 @@ def test_no_image_is_guilty_of_a_worker_with_little_memory(transparent: bytes, t
     assert "its images need more memory than there is" in done["error"]
 
 
+@pytest.mark.slow
 def test_care_gives_the_same_bytes(tmp_path: Path) -> None:
     shard = _shard(tmp_path / "x.tar", map(_photo, range(70)))
     fast = _embed(shard, threads=4)

@@ -221,6 +221,7 @@ class TestScripts:
             pytest.param("if __name__ == '__main__':\n    main()\n", id="guarded", marks=pytest.mark.slow),
         ],
     )
+    @pytest.mark.slow
     def test_a_file(self, script: str, call: str, tmp_path: Path) -> None:
         (tmp_path / "script.py").write_text(script + call)
         done = self.python(str(tmp_path / "script.py"))

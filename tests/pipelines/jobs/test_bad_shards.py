@@ -123,6 +123,7 @@ class TestStoreThatFails:
     """What the store says of all shards alike is no damage of theirs: nothing of it is in the ledger."""
 
     @pytest.mark.parametrize("shards", [1, 2, 3])
+    @pytest.mark.slow
     def test_credentials_that_expire(
         self,
         shards: int,
@@ -298,6 +299,7 @@ class TestFailingStore:
             "sizes.json",
         ],
     )
+    @pytest.mark.slow
     def test_the_rerun_works(
         self,
         name: str,

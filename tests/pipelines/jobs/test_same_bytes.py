@@ -183,6 +183,7 @@ def in_s3(bucket: str, data: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_s3_to_local_and_over_a_line_that_fails_to_s3(
     run: Run,
     settings: dict[str, Any],

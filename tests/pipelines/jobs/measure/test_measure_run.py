@@ -280,6 +280,7 @@ def test_weights_want_an_encoder() -> None:
 SHARP, DULL, ALSO_DULL = "jobs_for_tests:sharp", "jobs_for_tests:dull", "jobs_for_tests:dull:too"
 
 
+@pytest.mark.slow
 def test_of_several_named_ones_the_best_is_taken_and_stands(
     run_on: RunOn, given: dict[str, Any], no_measuring: Callable[[], None]
 ) -> None:
@@ -399,6 +400,7 @@ def workers(request: pytest.FixtureRequest) -> Any:
     return LocalExecutor(workers=2) if request.param == "local" else request.getfixturevalue("make_ray")(2)
 
 
+@pytest.mark.slow
 def test_a_table_of_encoders_their_twins_and_chance_wherever_it_is_made(
     given: dict[str, Any], trained: str, tmp_path: Path, workers: Executor
 ) -> None:
