@@ -33,9 +33,13 @@ __all__ = [
     "GROCERIES",
     "OWN_TARGETS",
     "Group",
+    "classes_of_groups",
     "embedding_runs",
     "group_names",
+    "label_of",
     "load_groups",
+    "photo_of",
+    "read_samples",
     "read_target",
     "target_photos",
 ]
@@ -104,7 +108,7 @@ def target_photos(group: Group, embeddings_dir: str) -> Iterator[bytes]:
 
 def group_names(tiny_dir: str, grocery_dir: str) -> list[str]:
     """The names of all groups in two folders, either of which may be empty for none."""
-    tiny = _tiny_classes(Path(tiny_dir)) if tiny_dir else {}
+    tiny = classes_of_groups(Path(tiny_dir)) if tiny_dir else {}
     return [*tiny, *(GROCERIES if grocery_dir else ())]
 
 
@@ -112,12 +116,14 @@ def read_target(name: str, tiny_dir: str, grocery_dir: str, seed: int = 0) -> li
     """The bytes of each image of a group's target, read without embeddings: those of `target_photos` and the seed."""
     if name in GROCERIES:
         kind = GROCERIES[name]
-        labelled = [(_label(sample), _photo(sample)) for sample in _samples(f"{grocery_dir}/target-*.tar", photos=True)]
+        labelled = [
+            (label_of(sample), photo_of(sample)) for sample in read_samples(f"{grocery_dir}/target-*.tar", photos=True)
+        ]
         return [photo for (_, its_kind), photo in labelled if kind in (None, its_kind)]
     if name in OWN_TARGETS:
-        return [_photo(sample) for sample in _samples(f"{tiny_dir}/{name}-target-*.tar", photos=True)]
-    pool = [(_label(sample)[0], _photo(sample)) for sample in _samples(f"{tiny_dir}/pool-*.tar", photos=True)]
-    taken = _taken(np.array([number for number, _ in pool]), _tiny_classes(Path(tiny_dir))[name], seed)
+        return [photo_of(sample) for sample in read_samples(f"{tiny_dir}/{name}-target-*.tar", photos=True)]
+    pool = [(label_of(sample)[0], photo_of(sample)) for sample in read_samples(f"{tiny_dir}/pool-*.tar", photos=True)]
+    taken = _taken(np.array([number for number, _ in pool]), classes_of_groups(Path(tiny_dir))[name], seed)
     return [pool[row][1] for row in np.flatnonzero(taken)]
 
 
@@ -130,7 +136,7 @@ def embedding_runs(tiny_dir: str, grocery_dir: str) -> dict[str, str]:
 def _tiny_groups(folder: Path, embeddings: Path, seed: int, names: Collection[str]) -> Iterator[Group]:
     pool = _vectors(embeddings / "pool")
     classes = _labels(embeddings / "pool", f"{folder}/pool-*.tar")[0]
-    for name, members in _tiny_classes(folder).items():
+    for name, members in classes_of_groups(folder).items():
         if names and name not in names:
             continue
         relevant = np.isin(classes, members)
@@ -143,7 +149,8 @@ def _tiny_groups(folder: Path, embeddings: Path, seed: int, names: Collection[st
         yield Group(name, pool[taken], pool[~taken], relevant[~taken], classes[~taken], "pool", rows)
 
 
-def _tiny_classes(folder: Path) -> dict[str, list[int]]:
+def classes_of_groups(folder: Path) -> dict[str, list[int]]:
+    """The groups of TINY: name -> class numbers."""
     groups: dict[str, list[int]] = json.loads((folder / "classes.json").read_text())["groups"]
     return groups
 
@@ -176,7 +183,7 @@ def _labels(run: Path, shards: str) -> tuple[NDArray[np.int64], NDArray[np.str_]
     """Class and kind of each row of a run's pool, in the order of its rows; read from the shards once."""
     kept = run.with_name(f"{run.name}-labels.npz")
     if not kept.exists():
-        known = {(sample.shard, sample.key): _label(sample) for sample in _samples(shards)}
+        known = {(sample.shard, sample.key): label_of(sample) for sample in read_samples(shards)}
         labels = []
         store = PartStore(f"{run}/pool")
         for part in sorted(store.finished()):
@@ -187,19 +194,21 @@ def _labels(run: Path, shards: str) -> tuple[NDArray[np.int64], NDArray[np.str_]
     return stored["classes"], stored["kinds"]
 
 
-def _samples(shards: str, photos: bool = False) -> Iterator[RawSample]:
+def read_samples(shards: str, photos: bool = False) -> Iterator[RawSample]:
+    """The samples of some shards with their labels and, where asked for, their photos."""
     for source in find_sources([shards], "pool", folders=False):
         for sample in read_source(source, keep=lambda member: photos or member.ext in ("cls", "json")):
             if isinstance(sample, RawSample):
                 yield sample
 
 
-def _photo(sample: RawSample) -> bytes:
+def photo_of(sample: RawSample) -> bytes:
+    """The bytes of a sample's photo."""
     assert sample.image is not None and sample.image.data is not None
     return sample.image.data
 
 
-def _label(sample: RawSample) -> tuple[int, str]:
+def label_of(sample: RawSample) -> tuple[int, str]:
     """A sample's class, -1 for none, and the kind that its group goes by; empty for none."""
     texts = {member.ext: member.data for member in sample.members if member.data is not None}
     if "cls" in texts:

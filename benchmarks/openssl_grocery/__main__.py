@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.openssl_grocery.experiment import ARMS, PROBES, Experiment, on_own_cores
+from benchmarks.commands import on_own_cores
+from benchmarks.openssl_grocery.experiment import ARMS, PROBES, Experiment
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.commands import curator
 from benchmarks.data import describe_machine
 from curator.encoders import copy_at_size, load_backbone
 from curator.sources import find_sources, read_source
@@ -133,14 +130,6 @@ def accuracies(encoder: Path) -> dict[str, float]:
     return {name: told["probes"][name]["accuracy"] for name in PROBES}
 
 
-def curator(*words: str) -> str:
-    """Run the command; its standard output."""
-    print("curator", *words, file=sys.stderr, flush=True)
-    return subprocess.run(
-        [sys.executable, "-m", "curator_pipelines", *words], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-
-
 def _slug(name: str) -> str:
     return name.replace("target + ", "").replace(",", "").replace(" ", "-")
 
@@ -154,13 +143,3 @@ def _sources_of_samples() -> dict[str, str]:
                 beside = next(member.data for member in sample.members if member.ext == "json")
                 found[sample.key] = json.loads(beside or b"{}")["source"]
     return found
-
-
-def on_own_cores(jobs: int) -> ThreadPoolExecutor:
-    """Threads whose commands each see a share of the cores."""
-    cores = sorted(os.sched_getaffinity(0))
-    shares: SimpleQueue[list[int]] = SimpleQueue()
-    for job in range(jobs):
-        shares.put(cores[job::jobs] or [cores[job % len(cores)]])
-    # A thread's children inherit the cores of the thread.
-    return ThreadPoolExecutor(jobs, initializer=lambda: os.sched_setaffinity(0, shares.get()))

@@ -13,7 +13,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.openssl_grocery.experiment import BATCH, TARGET, Experiment, accuracies, curator
+from benchmarks.commands import curator
+from benchmarks.openssl_grocery.experiment import BATCH, TARGET, Experiment, accuracies
 from curator.encoders import save_checkpoint
 from curator_ssl.backbones import make_backbone
 

@@ -1,6 +1,6 @@
 """What a coreset is worth to self-supervised training: train on the target alone, and with each coreset beside it.
 
-    python -m benchmarks.openssl_tiny WORK [--target NAME]... [--arm ARM]... [--seed N]... [--steps 4000] [--jobs CORES]
+    python -m benchmarks.openssl_tiny WORK [--target NAME]... [--arm ARM]... [--seed N]... [--steps 2500] [--jobs CORES]
 
 Needs the shards of CURATOR_TINY_DATA (see `benchmarks.groups`: TINY): 650 to 800 photos of 64 px as target, a pool of
 30,750 photos of 200 classes of which 15 to 18% are of the target's, and 1,950 to 2,400 labelled photos to test with.
@@ -9,7 +9,7 @@ Labels measure, and choose the oracle's images; they never select.
 Every arm takes the same number of optimiser steps, and what is finished in WORK is not done again: stop it and run it
 again as you like; other steps need another WORK. Lines of finished arms are added to results.jsonl beside this file;
 the tables and the figure are made from them (`python -m benchmarks.openssl_tiny.tables`). As many arms train at once as
-there are cores, each on a core of its own. An arm of 4,000 steps takes a core some twenty minutes.
+there are cores, each on a core of its own. An arm takes a core a quarter of an hour, and longer beside other work.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks.openssl_grocery.experiment import on_own_cores
-from benchmarks.openssl_tiny.experiment import ARMS, Experiment
+from benchmarks.commands import on_own_cores
+from benchmarks.openssl_tiny.experiment import ARMS, STEPS, Experiment
 from benchmarks.openssl_tiny.tables import RESULTS, read_results, tables
 
 TARGETS = ("arthropods", "vehicles", "food")
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--target", action="append", choices=TARGETS)
     parser.add_argument("--arm", action="append", choices=list(ARMS))
     parser.add_argument("--seed", action="append", type=int)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     flags = parser.parse_args()
     experiment = Experiment(flags.work, flags.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.commands import curator
 from benchmarks.data import describe_machine
-from benchmarks.openssl_grocery.experiment import curator
+from benchmarks.groups import classes_of_groups, label_of, photo_of, read_samples
 from curator.encoders import copy_at_size
-from curator.sources import find_sources, read_source
-from curator.types import RawSample
 
-__all__ = ["ARMS", "PROBES", "Experiment", "Target"]
+__all__ = ["ARMS", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
 
 TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
 POOL = f"{TINY}/pool-*.tar"
@@ -31,6 +31,8 @@ PROBES = ("linear", "knn 1")
 NUMBERS = ["--precision", "bf16"]
 # Steps between the nearest-neighbour probes that the curves are made of.
 PROBED_EVERY = 500
+# Of every arm, unless told otherwise.
+STEPS = 2500
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,17 @@ class Experiment:
     def __init__(self, work: Path, steps: int) -> None:
         self.work, self.steps = work, steps
         self.classes = _classes_of_pool(work)
-        self._shared = threading.Lock()
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def target(self, name: str) -> Target:
         """A target, by name."""
-        members = json.loads((TINY / "classes.json").read_text())["groups"][name]
+        members = classes_of_groups(TINY)[name]
         return Target(name, tuple(members), int(np.isin([*self.classes.values()], members).sum()))
 
     def arm(self, target: Target, name: str, seed: int) -> dict[str, Any]:
         """Select, train and probe one arm; what it gave."""
         beside, chosen = ARMS[name](self, target, seed)
+        relevant = np.isin([self.classes[key] for key in chosen], target.classes)
         out = self.work / f"train-{target.name}-{_slug(name)}-{seed}"
         self._train(target, out, seed, *beside)
         correct = {str(size): self._probe(target, out, size) for size in SIZES}
@@ -83,9 +86,7 @@ class Experiment:
             "seed": seed,
             "steps": self.steps,
             "added": len(chosen),
-            "precision": float(np.isin([self.classes[key] for key in chosen], target.classes).mean())
-            if chosen
-            else None,
+            "precision": float(relevant.mean()) if chosen else None,
             "machine": describe_machine(),
             "tested": pq.read_metadata(out / f"predictions-{SIZES[0]}.parquet").num_rows,
             "curve": _curve(out),
@@ -115,8 +116,8 @@ class Experiment:
         out = self.work / f"select-{target.name}-{_slug(name)}-{seed}"
         where = ["--target", target.photos, "--pool", self._pool(encoder), "--out", str(out)]
         how = ["--encoder", encoder, "--budget", str(target.budget), "--seed", str(seed), "--manifest-only"]
-        # Arms that share a selection may run side by side.
-        with self._shared:
+        # Arms that share a selection may run side by side; others are not held up.
+        with self._locks[out]:
             curator("select", *where, *how, "--no-report", *flags)
         keys = pq.read_table(out / "selection" / "selected.parquet")["key"].to_pylist()
         return ["--shards", str(out / "shards" / "manifest.parquet")], keys
@@ -125,7 +126,7 @@ class Experiment:
         """Every sample of the pool that is of the target's classes, by its label."""
         folder = self.work / f"oracle-{target.name}"
         relevant = {key for key, number in self.classes.items() if number in target.classes}
-        with self._shared:
+        with self._locks[folder]:
             if not folder.exists():
                 _write_folder(folder, relevant)
         return ["--shards", str(folder)], sorted(relevant)
@@ -134,9 +135,10 @@ class Experiment:
         """The pool, embedded once where the encoder does not change with the seed."""
         if encoder != "lite0":
             return POOL
-        with self._shared:
-            curator("embed", "--pool", POOL, "--out", str(self.work / "pool-lite0"), "--encoder", "lite0")
-        return str(self.work / "pool-lite0" / "pool")
+        out = self.work / "pool-lite0"
+        with self._locks[out]:
+            curator("embed", "--pool", POOL, "--out", str(out), "--encoder", "lite0")
+        return str(out / "pool")
 
 
 def _with(flags: list[str], of: str) -> Callable[[Experiment, Target, int], tuple[list[str], list[str]]]:
@@ -187,25 +189,15 @@ def _classes_of_pool(work: Path) -> dict[str, int]:
     kept = work / "classes.json"
     if not kept.exists():
         work.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({sample.key: _label(sample) for sample in _samples("cls")}))
+        kept.write_text(json.dumps({sample.key: label_of(sample)[0] for sample in read_samples(POOL)}))
     classes: dict[str, int] = json.loads(kept.read_text())
     return classes
-
-
-def _label(sample: RawSample) -> int:
-    return int(next(member.data for member in sample.members if member.ext == "cls") or b"")
 
 
 def _write_folder(folder: Path, keys: set[str]) -> None:
     half_written = folder.with_name(f"{folder.name}.part")
     half_written.mkdir(parents=True, exist_ok=True)
-    for sample in _samples("jpg"):
-        if sample.key in keys and sample.image is not None and sample.image.data is not None:
-            (half_written / f"{sample.key}.jpg").write_bytes(sample.image.data)
+    for sample in read_samples(POOL, photos=True):
+        if sample.key in keys:
+            (half_written / f"{sample.key}.jpg").write_bytes(photo_of(sample))
     half_written.rename(folder)
-
-
-def _samples(ext: str) -> list[RawSample]:
-    sources = find_sources([POOL], "pool", folders=False)
-    found = (sample for source in sources for sample in read_source(source, keep=lambda member: member.ext == ext))
-    return [sample for sample in found if isinstance(sample, RawSample)]

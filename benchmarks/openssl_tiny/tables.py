@@ -1,6 +1,8 @@
 """The tables and the figure of the experiment, from results.jsonl alone.
 
-python -m benchmarks.openssl_tiny.tables [--steps 4000] [--figure FILE]
+    python -m benchmarks.openssl_tiny.tables [--steps 2500] [--figure FILE]
+
+Intervals are of seeds and test photos drawn anew; of one seed they are of photos alone.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.openssl_tiny.experiment import ARMS, PROBES, SIZES
+from benchmarks.openssl_tiny.experiment import ARMS, PROBES, SIZES, STEPS
 
 __all__ = ["RESULTS", "read_results", "tables"]
 
@@ -26,7 +28,7 @@ Line: TypeAlias = dict[str, Any]
 def main() -> None:
     """Print the tables, and draw the curves."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.openssl_tiny.tables")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--figure", type=Path)
     flags = parser.parse_args()
     print(tables(flags.steps))
@@ -82,10 +84,9 @@ def _table(name: str, arms: dict[str, dict[int, Line]]) -> str:
 
 
 def _right(line: Line, probe: str, size: int) -> NDArray[np.bool_]:
-    """Which test photos were named rightly. Bits that fill up the last byte are 0 in every arm."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(line["correct"][str(size)][probe]), np.uint8)).astype(bool)[
-        : line["tested"]
-    ]
+    """Which test photos were named rightly, without the bits that fill up the last byte."""
+    packed = np.frombuffer(bytes.fromhex(line["correct"][str(size)][probe]), np.uint8)
+    return np.unpackbits(packed, count=line["tested"]).astype(bool)
 
 
 def _difference(right: dict[int, NDArray[np.bool_]], alone: dict[int, NDArray[np.bool_]]) -> str:

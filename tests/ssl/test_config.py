@@ -14,6 +14,7 @@ from curator.settings.setting import declared
 from curator_ssl.config import TrainConfig
 from curator_ssl.data.sample_finder import find_samples
 from curator_ssl.data.samples import Samples
+from curator_ssl.data.schedule import make_schedule
 from curator_ssl.optim import OPTIMIZERS
 from curator_ssl.outputs.checkpoints import run_identity
 from curator_ssl.resolve import resolve_length, resolve_machine
@@ -56,6 +57,12 @@ class TestResolved:
         config = resolve(samples, epochs=10)
         assert (config.steps, config.steps_per_epoch, config.lr_ramp, config.save_every) == (40, 4, 2, 4)
         assert resolve(samples, steps=7).epochs == 1.75
+
+    @pytest.mark.parametrize(("share", "begins"), [("0%", None), ("25%", 30), ("1%", 39), ("100%", 0)])
+    def test_where_the_end_on_the_target_begins(self, samples: Samples, share: str, begins: int | None) -> None:
+        samples = replace(samples, targets=20)
+        config = resolve(samples, epochs=10, finish_on_target=share)
+        assert (config.steps, make_schedule(config, samples).target_from) == (40, begins)
 
 
 class TestIdentity:

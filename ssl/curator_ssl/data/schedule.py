@@ -182,8 +182,10 @@ def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
     Raises:
         InputError: as `Schedule`.
     """
-    # Of a config whose length is still to be found out the end does not matter.
-    is_known = config.finish_on_target and config.steps is not None
+    target_from = None
+    # While the length is still to be found out there is no end.
+    if config.finish_on_target and config.steps:
+        target_from = config.steps - max(1, round(config.finish_on_target * config.steps))
     return Schedule(
         len(samples),
         samples.targets,
@@ -191,7 +193,7 @@ def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
         config.seed,
         config.target_share,
         config.steps_per_epoch,
-        config.steps - round(config.finish_on_target * config.steps) if is_known else None,
+        target_from,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from curator.io import current_holder, storage
 from curator_pipelines.jobs.queries.state import RunState, StageState, ledger_in_short
@@ -40,15 +40,16 @@ def inspect_training(url: str) -> TrainingState:
 
 def _metrics_in_words(run: TrainingRecord) -> str:
     """The last step in metrics.jsonl; empty where there is none."""
-    for line in reversed(_metrics(run)):
+    for text in reversed(_metrics(run)):
+        line = json.loads(text)
         if "loss" in line:
             return f"{line['step'] + 1:,} of {run.record['config']['steps']:,} steps, loss {line['loss']:.4f}"
     return ""
 
 
-def _metrics(run: TrainingRecord) -> list[dict[str, Any]]:
+def _metrics(run: TrainingRecord) -> list[bytes]:
+    """The lines that are written to their end."""
     try:
-        lines = storage.read_bytes(run.path("metrics.jsonl")).split(b"\n")[:-1]
+        return storage.read_bytes(run.path("metrics.jsonl")).split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line]
