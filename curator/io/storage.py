@@ -14,11 +14,13 @@ import contextlib
 import io
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from curator.errors import InputError
 from curator.io.faults import ChangedError
 from curator.io.filesystems import is_local, join, local_path, resolve, resolve_writable
 from curator.io.names import public_name
@@ -52,6 +54,7 @@ __all__ = [
     "NoRangesError",
     "Stat",
     "check_unchanged",
+    "check_writable",
     "dangling_target",
     "exists",
     "free_bytes",
@@ -188,6 +191,33 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
             # The upload goes on in a thread of the filesystem, which dies with the process.
             abort_uploads_of(filesystem, path)
             raise
+
+
+def check_writable(url: str, field: str) -> None:
+    """Find before any work what `write_file` would refuse only at its end.
+
+    A local folder is made and tried. Of an object store only the name is checked: to try it with an object would need
+    the right to remove one.
+
+    Args:
+        url: the file that is to be written.
+        field: the setting that names it, for the error.
+
+    Raises:
+        InputError: it is a folder, or nothing can be written there.
+    """
+    if not is_local(url):
+        resolve_writable(url)
+        return
+    final = local_path(url)
+    if final.is_dir():
+        raise InputError("it is a folder, not a file", field=field, value=url)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=final.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", field=field, value=url) from error
 
 
 def write_bytes(url: str, data: bytes) -> None:

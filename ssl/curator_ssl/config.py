@@ -68,7 +68,8 @@ class TrainConfig(Config):
     shards: Annotated[
         Urls,
         Setting(
-            "What else to train on: OUT/shards of a selection, its manifest.parquet, a pool, or a folder.",
+            "What else to train on: OUT/shards of a selection, its manifest.parquet, a pool, or a folder; P%=URLS for "
+            "a share of every batch.",
             by_content=True,
         ),
         Field(default_factory=list),

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from curator.errors import InputError, Leave, Use
 from curator.settings import Config, Count, Device, EncoderName, MaxBad, Precision, Seed, Setting, Share, Urls, Weights
 from curator_pipelines.config.run import WarmupArch, WarmupSize
+from curator_ssl.batch_shares import by_share
 from curator_ssl.config import TrainConfig
 
 __all__ = ["LaunchedTrainConfig", "ProbeConfig", "WarmupConfig"]
@@ -93,9 +94,10 @@ class LaunchedTrainConfig(TrainConfig, LaunchConfig):
     def _check_together(self) -> LaunchedTrainConfig:
         if self.epochs is not None and self.steps is not None:
             raise InputError("epochs and steps both say how long to train", advice=(Leave("epochs"), Leave("steps")))
-        if self.steps_per_epoch is not None and not self.target_share:
+        has_shares = bool(self.target_share or by_share(self.shards).shared)
+        if self.steps_per_epoch is not None and not has_shares:
             raise InputError(
-                "without a target share an epoch is one pass over everything",
+                "without shares of a batch an epoch is one pass over everything",
                 field="steps_per_epoch",
                 advice=Leave("steps_per_epoch"),
             )

@@ -89,6 +89,7 @@ def connect(address: str) -> Cluster:
 
     Raises:
         InputError: there is no cluster, or it cannot be joined.
+        CuratorError: Ray did not start on this machine.
     """
     if "://" in address:
         raise InputError(
@@ -134,7 +135,10 @@ def _init(address: str) -> None:
                 ray.init(address="local", **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises the bare class where a node does not come up in time
+        if address == "local":
+            message = f"Ray did not start on this machine: {_one_line(error)}"
+            raise CuratorError(message, advice="run again: what is finished is kept") from error
         raise InputError(f"cannot join Ray: {_one_line(error)}", field="address", value=address) from error
 
 

@@ -16,6 +16,7 @@ from curator.io import Stat, absolute, expand, parquet, schemas, storage
 from curator.sources import Remarks, Source, UnreadableShard, count_left_out, find_sources, list_images, read_source
 from curator.store import write_quarantine
 from curator.types import LedgerLine, RawSample
+from curator_ssl.batch_shares import by_share
 from curator_ssl.data.samples import Samples, SampleSource, read_samples_file, write_samples_file
 
 __all__ = ["FoundSamples", "find_samples", "stored_lines"]
@@ -51,7 +52,8 @@ def find_samples(
 
     Args:
         target: URLs of the target; may be empty.
-        shards: URLs of packed shards, a `manifest.parquet`, another run's pool or folders; may be empty.
+        shards: URLs of packed shards, a `manifest.parquet`, another run's pool or folders, with or without a share (see
+            `by_share`); may be empty.
         out: the run directory.
         say: is told what takes time.
         target_sources: what the URLs of the target stand for, where that was found out before.
@@ -63,7 +65,9 @@ def find_samples(
     if not target and not shards:
         raise InputError("target and shards are both missing: there is nothing to train on", advice=Use("target"))
     of_target = _from_sources(target_sources, "target") if target_sources else _find_sources(target, "target")
-    groups = [of_target, _find_sources(shards, "shards")]
+    given = by_share(shards)
+    groups = [of_target, _find_sources(given.plain, "shards")]
+    groups += [_find_sources([urls], "shards") for _, urls in given.shared]
     url = storage.join(out, "samples.parquet")
     sources = [source for group in groups for source_set in group for source in source_set.sources]
     addresses = {source.name: source.url for source in sources if source.url != source.name}
@@ -119,11 +123,12 @@ def _read_groups(
     with ThreadPoolExecutor(SCAN_THREADS) as threads:
         pieces = [[piece for source_set in group for piece in _read_set(source_set, threads)] for group in groups]
     samples = Samples.concatenate([piece.samples for group in pieces for piece in group])
-    targets = sum(len(piece.samples) for piece in pieces[0])
+    targets, _, *shared = (sum(len(piece.samples) for piece in group) for group in pieces)
     if not len(samples):
         raise InputError("no image in any of the sources given")
     lines = [line for group in pieces for piece in group for line in piece.lines]
-    return FoundSamples(replace(samples, targets=targets, addresses=addresses, sources_hash=sources_hash), lines)
+    samples = replace(samples, targets=targets, shared=tuple(shared), addresses=addresses, sources_hash=sources_hash)
+    return FoundSamples(samples, lines)
 
 
 def _read_set(source_set: _SourceSet, threads: ThreadPoolExecutor) -> Iterable[FoundSamples]:

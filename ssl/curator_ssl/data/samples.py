@@ -62,7 +62,7 @@ class ImageLocation:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples by number: sorted by set (target first), source and offset.
+    """Samples by number: sorted by set (target first, those with a share of every batch last), source and offset.
 
     Attributes:
         sources: what they are read from.
@@ -71,6 +71,7 @@ class Samples:
         offset: (n,) int64, where the image begins in its shard.
         size: (n,) int64, bytes of the image.
         targets: how many samples, the first ones, are the target's.
+        shared: how many samples, the last ones, each set has that has a share of every batch.
         addresses: source name -> URL to read it from, where that is not its name.
         sources_hash: hash of the sources and tables they were found in.
         remarks: what is no damage and should be known.
@@ -82,6 +83,7 @@ class Samples:
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
     targets: int = 0
+    shared: tuple[int, ...] = ()
     addresses: Mapping[str, str] | None = None
     sources_hash: str = ""
     remarks: Remarks = field(default_factory=Remarks)
@@ -115,7 +117,7 @@ class Samples:
     def identity(self) -> str:
         """Hash of everything a run's batches depend on but the pixels."""
         digest = hashlib.sha256(json.dumps([asdict(source) for source in self.sources]).encode())
-        for values in (self.source, self.offset, self.size, np.array([self.targets])):
+        for values in (self.source, self.offset, self.size, np.array([self.targets, *self.shared])):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()[:16]
 
@@ -149,6 +151,7 @@ def write_samples_file(url: str, samples: Samples) -> None:
         {
             "sources": [asdict(s) for s in samples.sources],
             "targets": samples.targets,
+            "shared": samples.shared,
             "sources_hash": samples.sources_hash,
             "remarks": samples.remarks.to_json(),
         }
@@ -173,9 +176,10 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
         sources,
         key=_one_array(table["key"]),
         targets=described["targets"],
+        # Files of before have none.
+        shared=tuple(described.get("shared", ())),
         addresses=addresses,
         sources_hash=described["sources_hash"],
-        # Files of before have none.
         remarks=Remarks.from_json(described.get("remarks", {})),
         **columns,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError, Leave
+from curator_ssl.batch_shares import by_share
 from curator_ssl.config import TrainConfig
 from curator_ssl.data.samples import Samples
 
@@ -62,12 +64,34 @@ class Order:
 
 
 @dataclass(frozen=True)
+class _Set:
+    """Samples [first, last), of which every batch has so many images.
+
+    Attributes:
+        name: in words.
+        field: the setting that decides it.
+        first: the first sample.
+        last: the one behind the last.
+        images: of every batch.
+        salt: what tells its order from that of other sets.
+    """
+
+    name: str
+    field: str
+    first: int
+    last: int
+    images: int
+    salt: int
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Steps of a run and the samples of each.
 
-    With a `target_share` of 0 all samples are one set and an epoch is one pass over it, without what the last
-    step cannot hold. With a share, every batch takes that share from the first `targets` samples and the rest
-    from the others; each of the two is gone through again and again, and an epoch is `steps_per_epoch`.
+    Without shares all samples are one set and an epoch is one pass over it, without what the last step cannot hold.
+    With shares, every batch takes `target_share` from the first `targets` samples, the share of each set of `shared`
+    from its samples, which are the last ones, and what is left of it from all others; each set is gone through again
+    and again, and an epoch is `steps_per_epoch`.
 
     From the step `target_from` on all images are the target's, whatever was before: images that were found for a target
     are neither balanced nor quite of its kind, and a last part without them mends that (Liu et al., "Few-Shot
@@ -81,9 +105,10 @@ class Schedule:
         target_share: see above.
         given_steps: see `steps_per_epoch`; None for as many as one pass over everything takes.
         target_from: see above; None for never.
+        shared: samples and share of each set that has a share of its own, beside the target.
 
     Raises:
-        InputError: fewer samples than a step needs, a share that leaves one set without images, or an end on a target
+        InputError: fewer samples than a step needs, a share that leaves a set without images, or an end on a target
             that is all there is or has fewer images than two.
     """
 
@@ -94,26 +119,27 @@ class Schedule:
     target_share: float = 0.0
     given_steps: int | None = None
     target_from: int | None = None
+    shared: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples < 2:
             raise InputError(f"there is {self.samples or 'no'} image to train on: give two at least, to tell apart")
         if self.batch_size < 2:
             raise InputError("a step needs at least 2 images", field="batch_size", value=self.batch_size)
-        if not self.target_share:
-            if self.samples < self.batch_size:
-                raise InputError(
-                    f"{self.samples} samples are fewer than one step takes",
-                    field="batch_size",
-                    value=self.batch_size,
-                    advice=f"a step can take at most {self.samples}",
-                )
-        elif not (0 < self.from_target < self.batch_size and 0 < self.targets < self.samples):
+        if not self.has_shares and self.samples < self.batch_size:
             raise InputError(
-                f"{self.target_share:.0%} of {self.batch_size} images a step leaves the target or the shards without "
-                "images; both must have some",
-                field="target_share",
+                f"{self.samples} samples are fewer than one step takes",
+                field="batch_size",
+                value=self.batch_size,
+                advice=f"a step can take at most {self.samples}",
             )
+        for part in self._sets if self.has_shares else []:
+            if part.images < 1 or part.first == part.last:
+                raise InputError(
+                    f"of {self.batch_size} images a step {part.images} are left for {part.name}, "
+                    f"{part.last - part.first:,} samples: every set must have some",
+                    field=part.field,
+                )
         if self.target_from is not None and not 2 <= self.targets < self.samples:
             raise InputError(
                 f"of {self.samples:,} images {self.targets:,} are the target's: an end on the target alone needs two "
@@ -123,21 +149,48 @@ class Schedule:
             )
 
     @property
-    def from_target(self) -> int:
-        """Images a step from the target, where it has a share of its own."""
-        return round(self.target_share * self.batch_size)
+    def has_shares(self) -> bool:
+        """Some set has a share of every batch to itself."""
+        return bool(self.target_share or self.shared)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch, the same on every rank."""
-        if not self.target_share:
+        if not self.has_shares:
             return self.samples // self.batch_size
         return self.given_steps or -(-self.samples // self.batch_size)
 
     @property
     def left_over(self) -> int:
         """Samples of an epoch that its last step cannot hold; others in every epoch."""
-        return self.samples % self.batch_size if not self.target_share else 0
+        return 0 if self.has_shares else self.samples % self.batch_size
+
+    @cached_property
+    def _sets(self) -> list[_Set]:
+        """The sets of a schedule with shares: the target, what has no share, and the others, where they are."""
+        shares = [self.target_share, *(share for _, share in self.shared)]
+        # Rounded in sum, so that shares that are all of a batch leave nothing over.
+        ends = [round(share * self.batch_size) for share in itertools.accumulate(shares)]
+        images = [end - start for start, end in itertools.pairwise([0, *ends])]
+        first = self.targets if self.target_share else 0
+        shared_from = self.samples - sum(count for count, _ in self.shared)
+        sets = [_Set("the target", "target_share", 0, first, images[0], 1)] if self.target_share else []
+        if first < shared_from or ends[-1] != self.batch_size:
+            name = "the shards without a share" if self.target_share else "all without a share"
+            field = "target_share" if self.target_share else "shards"
+            sets.append(_Set(name, field, first, shared_from, self.batch_size - ends[-1], 2))
+        for number, (count, share) in enumerate(self.shared):
+            of_batch = _Set(
+                f"the shards of {100 * share:.4g}%",
+                "shards",
+                shared_from,
+                shared_from + count,
+                images[number + 1],
+                4 + number,
+            )
+            sets.append(of_batch)
+            shared_from += count
+        return sets
 
     def epoch(self, step: int) -> int:
         """The epoch a step belongs to."""
@@ -151,15 +204,14 @@ class Schedule:
         if self.target_from is not None and step >= self.target_from:
             taken, passes = self._stream(step - self.target_from, self.batch_size, 0, self.targets, 3)
             passes = passes + END_PASSES
-        elif not self.target_share:
+        elif not self.has_shares:
             epoch, turn = divmod(step, self.steps_per_epoch)
             first = turn * self.batch_size
             taken = _order(self.samples, self.seed, epoch, 0).take(first, first + self.batch_size)
             passes = np.full(len(taken), epoch)
         else:
-            target = self._stream(step, self.from_target, 0, self.targets, 1)
-            others = self._stream(step, self.batch_size - self.from_target, self.targets, self.samples, 2)
-            taken, passes = (np.concatenate(pair) for pair in zip(target, others, strict=True))
+            streams = [self._stream(step, part.images, part.first, part.last, part.salt) for part in self._sets]
+            taken, passes = (np.concatenate(parts) for parts in zip(*streams, strict=True))
         return taken[rank::ranks], passes[rank::ranks]
 
     def _stream(self, step: int, count: int, first: int, last: int, salt: int) -> tuple[Numbers, Numbers]:
@@ -194,6 +246,7 @@ def make_schedule(config: TrainConfig, samples: Samples) -> Schedule:
         config.target_share,
         config.steps_per_epoch,
         target_from,
+        tuple(zip(samples.shared, by_share(config.shards).shares, strict=True)),
     )
 
 

@@ -12,6 +12,7 @@ from curator.encoders import RANDOM, Backbone, hash_tensors, save_checkpoint
 from curator.errors import Another, InputError
 from curator.io import storage
 from curator.settings import declared
+from curator_ssl.batch_shares import by_share
 from curator_ssl.config import TrainConfig
 from curator_ssl.data import Samples
 from curator_ssl.methods import METHODS, Method
@@ -61,7 +62,9 @@ def run_identity(config: TrainConfig, samples: Samples, backbone: Backbone) -> d
         for item in settings
         if item.setting.changes is not None and not item.setting.by_content
     }
+    shares = by_share(config.shards).shares
     return values | {
+        **({"shares": shares} if shares else {}),
         "samples": samples.identity(),
         "method": config.method,
         "plugin": " ".join(map(str, (METHODS.identity(config.method) or {}).values())),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from curator.errors import CuratorError, UnusableInput
+from curator.errors import CuratorError, InputError, UnusableInput
 from curator.io import storage
 from curator.io.storage import TEMPORARY
 
@@ -68,6 +68,19 @@ def test_what_stood_before_stands_until_it_is_replaced(anywhere):
         assert storage.read_bytes(url) == b"before"
     assert storage.read_bytes(url) == b"after"
     assert [name for name, _ in storage.list_tree(anywhere)] == ["file.bin"]
+
+
+def test_a_file_that_cannot_be_written_is_found_before_it_is(anywhere):
+    storage.check_writable(storage.join(anywhere, "new", "file.bin"), "out")
+    assert storage.list_names(storage.join(anywhere, "new")) == []
+
+
+def test_a_folder_and_a_place_below_a_file_are_no_files_to_write(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(InputError, match="it is a folder"):
+        storage.check_writable(str(tmp_path), "out")
+    with pytest.raises(InputError, match="cannot be written"):
+        storage.check_writable(str(tmp_path / "file" / "new.bin"), "out")
 
 
 def test_forgetting_to_fill_the_path_is_an_error(anywhere):

@@ -1,6 +1,9 @@
 """What is Ray's alone; what it has in common with the others is in test_protocol.py and test_workers.py."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,6 +179,21 @@ def test_an_address_where_nothing_listens_is_refused(monkeypatch: pytest.MonkeyP
         taken.bind(("127.0.0.1", 0))  # and does not listen
         with pytest.raises(InputError, match=r"there is no Ray: .*refused"):
             connect(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_a_ray_that_does_not_start_here_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code = """
+from curator.errors import CuratorError
+from curator_pipelines.executors.ray_cluster import connect
+try:
+    connect("local")
+except CuratorError as error:
+    print(error)
+"""
+    environment = os.environ | {"RAY_TMPDIR": str(tmp_path / "file")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert "Ray did not start on this machine" in ended.stdout and "run again" in ended.stdout
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])

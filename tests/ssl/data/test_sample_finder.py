@@ -55,6 +55,16 @@ class TestWhatIsFound:
             picture(100 + index) for index in range(17)
         ]
 
+    def test_shards_with_a_share_stand_last(self, shards: list[str], tmp_path: Path) -> None:
+        given = [f"25%={shards[1]}", shards[0], f"50%={shards[0]}"]
+        samples = find_samples([], given, str(tmp_path)).samples
+
+        assert samples.targets == 0 and samples.shared == (17, 20)
+        first, second = [picture(index) for index in range(20)], [picture(100 + index) for index in range(17)]
+        assert images_of(samples) == [*first, *second, *first]
+        # What stands in samples.parquet is the same.
+        assert find_samples([], given, str(tmp_path)).samples.shared == (17, 20)
+
     def test_a_folder_of_images(self, tmp_path: Path) -> None:
         (tmp_path / "photos" / "deep").mkdir(parents=True)
         for index, name in enumerate(("b.png", "deep/a.png", "c.png")):

@@ -95,8 +95,55 @@ class TestShares:
         assert Schedule(50, 7, 8, 2, 0.25, given_steps=3).steps_per_epoch == 3
 
     def test_a_share_needs_both_sets(self) -> None:
-        with pytest.raises(InputError, match="the target or the shards without images; both must have some"):
+        with pytest.raises(
+            InputError, match="4 are left for the shards without a share, 0 samples: every set must have"
+        ):
             Schedule(50, 50, 8, seed=0, target_share=0.5)
+        with pytest.raises(InputError, match="0 are left for the shards without a share, 43 samples"):
+            Schedule(50, 7, 8, seed=0, target_share=1)
+
+
+class TestSharesOfShards:
+    # 7 of the target, 13 of shards without a share, 20 and 10 with one.
+    SCHEDULE = Schedule(50, 7, 16, seed=2, target_share=0.25, shared=((20, 0.5), (10, 0.125)))
+
+    def counts(self, schedule: Schedule, step: int) -> list[int]:
+        return np.histogram(schedule.batch(step)[0], [0, 7, 20, 40, 50])[0].tolist()
+
+    def test_every_batch_has_every_share(self) -> None:
+        assert all(self.counts(self.SCHEDULE, step) == [4, 2, 8, 2] for step in range(40))
+
+    def test_what_has_no_share_is_one_set_with_the_target(self) -> None:
+        schedule = Schedule(50, 7, 16, seed=2, shared=((20, 0.5), (10, 0.125)))
+        for step in range(20):
+            target, plain, first, second = self.counts(schedule, step)
+            assert (target + plain, first, second) == (6, 8, 2)
+
+    def test_each_set_is_passed_over_wholly_before_it_repeats(self) -> None:
+        taken = np.concatenate([self.SCHEDULE.batch(step)[0] for step in range(5)])
+        assert sorted(taken[taken >= 40]) == list(range(40, 50))
+        assert sorted(taken[(taken >= 20) & (taken < 40)]) == sorted([*range(20, 40)] * 2)
+
+    def test_shares_that_are_all_of_a_batch_leave_nothing_over(self) -> None:
+        schedule = Schedule(30, 10, 16, seed=0, target_share=1 / 3, shared=((10, 1 / 3), (10, 1 / 3)))
+        taken = schedule.batch(0)[0]
+        assert np.histogram(taken, [0, 10, 20, 30])[0].tolist() == [5, 6, 5]
+
+    def test_the_ranks_together_take_what_one_takes(self) -> None:
+        whole = self.SCHEDULE.batch(3)[0]
+        assert_array_equal(self.SCHEDULE.batch(3, 1, 2)[0], whole[1::2])
+
+    @pytest.mark.parametrize(
+        ("shared", "message"),
+        [
+            (((0, 0.5),), "8 are left for the shards of 50%, 0 samples"),
+            (((20, 0.001),), "0 are left for the shards of 0.1%"),
+            (((20, 1.0),), "0 are left for all without a share, 30 samples"),
+        ],
+    )
+    def test_a_set_without_images_is_refused(self, shared: tuple[tuple[int, float], ...], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Schedule(50, 7, 16, seed=0, shared=shared)
 
 
 class TestEnd:

@@ -39,6 +39,8 @@ def run_compare(config: CompareConfig, reporter: Reporter) -> Comparison:
     started = time.monotonic()
     # What is wrong with a table of labels is told before anything is computed.
     rule = parse_label(config.label) if config.label is not None else None
+    url = absolute(config.out)
+    storage.check_writable(url, "out")
     reporter.say("compare: reading the selections")
     sides = open_sides(config.runs)
     reporter.say("compare: matching samples")
@@ -51,7 +53,6 @@ def run_compare(config: CompareConfig, reporter: Reporter) -> Comparison:
     reporter.say("compare: measuring coverage")
     coverages = coverages_of(sides)
     unreadable = sum(each.unreadable for each in precision)
-    url = absolute(config.out)
     found = Comparison(
         [side.letter for side in sides],
         [side.name for side in sides],

@@ -72,6 +72,9 @@ def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
         InputError: no such run or key, or the encoder is not the one that made the pool's embeddings.
     """
     run = open_run(config.run)
+    sheet = absolute(config.sheet) if config.sheet else run.path("search.png")
+    if config.sheet:
+        storage.check_writable(sheet, "sheet")
     question, vector, asked = _question(run, config)
     wide = vector.astype(np.float64)
     unit = (wide / np.linalg.norm(wide)).astype(np.float32)[None]
@@ -81,7 +84,6 @@ def run_search(config: SearchConfig, reporter: Reporter) -> SearchResult:
     rows = run.pool.rows(ids, ["shard", "image_path"])
     columns = (ids.tolist(), rows["shard"].to_pylist(), rows["image_path"].to_pylist(), scores)
     hits = [Hit(*fields) for fields in zip(*columns, strict=True)]
-    sheet = absolute(config.sheet) if config.sheet else run.path("search.png")
     # Where a file is, is nobody's matter who sees the sheet.
     title = f"image {file_name(config.image)}" if config.image else question
     is_drawn = write_hits_sheet(sheet, run.pool, [*zip(ids.tolist(), scores, strict=True)], title, asked, reporter)

@@ -42,6 +42,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
     cluster = connect(address)
     check_shared(config.out, {node.machine for node in cluster.nodes()})
     cpus = _cpus_of_each(cluster, count, config.device == "cuda")
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -65,7 +66,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
         )
         try:
             result: Any = trainer.fit()
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayError) as error:
             raise _first_error(error) from error
     # What the first process returned; the annotations of Ray Train are those of its former self.
     return TrainResult(**result.return_value)

@@ -11,7 +11,7 @@ import torch
 
 from curator.encoders import Encoder, load_backbone, load_encoder
 from curator.errors import Another, InputError
-from curator.io import absolute
+from curator.io import absolute, storage
 from curator.sources import Source, count_left_out
 from curator.store import check_max_bad
 from curator_pipelines.config import ProbeConfig
@@ -49,6 +49,9 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
         TooManyBad: more bad samples than `max_bad` allows.
     """
     rule = parse_label(config.label)
+    predictions = config.predictions and absolute(config.predictions)
+    if predictions:
+        storage.check_writable(predictions, "predictions")
     sets = {"train": image_sources(config.train, "train"), "test": image_sources(config.test, "test")}
     labels = {name: _read_labels(name, listed, rule, config, reporter) for name, listed in sets.items()}
     unmatched = find_unmatched(rule, [sample for side in labels.values() for sample in side])
@@ -74,9 +77,9 @@ def run_probe(config: ProbeConfig, reporter: Reporter) -> ProbeResult:
     classified = classify(*sides, seeds=seeds, share=1.0 if share is None else share, protocol=config.protocol)
     result.accuracies, result.chosen = classified.accuracies, classified.chosen
     result.labels = {"knn": classified.labels, "linear": classified.labels}
-    if config.predictions is not None:
-        result.predictions = absolute(config.predictions)
-        write_predictions(result.predictions, test, classified, list(numbers))
+    if predictions:
+        result.predictions = predictions
+        write_predictions(predictions, test, classified, list(numbers))
     if config.finetune:
         classes = [
             dict(zip(names, side.classes, strict=True))

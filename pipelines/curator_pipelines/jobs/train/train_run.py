@@ -214,11 +214,12 @@ def _say_what(config: TrainConfig, samples: FoundSamples, reporter: Reporter) ->
     end = config.steps if schedule.target_from is None else schedule.target_from
     alone = f", the last {config.steps - end:,} on the target alone" if end < config.steps else ""
     seen = config.steps * config.batch_size
+    shared = "".join(f", {count:,} of them {100 * share:.4g}% of every batch" for count, share in schedule.shared)
     reporter.say(
         f"training {config.method} {config.arch} at {config.image_size} px on {count:,} samples ({targets:,} of the "
-        f"target and {count - targets:,} of shards): {config.steps:,} steps of {config.batch_size}{alone}, {seen:,} "
-        f"samples seen, {seen / count:,.1f} epochs of {config.steps_per_epoch:,} steps ({schedule.left_over} samples "
-        f"left over in each); {config.precision} on {config.device}{in_words([*samples.left_out.items()])}"
+        f"target and {count - targets:,} of shards{shared}): {config.steps:,} steps of {config.batch_size}{alone}, "
+        f"{seen:,} samples seen, {seen / count:,.1f} epochs of {config.steps_per_epoch:,} steps ({schedule.left_over} "
+        f"samples left over in each); {config.precision} on {config.device}{in_words([*samples.left_out.items()])}"
     )
     for text in samples.samples.remarks.texts():
         reporter.warn(text)

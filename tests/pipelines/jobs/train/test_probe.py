@@ -224,3 +224,12 @@ def test_what_cannot_be_asked_for(
 ) -> None:
     assert run([*few, *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_predictions_that_cannot_be_written_are_told_before_any_label_is_read(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    assert run([*few, "--predictions", f"{tmp_path}/file/p.parquet"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be written" in told and "labels" not in told

@@ -76,7 +76,7 @@ def test_on_a_gpu_as_the_paper_does(monkeypatch: pytest.MonkeyPatch) -> None:
     ("flags", "message"),
     [
         ("--epochs 3 --steps 7", "epochs and steps both say how long to train: leave --epochs away, or leave --steps"),
-        ("--steps-per-epoch 3", "--steps-per-epoch: without a target share an epoch is one pass over everything"),
+        ("--steps-per-epoch 3", "--steps-per-epoch: without shares of a batch an epoch is one pass over everything"),
         ("--nproc 3 --batch-size 8", "--batch-size 8: it cannot be cut equally over 3 processes"),
         ("--method dino", "--method dino: there is no such method"),
         ("--method-option temprature=0.2", "--method-option temprature: simclr has no such option; did you mean"),
