@@ -88,10 +88,10 @@ def main() -> None:
         with measured("find sources, local"):
             sources = find_sources([f"{folder}/in/{{{0:06d}..{parts - 1:06d}}}.tar"], "pool", folders=False)
         assert len(sources) == parts == shards
-        job = _job(f"{folder}/run", sources)
+        job = job_of(f"{folder}/run", sources)
         with measured("schedule, mark, collect", parts):
             _run(job)
-        again = _job(f"{folder}/run", sources)
+        again = job_of(f"{folder}/run", sources)
         with measured("floor: list the done-marks, local"):
             assert len(os.listdir(f"{folder}/run/pool/done")) == parts
         with measured("what is done, local"):
@@ -108,7 +108,7 @@ def _shards(folder: Path, parts: int) -> int:
     return len(os.listdir(folder))
 
 
-def _job(out: str, sources: list[Source]) -> EmbedJob:
+def job_of(out: str, sources: list[Source]) -> EmbedJob:
     encoding = Encoding(None, {"tensors": "none"}, 1024, "cpu", "none", "no encoder")
     return EmbedJob(RunDirectory(out), "pool", sources, encoding)
 
@@ -138,7 +138,7 @@ def _ask_s3(parts: int, get_backend: Callable[[str], Any]) -> None:
         Source("tar", f"s3://{BUCKET}/in/{n:06d}.tar", f"s3://{BUCKET}/in/{n:06d}.tar", Stat(512, "x"))
         for n in range(parts)
     ]
-    job = _job(f"s3://{BUCKET}/run", sources)
+    job = job_of(f"s3://{BUCKET}/run", sources)
     for part in job.store.register(sources, job.identity):
         mark = mark_of(part.url).to_json()
         name = (part.part, part.identity)

@@ -1,0 +1,326 @@
+"""Ten times the driver of `benchmarks.scale`: a thousand workers, a million done-marks, and what stragglers cost.
+
+Peer: nothing does this exactly; the floor of a tail is the work divided by the speed of all workers together.
+
+    python -m benchmarks.driver_scale dispatch TASKS WORKERS      the real loop and real messages, nothing on disk
+    python -m benchmarks.driver_scale marks TASKS WORKERS FOLDER  the same, and each task leaves its done-mark; resumes
+    python -m benchmarks.driver_scale again TASKS FOLDER          the embed job over them: all of it is done
+    python -m benchmarks.driver_scale s3 TASKS                    requests of the driver, counted by a mock S3
+    python -m benchmarks.driver_scale ray TASKS ACTORS            actors that wait a little, then write a done-mark
+    python -m benchmarks.driver_scale stragglers                  the tail, with a clock that only counts
+
+The workers are in this process. Each gets its tasks and sends its messages as bytes, as the others do, and is at work
+for a time that passes on a clock of its own: so a thousand of them cost this machine no more than their messages.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import describe_machine
+from benchmarks.mock_s3 import mock_s3
+from benchmarks.scale import Marking, job_of, mark_of, measured
+from curator.io import FileHash, Stat, part_files
+from curator.sources import Source
+from curator.store import DoneMark, PartStore
+from curator.types import Progress
+from curator_pipelines.executors import Outcome, Task, WorkerContext
+from curator_pipelines.executors.dispatcher import Loss, WorkerHandle, dispatch
+from curator_pipelines.executors.messages import Kind, encode
+from curator_pipelines.executors.protocol import as_tasks, no_progress
+from curator_pipelines.jobs.select import embed
+from curator_pipelines.run import Reporter
+from curator_pipelines.stages import EmbedTask
+
+BUCKET = "scale"
+# A file of ext4 may have 65,000 names.
+NAMES_OF_A_FILE = 50_000
+
+
+class Handle(WorkerHandle):
+    """A worker in this process: it does a task at once, and its messages come when its clock says.
+
+    Args:
+        workers: whose worker it is.
+        speed: how fast it is, beside one of speed 1.
+    """
+
+    def __init__(self, workers: Workers, speed: float) -> None:
+        super().__init__("node", "a worker")
+        self._workers = workers
+        self._speed = speed
+
+    def give(self, pickled_task: bytes) -> None:
+        task = pickle.loads(pickled_task)
+        begin = time.process_time()
+        value = self._workers.work(task)
+        self._workers.cpu += time.process_time() - begin
+        seconds = self._workers.seconds(task) / self._speed
+        self._workers.send(self, seconds / 2, bytes(encode(Kind.PROGRESS, {"samples": 1})))
+        self._workers.send(self, seconds, bytes(encode(Kind.VALUE, value)))
+
+    def kill(self) -> None:
+        pass
+
+
+@dataclass
+class Workers:
+    """The dispatcher's backend: one message at a time, in the order of the clock.
+
+    Attributes:
+        speeds: of each worker.
+        work: what a task is.
+        seconds: how long a worker of speed 1 is at it.
+        now: the clock.
+        cpu: seconds of this process that the work itself took.
+    """
+
+    speeds: Sequence[float]
+    work: Callable[[Task[Any]], Any]
+    seconds: Callable[[Task[Any]], float]
+    now: float = 0.0
+    cpu: float = 0.0
+    _messages: list[tuple[float, int, Handle, bytes]] = field(default_factory=list)
+    _serial: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def workers(self) -> int:
+        return len(self.speeds)
+
+    def start(self, workers: Sequence[Handle]) -> Handle | None:
+        if len(workers) == len(self.speeds):
+            return None
+        handle = Handle(self, self.speeds[len(workers)])
+        self.send(handle, 0.0, bytes(encode(Kind.READY)))
+        return handle
+
+    def send(self, handle: Handle, seconds: float, message: bytes) -> None:
+        heapq.heappush(self._messages, (self.now + seconds, next(self._serial), handle, message))
+
+    def listen(self, workers: Sequence[Handle]) -> Iterator[tuple[Handle, bytes | Loss]]:
+        self.now, _, handle, message = heapq.heappop(self._messages)
+        yield handle, message
+
+    def dismiss(self, workers: Sequence[Handle]) -> None:
+        pass
+
+    def kill(self, workers: Sequence[Handle]) -> None:
+        pass
+
+
+@dataclass
+class Simulated:
+    """An executor of such workers."""
+
+    backend: Workers
+
+    @property
+    def workers(self) -> int:
+        return self.backend.workers
+
+    def describe(self) -> str:
+        return f"{self.workers} workers in this process"
+
+    def map(
+        self, stage: Any, tasks: Iterable[Any], *, on_progress: Progress | None = None
+    ) -> Generator[Outcome[Any, Any], None, None]:
+        if stage is not None:
+            self.backend.work = stage.open(WorkerContext(1, "cpu", no_progress))
+        yield from dispatch(self.backend, as_tasks(tasks), on_progress)
+
+
+def unequal(task: Task[Any]) -> float:
+    """Seconds of a task; no two workers should end theirs at the same time."""
+    return 1.0 + task.number % 97 / 100
+
+
+def dispatch_only(tasks: int, workers: int) -> None:
+    done = pickle.dumps(mark_of("s3://bucket/shard.tar"))
+    backend = Workers([1.0] * workers, lambda task: pickle.loads(done), unequal)
+    with measured(f"dispatch {tasks:,} tasks to {workers:,} workers", tasks):
+        assert sum(1 for _ in dispatch(backend, as_tasks(shards_of("", tasks)), None)) == tasks
+    print(f"of which the workers' own work: {backend.cpu:.1f} s", flush=True)
+
+
+def shards_of(folder: str, count: int) -> list[Source]:
+    """Sources that need not be there."""
+    return [
+        Source("tar", url, url, Stat(10_000, "1")) for url in (f"{folder}/in/{n:07d}.tar" for n in range(count))
+    ]
+
+
+@dataclass
+class Linked:
+    """In place of the embed stage: a done-mark, and one name more of an array and of a metadata file."""
+
+    store: PartStore
+    written: int = 0
+
+    def __call__(self, task: Task[EmbedTask]) -> DoneMark:
+        part, identity = task.payload.part, task.payload.identity
+        for make in (part_files.array_url, part_files.metadata_url):
+            os.link(self._file(), make(self.store.url, part, identity))
+            self.written += 1
+        file = FileHash.of_bytes(b"x")
+        seconds = {"decode": 1.0, "encode": 1.0, "total": 1.0}
+        done = DoneMark(10_000, 10_000, 1024, seconds, [], array=file, metadata=file)
+        self.store.mark(part, identity, done)
+        return done
+
+    def _file(self) -> Path:
+        path = Path(self.store.url).parent / f"x-{os.getpid()}-{self.written // NAMES_OF_A_FILE}"
+        if not path.exists():
+            path.write_bytes(b"x")
+        return path
+
+
+def marks(tasks: int, workers: int, folder: str) -> None:
+    job = job_of(f"{folder}/run", shards_of(folder, tasks))
+    with measured("what is done"):
+        todo = {source.name: source for source in job.todo}
+    with measured(f"register {tasks:,} parts"):
+        parts = job.store.register(job.sources, job.identity)
+    for make in (part_files.array_url, part_files.metadata_url):
+        os.makedirs(os.path.dirname(make(job.store.url, 0, "x")), exist_ok=True)
+    backend = Workers([1.0] * workers, Linked(job.store), unequal)
+    payloads = (EmbedTask(todo[part.url], part.part, part.identity) for part in parts if part.url in todo)
+    with measured(f"dispatch {len(todo):,} tasks to {workers:,} workers", len(todo)):
+        assert sum(1 for _ in dispatch(backend, as_tasks(payloads), None)) == len(todo)
+    print(f"of which the workers' own work: {backend.cpu:.1f} s", flush=True)
+
+
+def again(tasks: int, folder: str) -> None:
+    embed.provenance = lambda encoding: {}
+    job = job_of(f"{folder}/run", shards_of(folder, tasks))
+    with measured("floor: list the done-marks"):
+        assert len(os.listdir(f"{folder}/run/pool/done")) == tasks
+    with measured("what is done"):
+        assert job.todo == []
+    job.run.start({}, None)
+    with measured("the embed job, nothing to do", tasks):
+        result = job.run_on(Simulated(Workers([], no_work, unequal)), Reporter())
+    assert result.account.embedded == tasks * 10_000
+
+
+def no_work(task: Task[Any]) -> Any:
+    raise AssertionError(f"{task} was done before")
+
+
+def s3(tasks: int) -> None:
+    """Count the driver's requests: of a first run, whose workers write past the mock's door, and of the same again."""
+    from moto.backends import get_backend
+
+    embed.EmbedStage = Marking  # type: ignore[misc,assignment]
+    embed.provenance = lambda encoding: {}
+    with mock_s3() as traffic:
+        store = get_backend("s3")["123456789012"]["aws"]
+        store.create_bucket(BUCKET, "us-east-1")
+
+        def mark(task: Task[EmbedTask]) -> DoneMark:
+            done, name = mark_of(task.payload.source.name), (task.payload.part, task.payload.identity)
+            files = [make(parts.url, *name) for make in (part_files.array_url, part_files.metadata_url)]
+            for url, content in (dict.fromkeys(files, b"x") | {parts.done_url(*name): done.to_json()}).items():
+                store.put_object(BUCKET, url.removeprefix(f"s3://{BUCKET}/"), content)
+            return done
+
+        for run in ("a first run", "the same again"):
+            job = job_of(f"s3://{BUCKET}/run", shards_of(f"s3://{BUCKET}", tasks))
+            parts = job.store
+            job.run.start({}, None)
+            traffic.requests.clear()
+            with measured(f"{run} of {tasks:,} parts, S3"):
+                executor = _Past(Workers([1.0] * 100, mark, unequal))
+                job.run_on(executor, Reporter())
+            print(f"requests of {run}: {dict(traffic.requests)}", flush=True)
+
+
+class _Past(Simulated):
+    """Its workers know what to do without a stage."""
+
+    def map(
+        self, stage: Any, tasks: Iterable[Any], *, on_progress: Progress | None = None
+    ) -> Generator[Outcome[Any, Any], None, None]:
+        yield from super().map(None, tasks, on_progress=on_progress)
+
+
+def ray(tasks: int, actors: int) -> None:
+    import benchmarks.scale
+    from curator_pipelines.executors.ray import RayExecutor
+    from curator_pipelines.executors.ray_cluster import connect
+
+    embed.EmbedStage = Waiting  # type: ignore[misc,assignment]
+    embed.provenance = lambda encoding: {}
+    assert benchmarks.scale.PAUSE == 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        executor = RayExecutor(connect("local"), actors)
+        for run in ("a first run", "the same again"):
+            job = job_of(f"{folder}/run", shards_of(folder, tasks))
+            job.run.start({}, None)
+            with measured(f"{run}, {tasks:,} tasks, {executor.workers} actors", tasks):
+                job.run_on(executor, Reporter())
+
+
+@dataclass(frozen=True)
+class Waiting(Marking):
+    """A task that takes a second of the clock and little of the CPU."""
+
+    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        mark = super().open(context)
+
+        def wait(task: Task[EmbedTask]) -> DoneMark:
+            time.sleep(1.0)
+            return mark(task)
+
+        return wait
+
+
+def stragglers() -> None:
+    """Print how much longer than the floor a run takes, on a clock that only counts: no CPU sets these figures."""
+    usual, long = [1.0] * 10_000, 100.0
+    print("| 10,000 shards of a second | workers | order | seconds | floor | ratio |\n|---|---|---|---|---|---|")
+    for workers in (100, 1_000):
+        for order, sizes in (
+            ("as given, the long one last", [*usual, long]),
+            ("as given, the long one in the middle", [*usual[:5_000], long, *usual[5_000:]]),
+            ("largest first", [long, *usual]),
+        ):
+            _print_tail("and one of 100 seconds", order, sizes, [1.0] * workers)
+        _print_tail("one worker at a tenth", "any", usual, [1.0] * (workers - 1) + [0.1])
+        _print_tail("both, the slow worker gets the long one", "largest first", [long, *usual], [0.1, *usual[1:workers]])
+
+
+def _print_tail(what: str, order: str, sizes: Sequence[float], speeds: Sequence[float]) -> None:
+    backend = Workers(speeds, lambda task: None, lambda task: sizes[task.number])
+    for _ in dispatch(backend, as_tasks(sizes), None):
+        pass
+    floor = max(sum(sizes) / sum(speeds), max(sizes) / max(speeds))
+    print(f"| {what} | {len(speeds):,} | {order} | {backend.now:.1f} | {floor:.1f} | {backend.now / floor:.2f} |")
+
+
+def main() -> None:
+    """Run the part that the arguments name."""
+    name, *arguments = sys.argv[1:] or ["stragglers"]
+    parts: dict[str, Callable[..., None]] = {
+        "dispatch": dispatch_only,
+        "marks": marks,
+        "again": again,
+        "s3": s3,
+        "ray": ray,
+        "stragglers": stragglers,
+    }
+    print(f"{name}; {describe_machine()}", flush=True)
+    parts[name](*(int(word) if word.isdecimal() else word for word in arguments))
+
+
+if __name__ == "__main__":
+    main()
