@@ -139,6 +139,10 @@ class _Dispatcher(Generic[T, W]):
         # Workers that cannot open the stage. They keep their places, and an actor its GPU: the next one there would get
         # what may be broken.
         self.out: dict[W, Exception] = {}
+        # Who is open and holds none, in the order in which they became free, and who holds a task; the others of `workers`
+        # are about to open. Kept, since a message must not cost more where there are a thousand workers.
+        self._idle: dict[W, None] = {}
+        self._busy: set[W] = set()
         self._backend = backend
         self._tasks = tasks
         self._on_progress = on_progress
@@ -149,34 +153,27 @@ class _Dispatcher(Generic[T, W]):
 
     def outcomes(self) -> Generator[Outcome[T, Any], None, None]:
         self._hand_out()
-        while self._done or self._waiting or self._busy():
+        while self._done or self._waiting or self._busy:
             while self._done:
                 yield self._done.popleft()
-            if self._busy() or (self._waiting and not self._idle()):
+            if self._busy or (self._waiting and not self._idle):
                 for worker, message in self._backend.listen(self.workers):
                     self._hear(worker, message)
             # Before the outcomes are yielded: no worker should be idle while the caller looks at them.
             self._hand_out()
 
-    def _busy(self) -> list[W]:
-        return [worker for worker in self.workers if worker.task is not None]
-
-    def _idle(self) -> list[W]:
-        return [worker for worker in self.workers if worker.is_open and worker.task is None]
-
     def _hand_out(self) -> None:
         limit = self._backend.workers
         # A task that waits for a worker to start counts as taken: `tasks` is read lazily.
-        free = limit - len(self._busy())
+        free = limit - len(self._busy)
         while len(self._waiting) < free and (task := next(self._tasks, None)) is not None:
             self._waiting.append(task)
-        for worker in self._idle():
-            if self._waiting:
-                self._give(worker, self._waiting.popleft())
+        while self._waiting and self._idle:
+            self._give(next(iter(self._idle)), self._waiting.popleft())
         self._start_workers()
 
     def _start_workers(self) -> None:
-        opening = sum(not worker.is_open for worker in self.workers)
+        opening = len(self.workers) - len(self._idle) - len(self._busy)
         for _ in range(len(self._waiting) - opening):
             worker = self._backend.start([*self.workers, *self.out])
             if worker is not None:
@@ -193,6 +190,8 @@ class _Dispatcher(Generic[T, W]):
             error.add_note(f"{task} cannot be sent to a worker: it does not pickle")
             self._done.append(Outcome(task, error=error))
             return
+        del self._idle[worker]
+        self._busy.add(worker)
         worker.task = task
         worker.reported.clear()
         worker.give(pickled_task)
@@ -204,6 +203,7 @@ class _Dispatcher(Generic[T, W]):
         match kind_of(message):
             case Kind.READY:
                 worker.is_open = True
+                self._idle[worker] = None
                 self._deaths_at_start.pop(worker.node_id, None)
             case Kind.OPEN_FAILED:
                 self._cannot_work(worker, failure_in(message).revive())
@@ -222,9 +222,13 @@ class _Dispatcher(Generic[T, W]):
         self._deaths_at_start.clear()
         self._is_any_finished = True
         worker.task = None
+        self._busy.remove(worker)
+        self._idle[worker] = None
 
     def _lost(self, worker: W, loss: Loss) -> None:
         self.workers.remove(worker)
+        self._idle.pop(worker, None)
+        self._busy.discard(worker)
         worker.kill()
         if worker.task is not None:
             self._take_back(worker.reported)
