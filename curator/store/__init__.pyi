@@ -1,5 +1,11 @@
 from .changes import SourceChanges as SourceChanges, find_changes as find_changes
-from .deny_list import DenyList as DenyList, read_deny_list as read_deny_list, spellings as spellings
+from .deny_list import (
+    KEY_COLUMNS as KEY_COLUMNS,
+    DenyList as DenyList,
+    LikelyKeys as LikelyKeys,
+    read_deny_list as read_deny_list,
+    spellings as spellings,
+)
 from .done_mark import DoneMark as DoneMark, FileSizes as FileSizes
 from .import_embeddings import check_ready as check_ready, import_part as import_part, ready_shape as ready_shape
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 
 from curator.errors import InputError
 from curator.io import absolute, public_name, public_text, storage
+from curator.store.deny_join import DenyTable, plain_keys
 from curator.store.part_reader import PartReader
-from curator.types import Member, join_id
+from curator.types import Member
 
-__all__ = ["DenyList", "read_deny_list", "spellings"]
+__all__ = ["KEY_COLUMNS", "DenyList", "LikelyKeys", "read_deny_list", "spellings"]
 
-
+# What of a part's metadata is compared with a list.
+KEY_COLUMNS = ["image_path", "shard"]
 # Entries for which the likeliest key is looked for, where they match nothing.
 MAX_HINTS = 3
 
@@ -51,47 +55,50 @@ class DenyList:
         Costs one reading of the key column of every part's metadata.
         """
         ids, matched = self._find(store)
-        return ids, len(self) - len(matched)
+        return ids, int((~matched).sum())
 
     def hint(self, store: PartReader) -> str:
         """For a message: some of the entries that match nothing, and the keys that may be meant. Empty if all match.
 
         Costs two readings of the key column of every part's metadata.
         """
-        _, matched = self._find(store)
-        unmatched = sorted(key for shard, key in self._entries() if (shard, key) not in matched)[:MAX_HINTS]
-        meant = _likeliest(store, unmatched)
-        return "; ".join(key + (f" (is {meant[key]} meant?)" if key in meant else "") for key in unmatched)
+        unmatched = self.unmatched(self._find(store)[1])
+        likely = LikelyKeys.of(unmatched)
+        return self.hint_text(unmatched, (likely(part, table) for part, table in store.each_metadata(KEY_COLUMNS)))
+
+    def table(self) -> DenyTable:
+        """The list as it is looked up: see `DenyTable`. Its entries are numbered as `unmatched` has them."""
+        spelled = (
+            (shard, spelling, number)
+            for number, (shard, key) in enumerate(self._entries())
+            for spelling in spellings(key)
+        )
+        return DenyTable(spelled, len(self))
+
+    def unmatched(self, matched: NDArray[np.bool_]) -> list[str]:
+        """The first keys, by text, of the entries that match nothing, as many as a hint has room for."""
+        return heapq.nsmallest(MAX_HINTS, (key for (_, key), has in zip(self._entries(), matched, strict=True) if not has))
+
+    @staticmethod
+    def hint_text(unmatched: Sequence[str], likely: Iterable[Mapping[str, Likely]]) -> str:
+        """What `hint` says, of what `LikelyKeys` found in each part."""
+        meant: dict[str, Likely] = {}
+        for found in likely:
+            for entry, match in found.items():
+                meant[entry] = min(meant.get(entry, match), match)
+        return "; ".join(key + (f" (is {meant[key].key} meant?)" if key in meant else "") for key in unmatched)
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         yield from (("", key) for key in self.everywhere)
         yield from ((shard, key) for shard, keys in self.in_shard.items() for key in keys)
 
-    def _find(self, store: PartReader) -> tuple[NDArray[np.int64], set[tuple[str, str]]]:
-        spelled: dict[str, dict[str, list[tuple[str, str]]]] = {}
-        for shard, key in self._entries():
-            for spelling in spellings(key):
-                spelled.setdefault(shard, {}).setdefault(spelling, []).append((shard, key))
-        ids: list[int] = []
-        matched: set[tuple[str, str]] = set()
-        for part, table in store.each_metadata(["image_path", "shard"]):
-            for row, entries in _in_part(table, spelled):
-                ids.append(join_id(part, row))
-                matched.update(entries)
-        return np.sort(np.array(ids, dtype=np.int64)), matched
-
-
-def _in_part(
-    table: pa.Table, spelled: dict[str, dict[str, list[tuple[str, str]]]]
-) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Each denied row of a part's metadata, and the entries of the list that name it."""
-    keys = pc.utf8_normalize(table["image_path"], form="NFC")
-    everywhere, shards = spelled.get("", {}), table["shard"]
-    here = set(everywhere).union(*(spelled.get(shard, ()) for shard in shards.unique().to_pylist()))
-    for row in np.flatnonzero(pc.is_in(keys, pa.array(sorted(here), pa.string()))).tolist():
-        key, shard = keys[row].as_py(), shards[row].as_py()
-        if entries := everywhere.get(key, []) + (spelled.get(shard, {}).get(key, []) if shard else []):
-            yield row, entries
+    def _find(self, store: PartReader) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        table = self.table()
+        join = table.join()
+        ids = [np.empty(0, np.int64)]
+        for part, metadata in store.each_metadata(KEY_COLUMNS):
+            ids += [table.denied(hits) for hits in join(part, metadata)]
+        return np.unique(np.concatenate(ids)), table.matched
 
 
 def spellings(key: str) -> Iterator[str]:
@@ -103,18 +110,42 @@ def spellings(key: str) -> Iterator[str]:
         yield stem
 
 
-def _likeliest(store: PartReader, entries: list[str]) -> dict[str, str]:
-    """For each entry a key of the store whose file name is the same but for case, folders and endings."""
-    loose = {_loosely(entry): entry for entry in entries}
-    meant: dict[str, tuple[int, int, str]] = {}
-    for part, table in store.each_metadata(["image_path"]) if loose else ():
-        keys = table["image_path"]
-        names = pc.utf8_lower(pc.utf8_normalize(keys, form="NFC"))
-        names = pc.replace_substring_regex(pc.replace_substring_regex(names, "^.*/", ""), r"[.].*$", "")
-        for row in np.flatnonzero(pc.is_in(names, pa.array(sorted(loose), pa.string()))).tolist():
-            entry, match = loose[names[row].as_py()], (part, row, keys[row].as_py())
-            meant[entry] = min(meant.get(entry, match), match)
-    return {entry: key for entry, (_, _, key) in meant.items()}
+class Likely(NamedTuple):
+    """A key that may be meant by an entry that matches nothing: the first by part and row counts."""
+
+    part: int
+    row: int
+    key: str
+
+
+@dataclass(frozen=True)
+class LikelyKeys:
+    """Looks for keys whose file name is that of an entry but for case, folders and endings.
+
+    Attributes:
+        loose: such a name -> the entry.
+    """
+
+    loose: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> LikelyKeys:
+        """For these entries."""
+        return cls({_loosely(entry): entry for entry in entries})
+
+    def __call__(self, part: int, table: pa.Table) -> dict[str, Likely]:
+        """For each entry the first such key of a part's metadata."""
+        meant: dict[str, Likely] = {}
+        wanted, first = pa.array(sorted(self.loose), pa.large_string()), 0
+        for batch in table.select(["image_path"]).to_batches() if self.loose else ():
+            names = pc.utf8_lower(plain_keys(batch["image_path"]))
+            names = pc.replace_substring_regex(pc.replace_substring_regex(names, "^.*/", ""), r"[.].*$", "")
+            for row in np.flatnonzero(pc.is_in(names, wanted)).tolist():
+                meant.setdefault(
+                    self.loose[names[row].as_py()], Likely(part, first + row, batch["image_path"][row].as_py())
+                )
+            first += len(batch)
+        return meant
 
 
 def _loosely(key: str) -> str:

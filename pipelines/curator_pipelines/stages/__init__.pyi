@@ -6,6 +6,7 @@ from .embed import (
     kills_workers as kills_workers,
 )
 from .index import IndexStage as IndexStage, ListStage as ListStage
+from .keys import KeyStage as KeyStage, KeyTask as KeyTask
 from .measure import MeasureStage as MeasureStage, MeasureTask as MeasureTask, SampleBlock as SampleBlock
 from .pack import PackStage as PackStage
 from .renew import RenewStage as RenewStage, RenewTask as RenewTask

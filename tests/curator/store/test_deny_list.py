@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import pickle
 import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, strategies as st
 
 from curator.errors import InputError
 from curator.io.storage import Stat
 from curator.sources.source import Source
+from curator.store import deny_join
+from curator.store.deny_join import text_hashes
 from curator.store.deny_list import DenyList, read_deny_list
 from curator.store.done_mark import DoneMark
 from curator.store.part_store import PartStore
@@ -88,3 +93,47 @@ def test_the_address_of_a_list_is_shown_without_its_secrets(web) -> None:
     with pytest.raises(InputError, match="no such file") as caught:
         read_deny_list(address)
     assert "SECRET" not in str(caught.value)
+
+
+def test_the_list_is_hashed_once_whatever_the_number_of_parts(tmp_path: Path, monkeypatch) -> None:
+    rows, entries, hashed = 5, 1000, []
+
+    def counted(texts):
+        hashed.append(len(texts))
+        return text_hashes(texts)
+
+    monkeypatch.setattr(deny_join, "text_hashes", counted)
+    deny = DenyList(frozenset(f"no-{number}" for number in range(entries)), {}, "")
+    found = {}
+    for parts in (4, 16):
+        hashed.clear()
+        store = PartStore(str(tmp_path / f"pool-{parts}"))
+        names = [f"/{part}.tar" for part in range(parts)]
+        for part, known in enumerate(store.register([Source("tar", name, name, Stat(1, "v")) for name in names])):
+            keys = [SampleRow(f"{part}-{row}", 0, 1, None, 1, 1, ()) for row in range(rows)]
+            block = EmbeddingBlock(keys, np.ones((rows, 2), np.float16))
+            store.commit(part, known.identity, block, names[part], DoneMark(rows, rows, 2, {}, []))
+        assert deny.find(store)[1] == entries
+        found[parts] = sum(hashed)
+    assert found[16] - found[4] == (16 - 4) * rows
+    # What travels to a worker: eight bytes a spelling.
+    assert len(pickle.dumps(deny.table().join())) < 8 * entries + 500
+
+
+@given(st.lists(st.text(max_size=6), max_size=40), st.lists(st.text(max_size=6), max_size=6))
+def test_equal_texts_have_equal_hashes_and_others_do_not(texts: list[str], more: list[str]) -> None:
+    array = pa.array([*more, *texts], pa.large_string())
+    hashes = dict(zip(array.to_pylist(), text_hashes(array).tolist(), strict=True))
+    assert len(set(hashes.values())) == len(hashes)
+    # A slice of an array has another place in its buffers.
+    assert text_hashes(array[len(more) :]).tolist() == [hashes[text] for text in texts]
+
+
+def test_texts_that_share_a_hash_are_told_apart(store: PartStore, monkeypatch) -> None:
+    def bad_hashes(texts):
+        return np.zeros(len(texts), np.uint64)
+
+    monkeypatch.setattr(deny_join, "text_hashes", bad_hashes)
+    deny = DenyList(frozenset(["shop/bread"]), {"/a.tar": frozenset(["shop/Müsli.jpg"]), "/b.tar": frozenset(["two.png"])}, "")
+    ids, unknown = deny.find(store)
+    assert (ids.tolist(), unknown) == ([join_id(0, 1), join_id(0, 2)], 1)

@@ -21,6 +21,7 @@ from curator_pipelines.config import SelectConfig, identity_settings
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select.choose_filters import Filters
 from curator_pipelines.jobs.select.choose_search import exact_scan, exact_search, index_identity, index_search
+from curator_pipelines.jobs.select.denied import denied_ids
 from curator_pipelines.jobs.select.held_out_targets import (
     HeldOutTargets,
     beyond_domain,
@@ -126,7 +127,8 @@ def _choose_anew(
     # Until the new selection.json stands, OUT has no selection: readers must not mix old files with new ones.
     for directory in targets:
         storage.remove(directory.path("selection", "selection.json"))
-    filters = Filters.load(config, _denied_ids(targets[0], config, denied, reporter), targets[0].exclude)
+    ids = denied_ids(denied, config.deny or "", targets[0].pool, executor, reporter) if denied else None
+    filters = Filters.load(config, ids, targets[0].exclude)
     rules = [
         _rules(directory, config, candidates, filters, held_out.of(directory.name, directory.target))
         for directory in targets
@@ -212,18 +214,6 @@ def _rules(
         new_filter=filters.maker(directory),
         thresholds=() if tau is None else (tau,),
     )
-
-
-def _denied_ids(
-    directory: TargetDirectory, config: SelectConfig, denied: DenyList | None, reporter: Reporter
-) -> np.ndarray:
-    if denied is None:
-        return np.empty(0, np.int64)
-    ids, unknown = denied.find(directory.pool)
-    if unknown:
-        entries = f"{unknown:,} of {len(denied):,} entries of the deny list match no sample"
-        reporter.warn(f"{config.deny}: {entries}: {denied.hint(directory.pool)}")
-    return ids
 
 
 def _warn(directory: TargetDirectory, warnings: Sequence[str], reporter: Reporter) -> None:

@@ -24,16 +24,16 @@ class Filters:
 
     Attributes:
         config: says which there are.
-        denied: int64, the ids that a deny list names in the pool.
+        denied: int64, the ids that a deny list names in the pool; None without a list.
         evaluation: the evaluation images and their ids; None without any.
     """
 
     config: SelectConfig
-    denied: NDArray[np.int64]
+    denied: NDArray[np.int64] | None
     evaluation: tuple[SimilarityJoin, NDArray[np.int64]] | None
 
     @classmethod
-    def load(cls, config: SelectConfig, denied: NDArray[np.int64], exclude: PartReader) -> Filters:
+    def load(cls, config: SelectConfig, denied: NDArray[np.int64] | None, exclude: PartReader) -> Filters:
         """The filters that a config asks for; reads the evaluation images' embeddings, if there are any."""
         return cls(config, denied, _read_evaluation(exclude) if config.exclude else None)
 
@@ -46,7 +46,9 @@ class Filters:
 
         def new_filter() -> Filter | None:
             read_rows = RowReader(pool)
-            filters = [deny(self.denied, because=public_text(config.deny or ""))] if len(self.denied) else []
+            filters = []
+            if self.denied is not None and len(self.denied):
+                filters.append(deny(self.denied, because=public_text(config.deny or "")))
             if own is not None:
                 filters.append(own.filter())
             if self.evaluation:
