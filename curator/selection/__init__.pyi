@@ -2,6 +2,11 @@ from .centroids import expected_centroids as expected_centroids, find_centroids 
 from .csls import NewScan as NewScan, select_csls as select_csls
 from .csls_choice import ScanRows as ScanRows
 from .csls_sample import PoolSample as PoolSample
+from .duplicate_filter import (
+    DUPLICATE as DUPLICATE,
+    NEAR_DUPLICATE as NEAR_DUPLICATE,
+    no_duplicates as no_duplicates,
+)
 from .filters import Filter as Filter, Rejection as Rejection, deny as deny, first_rejection as first_rejection
 from .finds_yours import (
     CHANCE as CHANCE,
@@ -14,12 +19,9 @@ from .held_out import HeldOut as HeldOut, hold_out as hold_out
 from .knn import select_knn as select_knn
 from .multi_target import select_each as select_each
 from .near_duplicate_filters import (
-    DUPLICATE as DUPLICATE,
-    NEAR_DUPLICATE as NEAR_DUPLICATE,
     NEAR_EVALUATION as NEAR_EVALUATION,
     ReadRows as ReadRows,
     near_evaluation as near_evaluation,
-    no_duplicates as no_duplicates,
 )
 from .not_chosen import NextRows as NextRows, Skipped as Skipped
 from .own_images import (

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator.search import Cursors, TopK
-from curator.selection.filters import Filter
+from curator.selection.filters import AHEAD_ROWS, FILTERED_ROWS, Filter
 from curator.selection.frontier import LEAST_K, k_limit
 from curator.selection.not_chosen import NEXT_ROWS, NextRows, SkippedRow
-from curator.selection.ordered_choice import FILTERED_ROWS
 from curator.selection.result import Selection
 from curator.types import Progress
 
@@ -100,7 +100,8 @@ class CslsChoice:
             offered = at + np.flatnonzero(entries.place[at:last] < allowed[entries.line[at:last]])
             room = self._budget - self._count
             offered = offered[:room]
-            refused = self._row_filter(entries.ids[offered]) if self._row_filter and len(offered) else None
+            following = partial(np.asarray, entries.ids[last : last + AHEAD_ROWS])
+            refused = self._row_filter(entries.ids[offered], following) if self._row_filter and len(offered) else None
             at = last if len(offered) < room else int(offered[-1]) + 1
             if refused is not None:
                 place, rejection = refused

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DENIED", "Filter", "Rejection", "deny", "first_rejection"]
+__all__ = ["AHEAD_ROWS", "DENIED", "FILTERED_ROWS", "Ahead", "Filter", "Rejection", "deny", "first_rejection", "nothing_ahead"]
 
 DENIED = "denied"
 NO_MATCH = -1
+# Rows that a filter is asked about at once.
+FILTERED_ROWS = 256
+# Rows that those who choose look ahead.
+AHEAD_ROWS = 1024
 
 
 class Rejection(NamedTuple):
@@ -31,11 +35,31 @@ class Rejection(NamedTuple):
     similarity: float = math.nan
 
 
-# Called with the ids of rows, int64 (n,), that would be chosen next, in order of choice, each once. It returns
-# the place of the first that must be skipped, and why; None if there is none. The rows before that place, or
-# all, are chosen then, and a filter may remember that; it is called again with the rows behind it. Only rows
-# of the last round may in the end not be chosen.
-Filter: TypeAlias = Callable[[NDArray[np.int64]], tuple[int, Rejection] | None]
+# Rows that may be asked about before long, likely ones first, int64 (m,); empty where nobody knows.
+Ahead: TypeAlias = Callable[[], NDArray[np.int64]]
+
+
+def nothing_ahead() -> NDArray[np.int64]:
+    """No row is known to be asked about."""
+    return np.empty(0, np.int64)
+
+
+class Filter(Protocol):
+    """Says which rows must be skipped."""
+
+    def __call__(self, rows: NDArray[np.int64], ahead: Ahead = nothing_ahead, /) -> tuple[int, Rejection] | None:
+        """The place of the first row that must be skipped, and why; None if there is none.
+
+        The rows before that place, or all, are chosen then, and a filter may remember that; it is asked again about the
+        rows behind it. Only rows of the last round may in the end not be chosen.
+
+        Args:
+            rows: ids, int64 (n,), that would be chosen next, in order of choice, each once. A few hundred at a time, or
+                all that there are.
+            ahead: what may be asked next. Filters that read rows or compare them do so with many at once, which costs
+                little more than with one; the answers do not depend on it.
+        """
+        ...
 
 
 def deny(ids: Iterable[int], because: str = "") -> Filter:
@@ -53,7 +77,7 @@ def deny(ids: Iterable[int], because: str = "") -> Filter:
     listed = np.unique(np.fromiter(ids, np.int64))
     rejection = Rejection(DENIED, because)
 
-    def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
+    def row_filter(rows: NDArray[np.int64], ahead: Ahead = nothing_ahead, /) -> tuple[int, Rejection] | None:
         places = np.searchsorted(listed, rows)
         hits = np.flatnonzero(listed.take(places, mode="clip") == rows) if len(listed) else places[:0]
         return (int(hits[0]), rejection) if len(hits) else None
@@ -68,10 +92,10 @@ def first_rejection(*filters: Filter) -> Filter:
     last: only then is every row that it accepts chosen.
     """
 
-    def row_filter(rows: NDArray[np.int64]) -> tuple[int, Rejection] | None:
+    def row_filter(rows: NDArray[np.int64], ahead: Ahead = nothing_ahead, /) -> tuple[int, Rejection] | None:
         first = None
         for ask in filters:
-            refused = ask(rows)
+            refused = ask(rows, ahead)
             if refused is not None:
                 first, rows = refused, rows[: refused[0]]
         return first

@@ -19,6 +19,8 @@ TOP_K_BYTES = 1 << 30
 # At the peak of a scan, where the old and the new top-k are held: 12 each, newcomers, and what sorting takes.
 ENTRY_BYTES = 40
 LEAST_K = 500
+# Rows of a centroid that are looked at ahead where its best one was refused.
+ROWS_BEHIND = 64
 
 
 def k_limit(clusters: int) -> int:
@@ -90,6 +92,20 @@ class Frontier:
         empty = self._advance()
         self.exhausted = bool(self._complete[empty].any())
         return None if empty.any() else self._best_rows()
+
+    def behind(self, centroid: int) -> NDArray[np.int64]:
+        """Ids of the next rows of one centroid behind its best one, at most 64, those not removed."""
+        at, end = int(self._at[centroid]), int(self._start[centroid]) + self._rows.shape[1]
+        return self._ids_of(self._rows.reshape(-1)[at + 1 : min(at + 1 + ROWS_BEHIND, end)])
+
+    def upcoming(self, count: int) -> NDArray[np.int64]:
+        """Ids of the next rows of all centroids behind their best ones, about `count`, those not removed."""
+        clusters, width = self._rows.shape
+        places = self._at + np.arange(1, 1 + max(1, count // clusters))[:, None]
+        return self._ids_of(self._rows.take(np.minimum(places, self._start + width - 1)).reshape(-1))
+
+    def _ids_of(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+        return self._ids[rows[(rows < len(self._ids)) & ~self._removed[rows]]]
 
     def _advance(self) -> NDArray[np.bool_]:
         """Move each centroid to its first row that was not removed; bool (K,), True where its top-k has none."""

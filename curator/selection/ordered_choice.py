@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.selection.filters import Filter
+from curator.selection.filters import AHEAD_ROWS, FILTERED_ROWS, Filter
 from curator.selection.frontier import LEAST_K, k_limit
 from curator.selection.not_chosen import NEXT_ROWS, NextRows, SkippedRow
 from curator.selection.result import Selection
@@ -17,9 +18,6 @@ from curator.selection.rules import Rules
 from curator.types import Progress
 
 __all__ = ["Best", "Cursor", "Page", "Read", "choose_in_order"]
-
-# Rows that a filter is asked about at once.
-FILTERED_ROWS = 256
 
 # Key and id: only rows strictly after it are read.
 Cursor: TypeAlias = tuple[Any, int]
@@ -159,8 +157,9 @@ def _accepted(page: Page, row_filter: Filter | None, skipped: list[SkippedRow], 
     count, position = 0, 0
     while count < room and position < len(page):
         # Never more than fit: a filter remembers what it accepts.
-        ids = page.ids[position : position + min(room - count, FILTERED_ROWS)]
-        place, rejection = row_filter(ids) or (len(ids), None)
+        end = position + min(room - count, FILTERED_ROWS)
+        ids, following = page.ids[position:end], page.ids[end : end + AHEAD_ROWS]
+        place, rejection = row_filter(ids, partial(np.asarray, following)) or (len(ids), None)
         accepted.append(np.arange(position, position + place))
         count, position = count + place, position + place
         if rejection is not None:

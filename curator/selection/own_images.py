@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from curator.search import Floats, Pairs, SimilarityJoin, directions
 from curator.selection.filters import Filter, Rejection
-from curator.selection.near_duplicate_filters import ReadHashes, ReadRows, ask_once
+from curator.selection.near_duplicate_filters import ReadHashes, ReadRows, ask_once, hashes_of
 
 __all__ = ["LOOKS_OWN", "OWN_IMAGE", "OWN_REASONS", "OwnImages", "target_copies"]
 
@@ -74,8 +74,8 @@ class OwnImages:
 
     def _own(self, rows: NDArray[np.int64], pairs: Pairs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Of each pair, whether it shows one image, and whether the hashes say so."""
-        query_hashes = _once_each(self._hashes, rows[pairs.query])
-        member_hashes = _once_each(self._target_hashes, self._ids[pairs.member])
+        query_hashes = hashes_of(self._hashes, rows[pairs.query])
+        member_hashes = hashes_of(self._target_hashes, self._ids[pairs.member])
         both = list(zip(query_hashes, member_hashes, strict=True))
         by_hash = np.array([bool(query) and query == member for query, member in both], bool)
         unknown = np.array([not query or not member for query, member in both], bool)
@@ -84,12 +84,6 @@ class OwnImages:
     def filter(self) -> Filter:
         """A filter that refuses the target's own images. A row is compared once."""
         return ask_once(self.find)
-
-
-def _once_each(read: ReadHashes, ids: NDArray[np.int64]) -> list[str | None]:
-    distinct, places = np.unique(ids, return_inverse=True)
-    hashes = read(distinct)
-    return [hashes[place] for place in places.tolist()]
 
 
 def target_copies(target: Floats, hashes: Sequence[str | None]) -> list[tuple[int, int]]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, CuratorError, Use
-from curator.selection.filters import Filter
 from curator.selection.frontier import BestRows, Fetch, Frontier, first_k
+from curator.selection.next_round import next_round
 from curator.selection.not_chosen import NextRows, Skipped, SkippedRow
 from curator.selection.outlook import in_order, look_ahead, mean_of
 from curator.selection.result import RefusedRound, Rounds, Selection, StopReason, budget_warnings, ratio_to
@@ -41,7 +41,7 @@ def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | N
     frontier = Frontier(fetch, clusters, rules.k or first_k(clusters, budget))
     log = _Log(rules, has_filter=row_filter is not None)
     while True:
-        turn = _next_round(frontier, row_filter, log.number)
+        turn = next_round(frontier, row_filter, log.number)
         if turn.best is None:
             log.skipped += turn.skipped
             log.lower_bounds = None
@@ -56,38 +56,6 @@ def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | N
         frontier.remove_all()
         if log.chosen == budget:
             return log.selection(StopReason.BUDGET, frontier)
-
-
-@dataclass(slots=True)
-class _Round:
-    """What a round would take: `best` is None if the pool has nothing left; `skipped` is in order of choice."""
-
-    best: BestRows | None
-    skipped: list[SkippedRow]
-
-
-def _next_round(frontier: Frontier, row_filter: Filter | None, number: int) -> _Round:
-    """The rows of a round, once all that must be skipped are.
-
-    The filter is asked in order of choice: a centroid whose row is skipped moves to a row that comes later in
-    that order, so no row that was asked about is overtaken, and those accepted stay the first of the round.
-    """
-    skipped: list[SkippedRow] = []
-    accepted = 0
-    while True:
-        best = frontier.best()
-        if best is None or row_filter is None:
-            return _Round(best, skipped)
-        order, first = in_order(best)
-        refused = row_filter(best.ids[order[first[accepted:]]])
-        if refused is None:
-            return _Round(best, skipped)
-        place, rejection = refused
-        accepted += place
-        centroid = int(order[first[accepted]])
-        row, score = int(best.ids[centroid]), float(best.scores[centroid])
-        skipped.append(SkippedRow.build(row, score, centroid, number, rejection))
-        frontier.remove(centroid)
 
 
 @dataclass(slots=True)

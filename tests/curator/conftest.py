@@ -135,7 +135,7 @@ def assert_same(fast, slow):
 def one_by_one(ask):
     """A filter made of a function that answers for one row."""
 
-    def row_filter(rows):
+    def row_filter(rows, ahead=None):
         answers = ((place, ask(row)) for place, row in enumerate(rows.tolist()))
         return next(((place, rejection) for place, rejection in answers if rejection), None)
 

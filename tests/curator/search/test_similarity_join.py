@@ -27,7 +27,9 @@ def clustered(count, dim, seed, spread=0.1):
 
 @pytest.mark.parametrize("dim", [3, 64, 200])
 @pytest.mark.parametrize("threshold", [0.3, 0.95, 1.0])
-def test_all_near_pairs_and_no_others(dim, threshold, monkeypatch):
+@pytest.mark.parametrize("dense", [1, 1 << 30])
+def test_all_near_pairs_and_no_others(dim, threshold, dense, monkeypatch):
+    monkeypatch.setattr(near, "DENSE", dense)
     monkeypatch.setattr(near, "BLOCK", 16)
     monkeypatch.setattr(near, "QUERIES", 7)
     rows, others = clustered(20, dim, 1), clustered(50, dim, 2)
@@ -38,10 +40,14 @@ def test_all_near_pairs_and_no_others(dim, threshold, monkeypatch):
         held.add(others[start : {0: 1, 1: 15, 15: 30, 30: 50}[start]])
     by_hand = pairs_by_hand(rows, others, threshold)
     assert len(held) == 50
-    for first in (0, 16, 39):
-        found = held.find(rows, threshold, first)
-        wanted = [pair for pair in by_hand if pair[1] >= first]
+    assert np.array_equal(held.take(np.array([49, 0, 16, 17])), others[[49, 0, 16, 17]])
+    for among in (None, np.arange(50) >= 16, np.arange(50) % 3 == 1, np.zeros(50, bool)):
+        found = held.find(rows, threshold, among)
+        wanted = [pair for pair in by_hand if among is None or among[pair[1]]]
         assert list(zip(*(column.tolist() for column in found), strict=True)) == wanted
+        turned = held.find_to(rows, threshold, among)
+        wanted = [pair for pair in pairs_by_hand(others, rows, threshold) if among is None or among[pair[0]]]
+        assert list(zip(*(column.tolist() for column in turned), strict=True)) == wanted
     # What looks like rounding is not lost at the very top.
     assert threshold == 1.0 or {(5, 3), (5, 40)} <= {pair[:2] for pair in by_hand}
 

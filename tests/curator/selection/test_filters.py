@@ -15,7 +15,7 @@ def test_deny_takes_sets_and_arrays():
 def test_the_objection_that_comes_first_in_order_of_choice_counts():
     asked = []
 
-    def remember(rows):
+    def remember(rows, ahead):
         asked.append(rows.tolist())
 
     row_filter = first_rejection(deny([1], "a"), deny([2], "b"), deny([1, 2], "c"), remember)

@@ -4,6 +4,7 @@ from hypothesis import given, settings, strategies as st
 
 from curator.search.scoring import exact_scores
 from curator.search.similarity_join import SimilarityJoin, directions
+from curator.selection import duplicate_filter, next_round
 from curator.selection import Rejection, Rules, near_evaluation, no_duplicates, select_random, select_simcore
 
 
@@ -25,7 +26,7 @@ def slow_filter(twin, pool, hashes, threshold):
     def row_filter(number):
         near = [(similarity(rows[number], rows[other]), other) for other in chosen]
         for found, other in near:
-            if hashes[number] and hashes[number] == hashes[other] and found >= np.float32(min(0.99, threshold)):
+            if hashes[number] and hashes[number] == hashes[other] and found >= np.float32(0.99):
                 return Rejection("duplicate", "", other, float(found))
         best = max((found for found, _ in near), default=-1.0)
         if best >= np.float32(threshold):
@@ -36,9 +37,21 @@ def slow_filter(twin, pool, hashes, threshold):
     return twin.one_by_one(row_filter)
 
 
-@settings(max_examples=60)
+@pytest.mark.parametrize("size", ["as it is", "small"])
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, data):
+def test_simcore_without_duplicates_as_the_slow_rule_has_it(twin, size, data):
+    # Small: rows are forgotten and looked at again, and blocks end within a round.
+    sizes = {"HELD_ROWS": 4, "AHEAD_ROWS": 2} if size == "small" else {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sizes.items():
+            patch.setattr(duplicate_filter, name, value)
+            patch.setattr(next_round, name, value, raising=False)
+        patch.setattr(next_round, "FILTERED_ROWS", 3 if sizes else next_round.FILTERED_ROWS)
+        check_against_the_slow_rule(twin, data)
+
+
+def check_against_the_slow_rule(twin, data):
     dim = data.draw(st.integers(2, 3))
     grid = st.lists(st.integers(-3, 3), min_size=dim, max_size=dim).filter(any)
     rows = np.array(data.draw(st.lists(grid, min_size=1, max_size=25)), np.float16).reshape(-1, dim)

@@ -72,7 +72,7 @@ def test_where_the_rows_in_memory_end_it_is_more_than():
 def test_beyond_the_end_no_filter_is_asked():
     asked = []
 
-    def refuse_the_last(ids):
+    def refuse_the_last(ids, ahead):
         asked.extend(ids.tolist())
         return (int(np.flatnonzero(ids == 9)[0]), Rejection("odd")) if 9 in ids else None
 
