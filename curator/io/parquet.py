@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,19 @@ from curator.errors import Another, CuratorError, UnusableInput
 from curator.io import storage
 from curator.io.schemas import FORMAT_VERSION
 
-__all__ = ["check_format", "read_table", "save_table", "write_table"]
+__all__ = [
+    "ROW_GROUP",
+    "TableWriter",
+    "check_format",
+    "read_footer",
+    "read_group",
+    "read_table",
+    "save_table",
+    "write_table",
+]
+
+# Rows that are written, and can be read, on their own.
+ROW_GROUP = 1 << 16
 
 
 def write_table(url: str, schema: pa.Schema, columns: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -26,12 +39,95 @@ def write_table(url: str, schema: pa.Schema, columns: dict[str, Any] | list[dict
 
 
 def save_table(path: Path, schema: pa.Schema, columns: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """The same to a local path that is not the final one: see `storage.write_file`."""
-    if isinstance(columns, dict):
-        table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
-    else:
+    """The same to a local path that is not the final one: see `storage.write_file`.
+
+    Columns are lists, arrays, or chunked arrays of any string type: all texts of a column together may be more than the
+    2 GiB that one Arrow string array holds.
+    """
+    if not isinstance(columns, dict):
         table = pa.Table.from_pylist(columns, schema=schema)
-    pq.write_table(table, path, compression="zstd")
+        columns = {name: table[name] for name in schema.names}
+    rows = len(columns[schema.names[0]])
+    with TableWriter(path, schema) as writer:
+        for start in range(0, max(rows, 1), ROW_GROUP):
+            writer.write({name: columns[name][start : start + ROW_GROUP] for name in schema.names})
+
+
+class TableWriter:
+    """Writes a parquet file to a local path block by block, each at most `ROW_GROUP` rows: one row group each."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Write one row group, from columns as `save_table` takes them."""
+        arrays = [_array(columns[field.name], field.type) for field in self._schema]
+        self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=ROW_GROUP)
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def read_footer(url: str, schema: pa.Schema) -> pq.FileMetaData:
+    """What the end of a parquet file that curator wrote says of its row groups; raises as `read_table`."""
+    try:
+        with _open(url) as source, pq.ParquetFile(source) as file:
+            check_format(file.schema_arrow, schema, url)
+            return file.metadata
+    except pa.ArrowInvalid as reason:
+        raise _no_parquet(url, UnusableInput, reason) from reason
+
+
+def read_group(url: str, footer: pq.FileMetaData, group: int, columns: list[str]) -> pa.Table:
+    """Some columns of one row group of the file that `footer` was read from."""
+    try:
+        with _open(url) as source, pq.ParquetFile(source, metadata=footer) as file:
+            return file.read_row_group(group, columns=columns)
+    except pa.ArrowInvalid as reason:
+        raise _no_parquet(url, UnusableInput, reason) from reason
+
+
+def _open(url: str) -> IO[bytes]:
+    if storage.is_local(url):
+        return open(storage.local_path(url), "rb")
+    return cast("IO[bytes]", _RemoteFile(url))
+
+
+class _RemoteFile(io.RawIOBase):
+    """A stored file whose reads are one request each, of as many bytes as are asked for."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._state, self._at = url, storage.stat(url), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._state.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._state.size)
+        data = storage.read_range(self._url, self._at, end, self._state) if end > self._at else b""
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def read_table(
@@ -63,7 +159,11 @@ def read_table(
             check_format(file.schema_arrow, schema, url, error=error)
             return file.read(columns=columns)
     except pa.ArrowInvalid as reason:
-        raise error(f"{url} is not a parquet file that curator wrote: {reason}") from reason
+        raise _no_parquet(url, error, reason) from reason
+
+
+def _no_parquet(url: str, error: type[CuratorError], reason: Exception) -> CuratorError:
+    return error(f"{url} is not a parquet file that curator wrote: {reason}")
 
 
 def check_format(

@@ -20,6 +20,8 @@ __all__ = ["NamedParts", "Part", "PartFiles", "PartReader", "named", "register_c
 
 # Each holds a whole part's metadata for a moment.
 ROW_THREADS = 8
+# Rows whose texts fit into one Arrow string array, as long as no key has more than 2,000 bytes.
+ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class PartFiles(ABC):
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """The metadata rows of some ids, in the order given, with `id` as first column.
 
-        Reads the metadata of each part that holds one of them once, a few parts side by side.
+        Reads the metadata of each part that holds one of them once, a few parts side by side. Of many ids the columns
+        come in chunks: all their texts together may be more than the 2 GiB that one Arrow string array holds.
 
         Raises:
             CuratorError: a part cannot be read, tried twice.
@@ -102,7 +105,7 @@ class PartFiles(ABC):
 
         def read(wanted: tuple[int, NDArray[np.int64]]) -> pa.Table:
             part, rows = wanted
-            return self.metadata(part, columns).take(pa.array(rows))
+            return large_strings(self.metadata(part, columns).take(pa.array(rows)))
 
         wanted = list(zip(parts.tolist(), rows_by_part, strict=False))
         tables = list_retried(wanted, read, lambda each: each[0], self.url, ROW_THREADS)
@@ -111,8 +114,10 @@ class PartFiles(ABC):
             return empty.add_column(0, "id", pa.array([], pa.int64()))
         inverse = np.empty_like(order)
         inverse[order] = np.arange(len(order))
-        table = pa.concat_tables(tables).take(pa.array(inverse))
-        return table.add_column(0, "id", pa.array(ids))
+        whole = pa.concat_tables(tables).combine_chunks()
+        names = schemas.METADATA.empty_table().select(columns).schema
+        blocks = [whole.take(pa.array(inverse[at : at + ROWS_AT_ONCE])).cast(names) for at in range(0, len(ids), ROWS_AT_ONCE)]
+        return pa.concat_tables(blocks).add_column(0, "id", pa.array(ids))
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,12 @@ class PartReader(PartFiles):
         """The ids of all rows of the finished parts, int64 (n,), in the order of `all_vectors`."""
         parts = [part_ids(part, rows) for part, rows in sorted(self.lengths().items())]
         return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def large_strings(table: pa.Table) -> pa.Table:
+    """The same table with 64-bit offsets in its columns of texts."""
+    fields = [field.with_type(pa.large_string()) if field.type == pa.string() else field for field in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def named(url: str, identities: Mapping[int, str], part: int) -> str:

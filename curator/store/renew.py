@@ -52,7 +52,7 @@ def renew_part(store: PartStore, source: Source, old: Part, new: Part) -> DoneMa
         _holds_the_same(source, table, mark, old.min_side) if source.kind == "tar" else _copies(source, table, mark)
     ):
         return None
-    columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
+    columns = {name: table[name] for name in schemas.METADATA.names}
     return store.write(new.part, new.identity, npy.parse_array(array, array_url), columns, mark)
 
 

@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curator.io import npy, storage
+from curator.io import npy, parquet, schemas, storage
 from curator.store.part_reader import PartFiles
 from curator.store.retried import each_retried, list_retried
 from curator.types import parts_of, rows_of, split_id
@@ -16,7 +17,8 @@ from curator.types import parts_of, rows_of, split_id
 __all__ = ["RowReader"]
 
 OPEN_PARTS = 512
-HASHED_PARTS = 256
+# Hashes that are remembered; of a single row group more.
+HASH_BYTES = 64 << 20
 # Bytes between two rows up to which one remote read takes both.
 MAX_GAP = 16 << 10
 MAX_READ = 4 << 20
@@ -25,7 +27,7 @@ MAX_READ = 4 << 20
 class RowReader:
     """Reads single rows of a store's finished parts; remembers the parts it has opened.
 
-    Memory: memory maps of 512 parts, hashes of 256. A part that cannot be read, tried twice, is a `CuratorError`.
+    Memory: memory maps of 512 parts, and 64 MiB of hashes. A part that cannot be read, tried twice, is a `CuratorError`.
 
     Args:
         store: the store; its parts do not change meanwhile.
@@ -36,7 +38,8 @@ class RowReader:
         self._local = storage.is_local(store.url)
         self._vectors = lru_cache(OPEN_PARTS)(store.vectors)
         self._layout = lru_cache(None)(self._read_layout)
-        self._hash_column = lru_cache(HASHED_PARTS)(self._read_hashes)
+        self._footer = lru_cache(OPEN_PARTS)(self._read_footer)
+        self._hashes: dict[tuple[int, int], pa.Array] = {}
 
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
         """The vectors of some ids, float16 (n, dim), in the order given.
@@ -61,17 +64,25 @@ class RowReader:
         return vectors
 
     def hashes(self, ids: NDArray[np.int64]) -> list[str | None]:
-        """The sha256 of some ids' images; None where ready embeddings brought none."""
-        rows_in: dict[int, list[int]] = {}
-        for part, row in (places := [split_id(sample_id) for sample_id in np.asarray(ids).tolist()]):
-            rows_in.setdefault(part, []).append(row)
+        """The sha256 of some ids' images; None where ready embeddings brought none.
 
-        def read(part: int) -> dict[int, str | None]:
-            column = self._hash_column(part)
-            return {row: column[row].as_py() for row in rows_in[part]}
+        Cost: the row groups of the metadata that hold one of them, those of late lookups aside.
+        """
+        ids = np.asarray(ids, np.int64)
+        part_of, hashes = parts_of(ids), np.empty(len(ids), object)
 
-        hashes = dict(each_retried(rows_in, read, self._store.url))
-        return [hashes[part][row] for part, row in places]
+        def read(part: int) -> None:
+            places = np.flatnonzero(part_of == part)
+            rows = rows_of(ids[places])
+            groups = np.searchsorted(self._group_ends(part), rows, side="right")
+            for group in np.unique(groups).tolist():
+                own = groups == group
+                first = int(self._group_ends(part)[group - 1]) if group else 0
+                hashes[places[own]] = self._hashes_of(part, group).take(pa.array(rows[own] - first)).to_pylist()
+
+        for _ in each_retried(np.unique(part_of).tolist(), read, self._store.url):
+            pass
+        return list(hashes)
 
     def _remote(self, ids: NDArray[np.int64], dim: int) -> NDArray[np.float16]:
         distinct, places = np.unique(ids, return_inverse=True)
@@ -92,8 +103,24 @@ class RowReader:
     def _read_layout(self, part: int) -> npy.Header:
         return npy.read_header(self._store.array_url(part))
 
-    def _read_hashes(self, part: int) -> pa.Array:
-        return self._store.metadata(part, ["sha256"])["sha256"].combine_chunks()
+    def _read_footer(self, part: int) -> pq.FileMetaData:
+        return parquet.read_footer(self._store.metadata_url(part), schemas.METADATA)
+
+    def _group_ends(self, part: int) -> NDArray[np.int64]:
+        """How many rows of a part's metadata stand up to the end of each row group, int64 (groups,)."""
+        footer = self._footer(part)
+        return np.cumsum([footer.row_group(group).num_rows for group in range(footer.num_row_groups)])
+
+    def _hashes_of(self, part: int, group: int) -> pa.Array:
+        """The hashes of one row group; the oldest that are remembered are forgotten where they get many."""
+        held = self._hashes.pop((part, group), None)
+        if held is None:
+            table = parquet.read_group(self._store.metadata_url(part), self._footer(part), group, ["sha256"])
+            held = table["sha256"].combine_chunks()
+        self._hashes[part, group] = held
+        while len(self._hashes) > 1 and sum(column.nbytes for column in self._hashes.values()) > HASH_BYTES:
+            self._hashes.pop(next(iter(self._hashes)))
+        return held
 
 
 def _runs(ids: NDArray[np.int64], row_bytes: int) -> list[NDArray[np.int64]]:

@@ -204,8 +204,8 @@ def _row_columns(
     unknown = [None] * len(rows.ids)
     return {
         "id": rows.ids,
-        "shard": samples["shard"].combine_chunks(),
-        "key": samples["image_path"].combine_chunks(),
+        "shard": samples["shard"],
+        "key": samples["image_path"],
         "score": rows.scores if selector.has_scores else unknown,
         "centroid": rows.anchors if selector.has_anchors else unknown,
         "round": rows.rounds if selector.has_rounds else unknown,
@@ -263,7 +263,8 @@ def load_selection(directory: TargetDirectory) -> StoredSelection | None:
     """The stored selection; None if there is no finished one."""
     try:
         record = json.loads(storage.read_bytes(directory.path("selection", "selection.json")))
-        table = parquet.read_table(directory.path("selection", "selected.parquet"), schemas.SELECTED)
+        url = directory.path("selection", "selected.parquet")
+        table = parquet.read_table(url, schemas.SELECTED, ["id", "score", "centroid", "round"])
     except FileNotFoundError:
         return None
     if record.get("version") != schemas.FORMAT_VERSION:

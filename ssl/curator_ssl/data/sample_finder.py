@@ -232,7 +232,7 @@ def _from_table(sources: list[Source], table: pa.Table) -> Samples:
     offset, size = table["offset"].to_numpy(), table["size"].to_numpy()
     # Neighbours on disk are neighbours in blocks.
     order = np.lexsort((offset, source))
-    key = table["key"].combine_chunks().take(pa.array(order))
+    key = table["key"].cast(pa.large_string()).combine_chunks().take(pa.array(order))
     return Samples(_sample_sources(sources), source[order], key, offset[order], size[order])
 
 

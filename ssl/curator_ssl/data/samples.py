@@ -133,11 +133,12 @@ class Samples:
             numbers.append((part.source + len(sources)).astype(np.int32))
             sources += part.sources
             addresses |= dict(part.addresses or {})
-        keys = [part.key for part in parts]
+        # Offsets of 64 bits: all keys together may be more than 2 GiB.
+        keys = [part.key.cast(pa.large_string()) for part in parts]
         return Samples(
             sources,
             np.concatenate(numbers),
-            pa.concat_arrays(keys) if keys else pa.array([], pa.string()),
+            pa.concat_arrays(keys) if keys else pa.array([], pa.large_string()),
             np.concatenate([np.empty(0, np.int64), *(part.offset for part in parts)]),
             np.concatenate([np.empty(0, np.int64), *(part.size for part in parts)]),
             addresses=addresses,
@@ -186,6 +187,6 @@ def read_samples_file(url: str, addresses: Mapping[str, str] | None = None) -> S
 
 
 def _one_array(key: pa.ChunkedArray) -> pa.Array:
-    combined = key.combine_chunks()
+    combined = key.cast(pa.large_string()).combine_chunks()
     # Of no rows, pyarrow makes a chunked array again.
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) and combined.chunks else combined

@@ -17,6 +17,7 @@ from curator.io.storage import Stat
 from curator.sources.find import find_sources
 from curator.sources.remarks import Remark, Remarks
 from curator.sources.source import Source
+from curator.store import part_reader
 from curator.store.changes import find_changes
 from curator.store.done_mark import DoneMark
 from curator.store.ledger import write_quarantine
@@ -295,3 +296,16 @@ def test_a_ledger_line_holds_no_secret(tmp_path):
     write_quarantine(str(tmp_path), [line])
     (row,) = pq.read_table(tmp_path / "quarantine.parquet").to_pylist()
     assert row["detail"] == "cannot be read: 403 at https://h/a: no"
+
+
+def test_many_rows_come_in_chunks_that_hold_their_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(part_reader, "ROWS_AT_ONCE", 4)
+    store = PartStore(str(tmp_path / "pool"))
+    rows = [SampleRow(f"key-{row}", 0, 1, "0" * 64, 1, 1, (Member("jpg", 0, 1),)) for row in range(10)]
+    block = EmbeddingBlock(rows, np.ones((10, 2), np.float16))
+    store.commit(0, "0" * 16, block, "/a.tar", DoneMark(10, 10, 2, {}, []))
+    ids = np.array([9, 0, 5, 5, 3, 2, 1, 8, 7])
+    table = store.rows(ids, ["image_path", "sha256", "members"])
+    assert table["image_path"].to_pylist() == [f"key-{row}" for row in ids]
+    assert [len(chunk) for chunk in table["image_path"].chunks] == [4, 4, 1]
+    assert table.schema.field("image_path").type == pa.string()

@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from curator.io import parquet
 from curator.store import row_reader as module
 from curator.store.done_mark import DoneMark
 from curator.store.part_store import PartStore
@@ -41,3 +42,27 @@ def test_single_rows(place, tmp_path, request, monkeypatch):
     assert np.array_equal(gather.vectors(some + (3 << 32)), arrays[3][some])
     assert gather.vectors(ids[:0]).shape == (0, 7)
     assert gather.hashes(ids) == [sha(3, 299), sha(0, 4), None, None, sha(0, 4)]
+
+
+def test_hashes_cost_the_row_groups_that_hold_them_and_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROW_GROUP", 50)
+    store, _ = fill(f"{tmp_path}/pool")
+    read, groups = [], parquet.read_group
+
+    def counted(url, footer, group, columns):
+        read.append((url, group))
+        return groups(url, footer, group, columns)
+
+    monkeypatch.setattr(parquet, "read_group", counted)
+    one_group = 50 * (64 + 4)
+    monkeypatch.setattr(module, "HASH_BYTES", 2 * one_group + 100)
+    reader = RowReader(store)
+    assert reader.hashes(np.array([3 << 32 | 7, 3 << 32 | 120, 3 << 32 | 8])) == [sha(3, 7), sha(3, 120), sha(3, 8)]
+    assert [group for _, group in read] == [0, 2]
+    assert reader.hashes(np.array([3 << 32 | 49, 3 << 32 | 100])) == [sha(3, 49), sha(3, 100)]
+    assert len(read) == 2
+    rows = np.arange(300)
+    assert reader.hashes(rows + (3 << 32)) == [sha(3, row) if row else None for row in rows.tolist()]
+    assert sum(column.nbytes for column in reader._hashes.values()) <= module.HASH_BYTES
+    # Of the two that were remembered one was forgotten again before its turn came.
+    assert len(read) == 7

@@ -21,14 +21,14 @@ def samples_of(side: Side) -> Samples:
 
 
 def _hashes(side: Side, places: NDArray[np.int64]) -> pa.Array:
-    """The sha256 of the images at some places of the order of choice, string (n,); null where it is not known."""
+    """The sha256 of the images at some places of the order of choice, large_string (n,); null where it is not known."""
     if not len(places):
-        return pa.array([], pa.string())
+        return pa.array([], pa.large_string())
     ids = side.target.selection.ids[places]
     found, hashes = _in_manifest(side, ids)
     missing = np.flatnonzero(~found)
     if len(missing):
-        others = side.target.directory.pool.rows(ids[missing], ["sha256"])["sha256"].combine_chunks()
+        others = _whole(side.target.directory.pool.rows(ids[missing], ["sha256"])["sha256"])
         hashes = pc.replace_with_mask(hashes, pa.array(~found), others)
     return hashes
 
@@ -42,6 +42,11 @@ def _in_manifest(side: Side, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_],
         url = side.target.directory.path("shards", "manifest.parquet")
         table = parquet.read_table(url, schemas.MANIFEST, ["id", "sha256"])
     except FileNotFoundError:
-        return np.zeros(len(ids), np.bool_), pa.nulls(len(ids), pa.string())
+        return np.zeros(len(ids), np.bool_), pa.nulls(len(ids), pa.large_string())
     rows = pc.index_in(pa.array(ids), table["id"].combine_chunks())
-    return rows.is_valid().to_numpy(zero_copy_only=False), table["sha256"].combine_chunks().take(rows)
+    return rows.is_valid().to_numpy(zero_copy_only=False), _whole(table["sha256"]).take(rows)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    """A column as one array: all hashes together may be more than the 2 GiB that a string array holds."""
+    return column.cast(pa.large_string()).combine_chunks()

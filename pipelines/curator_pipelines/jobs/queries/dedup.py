@@ -100,13 +100,13 @@ def _write_list(
         url,
         schemas.DUPLICATES,
         {
-            "shard": names["shard"].combine_chunks(),
-            "key": names["image_path"].combine_chunks(),
+            "shard": names["shard"],
+            "key": names["image_path"],
             "id": ids[order],
             "reason": reasons,
             "match": matches,
-            "match_shard": match_names["shard"].combine_chunks(),
-            "match_key": match_names["image_path"].combine_chunks(),
+            "match_shard": match_names["shard"],
+            "match_key": match_names["image_path"],
             "similarity": [None if math.isnan(similarity) else similarity for similarity in similarities.tolist()],
         },
     )
