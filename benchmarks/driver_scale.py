@@ -159,29 +159,37 @@ def shards_of(folder: str, count: int) -> list[Source]:
     ]
 
 
-@dataclass
 class Linked:
-    """In place of the embed stage: a done-mark, and one name more of an array and of a metadata file."""
+    """In place of the embed stage: one name more of an array, a metadata file and a done-mark, which are all alike.
 
-    store: PartStore
-    written: int = 0
+    Args:
+        store: where they go.
+    """
 
-    def __call__(self, task: Task[EmbedTask]) -> DoneMark:
-        part, identity = task.payload.part, task.payload.identity
-        for make in (part_files.array_url, part_files.metadata_url):
-            os.link(self._file(), make(self.store.url, part, identity))
-            self.written += 1
+    def __init__(self, store: PartStore) -> None:
+        self._urls = (part_files.array_url, part_files.metadata_url, lambda url, *name: store.done_url(*name))
+        self._store = store
+        self._linked = 0
         file = FileHash.of_bytes(b"x")
         seconds = {"decode": 1.0, "encode": 1.0, "total": 1.0}
-        done = DoneMark(10_000, 10_000, 1024, seconds, [], array=file, metadata=file)
-        self.store.mark(part, identity, done)
-        return done
+        self._done = DoneMark(10_000, 10_000, 1024, seconds, [], array=file, metadata=file)
+        for make in self._urls:
+            os.makedirs(os.path.dirname(make(store.url, 0, "x")), exist_ok=True)
 
-    def _file(self) -> Path:
-        path = Path(self.store.url).parent / f"x-{os.getpid()}-{self.written // NAMES_OF_A_FILE}"
-        if not path.exists():
-            path.write_bytes(b"x")
-        return path
+    def __call__(self, task: Task[EmbedTask]) -> DoneMark:
+        if self._linked % NAMES_OF_A_FILE == 0:
+            self._originals = self._make_originals()
+        self._linked += 1
+        for original, make in zip(self._originals, self._urls, strict=True):
+            os.link(original, make(self._store.url, task.payload.part, task.payload.identity))
+        return self._done
+
+    def _make_originals(self) -> list[str]:
+        contents = (b"x", b"x", self._done.to_json())
+        paths = [f"{self._store.url}/../x-{os.getpid()}-{self._linked}-{number}" for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            Path(path).write_bytes(content)
+        return paths
 
 
 def marks(tasks: int, workers: int, folder: str) -> None:
@@ -190,8 +198,6 @@ def marks(tasks: int, workers: int, folder: str) -> None:
         todo = {source.name: source for source in job.todo}
     with measured(f"register {tasks:,} parts"):
         parts = job.store.register(job.sources, job.identity)
-    for make in (part_files.array_url, part_files.metadata_url):
-        os.makedirs(os.path.dirname(make(job.store.url, 0, "x")), exist_ok=True)
     backend = Workers([1.0] * workers, Linked(job.store), unequal)
     payloads = (EmbedTask(todo[part.url], part.part, part.identity) for part in parts if part.url in todo)
     with measured(f"dispatch {len(todo):,} tasks to {workers:,} workers", len(todo)):
@@ -287,16 +293,16 @@ class Waiting(Marking):
 def stragglers() -> None:
     """Print how much longer than the floor a run takes, on a clock that only counts: no CPU sets these figures."""
     usual, long = [1.0] * 10_000, 100.0
-    print("| 10,000 shards of a second | workers | order | seconds | floor | ratio |\n|---|---|---|---|---|---|")
+    middle = [*usual[:5_000], long, *usual[5_000:]]
+    print("| 10,000 shards of a second, and | workers | order | seconds | floor | ratio |\n|---|---|---|---|---|---|")
     for workers in (100, 1_000):
-        for order, sizes in (
-            ("as given, the long one last", [*usual, long]),
-            ("as given, the long one in the middle", [*usual[:5_000], long, *usual[5_000:]]),
-            ("largest first", [long, *usual]),
-        ):
-            _print_tail("and one of 100 seconds", order, sizes, [1.0] * workers)
-        _print_tail("one worker at a tenth", "any", usual, [1.0] * (workers - 1) + [0.1])
-        _print_tail("both, the slow worker gets the long one", "largest first", [long, *usual], [0.1, *usual[1:workers]])
+        even, slow = [1.0] * workers, [0.1] + [1.0] * (workers - 1)
+        _print_tail("one of 100 seconds", "given: it is the last", [*usual, long], even)
+        _print_tail("one of 100 seconds", "given: it is in the middle", middle, even)
+        _print_tail("one of 100 seconds", "largest first", [long, *usual], even)
+        _print_tail("a worker at a tenth", "any", usual, slow)
+        _print_tail("both, and it does not get the long one", "largest first", [long, *usual], slow[::-1])
+        _print_tail("both, and it gets the long one", "largest first", [long, *usual], slow)
 
 
 def _print_tail(what: str, order: str, sizes: Sequence[float], speeds: Sequence[float]) -> None:

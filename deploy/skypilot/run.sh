@@ -36,5 +36,10 @@ if [[ $SKYPILOT_NODE_RANK != 0 ]]; then
 fi
 
 until_alive || exit 1
+# The head answers before its own node can be joined.
+until python3 -c 'import ray, sys; ray.init(address=sys.argv[1], logging_level=50)' "$address" 2>/dev/null; do
+  kill -0 "$node" 2>/dev/null || exit 1
+  sleep 5
+done
 bash "$here/../retry.sh" curator select --address "$address" \
   --target "$TARGET" --pool "$POOL" --out "$OUT" --encoder "$ENCODER"
