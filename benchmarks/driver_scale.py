@@ -9,35 +9,32 @@ Peer: nothing does this exactly; the floor of a tail is the work divided by the 
     python -m benchmarks.driver_scale ray TASKS ACTORS            actors that wait a little, then write a done-mark
     python -m benchmarks.driver_scale stragglers                  the tail, with a clock that only counts
 
-The workers are in this process. Each gets its tasks and sends its messages as bytes, as the others do, and is at work
-for a time that passes on a clock of its own: so a thousand of them cost this machine no more than their messages.
+The workers of all but `ray` are in this process: see `benchmarks.simulated_workers`.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data import describe_machine
 from benchmarks.mock_s3 import mock_s3
 from benchmarks.scale import Marking, job_of, mark_of, measured
+from benchmarks.simulated_workers import Simulated, Workers
 from curator.io import FileHash, Stat, part_files
 from curator.sources import Source
 from curator.store import DoneMark, PartStore
 from curator.types import Progress
 from curator_pipelines.executors import Outcome, Task, WorkerContext
-from curator_pipelines.executors.dispatcher import Loss, WorkerHandle, dispatch
-from curator_pipelines.executors.messages import Kind, encode
-from curator_pipelines.executors.protocol import as_tasks, no_progress
+from curator_pipelines.executors.dispatcher import dispatch
+from curator_pipelines.executors.protocol import as_tasks
 from curator_pipelines.jobs.select import embed
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import EmbedTask
@@ -45,98 +42,6 @@ from curator_pipelines.stages import EmbedTask
 BUCKET = "scale"
 # A file of ext4 may have 65,000 names.
 NAMES_OF_A_FILE = 50_000
-
-
-class Handle(WorkerHandle):
-    """A worker in this process: it does a task at once, and its messages come when its clock says.
-
-    Args:
-        workers: whose worker it is.
-        speed: how fast it is, beside one of speed 1.
-    """
-
-    def __init__(self, workers: Workers, speed: float) -> None:
-        super().__init__("node", "a worker")
-        self._workers = workers
-        self._speed = speed
-
-    def give(self, pickled_task: bytes) -> None:
-        task = pickle.loads(pickled_task)
-        begin = time.process_time()
-        value = self._workers.work(task)
-        self._workers.cpu += time.process_time() - begin
-        seconds = self._workers.seconds(task) / self._speed
-        self._workers.send(self, seconds / 2, bytes(encode(Kind.PROGRESS, {"samples": 1})))
-        self._workers.send(self, seconds, bytes(encode(Kind.VALUE, value)))
-
-    def kill(self) -> None:
-        pass
-
-
-@dataclass
-class Workers:
-    """The dispatcher's backend: one message at a time, in the order of the clock.
-
-    Attributes:
-        speeds: of each worker.
-        work: what a task is.
-        seconds: how long a worker of speed 1 is at it.
-        now: the clock.
-        cpu: seconds of this process that the work itself took.
-    """
-
-    speeds: Sequence[float]
-    work: Callable[[Task[Any]], Any]
-    seconds: Callable[[Task[Any]], float]
-    now: float = 0.0
-    cpu: float = 0.0
-    _messages: list[tuple[float, int, Handle, bytes]] = field(default_factory=list)
-    _serial: Iterator[int] = field(default_factory=itertools.count)
-
-    @property
-    def workers(self) -> int:
-        return len(self.speeds)
-
-    def start(self, workers: Sequence[Handle]) -> Handle | None:
-        if len(workers) == len(self.speeds):
-            return None
-        handle = Handle(self, self.speeds[len(workers)])
-        self.send(handle, 0.0, bytes(encode(Kind.READY)))
-        return handle
-
-    def send(self, handle: Handle, seconds: float, message: bytes) -> None:
-        heapq.heappush(self._messages, (self.now + seconds, next(self._serial), handle, message))
-
-    def listen(self, workers: Sequence[Handle]) -> Iterator[tuple[Handle, bytes | Loss]]:
-        self.now, _, handle, message = heapq.heappop(self._messages)
-        yield handle, message
-
-    def dismiss(self, workers: Sequence[Handle]) -> None:
-        pass
-
-    def kill(self, workers: Sequence[Handle]) -> None:
-        pass
-
-
-@dataclass
-class Simulated:
-    """An executor of such workers."""
-
-    backend: Workers
-
-    @property
-    def workers(self) -> int:
-        return self.backend.workers
-
-    def describe(self) -> str:
-        return f"{self.workers} workers in this process"
-
-    def map(
-        self, stage: Any, tasks: Iterable[Any], *, on_progress: Progress | None = None
-    ) -> Generator[Outcome[Any, Any], None, None]:
-        if stage is not None:
-            self.backend.work = stage.open(WorkerContext(1, "cpu", no_progress))
-        yield from dispatch(self.backend, as_tasks(tasks), on_progress)
 
 
 def unequal(task: Task[Any]) -> float:
@@ -154,9 +59,7 @@ def dispatch_only(tasks: int, workers: int) -> None:
 
 def shards_of(folder: str, count: int) -> list[Source]:
     """Sources that need not be there."""
-    return [
-        Source("tar", url, url, Stat(10_000, "1")) for url in (f"{folder}/in/{n:07d}.tar" for n in range(count))
-    ]
+    return [Source("tar", url, url, Stat(10_000, "1")) for url in (f"{folder}/in/{n:07d}.tar" for n in range(count))]
 
 
 class Linked:
@@ -177,6 +80,7 @@ class Linked:
             os.makedirs(os.path.dirname(make(store.url, 0, "x")), exist_ok=True)
 
     def __call__(self, task: Task[EmbedTask]) -> DoneMark:
+        """Make the three names of a part."""
         if self._linked % NAMES_OF_A_FILE == 0:
             self._originals = self._make_originals()
         self._linked += 1
@@ -256,17 +160,16 @@ class _Past(Simulated):
     def map(
         self, stage: Any, tasks: Iterable[Any], *, on_progress: Progress | None = None
     ) -> Generator[Outcome[Any, Any], None, None]:
+        """Run what its workers do over `tasks`."""
         yield from super().map(None, tasks, on_progress=on_progress)
 
 
 def ray(tasks: int, actors: int) -> None:
-    import benchmarks.scale
     from curator_pipelines.executors.ray import RayExecutor
     from curator_pipelines.executors.ray_cluster import connect
 
     embed.EmbedStage = Waiting  # type: ignore[misc,assignment]
     embed.provenance = lambda encoding: {}
-    assert benchmarks.scale.PAUSE == 0.0
     with tempfile.TemporaryDirectory() as folder:
         executor = RayExecutor(connect("local"), actors)
         for run in ("a first run", "the same again"):
@@ -281,6 +184,7 @@ class Waiting(Marking):
     """A task that takes a second of the clock and little of the CPU."""
 
     def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        """As the real one's, without an encoder."""
         mark = super().open(context)
 
         def wait(task: Task[EmbedTask]) -> DoneMark:

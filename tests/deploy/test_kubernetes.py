@@ -1,7 +1,7 @@
 """The manifests of deploy/kubernetes: fields that exist, pods that are locked down, names that fit each other.
 
-Pods and the objects of Kubernetes itself are checked by its own schemas (`make check-deploy`). KubeRay's are not shipped
-here: the fields of its objects that we use are listed below, as its reference for version 1.6 has them.
+Pods and the objects of Kubernetes itself are checked by its own schemas (`make check-deploy`). KubeRay's are not
+shipped here: the fields of its objects that we use are listed below, as its reference for version 1.6 has them.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ class _Dispatcher(Generic[T, W]):
         # Workers that cannot open the stage. They keep their places, and an actor its GPU: the next one there would get
         # what may be broken.
         self.out: dict[W, Exception] = {}
-        # Who is open and holds none, in the order in which they became free, and who holds a task; the others of `workers`
-        # are about to open. Kept, since a message must not cost more where there are a thousand workers.
+        # Who is open and holds no task, in the order in which they became free, and who holds one; the others of
+        # `workers` are about to open. Kept, since a message must not cost more where there are a thousand workers.
         self._idle: dict[W, None] = {}
         self._busy: set[W] = set()
         self._backend = backend

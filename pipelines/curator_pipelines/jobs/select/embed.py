@@ -210,8 +210,8 @@ class EmbedJob:
         """Run the tasks of the parts that are not finished; returns part -> why for shards that could not be read."""
         by_name = {source.name: source for source in self.sources}
         todo = [part for part in parts if not (part.is_retired or part.is_kept) and part.part not in finished]
-        # The largest first: one that begins when all others are done would set the end of the stage. The parts have their
-        # numbers already, so the order changes no byte.
+        # The largest first: one that begins when all others are done would set the end of the stage. The parts have
+        # their numbers already, so the order changes no byte.
         todo.sort(key=lambda part: by_name[part.url].stat.size, reverse=True)
         tasks = [EmbedTask(by_name[part.url], part.part, part.identity) for part in todo]
         state |= {"resumed_parts": len(finished), "reused": not tasks}
