@@ -18,21 +18,19 @@ import os
 import pickle
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data import describe_machine
 from benchmarks.mock_s3 import mock_s3
-from benchmarks.scale import Marking, job_of, mark_of, measured
+from benchmarks.scale import Marking, Waiting, job_of, mark_of, measured
 from benchmarks.simulated_workers import Simulated, Workers
 from curator.io import FileHash, Stat, part_files
 from curator.sources import Source
 from curator.store import DoneMark, PartStore
 from curator.types import Progress
-from curator_pipelines.executors import Outcome, Task, WorkerContext
+from curator_pipelines.executors import Outcome, Task
 from curator_pipelines.executors.dispatcher import dispatch
 from curator_pipelines.executors.protocol import as_tasks
 from curator_pipelines.jobs.select import embed
@@ -177,21 +175,6 @@ def ray(tasks: int, actors: int) -> None:
             job.run.start({}, None)
             with measured(f"{run}, {tasks:,} tasks, {executor.workers} actors", tasks):
                 job.run_on(executor, Reporter())
-
-
-@dataclass(frozen=True)
-class Waiting(Marking):
-    """A task that takes a second of the clock and little of the CPU."""
-
-    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
-        """As the real one's, without an encoder."""
-        mark = super().open(context)
-
-        def wait(task: Task[EmbedTask]) -> DoneMark:
-            time.sleep(1.0)
-            return mark(task)
-
-        return wait
 
 
 def stragglers() -> None:

@@ -62,6 +62,21 @@ class Marking:
         return mark
 
 
+@dataclass(frozen=True)
+class Waiting(Marking):
+    """A task that takes a second of the clock and little of the CPU."""
+
+    def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
+        """As the real one's, without an encoder."""
+        mark = super().open(context)
+
+        def wait(task: Task[EmbedTask]) -> DoneMark:
+            time.sleep(1.0)
+            return mark(task)
+
+        return wait
+
+
 def mark_of(shard: str) -> DoneMark:
     """A done-mark as a real part has: five bad samples of 10,000."""
     lines = [
