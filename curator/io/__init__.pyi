@@ -18,4 +18,5 @@ from .run_lock import Owner as Owner, current_holder as current_holder, owned as
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED
 from .scratch import scratch_folder as scratch_folder
 from .storage import Stat as Stat
+from .traffic import Traffic as Traffic, count_traffic as count_traffic, traffic as traffic
 from .urls import absolute as absolute, expand as expand

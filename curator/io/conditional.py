@@ -18,6 +18,7 @@ import fsspec.asyn
 
 from curator.io.faults import status_of
 from curator.io.retry import retried
+from curator.io.traffic import count_traffic
 
 __all__ = ["ObjectState", "can_put_if", "object_state", "put_if", "was_refused"]
 
@@ -62,6 +63,7 @@ def put_if(filesystem: Any, path: str, data: bytes, version: str | None) -> None
     """
     store = _store_of(filesystem)
     retried(lambda: store.put(filesystem, path, data, version), where=path)
+    count_traffic(written=len(data))
 
 
 def was_refused(error: OSError) -> bool:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import fsspec.asyn
 
@@ -16,6 +16,7 @@ from curator.errors import UnusableInput
 from curator.io.faults import PRECONDITION_FAILED, ChangedError, status_of
 from curator.io.names import public_name
 from curator.io.retry import attempts_of, retried
+from curator.io.traffic import count_traffic
 
 __all__ = ["NoRangesError", "RangeStream", "read_range", "read_whole"]
 
@@ -93,6 +94,8 @@ def read_range(
         if status_of(error) == PRECONDITION_FAILED:
             raise ChangedError(f"{public_name(path)} changed while it was read") from error
         raise
+    finally:
+        count_traffic(read=len(data))
     return bytes(data)
 
 
@@ -107,7 +110,9 @@ def read_whole(filesystem: Any, path: str) -> bytes:
     try:
         head = read_range(filesystem, path, 0, BLOCK, answered=answered)
     except NoRangesError:
-        return cast(bytes, retried(lambda: filesystem.cat_file(path), where=path))
+        whole: bytes = retried(lambda: filesystem.cat_file(path), where=path)
+        count_traffic(read=len(whole))
+        return whole
     except OSError as error:
         if status_of(error) == RANGE_BEHIND_END:  # of an empty file
             return b""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from curator.io.faults import Fault, fault_of, lacks_credentials, reason_of
 from curator.io.names import public_name
+from curator.io.traffic import count_traffic
 
 __all__ = ["attempts_of", "retried"]
 
@@ -51,6 +52,7 @@ def retried(
     """
     attempt, reached = 0, progress()
     while True:
+        count_traffic(requests=1)
         try:
             return call()
         except Exception as error:

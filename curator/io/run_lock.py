@@ -101,9 +101,14 @@ class Holder:
 
 
 class Owner:
-    """This process, as the owner of a run directory."""
+    """This process, as the owner of a run directory.
 
-    def __init__(self, lease: Lease | None = None) -> None:
+    Attributes:
+        holder: how others see it.
+    """
+
+    def __init__(self, holder: Holder, lease: Lease | None = None) -> None:
+        self.holder = holder
         self._lease = lease
 
     def check(self) -> None:
@@ -124,15 +129,16 @@ def owned(url: str) -> Iterator[Owner]:
         InputError: another run holds the directory (the message says who, and since when), or the directory cannot be
             written to.
     """
+    holder = Holder.this_process()
     if storage.is_local(url):
         _refuse_job_folder(storage.local_path(url))
-        with _locked(storage.local_path(url)):
-            yield Owner()
+        with _locked(storage.local_path(url), holder):
+            yield Owner(holder)
     elif Lease.is_possible(url):
-        with _leased(url) as lease, _swept(url, lease):
-            yield Owner(lease)
+        with _leased(url, holder) as lease, _swept(url, lease):
+            yield Owner(holder, lease)
     else:
-        yield Owner()
+        yield Owner(holder)
 
 
 def current_holder(url: str) -> Holder | None:
@@ -159,7 +165,7 @@ def _refuse_job_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, holder: Holder) -> Iterator[None]:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / NAME
     try:
@@ -171,7 +177,7 @@ def _locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder} cannot be written to ({error.strerror})", advice=Another("out")) from error
     try:
         os.truncate(file, 0)
-        os.write(file, Holder.this_process().to_json())
+        os.write(file, holder.to_json())
         yield
     finally:
         path.unlink(missing_ok=True)
@@ -214,9 +220,9 @@ def _is_locked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _leased(url: str) -> Iterator[Lease]:
+def _leased(url: str, holder: Holder) -> Iterator[Lease]:
     path = storage.join(url, NAME)
-    lease = Lease(path, Holder.this_process().to_json())
+    lease = Lease(path, holder.to_json())
     try:
         _take(lease, url)
     except CuratorError:

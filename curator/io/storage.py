@@ -46,6 +46,7 @@ from curator.io.states import (
     stat,
     stat_many,
 )
+from curator.io.traffic import CountedFile, count_traffic
 
 __all__ = [
     "REMOTE_THREADS",
@@ -99,7 +100,7 @@ def open_stream(url: str, state: Stat | None = None) -> BinaryIO:
         NoRangesError: the server sends whole files only. This may show at once or in a later read.
     """
     if is_local(url):
-        file = open(local_path(url), "rb", buffering=1 << 20)  # noqa: SIM115
+        file = io.BufferedReader(CountedFile(local_path(url)), 1 << 20)
         if state is not None and local_stat(file.fileno()) != state:
             file.close()
             raise ChangedError(f"{public_name(url)} changed before it was read")
@@ -124,7 +125,9 @@ def read_bytes(url: str) -> bytes:
         OSError: it cannot be read.
     """
     if is_local(url):
-        return local_path(url).read_bytes()
+        data = local_path(url).read_bytes()
+        count_traffic(read=len(data))
+        return data
     filesystem, path = resolve(url)
     for _ in range(MAX_CHANGES):
         with contextlib.suppress(ChangedError):
@@ -148,7 +151,9 @@ def read_range(url: str, start: int, end: int, state: Stat | None = None) -> byt
     if is_local(url):
         with open(local_path(url), "rb") as file:
             file.seek(start)
-            return file.read(max(0, end - start))
+            data = file.read(max(0, end - start))
+        count_traffic(read=len(data))
+        return data
     filesystem, path = resolve(url)
     return read_remote_range(filesystem, path, start, end, state.version if state else "")
 
@@ -176,6 +181,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
         temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}{TEMPORARY}")
         try:
             yield temporary
+            count_traffic(written=temporary.stat().st_size)
             os.replace(temporary, final)
         finally:
             temporary.unlink(missing_ok=True)
@@ -187,6 +193,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
         yield temporary
         try:
             retried(lambda: filesystem.put_file(str(temporary), path), where=path)
+            count_traffic(written=temporary.stat().st_size)
         except (KeyboardInterrupt, SystemExit):
             # The upload goes on in a thread of the filesystem, which dies with the process.
             abort_uploads_of(filesystem, path)

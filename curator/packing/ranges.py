@@ -12,7 +12,7 @@ from operator import attrgetter
 from types import TracebackType
 
 from curator.errors import CuratorError, Redo
-from curator.io import Stat, public_text, storage
+from curator.io import Stat, count_traffic, public_text, storage
 from curator.packing import ustar
 from curator.packing.layout import MemberCopy, SampleRange
 
@@ -200,9 +200,11 @@ class _LocalFile:
     def read(self, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends before."""
         try:
-            return os.pread(self.file, end - start, start)
+            data = os.pread(self.file, end - start, start)
         except OSError as error:
             raise _unreadable(self.shard, error) from error
+        count_traffic(read=len(data))
+        return data
 
     def __enter__(self) -> _LocalFile:
         try:

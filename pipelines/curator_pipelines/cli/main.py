@@ -17,8 +17,9 @@ import curator
 from curator.errors import CuratorError, Spell
 from curator_pipelines.cli.run_command import Invocation
 from curator_pipelines.cli.spelling import as_flag
-from curator_pipelines.cli.tell import show_logs, tell, tell_traceback
+from curator_pipelines.cli.tell import show_logs, tell_error, tell_traceback
 from curator_pipelines.executors import prepare_threads
+from curator_pipelines.run.log_lines import LOG_FORMATS, log_lines
 
 __all__ = ["cli", "main"]
 
@@ -78,7 +79,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(curator.__version__, prog_name="curator")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error, as CURATOR_DEBUG=1.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks, of workers too, as CURATOR_DEBUG=1.")
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    expose_value=False,
+    help="The form of log lines on stderr, as CURATOR_LOG_FORMAT.",
+)
 def cli() -> None:
     """Find, in uncurated web tars, the images that make your self-supervised model better.
 
@@ -100,13 +107,14 @@ def main() -> None:
     # `kill` ends a run as Ctrl-C does: workers stopped, nothing half-written, resumable.
     signal.signal(signal.SIGTERM, _interrupt)
     prepare_threads()
-    show_logs()
+    show_logs(debug=_without_debug(sys.argv[1:])[1])
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     words, debug = _without_debug(arguments)
+    words = _without_log_format(words)
     call = Invocation(arguments, time.monotonic())
     try:
         code = cli.main(words, prog_name="curator", standalone_mode=False, obj=call)
@@ -124,25 +132,43 @@ def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
     return words, len(words) < len(arguments) or os.environ.get("CURATOR_DEBUG", "0") not in ("", "0")
 
 
+def _without_log_format(arguments: list[str]) -> list[str]:
+    """The arguments without `--log-format`, which may stand anywhere but behind `--`; it is in force from now on.
+
+    A value that is none stays, for click to refuse.
+    """
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    given, words = os.environ.get("CURATOR_LOG_FORMAT", ""), list(own)
+    for place, word in enumerate(own):
+        name, equals, value = word.partition("=")
+        if name == "--log-format":
+            given = value if equals else "".join(own[place + 1 : place + 2])
+            if given in LOG_FORMATS:
+                del words[place : place + (1 if equals else 2)]
+            break
+    log_lines.format = "json" if given == "json" else "text"
+    return words + arguments[len(own) :]
+
+
 def _tell_error(error: BaseException, words: list[str], debug: bool) -> int:
     """Print an error as one line and return its exit code. Only what nobody foresaw comes with its traceback."""
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "curator"
-            tell(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')")
+            tell_error(f"curator: {error.format_message().rstrip('.')} (see '{command} --help')")
             return 2
         case click.ClickException():
-            tell(f"curator: {error.format_message()}")
+            tell_error(f"curator: {error.format_message()}")
             return 2
         case CuratorError():
-            tell(f"curator: {error.text(spelling(words), settings_of(words))}")
+            tell_error(f"curator: {error.text(spelling(words), settings_of(words))}")
             return error.exit_code
         case KeyboardInterrupt() | click.Abort():
-            tell("curator: interrupted; run the same command again to go on")
+            tell_error("curator: interrupted; run the same command again to go on")
             return INTERRUPTED
         case OSError():
             where = f" {error.filename}:" if error.filename else ""
-            tell(f"curator: storage failed:{where} {error.strerror or error}; run again to go on")
+            tell_error(f"curator: storage failed:{where} {error.strerror or error}; run again to go on")
             return 1
         case Exception():
             return _tell_unforeseen(error, debug)
@@ -154,14 +180,14 @@ def _tell_unforeseen(error: Exception, debug: bool) -> int:
     from curator.io import lacks_credentials
 
     if lacks_credentials(error):
-        tell(
+        tell_error(
             f"curator: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or "
             "FSSPEC_S3_ANON=true if the bucket is public; for gs://, GOOGLE_APPLICATION_CREDENTIALS"
         )
         return 2
     if not debug:
         tell_traceback(error)
-    tell(
+    tell_error(
         "curator: this is a fault of curator, not of yours; what is finished is kept. Please report the lines above, "
         f"with the command and curator's version, {curator.__version__}"
     )

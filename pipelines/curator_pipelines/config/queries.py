@@ -115,6 +115,22 @@ class InspectConfig(Config):
         Urls, Setting("The shards, or one run directory.", metavar="URLS...", changes=None, is_argument=True)
     ]
     bad: Annotated[bool, Setting("Of a run directory: every sample that was left out, and why.", changes=None)] = False
+    events: Annotated[
+        bool,
+        Setting("Of a run directory: what began, ended and was lost, with its time, of all calls.", changes=None),
+    ] = False
+    watch: Annotated[
+        bool, Setting("Of a run directory: look again and again, until nobody works on it.", changes=None)
+    ] = False
+
+    @model_validator(mode="after")
+    def _check_one_run(self) -> InspectConfig:
+        asked = [name for name in ("bad", "events", "watch") if getattr(self, name)]
+        if len(asked) > 1:
+            raise InputError("one of these at a time", advice=tuple(Use(name, True) for name in asked))
+        if asked and len(self.urls) != 1:
+            raise InputError("give one run directory", field=asked[0], value=True)
+        return self
 
 
 class ReportConfig(Config):

@@ -74,7 +74,17 @@ def _share_or_whole(gpus: float) -> float:
 
 
 class ExecutorConfig(Config):
-    """Where the work runs."""
+    """Where the work runs, and where its numbers go."""
+
+    metrics_file: Annotated[
+        str | None,
+        Setting(
+            "The file that gets the run's numbers while it goes on, for Prometheus' node exporter.",
+            metavar="FILE",
+            changes=None,
+            is_path=True,
+        ),
+    ] = None
 
     address: Annotated[
         str | None,

@@ -11,5 +11,14 @@ from .protocol import (
 from .ray import RayExecutor as RayExecutor
 from .ray_address import ray_address as ray_address
 from .ray_cluster import Cluster as Cluster, connect as connect
+from .ray_metrics import ray_gauges as ray_gauges
 from .shared_storage import check_shared as check_shared
 from .threads import prepare_threads as prepare_threads
+from .usage import USAGE as USAGE, usage_so_far as usage_so_far
+from .watch import (
+    TaskEnd as TaskEnd,
+    Watcher as Watcher,
+    WorkerState as WorkerState,
+    note_event as note_event,
+    watched_by as watched_by,
+)

@@ -24,6 +24,8 @@ from curator_pipelines.executors.protocol import (
     Task,
     no_progress,
 )
+from curator_pipelines.executors.usage import USAGE
+from curator_pipelines.executors.watch import WorkerLog
 
 __all__ = ["Backend", "Loss", "Lost", "WorkerHandle", "dispatch"]
 
@@ -43,8 +45,11 @@ class WorkerHandle(ABC):
     Attributes:
         task: the task that the worker holds; None where it holds none.
         is_open: whether the worker has opened the stage and so can take tasks.
-        reported: the progress that the worker has reported for its task.
+        reported: the progress that the worker has reported for its task, and what it used for it.
+        gpus: the GPUs, or the share of one, that the worker holds.
     """
+
+    gpus: float = 0.0
 
     def __init__(self, node_id: str, place: str) -> None:
         self.node_id = node_id
@@ -129,6 +134,7 @@ def dispatch(
         backend.dismiss(dispatcher.workers)
     finally:
         backend.kill([*dispatcher.workers, *dispatcher.out])
+        dispatcher.log.end()
 
 
 class _Dispatcher(Generic[T, W]):
@@ -143,6 +149,7 @@ class _Dispatcher(Generic[T, W]):
         # `workers` are about to open. Kept, since a message must not cost more where there are a thousand workers.
         self._idle: dict[W, None] = {}
         self._busy: set[W] = set()
+        self.log = WorkerLog(self.workers)
         self._backend = backend
         self._tasks = tasks
         self._on_progress = on_progress
@@ -159,6 +166,7 @@ class _Dispatcher(Generic[T, W]):
             if self._busy or (self._waiting and not self._idle):
                 for worker, message in self._backend.listen(self.workers):
                     self._hear(worker, message)
+                self.log.look()
             # Before the outcomes are yielded: no worker should be idle while the caller looks at them.
             self._hand_out()
 
@@ -194,6 +202,7 @@ class _Dispatcher(Generic[T, W]):
         self._busy.add(worker)
         worker.task = task
         worker.reported.clear()
+        self.log.given(worker)
         worker.give(pickled_task)
 
     def _hear(self, worker: W, message: bytes | Loss) -> None:
@@ -204,6 +213,7 @@ class _Dispatcher(Generic[T, W]):
             case Kind.READY:
                 worker.is_open = True
                 self._idle[worker] = None
+                self.log.opened(worker)
                 self._deaths_at_start.pop(worker.node_id, None)
             case Kind.OPEN_FAILED:
                 self._cannot_work(worker, failure_in(message).revive())
@@ -214,11 +224,16 @@ class _Dispatcher(Generic[T, W]):
 
     def _progress(self, worker: W, increments: Mapping[str, int]) -> None:
         worker.reported.update(increments)
-        self._on_progress(increments)
+        if done := self.log.progress(worker, increments):
+            self._on_progress(done)
 
     def _finished(self, worker: W, message: bytes) -> None:
         assert worker.task is not None
-        self._done.append(outcome_in(worker.task, message))
+        self.log.finished(worker, worker.task)
+        outcome: Outcome[T, Any] = outcome_in(worker.task, message)
+        self._done.append(outcome)
+        if outcome.error is not None:
+            _log.debug("%s failed on %s", worker.task, worker.place, exc_info=outcome.error)
         self._deaths_at_start.clear()
         self._is_any_finished = True
         worker.task = None
@@ -229,22 +244,24 @@ class _Dispatcher(Generic[T, W]):
         self.workers.remove(worker)
         self._idle.pop(worker, None)
         self._busy.discard(worker)
+        self.log.gone(worker)
         worker.kill()
         if worker.task is not None:
             self._take_back(worker.reported)
-            self._lost_with(worker.task, loss)
+            self._lost_with(worker, worker.task, loss)
         elif not worker.is_open:
             self._lost_at_start(worker, loss)
 
     def _take_back(self, reported: Mapping[str, int]) -> None:
-        increments = {name: -count for name, count in reported.items() if count}
+        # What was used for it is used all the same.
+        increments = {name: -count for name, count in reported.items() if count and name not in USAGE}
         if increments:
             self._on_progress(increments)
 
-    def _lost_with(self, task: Task[T], loss: Loss) -> None:
+    def _lost_with(self, worker: W, task: Task[T], loss: Loss) -> None:
         match loss.kind:
             case Lost.ANNOUNCED_NODE:
-                _log.warning("%s: %s goes on elsewhere", loss.cause, task)
+                self._tell("preempted", f"{loss.cause}: {task} goes on elsewhere", worker, loss, task=task.name)
                 self._waiting.appendleft(task)
                 return
             case Lost.NODE:
@@ -253,15 +270,21 @@ class _Dispatcher(Generic[T, W]):
             case _:
                 task = replace(task, attempt=task.attempt + 1)
                 number, limit = task.attempt, MAX_ATTEMPTS
-        _log.warning("a worker was lost (%s) in %s, loss %d of %d", loss.cause, task, number, limit)
+        text = f"a worker was lost ({loss.cause}) in {task}, loss {number} of {limit}"
+        self._tell("worker_lost", text, worker, loss, task=task.name, number=number, limit=limit)
         if number < limit:
             self._waiting.appendleft(task)
         else:
             error = given_up(task, loss.cause, loss.advice, nodes=loss.kind is Lost.NODE)
+            self.log.note("task_given_up", str(error), task=task.name)
             self._done.append(Outcome(task, error=error, lost=True))
 
+    def _tell(self, kind: str, text: str, worker: W, loss: Loss, **facts: Any) -> None:
+        _log.warning("%s", text)
+        self.log.note(kind, text, worker=worker.place, cause=loss.cause, what=loss.kind.name.lower(), **facts)
+
     def _lost_at_start(self, worker: W, loss: Loss) -> None:
-        _log.warning("a worker was lost (%s) while it started", loss.cause)
+        self._tell("worker_lost", f"a worker was lost ({loss.cause}) while it started", worker, loss)
         if loss.kind in (Lost.NODE, Lost.ANNOUNCED_NODE):
             return  # of that worker it says nothing
         self._deaths_at_start[worker.node_id] += 1
@@ -273,9 +296,13 @@ class _Dispatcher(Generic[T, W]):
         """Do without this worker, unless its failure says that no other can work either."""
         if worker in self.workers:
             self.workers.remove(worker)
+        self.log.gone(worker)
         self.out[worker] = error
         nodes = {other.node_id for other, other_error in self.out.items() if are_alike(error, other_error)}
         if len(nodes) > 1:
             raise cannot_open(list(self.out.values()), self._is_any_finished)
         self._start_workers()
-        _log.warning("%s cannot work and is left out, others go on: %s", worker.place, summary_of(error))
+        text = f"{worker.place} cannot work and is left out, others go on: {summary_of(error)}"
+        _log.warning("%s", text)
+        _log.debug("why %s cannot work", worker.place, exc_info=error)
+        self.log.note("worker_left_out", text, worker=worker.place)

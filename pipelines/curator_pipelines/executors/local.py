@@ -84,7 +84,10 @@ class _Processes:
         if number is None:
             return None
         device = self._executor.devices[number % len(self._executor.devices)]
-        return ProcessHandle(number, self._pickled_stage, self._executor.cpus_per_worker, device)
+        handle = ProcessHandle(number, self._pickled_stage, self._executor.cpus_per_worker, device)
+        if device.startswith("cuda"):
+            handle.gpus = min(1.0, len(self._executor.devices) / self.workers)
+        return handle
 
     def listen(self, workers: Sequence[ProcessHandle]) -> Iterator[tuple[ProcessHandle, bytes | Loss]]:
         owners: dict[Any, ProcessHandle] = {waitable: worker for worker in workers for waitable in worker.waitables}

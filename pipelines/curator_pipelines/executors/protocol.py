@@ -60,8 +60,13 @@ class Task(Generic[T_co]):
     attempt: int = 0
     node_losses: int = 0
 
+    @property
+    def name(self) -> str:
+        """Its payload in brief, for people."""
+        return _brief.repr(self.payload)
+
     def __str__(self) -> str:
-        return f"task {self.number} ({_brief.repr(self.payload)})"
+        return f"task {self.number} ({self.name})"
 
 
 @dataclass(frozen=True)

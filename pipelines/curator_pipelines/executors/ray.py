@@ -22,6 +22,7 @@ from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
 from curator_pipelines.executors.ray_cluster import Cluster
 from curator_pipelines.executors.ray_handle import ActorHandle
+from curator_pipelines.executors.watch import note_event
 
 __all__ = ["RayExecutor"]
 
@@ -156,9 +157,11 @@ class _Actors:
         elif all(worker.task is None for worker in workers) and now - self._last_heard > PATIENCE_SECONDS:
             self._last_heard = now
             if workers:
-                _log.warning("no worker could start yet: waiting for CPUs or GPUs of the cluster, which are in use")
+                text = "no worker could start yet: waiting for CPUs or GPUs of the cluster, which are in use"
             else:
-                _log.warning("the cluster has no node with room for a worker: waiting for one to join")
+                text = "the cluster has no node with room for a worker: waiting for one to join"
+            _log.warning("%s", text)
+            note_event("waiting", text)
 
     def _loss(self, worker: ActorHandle, error: Exception) -> Loss:
         if getattr(error, "actor_init_failed", False):

@@ -34,6 +34,7 @@ class ActorHandle(WorkerHandle):
     def __init__(self, placement: Placement, pickled_stage: bytes) -> None:
         super().__init__(placement.node.id, f"a worker on {placement.node.machine}")
         self.node = placement.node
+        self.gpus = placement.gpus
         # Never restarted by Ray: the executor decides what a loss means, and where the next one runs.
         options: dict[str, Any] = {
             "num_cpus": placement.cpus,

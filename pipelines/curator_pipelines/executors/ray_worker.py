@@ -14,6 +14,7 @@ from curator_pipelines.executors.failures import Failure
 from curator_pipelines.executors.messages import Kind, encode
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
 from curator_pipelines.executors.threads import prepare_threads
+from curator_pipelines.executors.usage import Meter
 from curator_pipelines.executors.worker import answer
 
 __all__ = ["RayWorker"]
@@ -34,6 +35,7 @@ class RayWorker:
         self._lock = threading.Lock()
         self._reported: Counter[str] = Counter()
         self._serial = -1
+        self._meter = Meter(self._report)
 
     def open(self, pickled_stage: bytes, cpus: int, device: str) -> bytes:
         """Build the stage's state and return READY or OPEN_FAILED."""
@@ -41,7 +43,7 @@ class RayWorker:
         prepare_threads(cpus)
         try:
             stage: Stage[Any, Any] = pickle.loads(pickled_stage)
-            self._handle: Callable[[Task[Any]], Any] = stage.open(WorkerContext(cpus, device, self._report))
+            self._handle: Callable[[Task[Any]], Any] = stage.open(WorkerContext(cpus, device, self._meter))
         except BaseException as error:
             return bytes(encode(Kind.OPEN_FAILED, Failure.of(error)))
         return bytes(encode(Kind.READY))
@@ -56,7 +58,7 @@ class RayWorker:
         with self._lock:
             self._serial = serial
             self._reported = Counter()
-        message = bytes(answer(self._handle, pickled_task))
+        message = bytes(answer(self._handle, pickled_task, self._meter))
         return message, self.progress()[1]
 
     def progress(self) -> tuple[int, dict[str, int]]:

@@ -16,6 +16,7 @@ from curator_pipelines.executors.failures import Failure
 from curator_pipelines.executors.messages import Kind, encode
 from curator_pipelines.executors.protocol import Stage, Task, WorkerContext
 from curator_pipelines.executors.threads import prepare_threads
+from curator_pipelines.executors.usage import Meter
 
 __all__ = ["answer", "work"]
 
@@ -84,19 +85,29 @@ class _Link:
 def _serve(link: _Link, cpus: int, device: str) -> None:
     link.send(encode(Kind.STARTED))
     pickled_stage = link.receive()
+    meter = Meter(link.report)
     try:
         stage: Stage[Any, Any] = pickle.loads(pickled_stage)
-        handle = stage.open(WorkerContext(cpus, device, link.report))
+        handle = stage.open(WorkerContext(cpus, device, meter))
     except BaseException as error:
         link.send(encode(Kind.OPEN_FAILED, Failure.of(error)))
         return
     link.send(encode(Kind.READY))
     while True:
-        link.send(answer(handle, link.receive()))
+        link.send(answer(handle, link.receive(), meter))
 
 
-def answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes) -> memoryview:
-    """Handle a task and return the message to send: its value, or its failure, whatever the stage raised."""
+def answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes, meter: Meter) -> memoryview:
+    """Handle a task and return the message to send: its value, or its failure, whatever the stage raised.
+
+    What was used for it is told by the meter before that.
+    """
+    message = _answer(handle, pickled_task)
+    meter.flush()
+    return message
+
+
+def _answer(handle: Callable[[Task[Any]], Any], pickled_task: bytes) -> memoryview:
     try:
         task = pickle.loads(pickled_task)
         value = handle(task)

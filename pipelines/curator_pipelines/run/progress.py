@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from curator.io import printable, public_text
+from curator.io import public_text
 from curator.types import LedgerLine
+from curator_pipelines.run.log_lines import log_lines, shown
 from curator_pipelines.run.pace import Pace
 
 __all__ = ["Reporter", "StageProgress"]
@@ -23,6 +23,8 @@ __all__ = ["Reporter", "StageProgress"]
 LINE_EVERY = 10.0
 # This many of the newest ledger lines are kept for `curator inspect`.
 LAST_BAD = 5
+# So many shards with the most bad samples are shown.
+WORST_SHARDS = 5
 
 
 class StageProgress:
@@ -47,6 +49,7 @@ class StageProgress:
         self.bad = 0
         self.note = ""
         self.last_bad: deque[str] = deque(maxlen=LAST_BAD)
+        self.bad_by_shard: Counter[str] = Counter()
         self.started = time.monotonic()
         self._pace = Pace()
 
@@ -59,8 +62,14 @@ class StageProgress:
         self._show(self)
 
     def note_bad(self, lines: Iterable[LedgerLine]) -> None:
-        """Remember the last ledger lines."""
+        """Remember the last ledger lines, and count them by shard."""
+        lines = list(lines)
+        self.bad_by_shard.update(line.shard for line in lines)
         self.last_bad.extend(f"{line.shard} {line.key or '?'}: {line.reason}, {line.detail}" for line in lines)
+
+    def worst_shards(self) -> list[tuple[str, int]]:
+        """The shards with the most bad samples, and how many."""
+        return self.bad_by_shard.most_common(WORST_SHARDS)
 
     @property
     def seconds(self) -> float:
@@ -112,6 +121,8 @@ class Reporter:
     Attributes:
         started: when the run began.
         warnings: every warning of the run, once.
+        ahead: set -> samples that are still to be embedded after the stage at hand, None where that is unknown.
+        last_said: the last line that was printed.
         listener: is told every change of a stage's progress; the flag says that the change must not be skipped.
 
     >>> with Reporter(quiet=True) as reporter, reporter.stage("pool", 2, "samples") as progress:
@@ -129,6 +140,8 @@ class Reporter:
             stderr=True, highlight=False, soft_wrap=True, quiet=quiet, force_jupyter=False, markup=False, emoji=False
         )
         self.warnings: list[str] = []
+        self.ahead: dict[str, float | None] = {}
+        self.last_said = ""
         self.listener: Callable[[StageProgress, bool], None] | None = None
         self._bars: Progress | None = None
         self._last_line = 0.0
@@ -149,18 +162,34 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(self._dated(text))
+        self.last_said = text
+        self._print(text)
 
     def warn(self, text: str) -> None:
         """Print a warning, once however often it is given; the summary counts the warnings."""
         text = public_text(text)
         if text not in self.warnings:
             self.warnings.append(text)
-            self.console.print(self._dated(f"warning: {text}"), style="yellow")
+            self._print(f"warning: {text}", "WARNING", style="yellow")
 
-    def _dated(self, text: str) -> str:
+    def run_eta(self, progress: StageProgress) -> float | None:
+        """The seconds until everything is embedded, at the rate of now; None while they cannot be estimated.
+
+        What comes after that, such as the selection, is not in it: nobody knows how long it takes.
+        """
+        rate, eta = progress.rate, progress.eta
+        if eta is None or not rate or progress.unit != "samples":
+            return eta
+        ahead = [samples for name, samples in self.ahead.items() if name != progress.name]
+        return None if None in ahead else eta + sum(samples or 0.0 for samples in ahead) / rate
+
+    def _print(self, text: str, level: str = "INFO", style: str | None = None) -> None:
         """A line as it is shown: in a log with its time, which a person at a terminal does not need."""
-        return ("" if self.console.is_terminal else timestamp() + " ") + _shown(text)
+        self.console.print(log_lines.line(text, level, dated=not self.console.is_terminal), style=style)
+
+    @property
+    def _has_bars(self) -> bool:
+        return self.console.is_terminal and not self.console.quiet and log_lines.format == "text"
 
     @contextmanager
     def stage(self, name: str, total: float | None, unit: str) -> Iterator[StageProgress]:
@@ -168,7 +197,7 @@ class Reporter:
         progress = StageProgress(name, total, unit, self._show)
         self._last_line = time.monotonic()
         self._tell(progress, at_once=True)
-        if self.console.is_terminal and not self.console.quiet:
+        if self._has_bars:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description:8}", markup=False),
@@ -182,18 +211,18 @@ class Reporter:
         else:
             yield progress
         self._tell(progress, at_once=True)
-        self.say(f"{name}: {progress.end_text()}, {duration(progress.seconds)}")
+        self._print(f"{name}: {progress.end_text()}, {duration(progress.seconds)}")
 
     def _show(self, progress: StageProgress) -> None:
         """Redraw the bar; without a bar, print a line if the last one is `LINE_EVERY` seconds old."""
         self._tell(progress, at_once=False)
         if self._bars is not None:
             self._bars.update(
-                self._task, completed=progress.done, total=progress.total, line=_shown(self._line(progress))
+                self._task, completed=progress.done, total=progress.total, line=shown(self._line(progress))
             )
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self.say(f"{progress.name}: {self._line(progress)}")
+            self._print(f"{progress.name}: {self._line(progress)}")
             sys.stderr.flush()
 
     def _line(self, progress: StageProgress) -> str:
@@ -203,16 +232,6 @@ class Reporter:
     def _tell(self, progress: StageProgress, at_once: bool) -> None:
         if self.listener is not None:
             self.listener(progress, at_once)
-
-
-def _shown(text: str) -> str:
-    """Text as it may be shown: URLs without secrets, and nothing that commands the terminal."""
-    return printable(public_text(text))
-
-
-def timestamp() -> str:
-    """Now, in UTC, as log lines begin with it: logs of several machines are read side by side."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def duration(seconds: float) -> str:

@@ -1,70 +1,83 @@
-"""OUT/progress.json: how far the running stage is, for a person who looks from another shell."""
+"""OUT/progress.json: how a run is now, for a person who looks from another shell. `run_watch` writes it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from curator.io import public_values, storage
+from curator.io import storage
+from curator_pipelines.executors import WorkerState
 from curator_pipelines.run.progress import Reporter, StageProgress
 
-__all__ = ["read_progress", "recorded"]
+__all__ = ["progress_record", "progress_url", "read_progress", "worker_records"]
 
 NAME = "progress.json"
-# Seconds between two writes. An object costs more to write than a local file.
-EVERY_LOCAL = 1.0
-EVERY_REMOTE = 10.0
+# So many workers are listed, those first that were silent for longest; the others are counted.
+LISTED_WORKERS = 256
 
 
-@contextlib.contextmanager
-def recorded(reporter: Reporter, out: str) -> Iterator[None]:
-    """While the block runs, keep OUT/progress.json at what the reporter shows; remove it at the end.
+def progress_url(out: str) -> str:
+    """Where a run directory has it."""
+    return storage.join(out, NAME)
 
-    A failed write ends no run. Only the owner of OUT may call this.
+
+def progress_record(doing: str, progress: StageProgress | None, reporter: Reporter) -> dict[str, Any]:
+    """What the reporter shows, as JSON has it.
+
+    Args:
+        doing: the stage that began last; before the first one `start`.
+        progress: of the work of that stage; None where it has none to show.
+        reporter: says how long the run takes so far, what is ahead of it, and what it said last.
     """
-    every = EVERY_LOCAL if storage.is_local(out) else EVERY_REMOTE
-    url, written = storage.join(out, NAME), -every
-
-    def write(progress: StageProgress, at_once: bool) -> None:
-        nonlocal written
-        if at_once or time.monotonic() - written >= every:
-            with contextlib.suppress(OSError):
-                storage.write_bytes(url, json.dumps(public_values(_record(progress))).encode())
-            written = time.monotonic()
-
-    reporter.listener = write
-    try:
-        yield
-    finally:
-        reporter.listener = None
-        with contextlib.suppress(OSError):
-            storage.remove(url)
-
-
-def _record(progress: StageProgress) -> dict[str, Any]:
+    shown = progress or StageProgress(doing, None, "", lambda progress: None)
     return {
-        "stage": progress.name,
-        "done": progress.done,
-        "total": progress.total,
-        "unit": progress.unit,
-        "bad": progress.bad,
-        "seconds": round(progress.seconds, 3),
-        "per_second": None if progress.rate is None else round(progress.rate, 3),
-        "eta": progress.eta,
-        "text": progress.text(),
-        "ledger": list(progress.last_bad),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "stage": shown.name,
+        "done": shown.done,
+        "total": shown.total,
+        "unit": shown.unit,
+        "bad": shown.bad,
+        "seconds": round(shown.seconds, 3),
+        "per_second": None if shown.rate is None else round(shown.rate, 3),
+        "eta": shown.eta,
+        "run_seconds": round(reporter.seconds, 3),
+        "run_eta": None if progress is None else reporter.run_eta(progress),
+        "text": progress.text() if progress else reporter.last_said,
+        "ledger": list(shown.last_bad),
+        "bad_by_shard": [{"shard": shard, "bad": count} for shard, count in shown.worst_shards()],
+    }
+
+
+def worker_records(workers: Sequence[WorkerState]) -> dict[str, Any]:
+    """The workers as JSON has them: `worker_counts` by state, and `workers`, each for itself."""
+    listed = sorted(workers, key=lambda worker: -worker.silent)[:LISTED_WORKERS]
+    return {
+        "worker_counts": dict(Counter(worker.state for worker in workers)),
+        "workers": [_worker_record(worker) for worker in listed],
+    }
+
+
+def _worker_record(worker: WorkerState) -> dict[str, Any]:
+    done = max(worker.done.items(), key=lambda item: item[1], default=("", 0))
+    rate = done[1] / worker.open_seconds if worker.open_seconds and done[0] else None
+    return {
+        "name": worker.name,
+        "state": worker.state,
+        "task": worker.task,
+        "seconds": round(worker.seconds, 1),
+        "silent": round(worker.silent, 1),
+        "finished": worker.finished,
+        "unit": done[0],
+        "done": done[1],
+        "per_second": None if rate is None else round(rate, 3),
     }
 
 
 def read_progress(out: str) -> dict[str, Any] | None:
-    """Return the content of OUT/progress.json; None if no stage runs, or if it was killed before its first write."""
+    """Return the content of OUT/progress.json; None if no run goes on, or if it was killed before its first write."""
     try:
-        record = json.loads(storage.read_bytes(storage.join(out, NAME)))
+        record = json.loads(storage.read_bytes(progress_url(out)))
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and "stage" in record else None

@@ -20,7 +20,7 @@ from curator_pipelines.run.run_record import RunRecord
 __all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
-RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "run.json", "encoder.pt", "quarantine.parquet")
+RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "events", "run.json", "encoder.pt", "quarantine.parquet")
 # What says of a stage's other files that they are finished.
 MARKS = ("selection.json", "sizes.json", "manifest.parquet", "measure.json", "index.json", "done")
 

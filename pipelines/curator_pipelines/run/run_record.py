@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from curator.errors import Another, InputError
 from curator.io import FORMAT_VERSION, Owner, public_values, storage
 from curator_pipelines.run.provenance import describe_call
+from curator_pipelines.run.spent import Spent, spending
 
 __all__ = ["KEPT_CALLS", "RunRecord"]
 
@@ -93,37 +93,47 @@ class RunRecord:
         state: dict[str, Any] = {"state": "running"}
         stages[name] = before | state
         self.save()
-        started = time.monotonic()
+        spent = Spent()
         try:
-            yield state
-            state["state"] = "done"
+            with spending(name) as spent:
+                yield state
+                state["state"] = "done"
+                spent.state = "reused" if state.get("reused") else "done"
         except BaseException:
             state["state"] = "stopped"
             raise
         finally:
-            seconds = round(time.monotonic() - started, 3)
-            self.call["stages"][name] = seconds
+            seconds = self._note(name, spent)
             is_as_before = before.get("state") == "done" and state["state"] == "done" and state.get("reused")
             stages[name] = before if is_as_before else state | {"seconds": seconds}
             self.save()
 
-    def note_seconds(self, so_far: float, stages: Mapping[str, float]) -> None:
+    def note_start(self, so_far: float, stages: Mapping[str, Spent]) -> None:
         """Note what came before the first stage of `stage`.
 
         Args:
             so_far: seconds since the call began. What no stage took is `start`: imports, looking up sources, planning.
-            stages: seconds of those that were done before `start`.
+            stages: what those cost that were done before `start`.
         """
-        self.call["stages"]["start"] = round(so_far - sum(stages.values()), 3)
-        for name, took in stages.items():
-            self.call["stages"][name] = round(took, 3)
+        self.call["stages"]["start"] = round(so_far - sum(spent.seconds for spent in stages.values()), 3)
+        for name, spent in stages.items():
+            seconds = self._note(name, spent)
             # Of one that was there before, the first time counts.
-            self.record["stages"].setdefault(name, {"state": "done", "seconds": round(took, 3)})
+            self.record["stages"].setdefault(name, {"state": "done", "seconds": seconds})
+
+    def _note(self, stage: str, spent: Spent) -> float:
+        """Note what a stage cost in the call at hand; returns its seconds as they are written."""
+        self.call["stages"][stage] = round(spent.seconds, 3)
+        self.call["used"][stage] = spent.used
+        return round(spent.seconds, 3)
 
     @cached_property
     def call(self) -> dict[str, Any]:
-        """Of the call at hand: who made it (`describe_call`), and `stages`, the seconds of each. Kept in run.json."""
-        call = {**describe_call(), "stages": {}}
+        """Of the call at hand: who made it (`describe_call`); `stages`, the seconds of each; and `used` by each.
+
+        Kept in run.json.
+        """
+        call = {**describe_call(), "run": self.owner.holder.run[:8] if self.owner else None, "stages": {}, "used": {}}
         calls = self.record.setdefault("calls", [])
         calls[:] = [*calls[:1], *calls[1:][-(KEPT_CALLS - 2) :], call]
         return call

@@ -39,7 +39,7 @@ class TrainingRecord(RunRecord):
         """
         before = self._bytes()
         self._start(public_values(dict(config)), goes_on)
-        self.note_seconds(so_far, {})
+        self.note_start(so_far, {})
         try:
             with self.stage("train") as state:
                 yield state

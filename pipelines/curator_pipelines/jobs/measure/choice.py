@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from curator.errors import CuratorError, Use
@@ -18,7 +17,7 @@ from curator_pipelines.jobs.measure.store import EncoderChoice, keep_choice, kep
 from curator_pipelines.jobs.measure.table import make_table
 from curator_pipelines.jobs.measure.warmup_first import train_warmup
 from curator_pipelines.jobs.train import untrained_twin
-from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
+from curator_pipelines.run import Reporter, RunDirectory, Spent, estimate_samples, spending
 from curator_ssl.outputs import NothingLearned
 
 __all__ = ["choose_encoder", "follow", "judge_warmup"]
@@ -26,17 +25,16 @@ __all__ = ["choose_encoder", "follow", "judge_warmup"]
 
 def choose_encoder(
     config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter
-) -> tuple[SelectConfig, Encoding, dict[str, float]]:
+) -> tuple[SelectConfig, Encoding, Spent | None]:
     """Measure the encoders that the settings name, and choose; `auto` trains a warm-up where none beats chance.
 
     Returns:
-        the config with the chosen encoder, that encoder, and the seconds of each stage.
+        the config with the chosen encoder, that encoder, and what the warm-up cost where one was trained.
 
     Raises:
         InputError: too few images to measure with; nothing was written.
         CuratorError: no encoder beats chance. OUT/measure holds what was measured.
     """
-    started = time.monotonic()
     check_enough(sources.targets)
     sample = _sample(config, sources)
     warm_up = _WarmUp(config, run, sources, reporter)
@@ -64,23 +62,29 @@ def choose_encoder(
         reporter.warn(warning)
     followed = follow(outcome, config, reporter)
     assert choice is not None
-    seconds = {"measure": time.monotonic() - started - warm_up.seconds}
-    return followed, choice.candidate.encoding, seconds | ({"warmup": warm_up.seconds} if warm_up.seconds else {})
+    return followed, choice.candidate.encoding, warm_up.spent
 
 
-def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> dict[str, float]:
+def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> dict[str, Spent]:
     """Compare a warm-up that was asked for by name with its untrained twin, once; it is used whatever comes out.
 
     Returns:
-        the seconds of the stage; empty where it was done before, or could not be done, which is said and tried again by
-        the next run.
+        what the stage cost; empty where it was done before, or could not be done, which is said and tried again by the
+        next run.
     """
     known = kept_choice(run.url)
     if known is not None and known.warning is not None:
         if known.warning:
             reporter.warn(known.warning)
         return {}
-    started = time.monotonic()
+    with spending("measure") as spent:
+        is_judged = _judge(config, run, sources, reporter, known)
+    return {"measure": spent} if is_judged else {}
+
+
+def _judge(
+    config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter, known: EncoderChoice | None
+) -> bool:
     sample = _sample(config, sources)
     twin = run.path("measure", "untrained.pt")
     try:
@@ -92,7 +96,7 @@ def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, r
         measured, workers = _measured(pair, sample, config, run, reporter)
     except CuratorError as error:
         reporter.warn(f"the warm-up was not compared with its untrained twin: {error}")
-        return {}
+        return False
     finally:
         storage.remove(twin)
     warning = _warning(measured)
@@ -102,7 +106,7 @@ def judge_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, r
     reporter.say(table.to_text())
     if warning:
         reporter.warn(warning)
-    return {"measure": time.monotonic() - started}
+    return True
 
 
 def follow(outcome: EncoderChoice, config: SelectConfig, reporter: Reporter) -> SelectConfig:
@@ -136,18 +140,15 @@ def _measured(
 
 
 class _WarmUp:
-    """Trains OUT's warm-up when it is called, and knows how long that took."""
+    """Trains OUT's warm-up when it is called, and knows what that cost; None before."""
 
     def __init__(self, config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> None:
-        self.seconds = 0.0
+        self.spent: Spent | None = None
         self._config, self._run, self._sources, self._reporter = config, run, sources, reporter
 
     def __call__(self) -> tuple[str, str | None]:
-        started = time.monotonic()
-        try:
+        with spending("warmup") as self.spent:
             return train_warmup(self._config, self._run, self._sources, self._reporter), untrained_twin(self._run)
-        finally:
-            self.seconds += time.monotonic() - started
 
 
 def _measured_warmup(

@@ -14,7 +14,7 @@ from curator_pipelines.jobs.measure.encoding import Encoding, foreign_encoder, f
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.measure.store import kept_choice
 from curator_pipelines.jobs.measure.warmup_first import plan_warmup, with_warmup
-from curator_pipelines.run import Reporter, RunDirectory
+from curator_pipelines.run import Reporter, RunDirectory, Spent, spending
 
 __all__ = ["ChosenEncoder", "plan_encoder", "with_encoder"]
 
@@ -25,12 +25,12 @@ class ChosenEncoder:
 
     Attributes:
         config: the selection's config, which names this encoder and no other.
-        seconds: of each stage that led to it.
+        spent: what each stage cost that led to it.
         loaded: the encoder, where it was loaded to be measured.
     """
 
     config: SelectConfig
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    spent: Mapping[str, Spent] = field(default_factory=dict)
     loaded: Encoding | None = None
 
     @property
@@ -60,8 +60,10 @@ def with_encoder(config: SelectConfig, sources: RunSources, reporter: Reporter, 
     if config.is_measured:
         known = _known(config, run, sources, reporter, chooses_anew)
         if known is None:
-            chosen, loaded, seconds = choose_encoder(config, run, sources, reporter)
-            return ChosenEncoder(_made_anew(chosen, run), seconds, loaded)
+            with spending("measure") as measured:
+                chosen, loaded, warmup = choose_encoder(config, run, sources, reporter)
+            spent = {"measure": measured} if warmup is None else {"measure": measured.without(warmup), "warmup": warmup}
+            return ChosenEncoder(_made_anew(chosen, run), spent, loaded)
         config = known
     ready, warmed = with_warmup(config, sources, reporter, owner)
     if warmed is None:

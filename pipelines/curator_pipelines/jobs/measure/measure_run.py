@@ -81,7 +81,7 @@ def run_measure(config: MeasureConfig, reporter: Reporter) -> MeasureResult:
         with scratch_folder() as folder:
             return _run_measure(config, reporter, str(folder), None)
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return _run_measure(config, reporter, out, owner)
 
 

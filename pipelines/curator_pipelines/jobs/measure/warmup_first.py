@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
-
 from curator.errors import Another, InputError, Redo, Use
 from curator.io import Owner, absolute, storage
 from curator.settings import build
 from curator_pipelines.config import WARMUP, SelectConfig, WarmupConfig
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.train import ARCHITECTURE, warm_up
-from curator_pipelines.run import Reporter, RunDirectory
+from curator_pipelines.run import Reporter, RunDirectory, Spent, spending
 
 __all__ = ["plan_warmup", "train_warmup", "with_warmup"]
 
 
 def with_warmup(
     config: SelectConfig, sources: RunSources, reporter: Reporter, owner: Owner
-) -> tuple[SelectConfig, float | None]:
+) -> tuple[SelectConfig, Spent | None]:
     """A selection's config with its warm-up done and `checkpoint:OUT/encoder.pt` in its place.
 
     Args:
@@ -27,15 +25,14 @@ def with_warmup(
         owner: this process as OUT's owner.
 
     Returns:
-        the config, unchanged where another encoder is named or nothing is left to encode; and the seconds that
-        the warm-up took, None without one.
+        the config, unchanged where another encoder is named or nothing is left to encode; and what the warm-up
+        cost, None without one.
 
     Raises:
         InputError: what can be found before training: embeddings beside images, another encoder in OUT.
     """
     if not _needs_warmup(config, sources):
         return config, None
-    started = time.monotonic()
     run = RunDirectory(absolute(config.out), owner)
     _check_begun(config, run)
     redo = config.redo
@@ -45,8 +42,9 @@ def with_warmup(
         if run.record:
             run.save()
         redo = None
-    ready = {"encoder": [train_warmup(config, run, sources, reporter)], "weights": None, "redo": redo}
-    return config.model_copy(update=ready), time.monotonic() - started
+    with spending("warmup") as spent:
+        ready = {"encoder": [train_warmup(config, run, sources, reporter)], "weights": None, "redo": redo}
+    return config.model_copy(update=ready), spent
 
 
 def train_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from curator.io import current_holder, storage
-from curator_pipelines.jobs.queries.state import RunState, StageState, ledger_in_short
-from curator_pipelines.run import TrainingRecord
+from curator_pipelines.jobs.queries.state import RunState, StageState, last_events, ledger_in_short, state_of
+from curator_pipelines.run import TrainingRecord, duration, read_progress
 
 __all__ = ["TrainingState", "inspect_training"]
 
@@ -28,14 +28,17 @@ def inspect_training(url: str) -> TrainingState:
     """
     run = TrainingRecord(url)
     holder = current_holder(url)
+    progress, events = read_progress(url), last_events(url)
     record = run.record["stages"].get("train", {})
     state = record.get("state", "waiting")
     if state == "running" and holder is None:
         state = "stopped"  # a killed process could not record it
     detail = f"{record['steps']:,} steps" if state == "done" else _metrics_in_words(run)
-    bad, last = ledger_in_short(run)
+    bad, last, by_shard = ledger_in_short(run)
     stage = StageState("train", state, seconds=record.get("seconds") if state == "done" else None, detail=detail)
-    return TrainingState(url, str(holder or ""), [stage], None, bad, last)
+    how = state_of([stage], holder is not None, progress, events)
+    shown = progress if holder or how == "died" else None
+    return TrainingState(url, str(holder or ""), [stage], shown, bad, last, how, by_shard, events)
 
 
 def _metrics_in_words(run: TrainingRecord) -> str:
@@ -43,8 +46,16 @@ def _metrics_in_words(run: TrainingRecord) -> str:
     for text in reversed(_metrics(run)):
         line = json.loads(text)
         if "loss" in line:
-            return f"{line['step'] + 1:,} of {run.record['config']['steps']:,} steps, loss {line['loss']:.4f}"
+            done, steps = line["step"] + 1, run.record["config"]["steps"]
+            return f"{done:,} of {steps:,} steps, loss {line['loss']:.4f}{_time_left(line, steps)}"
     return ""
+
+
+def _time_left(line: dict[str, Any], steps: int) -> str:
+    """How long the steps after this line will take, at the speed that it tells."""
+    images = line["samples"] / (line["step"] + 1) * (steps - line["step"] - 1)
+    speed = line.get("images_per_second")
+    return f", {duration(images / speed)} left" if images and speed else ""
 
 
 def _metrics(run: TrainingRecord) -> list[bytes]:

@@ -23,7 +23,7 @@ def run_embed(config: EmbedConfig, reporter: Reporter) -> EmbedSummary:
         CuratorError: the run failed; running it again resumes.
     """
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return _run_embed(config, reporter, owner)
 
 
@@ -40,7 +40,7 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
     sources = find_run_sources(run.url, pool=config.pool, min_side=config.min_side)
     prepared = prepare(config, config.encoder, run, sources, config.redo, reporter)
     run.start(config.model_dump(), config.redo)
-    run.note_seconds(reporter.seconds, {})
+    run.note_start(reporter.seconds, {})
     reporter.say(f"running on {prepared.executor.describe()}")
     embedded = embed_all(prepared, config.max_bad, reporter)
     run.finish(reporter.warnings)

@@ -62,7 +62,7 @@ def run_index(config: IndexConfig, reporter: Reporter) -> IndexSummary:
     out = absolute(config.out)
     if not PartStore(storage.join(out, "pool")).finished():
         raise InputError("no embedded pool is there", field="out", value=out, advice="embed the pool into it first")
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return _run_index(RunDirectory(out, owner), config, reporter)
 
 

@@ -196,7 +196,7 @@ def run_pack(config: PackConfig, reporter: Reporter) -> dict[str, Packed]:
         InputError: there is no finished selection.
     """
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return _run_pack(config, reporter, owner)
 
 

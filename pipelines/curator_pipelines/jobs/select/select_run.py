@@ -56,7 +56,7 @@ def run_select(config: SelectConfig, reporter: Reporter) -> SelectSummary:
         CuratorError: the run failed; running it again resumes.
     """
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return _run_select(config, reporter, owner)
 
 
@@ -71,7 +71,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
     run = RunDirectory(absolute(config.out), owner)
     prepared = prepare(config, chosen.loaded or chosen.name, run, sources, config.redo, reporter)
     run.start(config.model_dump() | {"encoder": chosen.name}, config.redo, list(sources.targets))
-    run.note_seconds(reporter.seconds, chosen.seconds)
+    run.note_start(reporter.seconds, chosen.spent)
     reporter.say(f"running on {prepared.executor.describe()}")
     held_out = HeldOutTargets(config, reporter)
     embedded = embed_all(prepared, config.max_bad, reporter, held_out.check)
@@ -166,10 +166,12 @@ def embed_all(
         check: is given each set when it is embedded; what it raises ends the run before the next one.
     """
     embedded: dict[str, Embedded] = {}
+    reporter.ahead = {name: job.samples_left for name, job in prepared.jobs.items()}
     problem: CuratorError | None = None
     for name, job in prepared.jobs.items():
         try:
             embedded[name] = job.run_on(prepared.executor, reporter)
+            del reporter.ahead[name]
             embedded[name].check_max_bad(max_bad, name)
             check(name, embedded[name].stored)
         except CuratorError as error:

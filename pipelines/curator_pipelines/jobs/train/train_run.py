@@ -20,7 +20,7 @@ from curator_pipelines.executors import ray_address
 from curator_pipelines.jobs.train.launch import launch_ranks
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
-from curator_pipelines.run import Reporter, TrainingRecord, duration
+from curator_pipelines.run import Reporter, TrainingRecord, duration, recorded
 from curator_ssl.backbones import check_backbone
 from curator_ssl.config import CPU_SAMPLES_SEEN, TrainConfig
 from curator_ssl.data import FoundSamples, find_samples, make_schedule
@@ -120,7 +120,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"torch sees {counted(torch.cuda.device_count(), 'GPU')}", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
-    with _owned(out) as record:
+    with _owned(out, reporter) as record:
         samples = find_samples(config.target, config.shards, out, reporter.say)
         if config.epochs is None and config.steps is None and training.device == "cpu":
             reporter.say(
@@ -138,10 +138,10 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
 
 
 @contextmanager
-def _owned(out: str) -> Iterator[TrainingRecord | None]:
+def _owned(out: str, reporter: Reporter) -> Iterator[TrainingRecord | None]:
     """Own OUT while the block runs, and hold its record; None in a process of torchrun that is not the first."""
     if is_first():
-        with owned(out) as owner:
+        with owned(out) as owner, recorded(reporter, out, owner):
             yield TrainingRecord(out, owner)
     else:
         yield None

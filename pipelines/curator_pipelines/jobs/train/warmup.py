@@ -76,7 +76,7 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> WarmupResult:
         CuratorError: the training failed; running it again resumes.
     """
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out):
+    with owned(out) as owner, recorded(reporter, out, owner):
         return warm_up(RunDirectory(out, owner), config, reporter)
 
 
