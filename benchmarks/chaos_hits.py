@@ -126,7 +126,7 @@ def _has_begun(out: Out, stage: str, before: object) -> bool:
 def _files(out: Out) -> dict[str, Any]:
     """What a run changes when it does something; not what says that it is there."""
     told = ("owner.json", "progress.json", "run.json")
-    return {name: state for name, state in out.listed().items() if name not in told}
+    return {name: state for name, state in out.listed().items() if name not in told and not name.startswith("events/")}
 
 
 def processes(driver: int) -> dict[str, list[int]]:

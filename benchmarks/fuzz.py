@@ -115,7 +115,7 @@ def written(out: Path) -> dict[str, bytes]:
     return {
         name: json.dumps(json.loads(path.read_bytes())["ledger"]).encode() if "/done/" in name else path.read_bytes()
         for name, path in files.items()
-        if name not in ("run.json", "progress.json", "owner.json")
+        if name not in ("run.json", "progress.json", "owner.json") and not name.startswith("events/")
     }
 
 

@@ -76,6 +76,13 @@ class MeasureConfig(ExecutorConfig):
                 value=self.weights,
                 advice=(Use("encoder"), Leave("weights")),
             )
+        if self.metrics_file is not None and self.out is None:
+            raise InputError(
+                "only a run has such numbers, and there is none without a run directory",
+                field="metrics_file",
+                value=self.metrics_file,
+                advice=(Use("out"), Leave("metrics_file")),
+            )
         self.targets()
         return self
 

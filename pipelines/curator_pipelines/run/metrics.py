@@ -75,7 +75,7 @@ METRICS: dict[str, Metric] = {
         "Seconds that are left of the run, without stages whose length is unknown.", "gauge", (), _of_run("run_eta")
     ),
     "curator_stage_done": Metric("Units of the stage that are done.", "gauge", _STAGE, _of_stage("done")),
-    "curator_stage_total": Metric("Units that the stage has, maybe estimated.", "gauge", _STAGE, _of_stage("total")),
+    "curator_stage_size": Metric("Units that the stage has, maybe estimated.", "gauge", _STAGE, _of_stage("total")),
     "curator_stage_bad": Metric("Bad samples of the stage.", "gauge", _STAGE, _of_stage("bad")),
     "curator_stage_seconds": Metric("Seconds since the stage began.", "gauge", _STAGE, _of_stage("seconds")),
     "curator_stage_per_second": Metric(

@@ -170,7 +170,8 @@ class Reporter:
         text = public_text(text)
         if text not in self.warnings:
             self.warnings.append(text)
-            self._print(f"warning: {text}", "WARNING", style="yellow")
+            is_marked = log_lines.format == "json"  # by its level
+            self._print(text if is_marked else f"warning: {text}", "WARNING", style="yellow")
 
     def run_eta(self, progress: StageProgress) -> float | None:
         """The seconds until everything is embedded, at the rate of now; None while they cannot be estimated.

@@ -84,10 +84,11 @@ class RunWatch:
                 facts["slowest"] = self._slowest_tasks()
         elif kind == "waiting":
             self._waiting = text
-        self.events.note(kind, text, **facts)
-        if kind == "stage_began":
+        elif kind == "stage_began":
             self._stages.append(facts["stage"])
             self._stage, self._slowest = None, []
+        self.events.note(kind, text, **facts)
+        if kind in ("stage_began", "waiting"):
             self._maybe_write(at_once=True)
 
     def ended(self, end: TaskEnd) -> None:

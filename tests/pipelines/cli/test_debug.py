@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -63,7 +64,8 @@ def test_lines_of_a_log_have_their_time(capsys: pytest.CaptureFixture[str]) -> N
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(TIME.match(line) for line in lines)
-    assert lines[0].endswith("Z hello")
+    assert lines[0].endswith("Z INFO    - hello")
+    assert lines[1].endswith("Z WARNING - warning: careful")
 
 
 def test_a_terminal_shows_no_times(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,9 +78,57 @@ def test_a_terminal_shows_no_times(capsys: pytest.CaptureFixture[str]) -> None:
 def test_logs_of_libraries_have_their_time() -> None:
     program = "import logging; from curator_pipelines.cli.tell import show_logs; show_logs(); logging.warning('x')"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert TIME.sub("", ran.stderr) == "x\n"
-    assert ran.stderr != "x\n"
+    assert TIME.sub("", ran.stderr) == "WARNING - x\n"
+    assert ran.stderr != "WARNING - x\n"
     assert logging.getLogger().level >= logging.WARNING
+
+
+@pytest.mark.parametrize(
+    "words", [("--log-format", "json", "inspect", "no.tar"), ("inspect", "no.tar", "--log-format=json")]
+)
+def test_logs_as_json(curator: Command, words: tuple[str, ...]) -> None:
+    ran = curator(*words)
+    (record,) = map(json.loads, ran.err.splitlines())
+    assert (ran.code, record["level"]) == (2, "ERROR")
+    assert record["message"].startswith("curator: ")
+    traced, told = map(json.loads, curator(*words, "--debug").err.splitlines())
+    assert "Traceback" in traced["message"] and told["message"] == record["message"]
+    # The next command begins anew.
+    assert curator("inspect", "no.tar").err.startswith("curator: ")
+
+
+def test_the_variable_of_the_form(curator: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATOR_LOG_FORMAT", "json")
+    assert json.loads(curator("inspect", "no.tar").err)["level"] == "ERROR"
+    assert curator("--log-format", "text", "inspect", "no.tar").err.startswith("curator: ")
+
+
+def test_an_unknown_form_of_logs(curator: Command) -> None:
+    ran = curator("--log-format", "xml", "inspect", "no.tar")
+    assert ran.code == 2
+    assert "xml" in ran.err and "json" in ran.err
+
+
+FAILS = """
+import sys
+from curator_pipelines.cli.tell import show_logs
+from curator_pipelines.executors import LocalExecutor
+show_logs(debug=sys.argv[1] == "debug")
+class Fails:
+    def open(self, context):
+        def fail(task):
+            raise ValueError("deep inside")
+        return fail
+if __name__ == "__main__":
+    list(LocalExecutor().map(Fails(), [1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["debug", "usual"])
+def test_tracebacks_of_workers(how: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(FAILS)
+    ran = subprocess.run([sys.executable, tmp_path / "program.py", how], capture_output=True, text=True, check=True)
+    assert ("In the worker:" in ran.stderr and "deep inside" in ran.stderr) == (how == "debug")
 
 
 def test_parts_of_a_gpu(curator: Command, tmp_path: Path) -> None:

@@ -106,11 +106,15 @@ def copy_tree(url: str, target: str) -> None:
 
 
 def files_of(out: str) -> dict[str, bytes]:
-    """What must be the same bytes: all but run.json, reports and sheets; of done-marks their names, as they hold times.
+    """What must be the same bytes: all but run.json, events, reports and sheets; of done-marks their names, not times.
 
     Arrays and metadata under their names without identities, which also tell where the sources are.
     """
-    names = [name for name, _ in storage.list_tree(out) if not name.endswith(("report.html", "contact_sheet.jpg"))]
+    names = [
+        name
+        for name, _ in storage.list_tree(out)
+        if not name.endswith(("report.html", "contact_sheet.jpg")) and not name.startswith("events/")
+    ]
     found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
     assert len(found) == len(names), "two files of one part"
     found.pop("run.json")

@@ -37,6 +37,7 @@ from curator_pipelines.config.train import LaunchedTrainConfig, ProbeConfig, War
 from curator_pipelines.executors import InProcessExecutor
 from curator_pipelines.jobs.measure import executor
 from curator_pipelines.jobs.queries.dedup import run_dedup
+from curator_pipelines.jobs.queries.run_events import inspect_events
 from curator_pipelines.jobs.queries.run_ledger import inspect_ledger
 from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
@@ -84,7 +85,9 @@ JOBS: dict[str, Callable[[Any], object]] = {
     "search": lambda config: explain(config) if config.why else run_search(config, Reporter()),
     "dedup": lambda config: run_dedup(config, Reporter()),
     "verify": lambda config: verify(config.out, Reporter()),
-    "inspect": lambda config: (inspect_ledger if config.bad else inspect_run)(config.urls[0]),
+    "inspect": lambda config: (inspect_ledger if config.bad else inspect_events if config.events else inspect_run)(
+        config.urls[0]
+    ),
 }
 # What each stage leaves below OUT.
 LEFT = {stage: (stage,) for stage in STAGES} | {
@@ -115,7 +118,12 @@ def below(*names: str) -> Callable[[Path], Any]:
     return lambda data: str(data.joinpath(*names))
 
 
-EXECUTOR = {"address": Case("local"), "workers": Case(2), "gpus_per_worker": Case(0.5)}
+EXECUTOR = {
+    "address": Case("local"),
+    "workers": Case(2),
+    "gpus_per_worker": Case(0.5),
+    "metrics_file": Case(below("curator.prom")),
+}
 ENCODING = EXECUTOR | {
     "encoder": Case("timm:test_vit", given={"weights": "random"}),
     "weights": Case(below("weights-1.pt")),
@@ -189,7 +197,7 @@ CASES: dict[str, dict[str, Case]] = {
         "max_bad": Case("40%"),
     },
     "dedup": {"dedup": Case(0.5), "clusters": Case(2), "seed": Case(5)},
-    "inspect": {"bad": Case(True)},
+    "inspect": {"bad": Case(True), "events": Case(True), "watch": Case(True)},
 }
 # Where a run stands, and what to start anew, are not part of what it makes.
 NOT_WALKED = ("out", "run", "urls", "redo")

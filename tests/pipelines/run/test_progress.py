@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from curator.io import storage
+from curator.io import owned, storage
 from curator_pipelines.run.progress import Reporter, StageProgress
-from curator_pipelines.run.progress_file import read_progress, recorded
+from curator_pipelines.run.progress_file import read_progress
+from curator_pipelines.run.run_watch import recorded
 
 
 def run_a_stage(reporter: Reporter) -> StageProgress:
@@ -52,7 +53,11 @@ def test_a_quiet_reporter_still_tells_its_listener(tmp_path: object) -> None:
     reporter = Reporter(quiet=True)
     seen = []
 
-    with recorded(reporter, str(tmp_path)), reporter.stage("pool", 2, "samples") as progress:
+    with (
+        owned(str(tmp_path)) as owner,
+        recorded(reporter, str(tmp_path), owner),
+        reporter.stage("pool", 2, "samples") as progress,
+    ):
         progress({"samples": 1})
         seen.append(read_progress(str(tmp_path)))
 

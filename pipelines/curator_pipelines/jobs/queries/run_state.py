@@ -44,10 +44,11 @@ def inspect_run(url: str) -> RunState:
     running = _running(run, progress) if holder else None
     recorded = run.record.get("stages", {})
     names = _stage_names(run, running)
+    # The records of stages after the one that runs, or ran when a driver was killed, are those of an earlier run.
+    at = running if running in names else _recorded_running(run)
     stages = []
     for name in names:
-        # The records of stages after the running one are those of an earlier run.
-        is_old = running in names and names.index(name) > names.index(running)
+        is_old = at in names and names.index(name) > names.index(at)
         stages.append(_stage(run, name, {} if is_old else recorded.get(name, {}), running))
     state = state_of(stages, holder is not None, progress, events)
     shown = progress if holder or state == "died" else None
@@ -60,6 +61,11 @@ def _running(run: RunDirectory, progress: dict[str, Any] | None) -> str | None:
     """The stage that a run is in which goes on."""
     if progress is not None and "doing" in progress:
         return str(progress["doing"])
+    return _recorded_running(run)
+
+
+def _recorded_running(run: RunDirectory) -> str | None:
+    """The stage that run.json calls running, of a run that goes on or was killed."""
     recorded = run.record.get("stages", {})
     return next((name for name, record in recorded.items() if record.get("state") == "running"), None)
 

@@ -11,7 +11,7 @@ from typing import Any
 from curator.io import public_text, storage
 from curator.settings import declared
 from curator_pipelines.config import PRESETS, SelectConfig
-from curator_pipelines.run import RunDirectory, duration
+from curator_pipelines.run import RunDirectory, duration, total_use, use_in_words
 
 __all__ = ["Facts", "facts"]
 
@@ -26,6 +26,7 @@ class Facts:
         versions: of curator, Python and the libraries.
         identity: of the encoder, by set.
         stages: how long each took.
+        used: what each used of CPUs, GPUs and storage, over the calls that run.json keeps, and all together.
         encoders: those that were measured: name, median rank, share in the first percent, note.
     """
 
@@ -34,6 +35,7 @@ class Facts:
     versions: Sequence[tuple[str, str]]
     identity: Sequence[tuple[str, str]]
     stages: Sequence[tuple[str, str]]
+    used: Sequence[tuple[str, str]]
     encoders: Sequence[dict[str, Any]]
 
 
@@ -56,8 +58,16 @@ def facts(run: RunDirectory) -> Facts:
         [("curator", record.get("curator", "")), *record.get("versions", {}).items()],
         identity,
         stages,
+        _used(record.get("calls", [])),
         _encoders(run),
     )
+
+
+def _used(calls: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    names = dict.fromkeys(name for call in calls for name in call.get("used", {}))
+    by_stage = {name: total_use(call["used"][name] for call in calls if name in call.get("used", {})) for name in names}
+    rows = [(name, use_in_words(used)) for name, used in by_stage.items()]
+    return [*rows, ("together", use_in_words(total_use(by_stage.values())))] if rows else []
 
 
 def _command(config: dict[str, Any]) -> str:

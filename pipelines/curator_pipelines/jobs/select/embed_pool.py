@@ -45,5 +45,10 @@ def _run_embed(config: EmbedConfig, reporter: Reporter, owner: Owner) -> EmbedSu
     embedded = embed_all(prepared, config.max_bad, reporter)
     run.finish(reporter.warnings)
     return EmbedSummary(
-        run.url, embedded["pool"].account, dict(run.call["stages"]), reporter.seconds, list(reporter.warnings)
+        run.url,
+        embedded["pool"].account,
+        dict(run.call["stages"]),
+        dict(run.call["used"]),
+        reporter.seconds,
+        list(reporter.warnings),
     )

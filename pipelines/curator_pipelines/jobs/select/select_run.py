@@ -96,6 +96,7 @@ def _run_select(config: SelectConfig, reporter: Reporter, owner: Owner) -> Selec
         },
         overlaps=overlaps_of({name: stored.ids for name, stored in selections.items()}),
         stages=dict(run.call["stages"]),
+        used=dict(run.call["used"]),
         seconds=reporter.seconds,
         warnings=reporter.warnings,
         reports=reports,

@@ -15,7 +15,7 @@ from curator.sources import in_words
 from curator.store import Account
 from curator_pipelines.jobs.select.choose_search import recall_line
 from curator_pipelines.jobs.select.pack import Packed
-from curator_pipelines.run import STOP_REASONS, Replaced, duration, verdict_in_words
+from curator_pipelines.run import STOP_REASONS, Replaced, duration, total_use, use_in_words, verdict_in_words
 
 __all__ = ["EmbedSummary", "Overlap", "SelectSummary", "TargetResult", "overlaps_of"]
 
@@ -40,6 +40,14 @@ def time_line(seconds: float, stages: Mapping[str, float]) -> str:
     return f"time        {duration(seconds)}: " + ", ".join(f"{name} {duration(took)}" for name, took in stages.items())
 
 
+def used_lines(used: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What the whole command used of CPUs, GPUs and storage, and each of its stages."""
+    if not used:
+        return []
+    stages = [f"  {name:10}{use_in_words(of_stage)}" for name, of_stage in used.items()]
+    return [f"used        {use_in_words(total_use(used.values()))}", *stages]
+
+
 @dataclass(frozen=True)
 class EmbedSummary:
     """The end of `curator embed`."""
@@ -47,6 +55,7 @@ class EmbedSummary:
     out: str
     account: Account
     stages: dict[str, float]
+    used: dict[str, dict[str, int]]
     seconds: float
     warnings: list[str]
 
@@ -59,6 +68,7 @@ class EmbedSummary:
         lines = [
             f"pool        {account_line(self.account)}",
             time_line(self.seconds, self.stages),
+            *used_lines(self.used),
             f"embeddings  {self.out}/pool   (use as --pool {self.out}/pool)",
             f"ledger      {self.out}/quarantine.parquet",
             *warnings_line(self.warnings),
@@ -197,6 +207,7 @@ class SelectSummary:
         accounts: of every set that was embedded.
         results: of each target by name; the name of an only target is empty.
         stages: seconds a stage took in this run.
+        used: what a stage used in this run: `cpu_ms`, `gpu_ms`, `read_bytes`, `written_bytes`, `requests`.
         overlaps: rows chosen for both of two targets, a line for each two of several.
         seconds: of the whole command.
         warnings: what the user should know.
@@ -209,6 +220,7 @@ class SelectSummary:
     results: dict[str, TargetResult]
     overlaps: list[Overlap]
     stages: dict[str, float]
+    used: dict[str, dict[str, int]]
     seconds: float
     warnings: list[str]
     reports: list[str] = field(default_factory=list)
@@ -239,6 +251,7 @@ class SelectSummary:
         lines += [
             *(f"{name:11} {account_line(account)}" for name, account in self.accounts.items()),
             time_line(self.seconds, self.stages),
+            *used_lines(self.used),
             f"ledger      {self.out}/quarantine.parquet",
             *(f"report      {url}" for url in self.reports[:1]),
             *(f"sheet       {url}" for url in self.sheets),

@@ -10,11 +10,12 @@ import pytest
 from jobs_for_tests import inodes
 
 from curator.errors import InputError
-from curator.io import storage
+from curator.io import owned, storage
 from curator_pipelines.executors import InProcessExecutor
+from curator_pipelines.jobs.queries.run_events import inspect_events
 from curator_pipelines.jobs.queries.run_state import inspect_run, is_run
 from curator_pipelines.jobs.queries.state import RunState
-from curator_pipelines.run import progress_file
+from curator_pipelines.run import Reporter, recorded, run_watch, spending
 
 Run = Callable[..., Any]
 
@@ -38,7 +39,7 @@ def states(run: RunState) -> list[str]:
 
 
 def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_file, "EVERY_REMOTE", 0.0)
+    monkeypatch.setattr(run_watch, "EVERY_REMOTE", 0.0)
     watched = Watched(f"{s3_bucket}/run")
 
     run_on(watched, out=watched.out, **settings)
@@ -74,8 +75,16 @@ def test_after_its_end(reference: Path) -> None:
     state = inspect_run(str(reference))
 
     assert inodes(reference) == before
-    assert state.holder == ""
+    assert (state.holder, state.state) == ("", "done")
     assert states(state) == ["target done", "pool done", "select done", "pack done"]
+    assert [event["kind"] for event in state.events[-2:]] == ["stage_ended", "run_ended"]
+    assert state.bad_by_shard and list(state.bad_by_shard.values()) == [1]
+    story = inspect_events(str(reference)).events
+    assert [event["facts"]["stage"] for event in story if event["kind"] == "stage_ended"] == [
+        *("target", "pool", "select", "pack")
+    ]
+    pool = next(event["facts"] for event in story if event["text"].startswith("pool done"))
+    assert pool["used"]["read_bytes"] > 0 and pool["used"]["cpu_ms"] > 0
     assert state.progress is None
     assert state.bad == {"decode_error": 1}
     assert len(state.last) == 1
@@ -94,9 +103,35 @@ def test_after_it_was_killed(reference: Path, tmp_path: Path) -> None:
 
     state = inspect_run(str(out))
 
+    assert state.state == "died"
     assert states(state) == ["target done", "pool stopped", "select waiting", "pack waiting"]
     assert (state.stages[1].parts, state.stages[1].total) == (3, 4)
     assert "run the same command again" in state.to_text()
+
+
+def test_during_a_warmup_there_is_no_run_json_yet(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    with owned(out) as owner, recorded(Reporter(quiet=True), out, owner), spending("warmup"):
+        assert is_run(out)
+        state = inspect_run(out)
+
+    assert states(state) == ["warmup running"]
+    assert state.state == "running" and "process " in state.holder
+    after = inspect_run(out)
+    assert (after.state, states(after), after.events[-1]["text"]) == ("done", [], "done")
+
+
+def test_while_a_run_goes_on_again_what_an_earlier_one_left_is_told_apart(reference: Path, tmp_path: Path) -> None:
+    out = str(shutil.copytree(reference, tmp_path / "run"))
+    record = json.loads(Path(out, "run.json").read_text())
+    record["stages"]["pool"]["state"] = "running"  # its driver was killed
+    Path(out, "run.json").write_text(json.dumps(record))
+    with owned(out) as owner, recorded(Reporter(quiet=True), out, owner):
+        state = inspect_run(out)
+        assert states(state) == ["target done", "pool stopped", "select waiting", "pack waiting"]
+        assert "start: " in state.to_text()
+        with spending("measure"):
+            assert states(inspect_run(out))[0] == "measure running"
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
