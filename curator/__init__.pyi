@@ -78,6 +78,7 @@ def embed(
     update_pool: bool = False,
     max_bad: float | str | None = None,
     give_up_shards: bool = False,
+    metrics_file: str | os.PathLike[str] | None = None,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -104,6 +105,7 @@ def embed(
             samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.
+        metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
@@ -130,6 +132,7 @@ def pack(
     manifest_only: bool = False,
     shard_size: int = 1000,
     seed: int = 0,
+    metrics_file: str | os.PathLike[str] | None = None,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -143,6 +146,7 @@ def pack(
         manifest_only: The manifest is written, but no tars.
         shard_size: The number of samples in an output shard.
         seed: The seed of the order in output shards.
+        metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
@@ -198,6 +202,7 @@ def select(
     update_pool: bool = False,
     max_bad: float | str | None = None,
     give_up_shards: bool = False,
+    metrics_file: str | os.PathLike[str] | None = None,
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
@@ -256,6 +261,7 @@ def select(
             samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
             run.
+        metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,

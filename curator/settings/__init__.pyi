@@ -9,6 +9,7 @@ from .values import (
     EncoderName as EncoderName,
     EncoderNames as EncoderNames,
     MaxBad as MaxBad,
+    Names as Names,
     Precision as Precision,
     Seed as Seed,
     Share as Share,

@@ -21,6 +21,7 @@ __all__ = [
     "EncoderName",
     "EncoderNames",
     "MaxBad",
+    "Names",
     "Precision",
     "Seed",
     "Share",
@@ -173,6 +174,7 @@ MaxBad = Annotated[
 ]
 Text = Annotated[str, BeforeValidator(_as_text)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
+Names = Annotated[list[str], BeforeValidator(_as_list)]
 Workers = Annotated[Count | None, BeforeValidator(_auto_as_none)]
 EncoderName = Annotated[str, AfterValidator(_encoder_anywhere)]
 EncoderNames = Annotated[list[EncoderName], BeforeValidator(_as_list), AfterValidator(_named_once)]

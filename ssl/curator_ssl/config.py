@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curator.settings import Config, Count, Device, MaxBad, Precision, Seed, Setting, Share, Urls, Weights
+from curator.settings import Config, Count, Device, MaxBad, Names, Precision, Seed, Setting, Share, Urls, Weights
+from curator_ssl.loggers import LOGGERS
 from curator_ssl.methods import METHODS, describe_options
 from curator_ssl.optim import OPTIMIZERS
 
@@ -199,7 +200,17 @@ class TrainConfig(Config):
         UNSET
     )
     max_bad: MaxBad = None
-    tensorboard: Annotated[bool, Setting("Also write event files to OUT/tensorboard.", changes=None)] = False
+    log_to: Annotated[
+        Names,
+        Setting(
+            "Where the numbers of every step go beside OUT/metrics.jsonl: tensorboard (OUT/tensorboard); given as often "
+            "as needed.",
+            metavar="NAME",
+            changes=None,
+            choices=dict.fromkeys(LOGGERS.names),
+        ),
+        Field(default_factory=list),
+    ]
     probe_every: Annotated[
         int,
         Field(ge=0),

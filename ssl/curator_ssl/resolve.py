@@ -7,10 +7,10 @@ from typing import Any
 from curator.encoders import resolve_device, resolve_precision
 from curator.errors import InputError, Leave
 from curator.io import absolute
-from curator.plugins import require_package
 from curator_ssl.backbones import full_name
 from curator_ssl.config import ARCHITECTURES, BATCH_SIZE, CPU_SAMPLES_SEEN, IMAGE_SIZES, TrainConfig
 from curator_ssl.data import Samples, make_schedule
+from curator_ssl.loggers import check_loggers
 from curator_ssl.methods import method_options
 from curator_ssl.optim import OPTIMIZERS
 
@@ -38,8 +38,7 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
         raise InputError(
             "this needs GPUs: torch has no synchronised batch norm on CPUs", field="sync_bn", advice=Leave("sync_bn")
         )
-    if config.tensorboard:
-        require_package("tensorboard", "train", field="tensorboard", value=True)
+    check_loggers(config.log_to)
     optimizer = OPTIMIZERS[config.optimizer]
     return _with(
         config,

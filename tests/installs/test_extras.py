@@ -95,7 +95,7 @@ def test_the_base_embeds_trains_and_tells_what_it_lacks(curator: Run, photos: Pa
     out = tmp_path / "other"
     lacks = "'coreset-curator[train]'"
     refused(curator("", "train", *words, "--out", out, "--method", "byol"), "--method byol", "lightly", lacks)
-    refused(curator("", "train", *words, "--out", out, "--tensorboard"), "--tensorboard", lacks)
+    refused(curator("", "train", *words, "--out", out, "--log-to", "tensorboard"), "--log-to tensorboard", lacks)
     refused(curator("", "train", *words, "--out", out, "--address", "local"), "--address local", "pandas", lacks)
     refused(curator("", "train", *words, "--out", out, RAY_ADDRESS="local"), "--address local", "pandas", lacks)
     refused(curator("", "demo", "--out", out), "webdataset", "'coreset-curator[demo]'")

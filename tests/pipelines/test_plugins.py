@@ -27,6 +27,8 @@ near-mean = outside_my_selectors:NearMean
 filters = outside_my_encoders:load
 [curator.methods]
 agree = outside_my_methods:Agree
+[curator.loggers]
+lines = outside_my_loggers:Lines
 """
 
 
@@ -194,5 +196,7 @@ def test_train_on_ray(data: Path, work: Path, spied: Path, ray_cluster: Any) -> 
 @pytest.mark.slow
 def test_train(installed: bool, data: Path, site: Path, work: Path) -> None:
     path, method, nproc = ((site,), "agree", 1) if installed else ((), "my_methods:Agree", 2)
-    curator(*train_words(data, method), "--nproc", nproc, cwd=work, path=path)
+    logger = "lines" if installed else "my_loggers:Lines"
+    curator(*train_words(data, method), "--nproc", nproc, "--log-to", logger, cwd=work, path=path)
     assert (work / "trained" / "encoder.pt").exists()
+    assert [line.split()[0] for line in (work / "losses.txt").read_text().splitlines()] == ["0", "1"]

@@ -76,7 +76,7 @@ class TestIdentity:
         assert identity.keys() | free == {*TrainConfig.model_fields, "samples", "plugin"} - {"target", "shards"}
         assert free == {
             "out", "epochs", "device", "precision", "loader_workers", "sync_bn", "compile", "save_every", "max_bad",
-            "tensorboard", "probe_every", "probe_train", "probe_test", "probe_label",
+            "log_to", "probe_every", "probe_train", "probe_test", "probe_label",
         }  # fmt: skip
 
 

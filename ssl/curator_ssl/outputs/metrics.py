@@ -1,4 +1,4 @@
-"""The numbers of a run: `OUT/metrics.jsonl`, a line a step, and event files for TensorBoard."""
+"""The numbers of a run: `OUT/metrics.jsonl`, a line a step, and whatever else takes them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from curator.io import scratch_folder, storage
+from curator_ssl.loggers import Loggers
 
 __all__ = ["Metrics"]
 
@@ -20,10 +21,10 @@ class Metrics:
     Args:
         out: the run directory.
         step: steps done before; later lines of an earlier part of the run are dropped.
-        tensorboard: also write event files to OUT/tensorboard.
+        loggers: also get every line.
     """
 
-    def __init__(self, out: str, step: int, tensorboard: bool = False) -> None:
+    def __init__(self, out: str, step: int, loggers: Loggers) -> None:
         self.url = storage.join(out, "metrics.jsonl")
         kept = [line for line in _lines(self.url) if json.loads(line)["step"] < step] if step else []
         self._is_remote = not storage.is_local(out)
@@ -33,15 +34,12 @@ class Metrics:
         storage.write_bytes(str(path), "".join(line + "\n" for line in kept).encode())
         self._file = path.open("a")
         self._path = path
-        self._events = _event_writer(out) if tensorboard else None
+        self._loggers = loggers
 
     def write(self, values: dict[str, Any]) -> None:
         """One line; `step` is among the values."""
         self._file.write(json.dumps(values) + "\n")
-        if self._events is not None:
-            for name, value in values.items():
-                if name != "step":
-                    self._events.add_scalar(name, value, values["step"])
+        self._loggers.write(values["step"], {name: value for name, value in values.items() if name != "step"})
 
     def publish(self) -> None:
         """Make everything written so far visible."""
@@ -57,8 +55,7 @@ class Metrics:
     ) -> None:
         self.publish()
         self._file.close()
-        if self._events is not None:
-            self._events.close()
+        self._loggers.close()
         self._stack.close()
 
 
@@ -69,9 +66,3 @@ def _lines(url: str) -> list[str]:
         return []
     # What a kill cut off is no line.
     return [line for line in text.split("\n")[:-1] if line]
-
-
-def _event_writer(out: str) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(storage.join(out, "tensorboard"))

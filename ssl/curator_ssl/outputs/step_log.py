@@ -12,6 +12,7 @@ import torch
 from curator_ssl.config import TrainConfig
 from curator_ssl.data import Schedule
 from curator_ssl.distributed import RankGroup, is_first
+from curator_ssl.loggers import Loggers
 from curator_ssl.outputs.collapse import LearningWatch
 from curator_ssl.outputs.metrics import Metrics
 from curator_ssl.reporter import TrainReporter
@@ -114,7 +115,9 @@ class StepLog:
 
     def __enter__(self) -> StepLog:
         if is_first():
-            self._metrics = Metrics(self._config.out, self._start, self._config.tensorboard)
+            config = self._config
+            loggers = Loggers(config.log_to, config.out, config.model_dump(), self._start)
+            self._metrics = Metrics(config.out, self._start, loggers)
         return self
 
     def __exit__(

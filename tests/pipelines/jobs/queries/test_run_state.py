@@ -63,7 +63,8 @@ def test_while_it_runs(run_on: Run, settings: dict[str, Any], s3_bucket: str, mo
     assert watched.seen[3].last[0].partition(": ")[2].startswith("decode_error")
     text = watched.seen[3].to_text()
     assert "held by     process " in text
-    assert "pool        running, 3 of 4 parts; " in text
+    assert "pool        running, 3 of 4 parts\n" in text
+    assert "now         pool: " in text and " of about " in text
     assert "ago)" in text
     assert not storage.exists(f"{watched.out}/progress.json")
     assert is_run(watched.out)

@@ -46,7 +46,7 @@ CASES: dict[str, Any] = {
     "compile": True,
     "save_every": 1,
     "max_bad": "40%",
-    "tensorboard": False,
+    "log_to": [],
 }
 PROBE = {"probe_every": 1, "probe_train": ["/target-0"], "probe_test": ["/target-1"], "probe_label": "folder"}
 CASES |= dict.fromkeys(PROBE, PROBE)
