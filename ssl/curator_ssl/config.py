@@ -203,8 +203,8 @@ class TrainConfig(Config):
     log_to: Annotated[
         Names,
         Setting(
-            "Where the numbers of every step go beside OUT/metrics.jsonl: tensorboard (OUT/tensorboard); given as often "
-            "as needed.",
+            "Where the numbers of every step go beside OUT/metrics.jsonl: tensorboard (OUT/tensorboard); given as "
+            "often as needed.",
             metavar="NAME",
             changes=None,
             choices=dict.fromkeys(LOGGERS.names),

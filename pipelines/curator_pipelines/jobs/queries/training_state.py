@@ -53,7 +53,7 @@ def _metrics_in_words(run: TrainingRecord) -> str:
 
 def _time_left(line: dict[str, Any], steps: int) -> str:
     """How long the steps after this line will take, at the speed that it tells."""
-    images = line["samples"] / (line["step"] + 1) * (steps - line["step"] - 1)
+    images = line.get("samples", 0) / (line["step"] + 1) * (steps - line["step"] - 1)
     speed = line.get("images_per_second")
     return f", {duration(images / speed)} left" if images and speed else ""
 
