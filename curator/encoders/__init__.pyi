@@ -5,7 +5,11 @@ from .checkpoint import (
     copy_at_size as copy_at_size,
     save_checkpoint as save_checkpoint,
 )
-from .device import resolve_device as resolve_device, resolve_precision as resolve_precision
+from .device import (
+    count_gpus as count_gpus,
+    resolve_device as resolve_device,
+    resolve_precision as resolve_precision,
+)
 from .encoder import (
     MIN_BATCH_SIZE as MIN_BATCH_SIZE,
     Backbone as Backbone,
@@ -13,7 +17,12 @@ from .encoder import (
     hash_named_tensors as hash_named_tensors,
     hash_tensors as hash_tensors,
 )
-from .load import load_backbone as load_backbone, load_encoder as load_encoder
+from .hardware import Hardware as Hardware, look_at_hardware as look_at_hardware
+from .load import (
+    default_batch_size as default_batch_size,
+    load_backbone as load_backbone,
+    load_encoder as load_encoder,
+)
 from .match_state_dict import load_weights as load_weights
 from .open_clip_text import load_text_encoder as load_text_encoder
 from .ready import network_off as network_off, ready_encoders as ready_encoders

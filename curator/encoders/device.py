@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from curator.errors import InputError, Use
 
-__all__ = ["has_native_bf16", "resolve_device", "resolve_precision"]
+__all__ = ["count_gpus", "has_native_bf16", "resolve_device", "resolve_precision"]
 
 _DEVICES = "give auto, cpu or cuda"
+# For tests of clusters on machines without GPUs: so many count as seen, and the CPU does their work.
+_TEST_GPUS = "CURATOR_TEST_GPUS"
+
+
+def count_gpus() -> int:
+    """The number of GPUs that torch sees."""
+    return _stand_ins() or torch.cuda.device_count()
+
+
+def _stand_ins() -> int:
+    return int(os.environ.get(_TEST_GPUS) or 0)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -18,17 +31,17 @@ def resolve_device(device: str) -> torch.device:
         InputError: the device is unknown, or a GPU is named that torch does not see.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if _stand_ins() or torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise InputError("unknown device", field="device", value=device, advice=_DEVICES) from error
     if resolved.type not in ("cpu", "cuda"):
         raise InputError("not supported", field="device", value=device, advice=_DEVICES)
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        message = f"torch sees {torch.cuda.device_count()} GPUs"
+    if resolved.type == "cuda" and (resolved.index or 0) >= count_gpus():
+        message = f"torch sees {count_gpus()} GPUs"
         raise InputError(message, field="device", value=device, advice=Use("device", "cpu"))
-    return resolved
+    return torch.device("cpu") if resolved.type == "cuda" and _stand_ins() else resolved
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

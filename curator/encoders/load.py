@@ -10,7 +10,7 @@ from curator.errors import Another, InputError
 if TYPE_CHECKING:
     from curator.encoders.encoder import Backbone, Encoder
 
-__all__ = ["load_backbone", "load_encoder"]
+__all__ = ["default_batch_size", "load_backbone", "load_encoder"]
 
 # Measured for EfficientNet-Lite0: on two cores 32 is the fastest, 64 slower again.
 _BATCH_SIZES = {"cpu": 32, "cuda": 256}
@@ -54,11 +54,16 @@ def load_encoder(
     on = resolve_device(device)
     resolved = resolve_precision(precision, on)
     backbone = load_backbone(spec, weights)
-    size = batch_size or _BATCH_SIZES[on.type]
+    size = batch_size or default_batch_size(on.type)
     try:
         return Encoder(spec, backbone, device=on, precision=resolved, batch_size=size)
     except ValueError as error:
         raise InputError(str(error), field="encoder", value=spec, advice=Another("encoder")) from error
+
+
+def default_batch_size(device: str) -> int:
+    """Images of a forward pass where nobody says how many, by the kind of device (`cpu` or `cuda`)."""
+    return _BATCH_SIZES[device]
 
 
 def load_backbone(spec: str, weights: str | None = None) -> Backbone:

@@ -6,6 +6,7 @@ from .values import (
     Clusters as Clusters,
     Count as Count,
     Device as Device,
+    Duration as Duration,
     EncoderName as EncoderName,
     EncoderNames as EncoderNames,
     MaxBad as MaxBad,

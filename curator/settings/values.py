@@ -18,6 +18,7 @@ __all__ = [
     "Clusters",
     "Count",
     "Device",
+    "Duration",
     "EncoderName",
     "EncoderNames",
     "MaxBad",
@@ -39,6 +40,8 @@ __all__ = [
 Stop: TypeAlias = float | Literal["auto"] | None
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+SECONDS_OF = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,13 @@ def _parse_share(value: object) -> object:
     raise ValueError(f"give a percentage such as 1%{hint}")
 
 
+def _parse_duration(value: object) -> object:
+    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and match is None:
+        raise ValueError("give seconds, minutes or hours, such as 90s, 15m or 2h")
+    return float(match[1]) * SECONDS_OF[match[2]] if match else value
+
+
 def _float(text: str) -> float | None:
     try:
         return float(text)
@@ -180,4 +190,6 @@ EncoderName = Annotated[str, AfterValidator(_encoder_anywhere)]
 EncoderNames = Annotated[list[EncoderName], BeforeValidator(_as_list), AfterValidator(_named_once)]
 Weights = Annotated[str, AfterValidator(_anywhere)]
 Precision = Literal["auto", "fp32", "bf16"]
+Duration = Annotated[float, BeforeValidator(_parse_duration), Field(ge=0, allow_inf_nan=False)]
+"""Seconds; as text with a unit."""
 Device = Literal["auto", "cpu", "cuda"]

@@ -22,19 +22,26 @@ MAX_EPOCHS = 5000
 MAX_LOADERS = 8
 
 
-def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> TrainConfig:
+def resolve_machine(
+    config: TrainConfig, ranks: int = 1, cores: int = 1, machine: tuple[str, str] | None = None
+) -> TrainConfig:
     """Everything that does not depend on the samples, as a plain `TrainConfig` whatever subclass is given.
 
     Args:
         config: what was asked for.
         ranks: how many processes train together.
         cores: the CPU cores of each process.
+        machine: the kind of device and the precision of the machine that trains, where that is another one; None where
+            it is this one, which is looked at.
 
     Raises:
         InputError: a device, precision, method, option or package that is not there.
     """
-    device = resolve_device(config.device)
-    if config.sync_bn and device.type != "cuda":
+    if machine is None:
+        on = resolve_device(config.device)
+        machine = on.type, resolve_precision(config.precision, on)
+    device, precision = machine
+    if config.sync_bn and device != "cuda":
         raise InputError(
             "this needs GPUs: torch has no synchronised batch norm on CPUs", field="sync_bn", advice=Leave("sync_bn")
         )
@@ -43,15 +50,15 @@ def resolve_machine(config: TrainConfig, ranks: int = 1, cores: int = 1) -> Trai
     return _with(
         config,
         out=absolute(config.out),
-        arch=full_name(_given(config.arch, ARCHITECTURES[device.type])),
+        arch=full_name(_given(config.arch, ARCHITECTURES[device])),
         method_option=method_options(config.method, config.method_option),
-        image_size=_given(config.image_size, IMAGE_SIZES[device.type]),
+        image_size=_given(config.image_size, IMAGE_SIZES[device]),
         lr=_given(config.lr, optimizer.lr),
         weight_decay=_given(config.weight_decay, optimizer.weight_decay),
-        device=device.type,
-        precision=resolve_precision(config.precision, device),
+        device=device,
+        precision=precision,
         loader_workers=_given(config.loader_workers, min(MAX_LOADERS, cores)),
-        sync_bn=ranks > 1 and device.type == "cuda" and config.sync_bn is not False,
+        sync_bn=ranks > 1 and device == "cuda" and config.sync_bn is not False,
     )
 
 

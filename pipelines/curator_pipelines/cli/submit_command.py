@@ -21,8 +21,9 @@ def command(**flags: Any) -> int:
 
     Follows the job's output and ends with its exit code. Ctrl-C asks whether to stop the job or to leave it
     running. The job joins the cluster by itself; give URLs that the cluster reaches, or --working-dir for small
-    files such as configs, but not for lists of URLs, since Ray removes it after the job. Token authentication is
-    Ray's: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token.
+    files such as configs, but not for lists of URLs, since Ray removes it after the job. The command itself runs on
+    the head and reserves nothing, unless --entrypoint-num-cpus and its like say so. Token authentication is Ray's:
+    RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token.
 
     \b
     curator submit --address http://head:8265 -- select --target s3://b/target.tar \\
@@ -41,6 +42,8 @@ def command(**flags: Any) -> int:
         config.address,
         config.words,
         working_dir=config.working_dir,
+        environment=config.environment(),
+        reserved=config.reserved(),
         wait=not config.no_wait,
         say=tell,
         show=lambda text: tell(text, err=False, nl=False),

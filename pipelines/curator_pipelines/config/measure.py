@@ -58,13 +58,17 @@ class MeasureConfig(ExecutorConfig):
         Precision,
         Setting(
             "The number format of the forward pass.",
-            default_text="auto: bf16 where the hardware has it",
+            default_text="auto: bf16 where the hardware of the workers has it",
             changes=None,
         ),
     ] = "auto"
     device: Annotated[
         Device,
-        Setting("The device that encodes images.", default_text="auto: the GPU if there is one", changes=None),
+        Setting(
+            "The device that encodes images.",
+            default_text="auto: GPUs if the workers' machines have any",
+            changes=None,
+        ),
     ] = "auto"
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -218,8 +219,75 @@ class SubmitConfig(Config):
         str | None,
         Setting("The folder to send along, where the command runs.", metavar="DIR", changes=None, is_path=True),
     ] = None
+    env: Annotated[
+        Urls,
+        Setting(
+            "A variable of the job; a NAME alone takes the value that it has here. Ray's dashboard shows them.",
+            metavar="NAME[=VALUE]",
+            changes=None,
+        ),
+    ] = []  # noqa: RUF012
+    entrypoint_num_cpus: Annotated[
+        float | None,
+        Field(ge=0, allow_inf_nan=False),
+        Setting("The CPUs that the command itself reserves, beside its workers.", default_text="0", changes=None),
+    ] = None
+    entrypoint_num_gpus: Annotated[
+        float | None,
+        Field(ge=0, allow_inf_nan=False),
+        Setting("The GPUs that the command itself reserves; it needs none.", default_text="0", changes=None),
+    ] = None
+    entrypoint_memory: Annotated[
+        Count | None,
+        Setting(
+            "The bytes of memory that the command itself reserves.", metavar="BYTES", default_text="0", changes=None
+        ),
+    ] = None
+    entrypoint_resources: Annotated[
+        Urls,
+        Setting(
+            "A resource of one's own that the command itself reserves, such as head=0.1.",
+            metavar="NAME=AMOUNT",
+            changes=None,
+        ),
+    ] = []  # noqa: RUF012
     no_wait: Annotated[bool, Setting("Return as soon as the job is accepted.", changes=None)] = False
     words: Annotated[
         list[str],
         Setting("The command to run.", metavar="-- COMMAND ...", changes=None, is_argument=True),
     ]
+
+    def environment(self) -> dict[str, str]:
+        """Name -> value of the job's variables.
+
+        Raises:
+            InputError: a name without a value that has none here, or no name.
+        """
+        values = {}
+        for given in self.env:
+            name, equals, value = given.partition("=")
+            if not name.isidentifier():
+                raise InputError("give NAME=VALUE, or a NAME that is set here", field="env", value=name)
+            if not equals and name not in os.environ:
+                raise InputError("it is not set here: give its value too", field="env", value=name)
+            values[name] = value if equals else os.environ[name]
+        return values
+
+    def reserved(self) -> dict[str, Any]:
+        """What the command itself reserves, as Ray's job server is told it: only what was given.
+
+        Raises:
+            InputError: a resource without a name, or whose amount is not a number above zero.
+        """
+        own = {}
+        for given in self.entrypoint_resources:
+            name, _, amount = given.rpartition("=")
+            try:
+                own[name] = float(amount)
+            except ValueError:
+                own[name] = 0.0
+            if not name or not 0 < own[name] < float("inf"):
+                raise InputError("give NAME=AMOUNT, such as head=0.1", field="entrypoint_resources", value=given)
+        names = ("entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory")
+        values = {name: getattr(self, name) for name in names} | {"entrypoint_resources": own or None}
+        return {name: value for name, value in values.items() if value is not None}

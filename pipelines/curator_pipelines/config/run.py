@@ -11,6 +11,7 @@ from curator.settings import (
     Config,
     Count,
     Device,
+    Duration,
     EncoderName,
     EncoderNames,
     MaxBad,
@@ -35,6 +36,8 @@ __all__ = [
 
 # The names that stand for no encoder yet: measured with the target, or trained on it.
 AUTO, WARMUP = "auto", "warmup"
+# Seconds; long enough for a cloud to start a node.
+WAIT_SECONDS = 900.0
 SPECS = "lite0, timm:MODEL, torchvision:MODEL, open_clip:MODEL/PRETRAINED or checkpoint:PATH[@ARCH]"
 
 
@@ -110,6 +113,15 @@ class ExecutorConfig(Config):
         AfterValidator(_share_or_whole),
         Setting("The number of GPUs, or the share of one, that a Ray worker gets.", changes=None),
     ] = 1.0
+    wait_for_workers: Annotated[
+        Duration,
+        Setting(
+            "How long to wait while a cluster has no node for a worker, before the run ends with exit code 1.",
+            metavar="TIME",
+            default_text="15m",
+            changes=None,
+        ),
+    ] = WAIT_SECONDS
 
 
 class EncodingConfig(ExecutorConfig):
@@ -133,14 +145,18 @@ class EncodingConfig(ExecutorConfig):
         Precision,
         Setting(
             "The number format of the forward pass.",
-            default_text="auto: bf16 where the hardware has it",
+            default_text="auto: bf16 where the hardware of the workers has it",
             changes="target",
             by_content=True,
         ),
     ] = "auto"
     device: Annotated[
         Device,
-        Setting("The device that encodes images.", default_text="auto: the GPU if there is one", changes=None),
+        Setting(
+            "The device that encodes images.",
+            default_text="auto: GPUs if the workers' machines have any",
+            changes=None,
+        ),
     ] = "auto"
     min_side: Annotated[
         int, Field(ge=0), Setting("Pool images with a shorter side below N pixels are left out.", changes="pool")

@@ -1,6 +1,8 @@
 from .failures import FailuresInARow as FailuresInARow
+from .fitness import Needs as Needs
 from .in_process import InProcessExecutor as InProcessExecutor
 from .local import LocalExecutor as LocalExecutor, usable_cpus as usable_cpus
+from .patience import Patience as Patience
 from .protocol import (
     MAX_ATTEMPTS as MAX_ATTEMPTS,
     Executor as Executor,
@@ -10,9 +12,10 @@ from .protocol import (
 )
 from .ray import RayExecutor as RayExecutor
 from .ray_address import ray_address as ray_address
-from .ray_cluster import Cluster as Cluster, connect as connect
+from .ray_cluster import Cluster as Cluster, Node as Node, connect as connect
+from .ray_demand import Demand as Demand
 from .ray_metrics import ray_gauges as ray_gauges
-from .shared_storage import check_shared as check_shared
+from .ray_survey import Survey as Survey, check_shared as check_shared, not_shared as not_shared
 from .threads import prepare_threads as prepare_threads
 from .usage import USAGE as USAGE, usage_so_far as usage_so_far
 from .watch import (

@@ -13,6 +13,9 @@ __all__ = ["Placement", "plan_placement"]
 
 # A bigger node without GPUs gets several workers: one process cannot keep more cores busy with decoding.
 CPUS_PER_WORKER = 8
+# What a worker reserves of a node's memory, so that Ray does not put others onto memory that it needs: torch with an
+# encoder, and what may be decoded side by side. Never more than half of its share, for what Ray counts is all there is.
+WORKER_MEMORY, THREAD_MEMORY = 2 << 30, 128 << 20
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Placement:
         count: the number of workers on it.
         cpus: the CPUs that each worker reserves; below 1 where there are more workers than cores.
         gpus: the GPUs that each worker reserves.
+        memory: the bytes of memory that each worker reserves.
     """
 
     node: Node
     count: int
     cpus: float
     gpus: float
+    memory: int = 0
 
     @property
     def threads(self) -> int:
@@ -80,4 +85,5 @@ def _place(node: Node, count: int, room: int, gpus: float) -> Placement:
     share = node.cpus / (room if gpus else count)
     # Ray reserves whole cores, or any share of one.
     cpus = float(int(share)) if share >= 1 else int(share * 1000) / 1000
-    return Placement(node, count, cpus, gpus)
+    memory = min(WORKER_MEMORY + int(cpus) * THREAD_MEMORY, node.memory / max(room, count) / 2)
+    return Placement(node, count, cpus, gpus, int(memory))

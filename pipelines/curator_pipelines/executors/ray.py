@@ -10,19 +10,23 @@ import logging
 import pickle
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import ray
 
+from curator.errors import counted
 from curator.types import Progress
 from curator_pipelines.executors.dispatcher import Loss, Lost, dispatch
+from curator_pipelines.executors.fitness import Needs
+from curator_pipelines.executors.patience import WAIT_SECONDS, Patience
 from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
 from curator_pipelines.executors.ray_cluster import Cluster
+from curator_pipelines.executors.ray_demand import Demand
 from curator_pipelines.executors.ray_handle import ActorHandle
-from curator_pipelines.executors.watch import note_event
+from curator_pipelines.executors.ray_survey import Survey
 
 __all__ = ["RayExecutor"]
 
@@ -32,7 +36,9 @@ COUNT_NODES_EVERY = 2.0
 # Actors that were told to end may take this many seconds.
 LEAVE_SECONDS = 10.0
 # When no actor could start for this many seconds, the user is told what is missing.
-PATIENCE_SECONDS = 30.0
+TELL_AFTER = 30.0
+# Workers that there is room for get this many seconds to take what they need before more nodes are asked for.
+ASK_AFTER = 5.0
 ADVICE = (
     "Ray's logs on that node hold the worker's own messages; if the node ran out of memory, use fewer workers or "
     "smaller batches"
@@ -45,26 +51,39 @@ _log = logging.getLogger(__name__)
 
 
 class RayExecutor:
-    """Runs stages in actors of a Ray cluster. Nodes that join while it runs get actors too.
+    """Runs stages in actors of a Ray cluster, which grows and shrinks as it likes: nodes that join get actors too.
+
+    Where there are more tasks than workers, the autoscaler, if there is one, is asked for more nodes.
 
     Args:
         cluster: from `connect`.
         workers: the number of actors; None for as many as the cluster has room for: one per GPU, or by CPUs.
-        gpus_per_worker: the GPUs, or the share of one GPU, that an actor gets.
-        on_gpus: whether the work is for GPUs.
+        needs: what a worker needs of its node; nodes that cannot are left out, and named.
+        survey: looks at the nodes; None where nothing matters but what Ray knows of them.
+        wait_seconds: how long to wait while there is no worker.
+        label: says for people in Ray's dashboard whose actors these are.
 
     Attributes:
         placements: which actors go to which node.
     """
 
     def __init__(
-        self, cluster: Cluster, workers: int | None = None, *, gpus_per_worker: float = 1.0, on_gpus: bool = False
+        self,
+        cluster: Cluster,
+        workers: int | None = None,
+        *,
+        needs: Needs = Needs(),  # noqa: B008
+        survey: Survey | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+        label: str = "",
     ) -> None:
         self.cluster = cluster
         self.placements: list[Placement] = []
-        self._workers = workers
-        self._gpus_per_worker = gpus_per_worker
-        self._on_gpus = on_gpus
+        self.needs = needs
+        self.wait_seconds = wait_seconds
+        self.label = label
+        self._asked_for = workers
+        self._survey = survey
         self._counted = 0.0
         self.count_nodes()
 
@@ -75,20 +94,40 @@ class RayExecutor:
 
     def count_nodes(self, every: float = 0.0) -> None:
         """Plan anew for the nodes that there are now, unless that was done in the last `every` seconds."""
-        if time.monotonic() - self._counted >= every:
-            self.placements = plan_placement(
-                self.cluster.nodes(), self._workers, self._gpus_per_worker, on_gpus=self._on_gpus
-            )
-            self._counted = time.monotonic()
+        if time.monotonic() - self._counted < every:
+            return
+        nodes = self.cluster.nodes()
+        if self._survey is not None:
+            self._survey.update(nodes)
+            nodes = self._survey.fit(nodes, self.needs)
+        self.placements = plan_placement(nodes, self._asked_for, self.needs.gpus, on_gpus=self.needs.on_gpus)
+        self._counted = time.monotonic()
+
+    def wanted(self, tasks_left: int) -> int:
+        """How many workers could work beside those that there is room for."""
+        most = tasks_left if self._asked_for is None else min(tasks_left, self._asked_for)
+        is_looking = self._survey is not None and self._survey.is_looking
+        return 0 if is_looking else max(0, most - sum(placement.count for placement in self.placements))
+
+    def missing(self) -> str:
+        """What a run without workers waits for, for people."""
+        nodes = self.cluster.nodes()
+        cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+        has = f"the cluster has {counted(len(nodes), 'node')} with {cpus:g} CPUs and {gpus:g} GPUs"
+        if self.placements:
+            return f"a worker to start: the {self.needs.text()} for it are in use ({has})"
+        return f"a node with {self.needs.text()} for a worker ({has})"
 
     def describe(self) -> str:
         """Say for people where the work runs."""
+        if not self.placements:
+            return f"{self.cluster.name}: no worker yet"
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         nodes = f" on {len(self.placements)} nodes" if len(self.placements) > 1 else ""
         threads = sorted({placement.threads for placement in self.placements}) or [1]
         counts = str(threads[0]) if len(threads) == 1 else f"{threads[0]} to {threads[-1]}"
         each = " each" if self.workers > 1 else ""
-        gpus = f", {self._gpus_per_worker:g} GPU{each}" if self._on_gpus else ""
+        gpus = f", {self.needs.gpus:g} GPU{each}" if self.needs.on_gpus else ""
         dashboard = f" (dashboard {self.cluster.dashboard})" if self.cluster.dashboard else ""
         return (
             f"{self.cluster.name}: {workers}{nodes}, {counts} {'thread' if counts == '1' else 'threads'}{each}{gpus}"
@@ -99,8 +138,12 @@ class RayExecutor:
         self, stage: Stage[T, R], tasks: Iterable[T | Task[T]], *, on_progress: Progress | None = None
     ) -> Generator[Outcome[T, R], None, None]:
         """Run `stage` over `tasks`; see `Executor.map`."""
-        actors = _Actors(self, pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL))
-        yield from dispatch(actors, as_tasks(tasks), on_progress)
+        total = len(tasks) if isinstance(tasks, Sized) else None
+        actors = _Actors(self, pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL), total)
+        with closing(dispatch(actors, as_tasks(tasks), on_progress)) as outcomes:
+            for outcome in outcomes:
+                actors.ended += 1
+                yield outcome
 
 
 class _Actors:
@@ -109,12 +152,20 @@ class _Actors:
     Args:
         executor: says how many actors there are, and on which nodes.
         pickled_stage: what every actor opens.
+        total: how many tasks there are; None where only their end will tell.
+
+    Attributes:
+        ended: how many of the tasks have ended.
     """
 
-    def __init__(self, executor: RayExecutor, pickled_stage: bytes) -> None:
+    def __init__(self, executor: RayExecutor, pickled_stage: bytes, total: int | None) -> None:
+        self.ended = 0
         self._executor = executor
         self._pickled_stage = pickled_stage
-        self._last_heard = time.monotonic()
+        self._total = total
+        self._demand = Demand()
+        self._patience = Patience(executor.wait_seconds, tell_after=TELL_AFTER)
+        self._began = time.monotonic()
 
     @property
     def workers(self) -> int:
@@ -123,7 +174,7 @@ class _Actors:
 
     def start(self, workers: Sequence[ActorHandle]) -> ActorHandle | None:
         placement = self._free_placement(workers)
-        return None if placement is None else ActorHandle(placement, self._pickled_stage)
+        return None if placement is None else ActorHandle(placement, self._pickled_stage, self._executor.label)
 
     def _free_placement(self, workers: Sequence[ActorHandle]) -> Placement | None:
         """A placement with room for an actor: that of the node with the fewest, so that few actors spread out."""
@@ -132,11 +183,21 @@ class _Actors:
         return min(free, key=lambda placement: running[placement.node.id], default=None)
 
     def listen(self, workers: Sequence[ActorHandle]) -> Iterator[tuple[ActorHandle, bytes | Loss]]:
+        self._ask_for_nodes(workers)
+        staying = []
         for worker in workers:
+            # What it does would be lost with its node; elsewhere it can begin at once.
+            if self._executor.cluster.was_announced(worker.node.id):
+                yield worker, Loss(f"node {worker.node.machine} is about to leave", ADVICE, Lost.ANNOUNCED_NODE)
+            elif worker.is_leaving:
+                yield worker, self._told_to_end(worker)
+            else:
+                staying.append(worker)
+        for worker in staying:
             worker.ask_progress()
-        owners: dict[Any, ActorHandle] = {reference: worker for worker in workers for reference in worker.references}
+        owners: dict[Any, ActorHandle] = {reference: worker for worker in staying for reference in worker.references}
         ready = _wait_for_any(list(owners))
-        self._complain(workers, heard=bool(ready))
+        self._wait_patiently(staying)
         lost = set()
         for reference in ready:
             worker = owners[reference]
@@ -150,18 +211,31 @@ class _Actors:
             else:
                 yield from ((worker, message) for message in messages)
 
-    def _complain(self, workers: Sequence[ActorHandle], heard: bool) -> None:
-        now = time.monotonic()
-        if heard:
-            self._last_heard = now
-        elif all(worker.task is None for worker in workers) and now - self._last_heard > PATIENCE_SECONDS:
-            self._last_heard = now
-            if workers:
-                text = "no worker could start yet: waiting for CPUs or GPUs of the cluster, which are in use"
-            else:
-                text = "the cluster has no node with room for a worker: waiting for one to join"
-            _log.warning("%s", text)
-            note_event("waiting", text)
+    def _ask_for_nodes(self, workers: Sequence[ActorHandle]) -> None:
+        """Ask for as many workers more as there are tasks for."""
+        if time.monotonic() - self._began < ASK_AFTER:
+            return
+        # Where the number of tasks is not known, those that wait make the dispatcher look for one worker at least.
+        left = self._total - self.ended if self._total is not None else int(not workers)
+        placements = self._executor.placements
+        cpus = min((placement.cpus for placement in placements), default=1.0)
+        memory = min((placement.memory for placement in placements), default=0)
+        gpus = self._executor.needs.gpus if self._executor.needs.on_gpus else 0.0
+        self._demand.ask(self._executor.wanted(left), cpus=cpus, gpus=gpus, memory=memory)
+
+    def _wait_patiently(self, workers: Sequence[ActorHandle]) -> None:
+        if any(worker.is_open or worker.has_begun() for worker in workers):
+            self._patience.reset()
+        else:
+            self._patience.wait_for(self._executor.missing)
+
+    def _told_to_end(self, worker: ActorHandle) -> Loss:
+        """The loss of a worker that was told to end by SIGTERM, mostly since its node is about to."""
+        self._executor.count_nodes()
+        is_announced = self._executor.cluster.was_announced(worker.node.id)
+        # Something may end a worker time and again for what a task does to its machine, so this has a limit.
+        kind = Lost.ANNOUNCED_NODE if is_announced else Lost.NODE
+        return Loss(f"SIGTERM on {worker.node.machine}", ADVICE, kind)
 
     def _loss(self, worker: ActorHandle, error: Exception) -> Loss:
         if getattr(error, "actor_init_failed", False):
@@ -182,6 +256,7 @@ class _Actors:
             ray.wait(ends, num_returns=len(ends), timeout=LEAVE_SECONDS)
 
     def kill(self, workers: Sequence[ActorHandle]) -> None:
+        self._demand.withdraw()
         for worker in workers:
             worker.kill()
         answers = [worker.answer for worker in workers if worker.answer is not None]

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # The head of a cluster has this many seconds to answer.
 CONNECT_SECONDS = 10.0
+# Why a node has ended, in Ray's NodeDeathInfo: nobody knows, or it was lost. All else was meant.
+UNSPECIFIED, UNEXPECTED = 0, 2
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Node:
         machine: its network address; test clusters run several nodes on one machine.
         cpus: the CPUs that it offers to Ray.
         gpus: the GPUs that it offers to Ray.
+        memory: the bytes of memory that it offers to Ray.
     """
 
     id: str
     machine: str
     cpus: float
     gpus: float
+    memory: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,26 @@ class Cluster:
         alive = sorted((_node(record) for record in records if record["Alive"]), key=lambda node: node.id)
         if self.home and all(node.id != self.home for node in alive):
             raise CuratorError("Ray's own process on this machine (raylet) has ended", advice="run again to resume")
-        # Such a node starts no actors any more; those that it has go on until it ends.
+        # Such a node starts no actors any more, and what it has will be lost.
         self._announced.update(ray._private.state.state.get_draining_nodes())
+        self._announced.update(record["NodeID"] for record in records if _was_told_to_end(record))
         return [node for node in alive if node.id not in self._announced]
 
 
 def _node(record: dict[str, Any]) -> Node:
     resources = record["Resources"]
     return Node(
-        record["NodeID"], record["NodeManagerAddress"], resources.get("CPU", 0.0), float(resources.get("GPU", 0.0))
+        record["NodeID"],
+        record["NodeManagerAddress"],
+        resources.get("CPU", 0.0),
+        float(resources.get("GPU", 0.0)),
+        float(resources.get("memory", 0.0)),
     )
+
+
+def _was_told_to_end(record: dict[str, Any]) -> bool:
+    """Whether a node has ended because its Ray was told to, by SIGTERM or by the autoscaler."""
+    return not record["Alive"] and record.get("DeathReason", UNSPECIFIED) not in (UNSPECIFIED, UNEXPECTED)
 
 
 def connect(address: str) -> Cluster:

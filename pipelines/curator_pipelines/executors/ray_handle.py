@@ -26,12 +26,14 @@ class ActorHandle(WorkerHandle):
     Args:
         placement: its node, and what it reserves.
         pickled_stage: what it opens.
+        label: see `RayWorker`.
 
     Attributes:
         answer: the reference of what the actor works on now; None where it works on nothing.
+        is_leaving: whether its process has said that it was told to end.
     """
 
-    def __init__(self, placement: Placement, pickled_stage: bytes) -> None:
+    def __init__(self, placement: Placement, pickled_stage: bytes, label: str = "") -> None:
         super().__init__(placement.node.id, f"a worker on {placement.node.machine}")
         self.node = placement.node
         self.gpus = placement.gpus
@@ -39,15 +41,18 @@ class ActorHandle(WorkerHandle):
         options: dict[str, Any] = {
             "num_cpus": placement.cpus,
             "num_gpus": placement.gpus,
+            "memory": placement.memory or None,
             "max_restarts": 0,
             "max_task_retries": 0,
             "concurrency_groups": {"progress": 1},
             "scheduling_strategy": NodeAffinitySchedulingStrategy(placement.node.id, soft=False),
         }
         actor_class: Any = ray.remote(**options)(RayWorker)
-        self._actor = actor_class.remote()
+        self._actor = actor_class.remote(label)
+        self._begun: Any = self._actor.__ray_ready__.remote()
         device = "cuda" if placement.gpus else "cpu"
         self.answer: Any = self._actor.open.remote(pickled_stage, placement.threads, device)
+        self.is_leaving = False
         self._question: Any = None
         self._next_question = 0.0
         self._serial = 0
@@ -56,6 +61,17 @@ class ActorHandle(WorkerHandle):
     def references(self) -> list[Any]:
         """What becomes ready when the actor says something or ends."""
         return [reference for reference in (self.answer, self._question) if reference is not None]
+
+    def has_begun(self) -> bool:
+        """Whether the actor runs, and so has what it reserves; false of one that is lost."""
+        if self._begun is None:
+            return True
+        if ray.wait([self._begun], timeout=0, fetch_local=False)[0]:
+            with suppress(ray.exceptions.RayError):
+                ray.get(self._begun)
+                self._begun = None
+                return True
+        return False
 
     def give(self, pickled_task: bytes) -> None:
         """Send a task to the actor, which holds none."""
@@ -86,7 +102,7 @@ class ActorHandle(WorkerHandle):
         question, self._question = self._question, None
         self._next_question = time.monotonic() + ASK_EVERY
         try:
-            serial, total = ray.get(question)
+            serial, total, self.is_leaving = ray.get(question)
         except ray.exceptions.RayError:
             return []  # the reference of the task will say that the actor is lost
         return self._unreported(total) if serial == self._serial and self.task is not None else []

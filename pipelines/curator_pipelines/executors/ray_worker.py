@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,23 +21,49 @@ from curator_pipelines.executors.worker import answer
 
 __all__ = ["RayWorker"]
 
+# A process that was told to end by SIGTERM ends after so many seconds; before, the driver takes its task back.
+LEAVE_SECONDS = 5.0
+
 
 class RayWorker:
     """Opens a stage once, then answers one task after another.
 
     The driver asks for progress and gets the total since the task began, so a question or an answer that is lost
     changes nothing.
+
+    Args:
+        label: says for people in Ray's dashboard what this is; two runs may have the same.
     """
 
-    def __init__(self) -> None:
-        # Ray's handlers run in the main thread, which waits in native code while tasks have a thread of their own.
-        with suppress(ValueError):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def __init__(self, label: str = "") -> None:
+        self._label = label
         self._lock = threading.Lock()
         self._reported: Counter[str] = Counter()
         self._serial = -1
         self._meter = Meter(self._report)
+        self._is_leaving = False
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._watch_for_sigterm()
+
+    def _watch_for_sigterm(self) -> None:
+        # A handler would run in the main thread, which waits in native code while tasks have a thread of their own.
+        # What the signal writes into a pipe is there at once.
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._leave_at_sigterm, args=(reading,), name="sigterm", daemon=True).start()
+
+    def _leave_at_sigterm(self, reading: int) -> None:
+        while signal.SIGTERM not in os.read(reading, 64):
+            pass
+        self._is_leaving = True
+        time.sleep(LEAVE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    def __repr__(self) -> str:
+        return f"curator {self._label}".rstrip()
 
     def open(self, pickled_stage: bytes, cpus: int, device: str) -> bytes:
         """Build the stage's state and return READY or OPEN_FAILED."""
@@ -61,10 +89,10 @@ class RayWorker:
         message = bytes(answer(self._handle, pickled_task, self._meter))
         return message, self.progress()[1]
 
-    def progress(self) -> tuple[int, dict[str, int]]:
-        """The serial of the running attempt, and its progress so far."""
+    def progress(self) -> tuple[int, dict[str, int], bool]:
+        """The serial of the running attempt, its progress so far, and whether this process was told to end."""
         with self._lock:
-            return self._serial, dict(self._reported)
+            return self._serial, dict(self._reported), self._is_leaving
 
     def _report(self, increments: Mapping[str, int]) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from curator.errors import CuratorError, InputError
@@ -33,6 +33,8 @@ def submit(
     command: Sequence[str],
     *,
     working_dir: str | None,
+    environment: Mapping[str, str],
+    reserved: Mapping[str, Any],
     wait: bool,
     say: Callable[[str], None],
     show: Callable[[str], None],
@@ -44,6 +46,8 @@ def submit(
         address: the address of the cluster's dashboard; None for the one in Ray's own environment variables.
         command: the words after `curator`.
         working_dir: a folder that is sent along and in which the command runs; None for none.
+        environment: variables of the job. Whoever sees Ray's dashboard sees them, which is said.
+        reserved: what the command itself reserves: arguments of Ray's `submit_job`, `entrypoint_...`.
         wait: whether to follow the job to its end; if not, return as soon as it is accepted.
         say: prints a line for people.
         show: prints a piece of the job's output unchanged.
@@ -57,7 +61,14 @@ def submit(
     """
     client = _client(address)
     entrypoint = shlex.join(["python", "-m", "curator_pipelines", *command])
-    job = _submit_job(client, entrypoint, {"working_dir": working_dir} if working_dir else None)
+    runtime_env: dict[str, Any] = {"working_dir": working_dir} if working_dir else {}
+    if environment:
+        runtime_env["env_vars"] = dict(environment)
+        say(
+            f"{', '.join(environment)}: whoever sees Ray's dashboard sees the value too; for secrets give the "
+            "cluster's machines a role, or mount them there"
+        )
+    job = _submit_job(client, entrypoint=entrypoint, runtime_env=runtime_env or None, **reserved)
     where = address or client.get_address()
     say(f"job {job} is on {where}")
     if not wait:
@@ -99,11 +110,11 @@ def _client(address: str | None) -> Any:
         ) from error
 
 
-def _submit_job(client: Any, entrypoint: str, runtime_env: dict[str, str] | None) -> str:
+def _submit_job(client: Any, **arguments: Any) -> str:
     deadline = time.monotonic() + AGENT_SECONDS
     while True:
         try:
-            return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
+            return str(client.submit_job(**arguments))
         except (RuntimeError, ValueError, OSError) as error:
             problem = error
             # A head that has just started. The server itself waits in each attempt.

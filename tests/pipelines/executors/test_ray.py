@@ -1,6 +1,7 @@
 """What is Ray's alone; what it has in common with the others is in test_protocol.py and test_workers.py."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from curator.errors import CuratorError, InputError
 from curator_pipelines.executors import MAX_ATTEMPTS
 from curator_pipelines.executors.ray import RayExecutor
 from curator_pipelines.executors.ray_cluster import Cluster, Node, connect
+from curator_pipelines.executors.ray_worker import RayWorker
 
 MakeRay = Callable[..., RayExecutor]
 
@@ -55,6 +57,10 @@ def added(ray_cluster: Any) -> Iterator[Callable[..., Any]]:
     for node in nodes:
         if node in ray_cluster.worker_nodes:
             ray_cluster.remove_node(node)
+
+
+def test_what_the_dashboard_shows_of_a_worker() -> None:
+    assert repr(RayWorker("worker of s3://bucket/run")) == "curator worker of s3://bucket/run"
 
 
 def test_one_worker_a_node_with_its_cpus(make_ray: MakeRay) -> None:
@@ -109,8 +115,8 @@ def drain(node: Any, reason: Any, message: str) -> None:
     assert accepted, why
 
 
-@pytest.mark.parametrize("how", ["graceful", "killed", "preempted"])
-def test_a_removed_node_loses_nothing(
+@pytest.mark.parametrize("how", ["graceful", "killed", "preempted", "drained", "SIGTERM"])
+def test_a_node_that_goes_loses_nothing(
     how: str, added: Callable[..., Any], make_ray: MakeRay, ray_cluster: Any, tmp_path: Path
 ) -> None:
     node = added(1)
@@ -123,9 +129,12 @@ def test_a_removed_node_loses_nothing(
         until(lambda: bool(list(tmp_path.glob("*.begun"))), "the task has begun on the node")
         (worker,) = holders(tmp_path)
         seen.add(other)
-        if how == "preempted":
+        if how in ("preempted", "drained"):
             drain(node, DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"), "spot")
-        ray_cluster.remove_node(node, allow_graceful=how == "graceful")
+        if how == "SIGTERM":
+            os.kill(int(worker.removesuffix(".lock")), signal.SIGTERM)
+        elif how != "drained":  # a drained node is there as long as its notice says
+            ray_cluster.remove_node(node, allow_graceful=how == "graceful")
         until(lambda: worker not in holders(tmp_path), "the worker dies with its node")
         (tmp_path / "go").touch()
 
@@ -137,7 +146,7 @@ def test_a_removed_node_loses_nothing(
     assert sorted((o.task.number, o.unwrap()) for o in outcomes) == [(0, "until go"), (1, "a"), (2, "b")]
     # The death of a node says nothing of the task; one that was announced is not even counted.
     assert max(o.task.attempt for o in outcomes) == 0
-    assert max(o.task.node_losses for o in outcomes) == (0 if how == "preempted" else 1)
+    assert max(o.task.node_losses for o in outcomes) == (1 if how in ("killed", "SIGTERM") else 0)
 
 
 def test_a_node_that_joins_is_used(added: Callable[..., Any], make_ray: MakeRay, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole job on a Ray cluster of several nodes, which come and go."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 import torch
 from jobs_for_tests import HeldScanStage, ShardServer, assert_same_bytes, copy_tree, temporaries, until
 
+from curator.encoders import MIN_BATCH_SIZE, hash_tensors
 from curator.encoders.load import load_backbone
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.select import choose_search
@@ -152,3 +154,46 @@ def test_actors_stand_in_another_folder(
     )
 
     assert_same_bytes(str(tmp_path / "run"), str(reference))
+
+
+@pytest.mark.slow
+def test_gpus_of_the_nodes_and_none_here(
+    ray_cluster: Any,
+    run_on: Run,
+    settings: dict[str, Any],
+    reference: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sound = ray_cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"CURATOR_TEST_GPUS": "1"})
+    broken = ray_cluster.add_node(num_cpus=1, num_gpus=1)
+    batches = {"batch_size": MIN_BATCH_SIZE}  # another number would be other bits
+    try:
+        run_on(None, out=str(tmp_path / "run"), address=ray_cluster.address, **settings | batches)
+    finally:
+        for node in (sound, broken):
+            ray_cluster.remove_node(node)
+
+    assert_same_bytes(str(tmp_path / "run"), str(reference))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["provenance"]["pool"]["device"] == "cuda (stand-in of a test)"
+    assert f"({broken.node_id[:8]}) is left out" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_warm_up_is_trained_by_a_worker(
+    ray_cluster: Any, run_on: Run, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warmup = {"encoder": ["warmup"], "weights": None, "warmup_epochs": 1}
+
+    run_on(None, out=str(tmp_path / "run"), address=ray_cluster.address, **settings | warmup)
+
+    assert (tmp_path / "run" / "encoder.pt").exists()
+    assert "training on Ray at" in capsys.readouterr().err
+    # The machine of the driver and those of the workers are one here, and so is what they train.
+    run_on(None, out=str(tmp_path / "here"), **settings | warmup)
+    assert hash_of(tmp_path / "run") == hash_of(tmp_path / "here")
+
+
+def hash_of(out: Path) -> str:
+    return hash_tensors(load_backbone(f"checkpoint:{out}/encoder.pt").model)

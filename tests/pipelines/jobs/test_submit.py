@@ -151,6 +151,17 @@ def test_no_job_server() -> None:
     assert len(error.splitlines()) == 1
 
 
+def test_variables_and_what_the_command_reserves(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_HERE", "here")
+    options = ("--env", "CURATOR_DEBUG=1", "--env", "FROM_HERE", "--entrypoint-num-cpus", "0.5")
+
+    code, error = submit(head, "inspect", "/no/such.tar", options=options)
+
+    assert code == 2, error
+    assert "CURATOR_DEBUG, FROM_HERE: whoever sees Ray's dashboard sees the value too" in error
+    assert "Traceback" in error  # as the variable asks for
+
+
 def test_without_waiting(head: str) -> None:
     code, error = submit(head, "inspect", "/no/such.tar", options=("--no-wait",))
 

@@ -10,6 +10,7 @@ from curator.errors import InputError, Use
 from curator.io import storage
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, SelectConfig
 from curator_pipelines.jobs.measure.encoding import load_encoding
+from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.sample import Candidate
 from curator_pipelines.run import Reporter
 
@@ -27,13 +28,19 @@ def expanded(names: Sequence[str]) -> list[str]:
 
 
 def list_candidates(
-    config: SelectConfig | MeasureConfig, images: list[bytes], reporter: Reporter, twins: str, warm_up: WarmUp
+    config: SelectConfig | MeasureConfig,
+    images: list[bytes],
+    hardware: RunHardware,
+    reporter: Reporter,
+    twins: str,
+    warm_up: WarmUp,
 ) -> list[Candidate]:
     """What is measured for the encoders that the settings name, in their order; of a trained one its twin too.
 
     Args:
-        config: names them, and the device, precision and batch size.
+        config: names them, and the batch size.
         images: see `load_encoding`.
+        hardware: what the run computes with.
         reporter: is told which ready encoder cannot be measured.
         twins: URL of a folder for the twins that are made for this.
         warm_up: called where the warm-up is among them.
@@ -45,27 +52,29 @@ def list_candidates(
     for number, name in enumerate(config.encoder):
         twin = storage.join(twins, f"{number}.pt")
         if name == AUTO:
-            candidates += _ready_candidates(config, images, reporter)
+            candidates += _ready_candidates(config, images, hardware, reporter)
         elif name == WARMUP:
-            candidates += warmup_and_twin(config, images, twin, warm_up)
+            candidates += warmup_and_twin(config, images, hardware, twin, warm_up)
         elif name.startswith("checkpoint:") and config.weights is None:
             made = _write_twin(name, twin, config.seed)
-            candidates += _trained_and_twin(name, name, made, config, images, "it may have seen these images")
+            candidates += _trained_and_twin(name, name, made, config, images, hardware, "it may have seen these images")
         else:
-            candidates.append(Candidate(name, load_encoding(name, config.weights, config, images)))
+            candidates.append(Candidate(name, load_encoding(name, config.weights, config, images, hardware)))
     return candidates
 
 
 def warmup_and_twin(
-    config: SelectConfig | MeasureConfig, images: list[bytes], twin: str, warm_up: WarmUp
+    config: SelectConfig | MeasureConfig, images: list[bytes], hardware: RunHardware, twin: str, warm_up: WarmUp
 ) -> list[Candidate]:
     """The warm-up and its untrained twin, which is written to the URL `twin` where the training has left none."""
     spec, known = warm_up()
     made = known or _write_twin(spec, twin, config.seed)
-    return _trained_and_twin(WARMUP, spec, made, config, images, SEEN)
+    return _trained_and_twin(WARMUP, spec, made, config, images, hardware, SEEN)
 
 
-def _ready_candidates(config: SelectConfig | MeasureConfig, images: list[bytes], reporter: Reporter) -> list[Candidate]:
+def _ready_candidates(
+    config: SelectConfig | MeasureConfig, images: list[bytes], hardware: RunHardware, reporter: Reporter
+) -> list[Candidate]:
     """The ready encoders of curator's short list whose weights load with the network off, without those named.
 
     Raises:
@@ -78,7 +87,7 @@ def _ready_candidates(config: SelectConfig | MeasureConfig, images: list[bytes],
             continue
         try:
             with network_off():
-                encoding = load_encoding(name, None, config, images)
+                encoding = load_encoding(name, None, config, images, hardware)
         except InputError as error:
             if error.field in ("device", "precision", "batch_size"):
                 # What is wrong for every encoder is no reason to leave out one.
@@ -92,7 +101,13 @@ def _ready_candidates(config: SelectConfig | MeasureConfig, images: list[bytes],
 
 
 def _trained_and_twin(
-    name: str, spec: str, twin: str, config: SelectConfig | MeasureConfig, images: list[bytes], note: str
+    name: str,
+    spec: str,
+    twin: str,
+    config: SelectConfig | MeasureConfig,
+    images: list[bytes],
+    hardware: RunHardware,
+    note: str,
 ) -> list[Candidate]:
     """A trained encoder, and the same network untrained, which shows what the training was worth.
 
@@ -100,11 +115,12 @@ def _trained_and_twin(
         name: of the trained encoder.
         spec: `checkpoint:PATH`.
         twin: URL of the same network's checkpoint, untrained.
-        config: the device, precision and batch size.
+        config: the batch size.
         images: see `load_encoding`.
+        hardware: what the run computes with.
         note: what to know of the trained encoder.
     """
-    own, other = (load_encoding(each, None, config, images) for each in (spec, f"checkpoint:{twin}"))
+    own, other = (load_encoding(each, None, config, images, hardware) for each in (spec, f"checkpoint:{twin}"))
     return [
         Candidate(name, own, note=note),
         Candidate(f"{name}, untrained", other, twin_of=name, note="the same network without the training"),

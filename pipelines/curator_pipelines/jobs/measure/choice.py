@@ -10,6 +10,7 @@ from curator_pipelines.config import AUTO, WARMUP, SelectConfig
 from curator_pipelines.jobs.measure.candidates import list_candidates, warmup_and_twin
 from curator_pipelines.jobs.measure.encoding import Encoding, first_images
 from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, first_choice, measure
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.jobs.measure.sample import Candidate, Sample, draw
@@ -37,18 +38,18 @@ def choose_encoder(
     """
     check_enough(sources.targets)
     sample = _sample(config, sources)
-    warm_up = _WarmUp(config, run, sources, reporter)
     twins = run.path("measure", "untrained")
     try:
-        with executor_begun(config):
+        with executor_begun(config, run.url, keeps=True) as hardware:
+            warm_up = _WarmUp(config, run, sources, hardware, reporter)
             images = first_images(sources.of_targets, "target")
-            candidates = list_candidates(config, images, reporter, twins, warm_up)
+            candidates = list_candidates(config, images, hardware, reporter, twins, warm_up)
         measured, workers = _measured(candidates, sample, config, run, reporter)
         choice = _choice(measured)
         if choice is None and AUTO in config.encoder and WARMUP not in config.encoder:
             names = ", ".join(encoder.name for encoder in measured)
             reporter.say(f"encoder auto: {names}: not better than chance on your images; a warm-up is trained")
-            measured += _measured_warmup(config, sample, images, run, reporter, twins, warm_up)
+            measured += _measured_warmup(config, sample, images, hardware, run, reporter, twins, warm_up)
             choice = _choice(measured)
     finally:
         storage.remove(twins)
@@ -88,11 +89,11 @@ def _judge(
     sample = _sample(config, sources)
     twin = run.path("measure", "untrained.pt")
     try:
-        with executor_begun(config):
+        with executor_begun(config, run.url, keeps=True) as hardware:
             images = first_images(sources.of_targets, "target")
         check_enough(sources.targets)
         trained = f"checkpoint:{run.path('encoder.pt')}", untrained_twin(run)
-        pair = warmup_and_twin(config, images, twin, lambda: trained)
+        pair = warmup_and_twin(config, images, hardware, twin, lambda: trained)
         measured, workers = _measured(pair, sample, config, run, reporter)
     except CuratorError as error:
         reporter.warn(f"the warm-up was not compared with its untrained twin: {error}")
@@ -135,26 +136,35 @@ def _measured(
     candidates: list[Candidate], sample: Sample, config: SelectConfig, run: RunDirectory, reporter: Reporter
 ) -> tuple[list[Measured], int]:
     """The measured encoders, and how many workers measured them."""
-    executor = make_executor(config, candidates[0].encoding.device, run.url)
+    encoding = candidates[0].encoding
+    executor = make_executor(config, encoding.device, run.url, encoding.precision)
     return measure(candidates, sample, executor, reporter), executor.workers
 
 
 class _WarmUp:
     """Trains OUT's warm-up when it is called, and knows what that cost; None before."""
 
-    def __init__(self, config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        config: SelectConfig,
+        run: RunDirectory,
+        sources: RunSources,
+        hardware: RunHardware,
+        reporter: Reporter,
+    ) -> None:
         self.spent: Spent | None = None
-        self._config, self._run, self._sources, self._reporter = config, run, sources, reporter
+        self._arguments = config, run, sources, hardware, reporter
 
     def __call__(self) -> tuple[str, str | None]:
         with spending("warmup") as self.spent:
-            return train_warmup(self._config, self._run, self._sources, self._reporter), untrained_twin(self._run)
+            return train_warmup(*self._arguments), untrained_twin(self._arguments[1])
 
 
 def _measured_warmup(
     config: SelectConfig,
     sample: Sample,
     images: list[bytes],
+    hardware: RunHardware,
     run: RunDirectory,
     reporter: Reporter,
     twins: str,
@@ -162,7 +172,7 @@ def _measured_warmup(
 ) -> list[Measured]:
     """The warm-up and its untrained twin; nothing where it learned nothing, which is said."""
     try:
-        pair = warmup_and_twin(config, images, storage.join(twins, "warmup.pt"), warm_up)
+        pair = warmup_and_twin(config, images, hardware, storage.join(twins, "warmup.pt"), warm_up)
     except CuratorError as error:
         if not isinstance(error.__cause__, NothingLearned):
             raise

@@ -19,6 +19,7 @@ from curator.sources import Source, read_source
 from curator.store import check_ready
 from curator.types import RawSample
 from curator_pipelines.config import WARMUP, EncodingConfig, MeasureConfig
+from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.run_sources import RunSources
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import EncoderSettings
@@ -60,6 +61,11 @@ class Encoding:
     device_name: str
     described: str
 
+    @property
+    def precision(self) -> str:
+        """`fp32` or `bf16`; empty where everything is ready embeddings."""
+        return self.settings.precision if self.settings else ""
+
 
 @dataclass(frozen=True)
 class Encodings:
@@ -68,16 +74,18 @@ class Encodings:
     Attributes:
         by_set: name of a set -> its encoding.
         device: of the run's encoder; `cpu` where everything is ready embeddings.
+        precision: of the run's encoder; empty where everything is ready embeddings.
         ready_rows: name of a source of ready embeddings -> its rows.
     """
 
     by_set: dict[str, Encoding]
     device: str
+    precision: str
     ready_rows: dict[str, int]
 
 
 def choose_encodings(
-    config: EncodingConfig, encoder: str | Encoding, sources: RunSources, reporter: Reporter
+    config: EncodingConfig, encoder: str | Encoding, sources: RunSources, hardware: RunHardware, reporter: Reporter
 ) -> Encodings:
     """Choose the encoder of each set: the run's where there are images, else what its embeddings came with.
 
@@ -85,6 +93,7 @@ def choose_encodings(
         config: how to embed.
         encoder: the run's, by name, or loaded already.
         sources: what is to be embedded.
+        hardware: what the run computes with.
         reporter: is told the device and precision.
 
     Raises:
@@ -95,7 +104,7 @@ def choose_encodings(
         if isinstance(encoder, str):
             parse_spec(encoder)
             field, first = ("target", sources.of_targets) if sources.targets else ("pool", sources.pool)
-            encoder = load_encoding(encoder, config.weights, config, first_images(first, field))
+            encoder = load_encoding(encoder, config.weights, config, first_images(first, field), hardware)
         main = encoder
         reporter.say(f"encoder: {main.described}")
     shapes = _ready_shapes([source for source in sources.everything if source.is_ready])
@@ -107,7 +116,7 @@ def choose_encodings(
             "they must come from one encoder"
         )
     ready_rows = {name: rows for name, (rows, _) in shapes.items()}
-    return Encodings(by_set, main.device if main else "cpu", ready_rows)
+    return Encodings(by_set, main.device if main else "cpu", main.precision if main else "", ready_rows)
 
 
 def _encoding_of(sources: Sequence[Source], shapes: Mapping[str, tuple[int, int]], main: Encoding | None) -> Encoding:
@@ -139,15 +148,21 @@ def _ready_shapes(ready: Sequence[Source]) -> dict[str, tuple[int, int]]:
 
 
 def load_encoding(
-    spec: str, weights: str | None, config: EncodingConfig | MeasureConfig, images: list[bytes]
+    spec: str,
+    weights: str | None,
+    config: EncodingConfig | MeasureConfig,
+    images: list[bytes],
+    hardware: RunHardware,
 ) -> Encoding:
     """Load an encoder once on the driver: its tensors' hash is part of the identity of all it makes.
 
     Args:
         spec: the encoder.
         weights: a file of weights for it, or `random`.
-        config: the device, precision and batch size.
+        config: the batch size.
         images: a few of the target's, to check that our preprocessing gives what the model's own does.
+        hardware: what the workers compute with. Where these are other machines this one may have no GPU, or no bf16,
+            and loads the encoder as any machine can: neither its tensors nor the check depend on that.
 
     Raises:
         InputError: unknown encoder, device or precision not there, weights that do not fit, or a
@@ -156,7 +171,7 @@ def load_encoding(
     import torch
 
     from curator.embedding import sound_images
-    from curator.encoders import MIN_COSINE, load_encoder, lowest_cosine
+    from curator.encoders import MIN_COSINE, default_batch_size, load_encoder, lowest_cosine
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(1) as threads:
@@ -165,8 +180,8 @@ def load_encoding(
         encoder = load_encoder(
             spec,
             weights=weights,
-            device=config.device,
-            precision=config.precision,
+            device=hardware.chosen.device if hardware.is_here else "cpu",
+            precision=hardware.chosen.precision if hardware.is_here else "fp32",
             batch_size=config.batch_size,
         )
     if images and (agreement := lowest_cosine(encoder, sound.result())) < MIN_COSINE:
@@ -177,11 +192,12 @@ def load_encoding(
             advice=Another("encoder"),
         )
     plugin = ENCODERS.identity(spec)
+    chosen = hardware.chosen
     settings = EncoderSettings(
         spec,
         weights,
-        encoder.precision,
-        encoder.batch_size,
+        chosen.precision,
+        config.batch_size or default_batch_size(chosen.device),
         encoder.tensors_hash,
         plugin,
         plugin_folder() if plugin else None,
@@ -190,14 +206,13 @@ def load_encoding(
         "architecture": encoder.architecture,
         "tensors": encoder.tensors_hash,
         "preprocessing": encoder.preprocess.identity,
-        "precision": encoder.precision,
+        "precision": chosen.precision,
     } | ({"plugin": plugin} if plugin else {})
-    device_name = _device_name(str(encoder.device))
     described = (
-        f"{spec}, {encoder.dim} dimensions, {encoder.precision} on {device_name}, batches of {encoder.batch_size}"
+        f"{spec}, {encoder.dim} dimensions, {chosen.precision} on {chosen.name}, batches of {settings.batch_size}"
     )
     described = "; ".join([described, *encoder.notes])
-    return Encoding(settings, identity, encoder.dim, encoder.device.type, device_name, described)
+    return Encoding(settings, identity, encoder.dim, chosen.device, chosen.name, described)
 
 
 def provenance(encoding: Encoding) -> dict[str, Any]:
@@ -208,12 +223,6 @@ def provenance(encoding: Encoding) -> dict[str, Any]:
         "device": encoding.device_name,
         "batch size": settings.batch_size if settings else None,
     }
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else "the CPU"
 
 
 def first_images(sources: Sequence[Source], field: str) -> list[bytes]:

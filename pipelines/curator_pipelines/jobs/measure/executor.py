@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,26 +10,45 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from curator.errors import Change, InputError, counted
-from curator_pipelines.config import ExecutorConfig
-from curator_pipelines.executors import Executor, LocalExecutor, check_shared, ray_address
+from curator.errors import InputError, counted
+from curator.io import public_name, storage
+from curator_pipelines.config import EncodingConfig, ExecutorConfig, MeasureConfig
+from curator_pipelines.executors import Executor, LocalExecutor, Needs, ray_address
+from curator_pipelines.jobs.measure.hardware import RunHardware
 
 if TYPE_CHECKING:
     from curator_pipelines.executors import Cluster, RayExecutor
 
 __all__ = ["executor_begun", "make_executor"]
 
+# The address of a Ray that is started here, for this process.
+LOCAL = "local"
+
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
-def executor_begun(config: ExecutorConfig) -> Iterator[None]:
+def executor_begun(
+    config: EncodingConfig | MeasureConfig, out: str | None, *, keeps: bool, waits: bool = True
+) -> Iterator[RunHardware]:
     """While the block runs, start Ray or join it in the background, where that is asked for: it takes seconds.
+
+    Args:
+        config: how to embed, and where.
+        out: see `RunHardware`.
+        keeps: see `RunHardware`.
+        waits: see `RunHardware`.
+
+    Yields:
+        what the run computes with; the block goes on until that is asked.
 
     Raises:
         InputError: at the end of the block, as `make_executor` would.
     """
     address = ray_address(config.address)
     if not address or _is_connected():
-        yield
+        cluster = (lambda: _connect(address)) if address and address != LOCAL else None
+        yield RunHardware(config, cluster, out, keeps=keeps, waits=waits)
         return
     connected: Future[Cluster] = Future()
 
@@ -42,7 +62,9 @@ def executor_begun(config: ExecutorConfig) -> Iterator[None]:
 
     threading.Thread(target=connect, name="ray", daemon=True).start()
     try:
-        yield
+        # A Ray that is started here has the hardware that this process has.
+        cluster = None if address == LOCAL else connected.result
+        yield RunHardware(config, cluster, out, keeps=keeps, waits=waits)
     finally:
         wait([connected])  # a process that ends while Ray starts may crash
     connected.result()
@@ -68,20 +90,21 @@ def _connect(address: str) -> Cluster:
     return connect(address)
 
 
-def make_executor(config: ExecutorConfig, device: str, out: str | None) -> Executor:
+def make_executor(config: ExecutorConfig, device: str, out: str | None, precision: str = "") -> Executor:
     """The executor that was asked for.
 
     Args:
         config: with the address of a Ray cluster, if any; RAY_ADDRESS counts where it has none.
         device: `cuda` if the work is for GPUs.
         out: URL of the run directory, which all workers must be able to write to; None where they write nothing.
+        precision: in which images are encoded; empty where none are.
 
     Raises:
-        InputError: the cluster cannot be joined, has no room for a worker, or could not write to OUT.
+        InputError: the cluster cannot be joined, or none of its nodes could write to OUT.
     """
     address = ray_address(config.address)
     if address:
-        return _on_ray(config, address, device, out)
+        return _on_ray(config, address, Needs(device, precision, config.gpus_per_worker), out)
     if device != "cuda":
         return LocalExecutor(workers=config.workers or 1)
     import torch
@@ -90,20 +113,29 @@ def make_executor(config: ExecutorConfig, device: str, out: str | None) -> Execu
     return LocalExecutor(workers=config.workers or len(devices), devices=devices)
 
 
-def _on_ray(config: ExecutorConfig, address: str, device: str, out: str | None) -> RayExecutor:
+def _on_ray(config: ExecutorConfig, address: str, needs: Needs, out: str | None) -> RayExecutor:
     cluster = _connect(address)
-    from curator_pipelines.executors import RayExecutor
+    from curator_pipelines.executors import RayExecutor, Survey, not_shared
 
-    if out is not None:
-        check_shared(out, {node.machine for node in cluster.nodes()})
-    executor = RayExecutor(cluster, config.workers, gpus_per_worker=config.gpus_per_worker, on_gpus=device == "cuda")
-    room = sum(placements.count for placements in executor.placements)
-    if not room or room < (config.workers or 0):
-        each = f"{config.gpus_per_worker:g} GPU" if device == "cuda" else "CPUs"
-        raise InputError(
-            f"the cluster has room for {counted(room, 'worker')} with {each} each",
-            field="address",
-            value=address,
-            advice=(Change("workers", "smaller"), Change("gpus_per_worker", "smaller")),
-        )
+    survey = None
+    if address != LOCAL:
+        shared = out if out is not None and storage.is_local(out) else None
+        survey = Survey(wants_hardware=bool(needs.precision), out=shared)
+        nodes = cluster.nodes()
+        survey.settle(nodes)
+        problems = [f"{node.machine}: {survey.problem(node)}" for node in nodes]
+        if out is not None and nodes and all(survey.problem(node) for node in nodes):
+            raise not_shared(out, problems)
+    executor = RayExecutor(
+        cluster,
+        config.workers,
+        needs=needs,
+        survey=survey,
+        wait_seconds=config.wait_for_workers,
+        label=f"worker of {public_name(out)}" if out is not None else "worker",
+    )
+    room = sum(placement.count for placement in executor.placements)
+    if room < (config.workers or 1):
+        more = counted((config.workers or 1) - room, "worker")
+        _log.warning("the cluster has room for %s; a node for %s more is waited for", counted(room, "worker"), more)
     return executor

@@ -18,12 +18,14 @@ from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.measure.candidates import list_candidates
 from curator_pipelines.jobs.measure.encoding import Encoding, first_images
 from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, measure, rank_sample
 from curator_pipelines.jobs.measure.ranks_sheet import SHEET, write_ranks_sheet
 from curator_pipelines.jobs.measure.run_sources import RunSources, find_run_sources
 from curator_pipelines.jobs.measure.sample import Candidate, EmbeddedSample, Images, Sample, draw
 from curator_pipelines.jobs.measure.store import keep_comparison
 from curator_pipelines.jobs.measure.table import Table, make_table
+from curator_pipelines.jobs.measure.warmup_place import warmup_place
 from curator_pipelines.jobs.pictures import Original
 from curator_pipelines.jobs.train import untrained_twin, warm_up
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples, recorded
@@ -111,28 +113,32 @@ def _measure_images(
     """The measured encoders, and how many workers measured them."""
     twins = storage.join(where, "measure", "untrained")
     try:
-        with executor_begun(config):
+        with executor_begun(config, where, keeps=owner is not None) as hardware:
             images = first_images(sources.of_targets, "target")
-            candidates = list_candidates(
-                config, images, reporter, twins, lambda: _warm_up(config, sources, RunDirectory(where, owner), reporter)
-            )
+
+            def trained() -> tuple[str, str | None]:
+                return _warm_up(config, sources, RunDirectory(where, owner), hardware, reporter)
+
+            candidates = list_candidates(config, images, hardware, reporter, twins, trained)
         # Workers read files that were written here only where an encoder was trained.
         shared = where if any(candidate.twin_of for candidate in candidates) else None
-        executor = make_executor(config, candidates[0].encoding.device, shared)
+        encoding = candidates[0].encoding
+        executor = make_executor(config, encoding.device, shared, encoding.precision)
         return measure(candidates, sample, executor, reporter), executor.workers
     finally:
         storage.remove(twins)
 
 
 def _warm_up(
-    config: MeasureConfig, sources: RunSources, run: RunDirectory, reporter: Reporter
+    config: MeasureConfig, sources: RunSources, run: RunDirectory, hardware: RunHardware, reporter: Reporter
 ) -> tuple[str, str | None]:
     """The warm-up encoder of OUT, or one that is trained for this, and its twin."""
     encoder = run.path("encoder.pt")
     if not storage.exists(encoder):
         urls = [url for listed in config.targets().values() for url in listed]
         settings = {"target": urls, "out": run.url, "seed": config.seed, "device": config.device}
-        reporter.say(warm_up(run, build(WarmupConfig, settings), reporter, sources.of_targets).text)
+        place = warmup_place(config, hardware, run)
+        reporter.say(warm_up(run, build(WarmupConfig, settings), reporter, sources.of_targets, elsewhere=place).text)
     return f"checkpoint:{encoder}", untrained_twin(run)
 
 

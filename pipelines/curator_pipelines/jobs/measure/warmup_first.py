@@ -6,7 +6,10 @@ from curator.errors import Another, InputError, Redo, Use
 from curator.io import Owner, absolute, storage
 from curator.settings import build
 from curator_pipelines.config import WARMUP, SelectConfig, WarmupConfig
+from curator_pipelines.jobs.measure.executor import executor_begun
+from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.run_sources import RunSources
+from curator_pipelines.jobs.measure.warmup_place import warmup_place
 from curator_pipelines.jobs.train import ARCHITECTURE, warm_up
 from curator_pipelines.run import Reporter, RunDirectory, Spent, spending
 
@@ -42,16 +45,19 @@ def with_warmup(
         if run.record:
             run.save()
         redo = None
-    with spending("warmup") as spent:
-        ready = {"encoder": [train_warmup(config, run, sources, reporter)], "weights": None, "redo": redo}
+    with spending("warmup") as spent, executor_begun(config, run.url, keeps=True) as hardware:
+        trained = train_warmup(config, run, sources, hardware, reporter)
+    ready = {"encoder": [trained], "weights": None, "redo": redo}
     return config.model_copy(update=ready), spent
 
 
-def train_warmup(config: SelectConfig, run: RunDirectory, sources: RunSources, reporter: Reporter) -> str:
+def train_warmup(
+    config: SelectConfig, run: RunDirectory, sources: RunSources, hardware: RunHardware, reporter: Reporter
+) -> str:
     """Train the warm-up of a selection, unless it is there; returns `checkpoint:OUT/encoder.pt`."""
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
     warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
-    reporter.say(warm_up(run, warmup, reporter, sources.of_targets).text)
+    reporter.say(warm_up(run, warmup, reporter, sources.of_targets, elsewhere=warmup_place(config, hardware, run)).text)
     return f"checkpoint:{run.path('encoder.pt')}"
 
 

@@ -97,12 +97,15 @@ def prepare(
     run.check_ours()
     if sources.targets:
         run.check_targets(list(sources.targets))
-    with executor_begun(config):
-        encodings = choose_encodings(config, encoder, sources, reporter)
+    runs = run.owner is not None
+    waits = runs or getattr(config, "calibrate", False)
+    with executor_begun(config, run.url, keeps=runs, waits=waits) as hardware:
+        encodings = choose_encodings(config, encoder, sources, hardware, reporter)
     jobs = _checked_jobs(run, sources, encodings, config, redo)
     if warning := unversioned({source.name: source.stat for source in sources.everything}):
         reporter.warn(warning)
-    return Prepared(run, sources, jobs, make_executor(config, encodings.device, run.url))
+    executor = make_executor(config, encodings.device, run.url, encodings.precision)
+    return Prepared(run, sources, jobs, executor)
 
 
 def keep_max_bad(config: C, run: RunDirectory, reporter: Reporter) -> C:

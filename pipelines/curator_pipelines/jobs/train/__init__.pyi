@@ -1,3 +1,4 @@
+from .launch_worker import WorkerPlace as WorkerPlace
 from .probe import run_probe as run_probe
 from .train_run import run_train as run_train
 from .warmup import (

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from curator.errors import CuratorError, InputError, Use
-from curator.io import scratch_folder, storage
+from curator.io import scratch_folder
 from curator_pipelines.executors import Cluster, check_shared, connect
 from curator_pipelines.jobs.train.request import TrainRequest
-from curator_ssl.config import TrainConfig
+from curator_pipelines.jobs.train.train_progress import metrics_followed
 from curator_ssl.distributed import PATIENCE
 from curator_ssl.reporter import SilentReporter, TrainReporter
 from curator_ssl.train_loop import TrainResult
 
 __all__ = ["launch_on_ray"]
-
-READ_METRICS_SECONDS = 2.0
 
 
 def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: TrainReporter) -> TrainResult:
@@ -40,7 +36,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
     """
     config = request.config
     cluster = connect(address)
-    check_shared(config.out, {node.machine for node in cluster.nodes()})
+    check_shared(config.out, cluster)
     cpus = _cpus_of_each(cluster, count, config.device == "cuda")
     from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -52,7 +48,7 @@ def launch_on_ray(request: TrainRequest, address: str, count: int, reporter: Tra
     # Ray Train keeps its own notes of a run somewhere; what counts is in OUT.
     with (
         scratch_folder() as folder,
-        _report_metrics(config, reporter),
+        metrics_followed(config, reporter),
         _quiet(),
     ):
         trainer = TorchTrainer(
@@ -92,29 +88,6 @@ def _train_rank(content: dict[str, Any]) -> dict[str, Any]:
     if request.config.device == "cuda":
         os.environ["LOCAL_RANK"] = str(ray.train.torch.get_device().index or 0)
     return asdict(request.train(SilentReporter()))
-
-
-@contextmanager
-def _report_metrics(config: TrainConfig, reporter: TrainReporter) -> Iterator[None]:
-    """Tell the reporter what the first process writes to metrics.jsonl."""
-    is_over = threading.Event()
-
-    def follow() -> None:
-        while not is_over.wait(READ_METRICS_SECONDS):
-            try:
-                lines = storage.read_bytes(storage.join(config.out, "metrics.jsonl")).splitlines()
-                last = json.loads(lines[-1])
-                reporter.report_step(last["step"] + 1, config.steps, last["loss"])
-            except (OSError, ValueError, LookupError):
-                continue
-
-    thread = threading.Thread(target=follow, name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 @contextmanager

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
+from curator.io import storage
 from curator_pipelines.run import Reporter, StageProgress
+from curator_ssl.config import TrainConfig
+from curator_ssl.reporter import TrainReporter
 
-__all__ = ["TrainProgress"]
+__all__ = ["TrainProgress", "metrics_followed"]
+
+READ_METRICS_SECONDS = 2.0
 
 
 class TrainProgress:
@@ -35,3 +43,26 @@ class TrainProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stage.__exit__(kind, error, trace)
+
+
+@contextmanager
+def metrics_followed(config: TrainConfig, reporter: TrainReporter) -> Iterator[None]:
+    """While the block runs, tell the reporter what a training elsewhere writes to OUT/metrics.jsonl."""
+    is_over = threading.Event()
+
+    def follow() -> None:
+        while not is_over.wait(READ_METRICS_SECONDS):
+            try:
+                lines = storage.read_bytes(storage.join(config.out, "metrics.jsonl")).splitlines()
+                last = json.loads(lines[-1])
+                reporter.report_step(last["step"] + 1, config.steps, last["loss"])
+            except (OSError, ValueError, LookupError):
+                continue
+
+    thread = threading.Thread(target=follow, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

@@ -18,6 +18,7 @@ from curator.sources import in_words
 from curator_pipelines.config import LaunchedTrainConfig
 from curator_pipelines.executors import ray_address
 from curator_pipelines.jobs.train.launch import launch_ranks
+from curator_pipelines.jobs.train.launch_worker import WorkerPlace, launch_on_worker
 from curator_pipelines.jobs.train.request import TrainRequest
 from curator_pipelines.jobs.train.train_progress import TrainProgress
 from curator_pipelines.run import Reporter, TrainingRecord, duration, recorded
@@ -162,7 +163,12 @@ def _recorded(
 
 
 def train_on_samples(
-    config: TrainConfig, samples: FoundSamples, reporter: Reporter, nproc: int = 1, address: str | None = None
+    config: TrainConfig,
+    samples: FoundSamples,
+    reporter: Reporter,
+    nproc: int = 1,
+    address: str | None = None,
+    elsewhere: WorkerPlace | None = None,
 ) -> TrainSummary:
     """Train on samples that are found already: here, in processes of this machine, or on a cluster.
 
@@ -172,17 +178,20 @@ def train_on_samples(
         reporter: shows how the run goes.
         nproc: how many processes train together.
         address: of a Ray cluster, or `local`; None for this machine.
+        elsewhere: the worker that trains, in place of this process.
 
     Raises:
         CuratorError: as `run_train`.
     """
     _say_what(config, samples, reporter)
     threads = _threads(config, nproc)
-    if address is None and nproc > 1 and not is_launched():
+    if address is None and elsewhere is None and nproc > 1 and not is_launched():
         result = launch_ranks(TrainRequest.of_samples(config, samples, threads), nproc)
     else:
         with TrainProgress(reporter, config.steps) as progress:
-            if address is not None:
+            if elsewhere is not None:
+                result = launch_on_worker(TrainRequest.of_samples(config, samples, threads), elsewhere, progress)
+            elif address is not None:
                 from curator_pipelines.jobs.train.launch_ray import launch_on_ray
 
                 request = TrainRequest.of_samples(config, samples, threads)

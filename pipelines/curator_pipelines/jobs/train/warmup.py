@@ -12,6 +12,7 @@ from curator.io import absolute, owned, storage
 from curator.settings import build, declared
 from curator.sources import Source
 from curator_pipelines.config import WarmupConfig
+from curator_pipelines.jobs.train.launch_worker import WorkerPlace
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 from curator_ssl.config import TrainConfig
 
@@ -81,7 +82,11 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> WarmupResult:
 
 
 def warm_up(
-    run: RunDirectory, config: WarmupConfig, reporter: Reporter, target_sources: Sequence[Source] = ()
+    run: RunDirectory,
+    config: WarmupConfig,
+    reporter: Reporter,
+    target_sources: Sequence[Source] = (),
+    elsewhere: WorkerPlace | None = None,
 ) -> WarmupResult:
     """As `run_warmup`, for who owns the run directory already.
 
@@ -90,6 +95,7 @@ def warm_up(
         config: the settings of the warm-up.
         reporter: is told of the training.
         target_sources: what the target stands for, where that was looked up before.
+        elsewhere: the worker that trains; None for this process.
     """
     from curator.encoders import copy_at_size
     from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
@@ -107,7 +113,9 @@ def warm_up(
     if is_trained:
         _check_settings(run, config)
         return WarmupResult(encoder, f"encoder     {encoder} was trained before")
-    training = resolve_machine(_training(config, work, len(samples.samples)), cores=cores_of_each(1))
+    asked = _training(config, work, len(samples.samples), elsewhere)
+    machine = (elsewhere.device, elsewhere.precision) if elsewhere else None
+    training = resolve_machine(asked, cores=cores_of_each(1), machine=machine)
     try:
         check_backbone(training.arch, training.image_size, training.weights)
     except InputError as error:
@@ -118,7 +126,7 @@ def warm_up(
     side = _embedding_side(training.arch, training.image_size)
     _write_untrained(training, side, run.path("warmup", UNTRAINED))
     try:
-        summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter)
+        summary = train_on_samples(resolve_length(training, samples.samples), samples, reporter, elsewhere=elsewhere)
     except NothingLearned as error:
         raise CuratorError(
             f"the warm-up failed: {error.message}",
@@ -198,10 +206,10 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
         )
 
 
-def _training(config: WarmupConfig, work: str, images: int) -> TrainConfig:
+def _training(config: WarmupConfig, work: str, images: int, elsewhere: WorkerPlace | None) -> TrainConfig:
     from curator.encoders import resolve_device
 
-    effort = EFFORTS[resolve_device(config.device).type]
+    effort = EFFORTS[elsewhere.device if elsewhere else resolve_device(config.device).type]
     if images < 2:
         raise InputError(
             f"it has {images} image: a warm-up tells images apart",

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from curator.errors import InputError
+from curator.errors import CuratorError, InputError
 from curator_pipelines.config.select import PackConfig, SelectConfig, build
 from curator_pipelines.executors import LocalExecutor
-from curator_pipelines.executors.shared_storage import check_shared
 from curator_pipelines.jobs.measure.executor import make_executor
+from curator_pipelines.stages import RenewStage
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +44,12 @@ def test_a_cluster_by_flag_or_variable(
     assert make_executor(config(**settings, workers=5), "cpu", str(tmp_path)).workers == 5
 
 
-def test_a_cluster_without_gpus_has_no_room_for_work_on_them(ray_cluster: Any) -> None:
-    with pytest.raises(InputError, match="room for 0 workers with 1 GPU each"):
-        make_executor(config(address=ray_cluster.address), "cuda", "/run")
+def test_a_cluster_without_room_is_told_and_waited_for(ray_cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    executor = make_executor(config(address=ray_cluster.address, wait_for_workers="0s"), "cuda", None, "fp32")
 
-
-def test_several_machines_need_a_run_directory_that_all_reach() -> None:
-    check_shared("/run", {"10.0.0.1"})
-    check_shared("s3://bucket/run", {"10.0.0.1", "10.0.0.2"})
-    with pytest.raises(InputError, match=r"2 machines.*s3://"):
-        check_shared("/run", {"10.0.0.1", "10.0.0.2"})
+    assert "room for 0 workers" in caplog.text
+    with pytest.raises(CuratorError, match=r"waited 0 minutes for a node with 1 GPU .*3 nodes with 7 CPUs and 0 GPUs"):
+        list(executor.map(RenewStage("/nowhere"), [None, None]))
 
 
 def test_without_ray_the_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+"""Where a run's warm-up is trained."""
+
+from __future__ import annotations
+
+from curator_pipelines.config import EncodingConfig, MeasureConfig
+from curator_pipelines.jobs.measure.executor import make_executor
+from curator_pipelines.jobs.measure.hardware import RunHardware
+from curator_pipelines.jobs.train import WorkerPlace
+from curator_pipelines.run import RunDirectory
+
+__all__ = ["warmup_place"]
+
+
+def warmup_place(
+    config: EncodingConfig | MeasureConfig, hardware: RunHardware, run: RunDirectory
+) -> WorkerPlace | None:
+    """One worker of the run, where these are on other machines; None for this process."""
+    if hardware.is_here:
+        return None
+    chosen = hardware.chosen
+    alone = config.model_copy(update={"workers": 1})
+    return WorkerPlace(
+        chosen.device,
+        chosen.precision,
+        lambda: make_executor(alone, chosen.device, run.url, chosen.precision),
+    )

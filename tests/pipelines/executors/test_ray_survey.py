@@ -1,0 +1,74 @@
+"""Nodes of declared GPUs: here no machine has one, and a variable for tests says what torch sees."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from stages_for_tests import Calls, cpus_and_device
+
+from curator.errors import InputError
+from curator_pipelines.executors.fitness import Needs
+from curator_pipelines.executors.ray import RayExecutor
+from curator_pipelines.executors.ray_cluster import Cluster, connect
+from curator_pipelines.executors.ray_survey import Survey, check_shared
+
+Gpus = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def gpu_nodes(ray_cluster: Any) -> Iterator[tuple[str, str]]:
+    """A node whose GPU torch sees, and one whose GPU it does not see."""
+    sound = ray_cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"CURATOR_TEST_GPUS": "1"})
+    broken = ray_cluster.add_node(num_cpus=1, num_gpus=1)
+    yield sound.node_id, broken.node_id
+    for node in (sound, broken):
+        ray_cluster.remove_node(node)
+
+
+@pytest.fixture
+def cluster(ray_cluster: Any, gpu_nodes: tuple[str, str]) -> Cluster:
+    return connect(ray_cluster.address)
+
+
+def test_gpus_that_torch_does_not_see_are_left_out_by_name(
+    cluster: Cluster, gpu_nodes: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    sound, broken = gpu_nodes
+    survey = Survey(wants_hardware=True)
+    survey.settle(cluster.nodes())
+
+    executor = RayExecutor(cluster, needs=Needs("cuda", "fp32"), survey=survey)
+    (outcome,) = executor.map(Calls(cpus_and_device), [None])
+
+    assert [placement.node.id for placement in executor.placements] == [sound]
+    assert outcome.unwrap()[1] == "cuda"
+    assert f"({broken[:8]}) is left out: it declares 1 GPU to Ray, and torch sees 0 there" in caplog.text
+    assert sound[:8] not in caplog.text
+    assert len(survey.fit(cluster.nodes(), Needs("cpu", "fp32"))) == 5
+
+
+def test_busy_nodes_answer(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=1)
+    class Busy:
+        def work(self) -> None:
+            pass
+
+    actors = [Busy.options(num_cpus=cpus).remote() for cpus in (4, 2, 1, 1, 1)]
+    ray.get([actor.work.remote() for actor in actors])
+    survey = Survey(wants_hardware=False, out="/tmp")
+    survey.settle(cluster.nodes())
+    for actor in actors:
+        ray.kill(actor)
+
+    assert not any(survey.problem(node) for node in cluster.nodes())
+
+
+def test_a_path_is_asked_for_on_every_node(cluster: Cluster, tmp_path: Path) -> None:
+    check_shared(str(tmp_path / "run"), cluster)
+    check_shared("s3://bucket/run", cluster)
+    assert not list(tmp_path.iterdir())
+
+    with pytest.raises(InputError, match="it cannot be written"):
+        check_shared("/proc/run", cluster)
