@@ -82,6 +82,7 @@ def embed(
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
+    wait_for_workers: float | str = 900.0,
     progress: bool = False,
 ) -> EmbedSummary:
     """Embed a pool once, to select from it many times, as `curator embed` does.
@@ -96,8 +97,9 @@ def embed(
             checkpoint:PATH[@ARCH]. It must be named: without a target nothing tells which one is good.
         weights: A local file of weights for the encoder, or 'random' for tests.
         batch_size: The number of images in a forward pass. Default: by device.
-        precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
-        device: The device that encodes images. Default: auto: the GPU if there is one.
+        precision: The number format of the forward pass. Default: auto: bf16 where the hardware of the workers has
+            it.
+        device: The device that encodes images. Default: auto: GPUs if the workers' machines have any.
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
@@ -111,6 +113,8 @@ def embed(
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
             else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
+        wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
+            code 1. Default: 15m.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:
@@ -136,6 +140,7 @@ def pack(
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
+    wait_for_workers: float | str = 900.0,
     progress: bool = False,
 ) -> PackResult:
     """Pack a finished selection again, with other settings, as `curator pack` does.
@@ -152,6 +157,8 @@ def pack(
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
             else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
+        wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
+            code 1. Default: 15m.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:
@@ -206,6 +213,7 @@ def select(
     address: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float = 1.0,
+    wait_for_workers: float | str = 900.0,
     progress: bool = False,
 ) -> SelectResult:
     """Choose from a pool the images nearest to a target, and pack them, as `curator select` does.
@@ -252,8 +260,9 @@ def select(
             Given several times, these are measured and the best is taken.
         weights: A local file of weights for the encoder, or 'random' for tests.
         batch_size: The number of images in a forward pass. Default: by device.
-        precision: The number format of the forward pass. Default: auto: bf16 where the hardware has it.
-        device: The device that encodes images. Default: auto: the GPU if there is one.
+        precision: The number format of the forward pass. Default: auto: bf16 where the hardware of the workers has
+            it.
+        device: The device that encodes images. Default: auto: GPUs if the workers' machines have any.
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
@@ -267,6 +276,8 @@ def select(
         workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
             else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
+        wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
+            code 1. Default: 15m.
         progress: tell on stderr what goes on, in a notebook too.
 
     Returns:

@@ -123,6 +123,7 @@ EXECUTOR = {
     "workers": Case(2),
     "gpus_per_worker": Case(0.5),
     "metrics_file": Case(below("curator.prom")),
+    "wait_for_workers": Case("1m"),
 }
 ENCODING = EXECUTOR | {
     "encoder": Case("timm:test_vit", given={"weights": "random"}),

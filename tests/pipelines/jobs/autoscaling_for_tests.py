@@ -14,10 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from ray._private.services import get_node_ip_address
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.cluster_utils import AutoscalingCluster
 
 START_SECONDS = 120.0
+# Lists that the autoscaler wants to see.
+EMPTY = (
+    "cluster_synced_files",
+    "rsync_exclude",
+    "rsync_filter",
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
 
 
 class OwnAutoscalingCluster(AutoscalingCluster):  # type: ignore[misc]
@@ -43,10 +54,21 @@ class OwnAutoscalingCluster(AutoscalingCluster):  # type: ignore[misc]
         return {
             "cluster_name": "fake_multinode",
             "max_workers": 8,
-            "provider": {"type": "fake_multinode", "gcs_address": self.address, "head_node_id": FAKE_HEAD_NODE_ID},
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": self.address,
+                "use_node_id_as_ip": True,  # all have one address
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+            },
             "auth": {"ssh_user": "nobody"},
             "available_node_types": {**worker_node_types, "ray.head.default": head},
             "head_node_type": "ray.head.default",
+            "upscaling_speed": 1.0,
+            "docker": {},
+            "file_mounts": {},
+            "file_mounts_sync_continuously": False,
+            **{name: [] for name in EMPTY},
             **settings,
         }
 
@@ -65,7 +87,7 @@ class OwnAutoscalingCluster(AutoscalingCluster):  # type: ignore[misc]
                     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
                     "RAY_FAKE_CLUSTER": "1",
                     "RAY_USAGE_STATS_ENABLED": "0",
-                    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+                    "RAY_AUTH_MODE": "disabled",  # a token in the home folder would switch it on
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
