@@ -224,7 +224,7 @@ class _Actors:
         self._demand.ask(self._executor.wanted(left), cpus=cpus, gpus=gpus, memory=memory)
 
     def _wait_patiently(self, workers: Sequence[ActorHandle]) -> None:
-        if any(worker.is_open or worker.has_begun() for worker in workers):
+        if any(worker.is_open for worker in workers) or any(worker.has_begun() for worker in workers):
             self._patience.reset()
         else:
             self._patience.wait_for(self._executor.missing)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from curator.io import public_text
+from curator_pipelines.config import ExecutorConfig
 from curator_pipelines.jobs.compare.coverage import CHOSEN_ROWS, Coverage, same_target
 from curator_pipelines.jobs.compare.overlap import Overlap
 from curator_pipelines.jobs.compare.sides import Side
@@ -21,7 +22,7 @@ __all__ = ["Line", "differences", "facts_of", "notes_on"]
 # Whose scores are similarities, so that they stand on one scale where the encoder is the same.
 BY_SIMILARITY = ("simcore", "knn")
 # Where a run is, and how it was computed, changes no selection.
-NOT_TOLD = ("out", "redo", "address", "workers", "gpus_per_worker", "batch_size", "device", "report", "report_by")
+NOT_TOLD = (*ExecutorConfig.model_fields, "out", "redo", "batch_size", "device", "report", "report_by")
 
 
 @dataclass(frozen=True)
