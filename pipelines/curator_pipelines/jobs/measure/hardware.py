@@ -142,9 +142,7 @@ class RunHardware:
         gpus = sum(node.gpus for node in nodes)
         if gpus and device == "cpu":
             _log.warning(
-                "the cluster has %s, and the encoder runs on CPUs%s",
-                counted(int(gpus), "GPU"),
-                "" if self._config.device == "cpu" else ": no node has one that torch sees",
+                "the cluster has %s, and the encoder runs on CPUs%s", counted(int(gpus), "GPU"), self._why_cpus(kept)
             )
         names = sorted({hardware.name(device) for _, hardware in known})
         return ChosenHardware(device, self._precision(kept, auto), " and ".join(names) or device)
@@ -155,6 +153,11 @@ class RunHardware:
         if kept is not None:
             return kept.device
         return "cuda" if any(node.gpus and _sees_gpus(survey.hardware(node)) for node in nodes) else "cpu"
+
+    def _why_cpus(self, kept: ChosenHardware | None) -> str:
+        if self._config.device == "cpu":
+            return ""
+        return ", as this run was begun" if kept is not None else ": no node has one that torch sees"
 
     def _precision(self, kept: ChosenHardware | None, auto: str) -> str:
         if self._config.precision != "auto":
