@@ -1,3 +1,3 @@
 from .crash_probe import sound_images as sound_images
 from .decode_batches import Decoder as Decoder, fill_batches as fill_batches
-from .read_decode_encode import embed_source as embed_source
+from .read_decode_encode import embed_into as embed_into, embed_source as embed_source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,13 +21,25 @@ from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
 from curator.encoders import Encoder
 from curator.errors import Reason
 from curator.sources import Remarks, Source, read_source
-from curator.store import DoneMark
+from curator.store import DoneMark, Ledger
 from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, Progress, RawSample, SampleRow
 
-__all__ = ["embed_source"]
+__all__ = ["Sink", "embed_into", "embed_source"]
 
 # What a batch needs beside the model, up to 200 MB, is needed for each.
 MAX_LANES = 4
+
+
+class Sink(Protocol):
+    """Takes embedded samples block by block, in the order of the source."""
+
+    def add(self, block: EmbeddingBlock, /) -> None:
+        """Take a block."""
+        ...
+
+    def restart(self) -> None:
+        """Forget all blocks: the source is begun anew."""
+        ...
 
 
 def embed_source(
@@ -38,6 +52,42 @@ def embed_source(
     report: Progress = lambda increments: None,
     enough: Callable[[int], bool] = lambda samples: False,
 ) -> tuple[EmbeddingBlock, DoneMark]:
+    """`embed_into` for a source whose rows fit into memory.
+
+    Returns:
+        The block, rows in the order of the source, and what `embed_into` returns.
+    """
+    kept = _Kept()
+    mark = embed_into(
+        kept, source, encoder, min_side=min_side, threads=threads, careful=careful, report=report, enough=enough
+    )
+    rows = [row for block in kept.blocks for row in block.rows]
+    vectors = [np.empty((0, encoder.dim), np.float16), *(block.vectors for block in kept.blocks)]
+    return EmbeddingBlock(rows, np.concatenate(vectors)), mark
+
+
+@dataclass(slots=True)
+class _Kept:
+    blocks: list[EmbeddingBlock] = field(default_factory=list)
+
+    def add(self, block: EmbeddingBlock, /) -> None:
+        self.blocks.append(block)
+
+    def restart(self) -> None:
+        self.blocks.clear()
+
+
+def embed_into(
+    sink: Sink,
+    source: Source,
+    encoder: Encoder,
+    *,
+    min_side: int = 0,
+    threads: int = 1,
+    careful: bool = False,
+    report: Progress = lambda increments: None,
+    enough: Callable[[int], bool] = lambda samples: False,
+) -> DoneMark:
     """Embed every good sample of a tar or a folder of images.
 
     Reading and decoding run in threads of their own while the encoder works, on CPUs on several batches at a time.
@@ -45,6 +95,7 @@ def embed_source(
     of memory, it begins again with care.
 
     Args:
+        sink: takes the blocks; of the samples that it took nothing stays here but their keys.
         source: one that holds images.
         encoder: see `curator.encoders`.
         min_side: images with a shorter side than this many pixels go to the ledger.
@@ -56,7 +107,7 @@ def embed_source(
             measuring, not for parts.
 
     Returns:
-        The block, rows in the order of the source, and the done-mark with counts, times and the ledger.
+        The done-mark with counts, times and the ledger.
 
     Raises:
         UnreadableShard: storage failed.
@@ -68,11 +119,12 @@ def embed_source(
         told.update(increments)
         report(increments)
 
-    line = partial(_embed, source, encoder, min_side=min_side, threads=threads, report=tell, enough=enough)
+    line = partial(_embed, sink, source, encoder, min_side=min_side, threads=threads, report=tell, enough=enough)
     if not careful:
         with suppress(MemoryError):
             return line(decode_threads=threads, crashing={})
         report({name: -count for name, count in told.items()})
+        sink.restart()
     try:
         crashing = find_crashing_samples(source, min_side, encoder.preprocess)
         return line(decode_threads=1, crashing=crashing)
@@ -81,6 +133,7 @@ def embed_source(
 
 
 def _embed(
+    sink: Sink,
     source: Source,
     encoder: Encoder,
     *,
@@ -90,7 +143,7 @@ def _embed(
     crashing: Mapping[str, str],
     report: Progress,
     enough: Callable[[int], bool],
-) -> tuple[EmbeddingBlock, DoneMark]:
+) -> DoneMark:
     started = time.perf_counter()
     left_out = _LeftOut(source, crashing, report)
     decoder = Decoder(encoder.preprocess.fit, min_side, decode_threads)
@@ -100,20 +153,16 @@ def _embed(
     items = left_out.without_crashing(samples)
     batches = fill_batches(decoder.decode_all(items), encoder.batch_size, encoder.preprocess.crop, left_out.refuse)
     lanes = 1 if encoder.device.type == "cuda" else min(threads, MAX_LANES)
-    blocks = []
+    embedded = 0
     encoding = 0.0
     for batch, vectors, seconds in _encode_all(run_ahead(batches, depth=lanes + 1), encoder, lanes, threads // lanes):
-        blocks.append(_good_rows(batch, vectors, left_out))
+        block = _good_rows(batch, vectors, left_out)
+        sink.add(block)
+        embedded += len(block.rows)
         encoding += seconds / lanes
         left_out.report_progress(len(batch.rows))
-    block = EmbeddingBlock(
-        [row for block in blocks for row in block.rows],
-        np.concatenate([np.empty((0, encoder.dim), np.float16), *(block.vectors for block in blocks)]),
-    )
     took = {"decode": decoder.seconds, "encode": encoding, "total": time.perf_counter() - started}
-    lines = sorted(left_out.lines, key=lambda line: (line.offset, line.key))
-    mark = DoneMark(left_out.seen, len(block.rows), encoder.dim, took, lines, remarks)
-    return block, mark
+    return DoneMark(left_out.seen, embedded, encoder.dim, took, left_out.lines.ordered(), remarks)
 
 
 def _encode_all(
@@ -159,8 +208,10 @@ class _LeftOut:
     crashing: Mapping[str, str]
     report: Progress
     seen: int = 0
-    lines: list[LedgerLine] = field(default_factory=list)
+    lines: Ledger = field(default_factory=Ledger)
     reported: int = 0
+    # Those that read and decode refuse come from another thread than those that encode refuses.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def without_crashing(self, items: Iterable[RawSample | LedgerLine]) -> Iterator[RawSample | LedgerLine]:
         for item in items:
@@ -178,7 +229,8 @@ class _LeftOut:
                 yield item
 
     def refuse(self, line: LedgerLine) -> None:
-        self.lines.append(line)
+        with self.lock:
+            self.lines.append(line)
 
     def refuse_row(self, row: SampleRow) -> None:
         detail = "the encoder gave a vector that is not finite, or of zero length"

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from curator.errors import CuratorError
 from curator.io import storage
 
-__all__ = ["Header", "RemoteRows", "open_rows", "parse_array", "read_array", "read_header", "save_array", "write_array"]
+__all__ = [
+    "Header",
+    "RemoteRows",
+    "RowWriter",
+    "open_rows",
+    "parse_array",
+    "read_array",
+    "read_header",
+    "save_array",
+    "write_array",
+]
 
 # Bytes that hold the header of any array with few dimensions.
 HEAD = 4096
@@ -57,6 +67,46 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array to a local path that is not the final one: see `storage.write_file`."""
     with open(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
+
+
+class RowWriter:
+    """Writes an array to a local path row by row; the file is the one that `save_array` would write.
+
+    Args:
+        path: not the final one: see `storage.write_file`.
+        dim: columns.
+        dtype: of the elements.
+
+    Attributes:
+        count: rows written so far.
+    """
+
+    def __init__(self, path: Path, dim: int, dtype: Any) -> None:
+        self.count = 0
+        self._dim, self._dtype = dim, np.dtype(dtype)
+        self._file = open(path, "wb")  # noqa: SIM115
+        self._write_header()
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Write rows (n, dim) behind those that are there."""
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+        self.count += len(rows)
+
+    def close(self) -> None:
+        """Note the number of rows in the header. It may be called again."""
+        if not self._file.closed:
+            self._file.seek(0)
+            self._write_header()
+            self._file.close()
+
+    def _write_header(self) -> None:
+        # numpy keeps room in a header for the largest number of rows, so it always has the same length.
+        described = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self.count, self._dim),
+        }
+        np.lib.format.write_array_header_1_0(self._file, described)
 
 
 def read_array(url: str) -> NDArray[Any]:

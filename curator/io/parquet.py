@@ -64,6 +64,10 @@ class TableWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the end of the file."""
         self._writer.close()
 
     def write(self, columns: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from .deny_list import (
 from .done_mark import DoneMark as DoneMark, FileSizes as FileSizes
 from .import_embeddings import check_ready as check_ready, import_part as import_part, ready_shape as ready_shape
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine
+from .ledger_lines import Ledger as Ledger
 from .max_bad import check_max_bad as check_max_bad
 from .part_reader import NamedParts as NamedParts, Part as Part, PartFiles as PartFiles, PartReader as PartReader
 from .part_store import (
@@ -17,6 +18,7 @@ from .part_store import (
     part_of as part_of,
     unversioned as unversioned,
 )
+from .part_writer import PartWriter as PartWriter
 from .renew import renew_part as renew_part
 from .row_reader import RowReader as RowReader
 from .stored_parts import PartListing as PartListing, StoredParts as StoredParts

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from curator.errors import InputError, Reason
+from curator.errors import InputError
 from curator.io import FileHash, public_text, schemas
 from curator.sources import Remarks
+from curator.store.ledger_lines import Ledger, line_of, line_values
 from curator.store.stored_parts import PartCounts
 from curator.types import LedgerLine
 
 __all__ = ["DoneMark", "FileSizes"]
+
+LEDGER = '"ledger": ['
 
 
 class FileSizes(NamedTuple):
@@ -41,16 +45,24 @@ class DoneMark:
     embedded: int
     dim: int
     seconds: dict[str, float]
-    ledger: list[LedgerLine]
+    ledger: Sequence[LedgerLine]
     remarks: Remarks = field(default_factory=Remarks)
     array: FileHash | None = None
     metadata: FileHash | None = None
 
     def to_json(self) -> bytes:
         """As stored."""
-        lines = [[*(asdict(line) | {"detail": public_text(line.detail)}).values()] for line in self.ledger]
-        fields = asdict(self) | {"ledger": lines, "remarks": self.remarks.to_json()}
-        return json.dumps(fields | {"version": schemas.FORMAT_VERSION}).encode()
+        return b"".join(self.json_chunks())
+
+    def json_chunks(self) -> Iterator[bytes]:
+        """The same in pieces: the ledger of a large shard whose samples are all bad takes more memory than any other."""
+        head = {name: getattr(self, name) for name in ("seen", "embedded", "dim", "seconds")}
+        tail = {"remarks": self.remarks.to_json(), "array": self.array, "metadata": self.metadata}
+        yield f"{json.dumps(head)[:-1]}, {LEDGER}".encode()
+        for number, line in enumerate(self.ledger):
+            values = line_values(replace(line, detail=public_text(line.detail)))
+            yield f"{', ' if number else ''}{json.dumps(values)}".encode()
+        yield f"], {json.dumps(tail | {'version': schemas.FORMAT_VERSION})[1:]}".encode()
 
     def has_sizes(self, sizes: FileSizes) -> bool:
         """True if these are the sizes of the files that this mark speaks of."""
@@ -70,16 +82,32 @@ class DoneMark:
         Raises:
             InputError: an unknown format version.
         """
-        fields = json.loads(data)
+        text = data.decode()
+        ledger, start, end = _ledger_of(text)
+        fields = json.loads(text[:start] + text[end:])
         if (version := fields.pop("version", None)) != schemas.FORMAT_VERSION:
             raise InputError(f"{url} has format version {version}, this curator reads {schemas.FORMAT_VERSION}")
-        lines = [
-            LedgerLine(shard, key, offset, station, Reason(reason), detail)
-            for shard, key, offset, station, reason, detail in fields.pop("ledger")
-        ]
+        del fields["ledger"]
         remarks = Remarks.from_json(fields.pop("remarks"))
         array, metadata = (_file_hash(fields.pop(name)) for name in ("array", "metadata"))
-        return cls(**fields, ledger=lines, remarks=remarks, array=array, metadata=metadata)
+        return cls(**fields, ledger=ledger, remarks=remarks, array=array, metadata=metadata)
+
+
+def _ledger_of(text: str) -> tuple[Ledger, int, int]:
+    """The lines of a stored done-mark, one by one, and between which places of the text they stand.
+
+    Before them stand counts and names of stations, so what begins them is found first.
+    """
+    ledger, at = Ledger(), text.find(LEDGER) + len(LEDGER)
+    if at < len(LEDGER):
+        # Another version, which is told by whoever asked.
+        return ledger, 0, 0
+    start, decode = at, json.JSONDecoder().raw_decode
+    while text[at] != "]":
+        values, at = decode(text, at)
+        ledger.append(line_of(values))
+        at += 2 * (text[at] == ",")
+    return ledger, start, at
 
 
 def _file_hash(fields: list[Any] | None) -> FileHash | None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ from curator.io import public_text, schemas, storage
 from curator.types import LedgerLine
 
 __all__ = ["Account", "LedgerLines", "write_quarantine"]
+
+T = TypeVar("T")
 
 # Lines that wait in memory before they go to a temporary file, in bytes; and rows of the ledger that stand as objects.
 IN_MEMORY = 8 << 20
@@ -31,11 +34,11 @@ class LedgerLines:
 
     def extend(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines behind those that are there."""
-        if lines := list(lines):
+        for block in _batches(lines):
             self._file.seek(self._end)
-            pickle.dump(lines, self._file, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(block, self._file, pickle.HIGHEST_PROTOCOL)
             self._end = self._file.tell()
-            self._count += len(lines)
+            self._count += len(block)
 
     def __len__(self) -> int:
         return self._count
@@ -103,7 +106,7 @@ def write_quarantine(url: str, lines: Iterable[LedgerLine]) -> None:
             writer.write_table(pa.Table.from_pylist(batch, schema=schemas.QUARANTINE))
 
 
-def _batches(rows: Iterable[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         yield batch

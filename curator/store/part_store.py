@@ -18,9 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curator.errors import InputError
@@ -29,8 +26,9 @@ from curator.sources import Source
 from curator.store.changes import find_changes
 from curator.store.done_mark import DoneMark, FileSizes
 from curator.store.part_reader import Part, PartReader, named, register_columns, register_rows
+from curator.store.part_writer import PartWriter
 from curator.store.stored_parts import PartListing, StoredParts
-from curator.types import EmbeddingBlock, SampleRow
+from curator.types import EmbeddingBlock
 
 __all__ = ["PartStore", "identity_hash", "part_of", "unversioned"]
 
@@ -156,13 +154,19 @@ class PartStore(PartReader):
         with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
             list(threads.map(storage.remove, urls))
 
+    def writer(self, part: int, identity: str, shard: str, dim: int) -> PartWriter:
+        """What takes the rows of a part block by block and stores it. The done-mark goes last: without it there is none."""
+        return PartWriter(self, part, identity, shard, dim)
+
     def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> DoneMark:
-        """Store a finished part. The done-mark goes last: without it the part does not exist.
+        """Store a finished part of a single block.
 
         Returns:
             the done-mark with the hashes of the files.
         """
-        return self.write(part, identity, block.vectors, _columns(part, shard, block.rows), mark)
+        with self.writer(part, identity, shard, block.vectors.shape[1]) as writer:
+            writer.add(block)
+            return writer.finish(mark)
 
     def write(
         self, part: int, identity: str, vectors: NDArray[np.float16], columns: dict[str, Any], mark: DoneMark
@@ -180,7 +184,8 @@ class PartStore(PartReader):
 
     def mark(self, part: int, identity: str, mark: DoneMark) -> None:
         """Write a part's done-mark: its other files must stand already."""
-        storage.write_bytes(self.done_url(part, identity), mark.to_json())
+        with storage.write_file(self.done_url(part, identity)) as path, open(path, "wb") as file:
+            file.writelines(mark.json_chunks())
 
     def done_mark(self, part: int, identity: str) -> DoneMark:
         """Read a part's done-mark."""
@@ -260,19 +265,3 @@ def unversioned(states: Mapping[str, Stat]) -> str:
 
 def _is_as_it_was(part: Part, sources: Mapping[str, Source]) -> bool:
     return part.url in sources and sources[part.url].stat == part.stat
-
-
-def _columns(part: int, shard: str, rows: list[SampleRow]) -> dict[str, Any]:
-    return {
-        "image_path": [row.key for row in rows],
-        "shard": pc.fill_null(pa.nulls(len(rows), pa.string()), shard),
-        "part": np.full(len(rows), part, np.int32),
-        "index": np.arange(len(rows), dtype=np.int32),
-        "offset": [row.offset for row in rows],
-        "size": [row.size for row in rows],
-        "sha256": [row.sha256 for row in rows],
-        "sample_sha256": [row.sample_sha256 for row in rows],
-        "width": [row.width for row in rows],
-        "height": [row.height for row in rows],
-        "members": [[{"ext": m.ext, "offset": m.offset, "size": m.size} for m in row.members] for row in rows],
-    }

@@ -119,15 +119,17 @@ class EmbedStage:
             mark = import_part(work.source, store, work.part, work.identity, self.min_side)
             context.report({"samples": mark.embedded, "bad": len(mark.ledger)})
             return mark
-        from curator.embedding import embed_source
+        from curator.embedding import embed_into
 
         assert encoder is not None
-        block, mark = embed_source(
-            work.source,
-            encoder,
-            min_side=self.min_side,
-            threads=context.cpus,
-            careful=task.attempt > 0,
-            report=context.report,
-        )
-        return store.commit(work.part, work.identity, block, work.source.name, mark)
+        with store.writer(work.part, work.identity, work.source.name, encoder.dim) as writer:
+            mark = embed_into(
+                writer,
+                work.source,
+                encoder,
+                min_side=self.min_side,
+                threads=context.cpus,
+                careful=task.attempt > 0,
+                report=context.report,
+            )
+            return writer.finish(mark)

@@ -4,15 +4,17 @@ import glob
 import hashlib
 import json
 import pickle
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import schemas, storage
+from curator.io import parquet, schemas, storage
 from curator.io.storage import Stat
 from curator.sources.find import find_sources
 from curator.sources.remarks import Remark, Remarks
@@ -130,7 +132,14 @@ def test_the_same_part_gives_the_same_bytes(store):
 def test_the_done_mark_goes_last(store, monkeypatch):
     written = []
     write_file = storage.write_file
-    monkeypatch.setattr(storage, "write_file", lambda url: (written.append(url), write_file(url))[1])
+
+    @contextmanager
+    def noted(url):
+        with write_file(url) as path:
+            yield path
+        written.append(url)
+
+    monkeypatch.setattr(storage, "write_file", noted)
     commit(store, 0, 2)
     assert [url.removeprefix(store.url + "/").partition("/")[0] for url in written] == ["img_emb", "metadata", "done"]
 
@@ -309,3 +318,34 @@ def test_many_rows_come_in_chunks_that_hold_their_texts(tmp_path, monkeypatch):
     assert table["image_path"].to_pylist() == [f"key-{row}" for row in ids]
     assert [len(chunk) for chunk in table["image_path"].chunks] == [4, 4, 1]
     assert table.schema.field("image_path").type == pa.string()
+
+
+@pytest.mark.parametrize("rows", [0, 3, 4, 11])
+def test_blocks_leave_the_files_that_one_block_leaves(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROW_GROUP", 4)
+    samples = [SampleRow(f"key-{row}", row, 1, "0" * 64, 1, 1, (Member("jpg", row, 1),)) for row in range(rows)]
+    vectors = np.random.default_rng(0).standard_normal((rows, 5)).astype(np.float16)
+    mark = DoneMark(rows, rows, 5, {}, [])
+    whole, pieces = PartStore(str(tmp_path / "whole")), PartStore(str(tmp_path / "pieces"))
+    one = whole.commit(0, "0" * 16, EmbeddingBlock(samples, vectors), "/a.tar", mark)
+    with pieces.writer(0, "0" * 16, "/a.tar", 5) as writer:
+        writer.add(EmbeddingBlock(samples[:2], vectors[:2]))
+        writer.restart()
+        for start, end in ((0, 1), (1, 1), (1, 7), (7, 11)):
+            writer.add(EmbeddingBlock(samples[start:end], vectors[start:end]))
+        assert not pieces.finished()
+        assert writer.finish(mark) == one
+    assert np.array_equal(pieces.vectors(0), vectors)
+    assert pieces.metadata(0)["index"].to_pylist() == list(range(rows))
+    assert pq.ParquetFile(pieces.metadata_url(0)).metadata.num_row_groups == max(1, -(-rows // 4))
+    # The array is the one that numpy writes.
+    np.save(tmp_path / "numpy.npy", vectors)
+    assert Path(pieces.array_url(0)).read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
+def test_what_fails_on_the_way_leaves_nothing(tmp_path):
+    store = PartStore(str(tmp_path / "pool"))
+    with pytest.raises(RuntimeError), store.writer(0, "0" * 16, "/a.tar", 5) as writer:
+        writer.add(EmbeddingBlock([], np.empty((0, 5), np.float16)))
+        raise RuntimeError
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
