@@ -49,7 +49,9 @@ def main() -> None:
     rows, dim, budget, threshold, url = int(words[0]), int(words[1]), int(words[2]), float(words[3]), words[4]
     where = "rows of a pool, each twice" if url else f"{rows:,} x {dim}"
     print(f"--dedup {threshold}, {where}, {CENTROIDS} centroids; {describe_machine()}, load {os.getloadavg()[0]:.0f}\n")
-    print("| budget | skipped | CPU s without | CPU s with | ms a looked-at row | MB | chosen |\n|---|---|---|---|---|---|---|")
+    print(
+        "| budget | skipped | CPU s without | CPU s with | ms a looked-at row | MB | chosen |\n|---|---|---|---|---|---|---|"
+    )
     costs = []
     for count in (budget, 4 * budget):
         alone, _, _ = measure(_select, rows, dim, count, None, url).result
@@ -57,7 +59,10 @@ def main() -> None:
         seconds, skipped, name = found.result
         costs.append(seconds - alone)
         each = 1e3 * costs[-1] / (count + skipped)
-        print(f"| {count:,} | {skipped:,} | {alone:.2f} | {seconds:.2f} | {each:.3f} | {found.anonymous:,.0f} | {name} |", flush=True)
+        print(
+            f"| {count:,} | {skipped:,} | {alone:.2f} | {seconds:.2f} | {each:.3f} | {found.anonymous:,.0f} | {name} |",
+            flush=True,
+        )
     print(f"\nfour times the budget costs {costs[1] / costs[0]:.1f} times as much")
 
 

@@ -32,7 +32,9 @@ def main() -> None:
     """Print the table."""
     parts, rows, entries = (int(word) for word in (*sys.argv[1:], "40", "10000", "1000000")[:3])
     print(f"deny lists, parts of {rows:,} rows; {describe_machine()}, load {os.getloadavg()[0]:.0f}\n")
-    print("| entries | parts | CPU s, table | CPU s, parts | denied | MB to a worker | MB, process |\n|---|---|---|---|---|---|---|")
+    print(
+        "| entries | parts | CPU s, table | CPU s, parts | denied | MB to a worker | MB, process |\n|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory(prefix="curator-deny-") as folder:
         for part in range(2 * parts):
             table = pa.table({"image_path": _keys(part, rows), "shard": [_shard(part)] * rows})
@@ -43,11 +45,15 @@ def main() -> None:
                 found = measure(_join, folder, number, rows, count)
                 build, seconds, denied, size = found.result
                 slopes.append(seconds)
-                print(f"| {count:,} | {number} | {build:.2f} | {seconds:.2f} | {denied:,} | {size / 1e6:.1f} | {found.anonymous:,.0f} |")
+                print(
+                    f"| {count:,} | {number} | {build:.2f} | {seconds:.2f} | {denied:,} | {size / 1e6:.1f} | {found.anonymous:,.0f} |"
+                )
         once = measure(_sorting_each, folder, 2, rows, entries).result / 2
     each = (slopes[-1] - slopes[-2]) / parts
     print(f"\na part: {1e3 * each:.1f} ms; sorting the keys for each part: {once:.2f} s a part")
-    print(f"arithmetic for {LARGE_PARTS:,} parts: {each * LARGE_PARTS / 60:.0f} CPU minutes; {once * LARGE_PARTS / 3600:.0f} CPU hours")
+    print(
+        f"arithmetic for {LARGE_PARTS:,} parts: {each * LARGE_PARTS / 60:.0f} CPU minutes; {once * LARGE_PARTS / 3600:.0f} CPU hours"
+    )
 
 
 def _join(folder: str, parts: int, rows: int, entries: int) -> tuple[float, float, int, int]:
@@ -57,7 +63,9 @@ def _join(folder: str, parts: int, rows: int, entries: int) -> tuple[float, floa
     built = time.process_time()
     look, denied = pickle.loads(join), 0
     for part in range(parts):
-        denied += sum(len(table.denied(hits)) for hits in look(part, pq.read_table(_file(folder, part), columns=KEY_COLUMNS)))
+        denied += sum(
+            len(table.denied(hits)) for hits in look(part, pq.read_table(_file(folder, part), columns=KEY_COLUMNS))
+        )
     return built - started, time.process_time() - built, denied, len(join)
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torchvision import transforms
-from torchvision.transforms.v2 import InterpolationMode, functional
 
 from curator.errors import InputError
 
@@ -71,6 +69,9 @@ class Preprocess:
         If the longer side is more than `MAX_ASPECT` times the shorter one, only the middle is resized: the rest is
         outside the crop, and a strip of 1 x 10,000 pixels would grow to gigabytes.
         """
+        # It takes as long to import as torch itself, and who only asks what an encoder is decodes nothing.
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
         if isinstance(self.resize, int):
             longest = MAX_ASPECT * min(pixels.shape[-2:])
             height, width = (min(side, longest) for side in pixels.shape[-2:])
@@ -102,10 +103,12 @@ class Preprocess:
 
     def pil_transform(self, image: Image.Image) -> torch.Tensor:
         """The same preprocessing as libraries of models do it, slowly: PIL image -> float32 (3, *crop)."""
+        from torchvision import transforms
+
         # A sequence with one number means the shorter side.
         size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
         steps = [
-            transforms.Resize(size, InterpolationMode(self.interpolation)),
+            transforms.Resize(size, transforms.InterpolationMode(self.interpolation)),
             transforms.CenterCrop(list(self.crop)),
             transforms.ToTensor(),
             transforms.Normalize(self.mean, self.std),

@@ -9,7 +9,17 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AHEAD_ROWS", "DENIED", "FILTERED_ROWS", "Ahead", "Filter", "Rejection", "deny", "first_rejection", "nothing_ahead"]
+__all__ = [
+    "AHEAD_ROWS",
+    "DENIED",
+    "FILTERED_ROWS",
+    "Ahead",
+    "Filter",
+    "Rejection",
+    "deny",
+    "first_rejection",
+    "nothing_ahead",
+]
 
 DENIED = "denied"
 NO_MATCH = -1

@@ -121,10 +121,12 @@ class DenyTable:
         rows = np.repeat(np.arange(len(counts)), counts)
         # The spellings with a row's hash stand side by side.
         places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + left[rows]
-        same = pc.and_(*(
-            pc.equal(own.take(pa.array(places)), found.take(pa.array(rows)))
-            for own, found in ((self._keys, hits.keys), (self._shards, hits.shards))
-        ))
+        same = pc.and_(
+            *(
+                pc.equal(own.take(pa.array(places)), found.take(pa.array(rows)))
+                for own, found in ((self._keys, hits.keys), (self._shards, hits.shards))
+            )
+        )
         is_same = np.asarray(same, bool)
         self.matched[self._entries[places[is_same]]] = True
         return np.unique(hits.ids[rows[is_same]])

@@ -77,7 +77,9 @@ class DenyList:
 
     def unmatched(self, matched: NDArray[np.bool_]) -> list[str]:
         """The first keys, by text, of the entries that match nothing, as many as a hint has room for."""
-        return heapq.nsmallest(MAX_HINTS, (key for (_, key), has in zip(self._entries(), matched, strict=True) if not has))
+        return heapq.nsmallest(
+            MAX_HINTS, (key for (_, key), has in zip(self._entries(), matched, strict=True) if not has)
+        )
 
     @staticmethod
     def hint_text(unmatched: Sequence[str], likely: Iterable[Mapping[str, Likely]]) -> str:

@@ -116,7 +116,9 @@ class PartFiles(ABC):
         inverse[order] = np.arange(len(order))
         whole = pa.concat_tables(tables).combine_chunks()
         names = schemas.METADATA.empty_table().select(columns).schema
-        blocks = [whole.take(pa.array(inverse[at : at + ROWS_AT_ONCE])).cast(names) for at in range(0, len(ids), ROWS_AT_ONCE)]
+        blocks = [
+            whole.take(pa.array(inverse[at : at + ROWS_AT_ONCE])).cast(names) for at in range(0, len(ids), ROWS_AT_ONCE)
+        ]
         return pa.concat_tables(blocks).add_column(0, "id", pa.array(ids))
 
 

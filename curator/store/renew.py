@@ -5,7 +5,6 @@ from __future__ import annotations
 import pyarrow as pa
 
 from curator.errors import CuratorError, Reason, SampleError
-from curator.images import decode_image
 from curator.io import FileHash, npy, parquet, schemas, storage
 from curator.sources import Source, read_source
 from curator.store.done_mark import DoneMark
@@ -90,6 +89,9 @@ def _is_refused_again(sample: RawSample, line: LedgerLine | None, min_side: int)
     """Whether an image that was refused is refused for the same reason; no hash of it was kept."""
     if line is None or line.station != "decode" or line.reason is Reason.DECODER_CRASH:
         return False
+    # Torch comes with it, and nearly no run renews a part.
+    from curator.images import decode_image
+
     assert sample.image is not None and sample.image.data is not None
     try:
         decode_image(sample.image.data, min_side=min_side)

@@ -31,13 +31,17 @@ def test_columns_of_any_kind_are_written_in_row_groups(rows, tmp_path, monkeypat
     assert found["key"].to_pylist() == [f"key-{row}" for row in range(rows)]
     assert found["match"].to_pylist() == [row if row % 2 else None for row in range(rows)]
     footer = parquet.read_footer(url, schemas.DUPLICATES)
-    groups = [parquet.read_group(url, footer, number, ["id"])["id"].to_pylist() for number in range(footer.num_row_groups)]
+    groups = [
+        parquet.read_group(url, footer, number, ["id"])["id"].to_pylist() for number in range(footer.num_row_groups)
+    ]
     assert groups == [list(range(start, min(start + 4, rows))) for start in range(0, max(rows, 1), 4)]
 
 
 def test_few_rows_give_the_bytes_that_pyarrow_gives(tmp_path):
     parquet.write_table(str(tmp_path / "ours"), schemas.DUPLICATES, columns(5))
-    pq.write_table(parquet.read_table(str(tmp_path / "ours"), schemas.DUPLICATES), tmp_path / "theirs", compression="zstd")
+    pq.write_table(
+        parquet.read_table(str(tmp_path / "ours"), schemas.DUPLICATES), tmp_path / "theirs", compression="zstd"
+    )
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 

@@ -4,8 +4,16 @@ from hypothesis import given, settings, strategies as st
 
 from curator.search.scoring import exact_scores
 from curator.search.similarity_join import SimilarityJoin, directions
-from curator.selection import duplicate_filter, next_round
-from curator.selection import Rejection, Rules, near_evaluation, no_duplicates, select_random, select_simcore
+from curator.selection import (
+    Rejection,
+    Rules,
+    duplicate_filter,
+    near_evaluation,
+    next_round,
+    no_duplicates,
+    select_random,
+    select_simcore,
+)
 
 
 def similarity(row, other):

@@ -134,6 +134,8 @@ def test_texts_that_share_a_hash_are_told_apart(store: PartStore, monkeypatch) -
         return np.zeros(len(texts), np.uint64)
 
     monkeypatch.setattr(deny_join, "text_hashes", bad_hashes)
-    deny = DenyList(frozenset(["shop/bread"]), {"/a.tar": frozenset(["shop/Müsli.jpg"]), "/b.tar": frozenset(["two.png"])}, "")
+    deny = DenyList(
+        frozenset(["shop/bread"]), {"/a.tar": frozenset(["shop/Müsli.jpg"]), "/b.tar": frozenset(["two.png"])}, ""
+    )
     ids, unknown = deny.find(store)
     assert (ids.tolist(), unknown) == ([join_id(0, 1), join_id(0, 2)], 1)

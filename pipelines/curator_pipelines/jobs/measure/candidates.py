@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from curator.encoders import build_backbone, load_backbone, network_off, ready_encoders, save_checkpoint
+from curator.encoders import network_off, ready_encoders
 from curator.errors import InputError, Use
 from curator.io import storage
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, SelectConfig
@@ -129,6 +129,9 @@ def _trained_and_twin(
 
 def _write_twin(spec: str, url: str, seed: int = 0) -> str:
     """Write the network of a checkpoint at its size and with its preprocessing, its weights random; returns `url`."""
+    # Torch comes with them, and a run whose embeddings are ready needs none.
+    from curator.encoders import build_backbone, load_backbone, save_checkpoint
+
     trained = load_backbone(spec)
     twin = build_backbone(trained.architecture, trained.preprocess.crop[0], seed)
     save_checkpoint(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from PIL import Image
 
 from curator.errors import CuratorError, SampleError
-from curator.images import decode_image
 from curator.io import public_text, storage
 
 __all__ = ["LARGE_SIDE", "SIDE", "Original", "Thumbnail", "Thumbnails", "read_thumbnails"]
@@ -141,6 +140,9 @@ def _read(original: Original) -> bytes:
 
 
 def _thumbnail(data: bytes) -> Thumbnail:
+    # Torch comes with it: a run that shows no picture needs none.
+    from curator.images import decode_image
+
     image = Image.fromarray(decode_image(data).pixels.permute(1, 2, 0).numpy())
     return Thumbnail(_jpeg(image, SIDE, QUALITY), _jpeg(image, LARGE_SIDE, LARGE_QUALITY))
 

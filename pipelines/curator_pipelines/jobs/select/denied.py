@@ -21,7 +21,9 @@ __all__ = ["denied_ids"]
 TASK_ROWS = 1 << 18
 
 
-def denied_ids(denied: DenyList, name: str, pool: PartReader, executor: Executor, reporter: Reporter) -> NDArray[np.int64]:
+def denied_ids(
+    denied: DenyList, name: str, pool: PartReader, executor: Executor, reporter: Reporter
+) -> NDArray[np.int64]:
     """Ids of the denied samples, int64 and ascending. Entries that match nothing are warned about.
 
     Args:
