@@ -2,8 +2,8 @@
 
     python -m benchmarks.dedup_choice [ROWS] [DIM] [BUDGET] [THRESHOLD] [POOL_URL]
 
-ROWS rows in clusters, each third one a slightly moved copy of another, 100 centroids; budgets of BUDGET and four times as
-much. With POOL_URL (OUT/pool of a run) the rows are those of that pool, and each is there twice, the second moved. The
+ROWS rows in clusters, each third one a slightly moved copy of another, 100 centroids; budgets of BUDGET and four times
+as much. With POOL_URL (OUT/pool of a run) the rows are those of that pool, and each is there twice, the second moved. The
 rows of every selection are equal for equal seeds, so their hash says whether two versions choose alike.
 """
 
@@ -49,9 +49,8 @@ def main() -> None:
     rows, dim, budget, threshold, url = int(words[0]), int(words[1]), int(words[2]), float(words[3]), words[4]
     where = "rows of a pool, each twice" if url else f"{rows:,} x {dim}"
     print(f"--dedup {threshold}, {where}, {CENTROIDS} centroids; {describe_machine()}, load {os.getloadavg()[0]:.0f}\n")
-    print(
-        "| budget | skipped | CPU s without | CPU s with | ms a looked-at row | MB | chosen |\n|---|---|---|---|---|---|---|"
-    )
+    print("| budget | skipped | CPU s without | CPU s with | ms a looked-at row | MB | chosen |")
+    print(f"|{'---|' * 7}")
     costs = []
     for count in (budget, 4 * budget):
         alone, _, _ = measure(_select, rows, dim, count, None, url).result

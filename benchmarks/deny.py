@@ -2,8 +2,8 @@
 
     python -m benchmarks.deny [PARTS] [ROWS] [ENTRIES]
 
-Parts of ROWS keys in a shard each. Half of the entries name a shard, and they speak of 100,000 parts, of which the first
-PARTS are looked at. Each measurement is a process of its own; the tables are read from disk as a worker does. The
+Parts of ROWS keys in a shard each. Half of the entries name a shard, and they speak of 100,000 parts, of which the
+first PARTS are looked at. Each measurement is a process of its own; the tables are read from disk as a worker does. The
 extrapolation to 100,000 parts is arithmetic, by the slope between two numbers of parts.
 """
 
@@ -32,9 +32,8 @@ def main() -> None:
     """Print the table."""
     parts, rows, entries = (int(word) for word in (*sys.argv[1:], "40", "10000", "1000000")[:3])
     print(f"deny lists, parts of {rows:,} rows; {describe_machine()}, load {os.getloadavg()[0]:.0f}\n")
-    print(
-        "| entries | parts | CPU s, table | CPU s, parts | denied | MB to a worker | MB, process |\n|---|---|---|---|---|---|---|"
-    )
+    print("| entries | parts | CPU s, table | CPU s, parts | denied | MB to a worker | MB, process |")
+    print(f"|{'---|' * 7}")
     with tempfile.TemporaryDirectory(prefix="curator-deny-") as folder:
         for part in range(2 * parts):
             table = pa.table({"image_path": _keys(part, rows), "shard": [_shard(part)] * rows})
@@ -45,15 +44,13 @@ def main() -> None:
                 found = measure(_join, folder, number, rows, count)
                 build, seconds, denied, size = found.result
                 slopes.append(seconds)
-                print(
-                    f"| {count:,} | {number} | {build:.2f} | {seconds:.2f} | {denied:,} | {size / 1e6:.1f} | {found.anonymous:,.0f} |"
-                )
+                sizes = f"{size / 1e6:.1f} | {found.anonymous:,.0f}"
+                print(f"| {count:,} | {number} | {build:.2f} | {seconds:.2f} | {denied:,} | {sizes} |")
         once = measure(_sorting_each, folder, 2, rows, entries).result / 2
     each = (slopes[-1] - slopes[-2]) / parts
     print(f"\na part: {1e3 * each:.1f} ms; sorting the keys for each part: {once:.2f} s a part")
-    print(
-        f"arithmetic for {LARGE_PARTS:,} parts: {each * LARGE_PARTS / 60:.0f} CPU minutes; {once * LARGE_PARTS / 3600:.0f} CPU hours"
-    )
+    minutes, hours = each * LARGE_PARTS / 60, once * LARGE_PARTS / 3600
+    print(f"arithmetic for {LARGE_PARTS:,} parts: {minutes:.0f} CPU minutes; {hours:.0f} CPU hours")
 
 
 def _join(folder: str, parts: int, rows: int, entries: int) -> tuple[float, float, int, int]:

@@ -1,7 +1,7 @@
 """A filter that compares rows with those chosen before them, many at once and ahead of the choice.
 
-A row is compared when it is first heard of: with all rows chosen by then, and with all that wait as it does, for each of
-them may be chosen first. Who keeps whom out is remembered with the waiting rows, so that choosing and skipping are
+A row is compared when it is first heard of: with all rows chosen by then, and with all that wait as it does, for each
+of them may be chosen first. Who keeps whom out is remembered with the waiting rows, so that choosing and skipping are
 look-ups. With the rows asked about come some that will likely be asked about next: the comparison of many rows with all
 chosen ones is a matrix product, that of one row a walk through memory.
 """

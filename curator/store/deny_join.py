@@ -1,6 +1,6 @@
 """Finding denied samples among the keys of many parts: a join by hash, of which a worker holds eight bytes an entry.
 
-    list -> spellings -> their hashes, sorted -> (workers) rows of a part that have one of them -> (driver) compared as text
+    list -> spellings -> their hashes, sorted -> (workers) rows of a part that have one -> (driver) compared as text
 
 Hashes only propose, so what is found is what a comparison of all texts would find.
 """

@@ -55,7 +55,7 @@ class DoneMark:
         return b"".join(self.json_chunks())
 
     def json_chunks(self) -> Iterator[bytes]:
-        """The same in pieces: the ledger of a large shard whose samples are all bad takes more memory than any other."""
+        """The same in pieces: where all samples of a large shard are bad, its ledger is large too."""
         head = {name: getattr(self, name) for name in ("seen", "embedded", "dim", "seconds")}
         tail = {"remarks": self.remarks.to_json(), "array": self.array, "metadata": self.metadata}
         yield f"{json.dumps(head)[:-1]}, {LEDGER}".encode()

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
@@ -155,7 +156,7 @@ class PartStore(PartReader):
             list(threads.map(storage.remove, urls))
 
     def writer(self, part: int, identity: str, shard: str, dim: int) -> PartWriter:
-        """What takes the rows of a part block by block and stores it. The done-mark goes last: without it there is none."""
+        """What takes the rows of a part block by block. The done-mark goes last: without it the part does not exist."""
         return PartWriter(self, part, identity, shard, dim)
 
     def commit(self, part: int, identity: str, block: EmbeddingBlock, shard: str, mark: DoneMark) -> DoneMark:

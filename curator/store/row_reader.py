@@ -27,7 +27,8 @@ MAX_READ = 4 << 20
 class RowReader:
     """Reads single rows of a store's finished parts; remembers the parts it has opened.
 
-    Memory: memory maps of 512 parts, and 64 MiB of hashes. A part that cannot be read, tried twice, is a `CuratorError`.
+    Memory: memory maps of 512 parts, and 64 MiB of hashes. A part that cannot be read, tried twice, is a
+    `CuratorError`.
 
     Args:
         store: the store; its parts do not change meanwhile.
