@@ -3,8 +3,8 @@
     python -m benchmarks.dedup_choice [ROWS] [DIM] [BUDGET] [THRESHOLD] [POOL_URL]
 
 ROWS rows in clusters, each third one a slightly moved copy of another, 100 centroids; budgets of BUDGET and four times
-as much. With POOL_URL (OUT/pool of a run) the rows are those of that pool, and each is there twice, the second moved. The
-rows of every selection are equal for equal seeds, so their hash says whether two versions choose alike.
+as much. With POOL_URL (OUT/pool of a run) the rows are those of that pool, and each is there twice, the second moved.
+The rows of every selection are equal for equal seeds, so their hash says whether two versions choose alike.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ LARGE_PARTS = 100_000
 
 def main() -> None:
     """Print the table."""
-    parts, rows, entries = (int(word) for word in (*sys.argv[1:], "40", "10000", "1000000")[:3])
+    parts, rows, entries = (int(word) for word in (*sys.argv[1:], *("40", "10000", "1000000")[len(sys.argv) - 1 :]))
     print(f"deny lists, parts of {rows:,} rows; {describe_machine()}, load {os.getloadavg()[0]:.0f}\n")
     print("| entries | parts | CPU s, table | CPU s, parts | denied | MB to a worker | MB, process |")
     print(f"|{'---|' * 7}")

@@ -100,8 +100,8 @@ class CslsChoice:
             offered = at + np.flatnonzero(entries.place[at:last] < allowed[entries.line[at:last]])
             room = self._budget - self._count
             offered = offered[:room]
-            following = partial(np.asarray, entries.ids[last : last + AHEAD_ROWS])
-            refused = self._row_filter(entries.ids[offered], following) if self._row_filter and len(offered) else None
+            ahead = partial(np.asarray, entries.ids[last : last + AHEAD_ROWS])
+            refused = self._row_filter(entries.ids[offered], ahead) if self._row_filter and len(offered) else None
             at = last if len(offered) < room else int(offered[-1]) + 1
             if refused is not None:
                 place, rejection = refused

@@ -95,16 +95,18 @@ class Frontier:
 
     def behind(self, centroid: int) -> NDArray[np.int64]:
         """Ids of the next rows of one centroid behind its best one, at most 64, those not removed."""
-        at, end = int(self._at[centroid]), int(self._start[centroid]) + self._rows.shape[1]
-        return self._ids_of(self._rows.reshape(-1)[at + 1 : min(at + 1 + ROWS_BEHIND, end)])
+        at = int(self._at[centroid])
+        places = np.arange(at + 1, at + 1 + ROWS_BEHIND)
+        return self._ids_of(places[places < int(self._start[centroid]) + self._rows.shape[-1]])
 
     def upcoming(self, count: int) -> NDArray[np.int64]:
         """Ids of the next rows of all centroids behind their best ones, about `count`, those not removed."""
-        clusters, width = self._rows.shape
-        places = self._at + np.arange(1, 1 + max(1, count // clusters))[:, None]
-        return self._ids_of(self._rows.take(np.minimum(places, self._start + width - 1)).reshape(-1))
+        steps = np.arange(1, 1 + max(1, count // len(self._at)))
+        places = self._at + steps[:, None]
+        return self._ids_of(np.minimum(places, self._start + self._rows.shape[-1] - 1).reshape(-1))
 
-    def _ids_of(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _ids_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        rows = self._rows.take(places)
         return self._ids[rows[(rows < len(self._ids)) & ~self._removed[rows]]]
 
     def _advance(self) -> NDArray[np.bool_]:

@@ -116,7 +116,7 @@ class DenyTable:
 
     def denied(self, hits: Hits) -> NDArray[np.int64]:
         """Those of the ids whose key, and shard, stands in the list; notes in `matched` by which entries."""
-        left, right = (np.searchsorted(self._hashes, hits.hashes, side) for side in ("left", "right"))  # type: ignore[call-overload]
+        left, right = (np.searchsorted(self._hashes, hits.hashes, side) for side in ("left", "right"))
         counts = right - left
         rows = np.repeat(np.arange(len(counts)), counts)
         # The spellings with a row's hash stand side by side.
