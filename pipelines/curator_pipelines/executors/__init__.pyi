@@ -15,7 +15,7 @@ from .ray_address import ray_address as ray_address
 from .ray_cluster import Cluster as Cluster, Node as Node, connect as connect
 from .ray_demand import Demand as Demand
 from .ray_metrics import ray_gauges as ray_gauges
-from .ray_survey import Survey as Survey, check_shared as check_shared, not_shared as not_shared
+from .ray_survey import Survey as Survey, check_shared as check_shared
 from .threads import prepare_threads as prepare_threads
 from .usage import USAGE as USAGE, usage_so_far as usage_so_far
 from .watch import (

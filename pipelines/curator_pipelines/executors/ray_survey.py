@@ -18,8 +18,9 @@ from curator_pipelines.executors.failures import summary_of
 from curator_pipelines.executors.fitness import Needs, unfit
 from curator_pipelines.executors.ray_cluster import Cluster, Node
 from curator_pipelines.executors.shared_storage import SharedFolder, answer_from_node
+from curator_pipelines.executors.watch import note_event
 
-__all__ = ["Survey", "check_shared", "not_shared"]
+__all__ = ["Survey", "check_shared"]
 
 # A node that has not answered by then is left out: importing torch from a slow disk took half a minute.
 ANSWER_SECONDS = 180.0
@@ -28,6 +29,8 @@ HEAR_EVERY = 0.1
 _log = logging.getLogger(__name__)
 # Node id -> what was found there by this process: hardware does not change, and a look costs an import of torch.
 _known: dict[str, Hardware | None] = {}
+# Nodes that were found to reach a directory: node id, URL.
+_reached: set[tuple[str, str]] = set()
 # Nodes that were left out, and why, as far as that was told.
 _told: set[tuple[str, str]] = set()
 
@@ -47,10 +50,10 @@ def check_shared(out: str, cluster: Cluster) -> None:
     survey, nodes = Survey(wants_hardware=False, out=out), cluster.nodes()
     survey.settle(nodes)
     if problems := [f"{node.machine}: {survey.problem(node)}" for node in nodes if survey.problem(node)]:
-        raise not_shared(out, problems)
+        raise _not_shared(out, problems)
 
 
-def not_shared(out: str, problems: Sequence[str]) -> InputError:
+def _not_shared(out: str, problems: Sequence[str]) -> InputError:
     """The error of a run directory that nodes do not reach."""
     more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     return InputError(
@@ -105,7 +108,7 @@ class Survey:
             InputError: the directory cannot be written here.
         """
         for node in nodes:
-            if self._out is None and (not self._wants_hardware or node.id in _known):
+            if self._is_known(node):
                 self._problems.setdefault(node.id, "")
         if new := [node for node in nodes if not self._is_asked(node)]:
             shared = SharedFolder(self._out) if self._out is not None else None
@@ -135,8 +138,28 @@ class Survey:
                 able.append(node)
             elif (node.id, reason) not in _told:
                 _told.add((node.id, reason))
-                _log.warning("node %s (%s) is left out: %s", node.machine, node.id[:8], reason)
+                text = f"node {node.machine} ({node.id[:8]}) is left out: {reason}"
+                _log.warning("%s", text)
+                note_event("node_left_out", text, machine=node.machine, node=node.id)
         return able
+
+    def check_reached(self, nodes: Sequence[Node]) -> None:
+        """Refuse a directory that not one of the nodes that can do work reaches.
+
+        Raises:
+            InputError: so it is.
+        """
+        # A head without CPUs, on which the driver is, reaches it and does no work.
+        working = [node for node in nodes if node.cpus or node.gpus]
+        problems = [f"{node.machine}: {self.problem(node)}" for node in working if self.problem(node)]
+        if self._out is not None and problems and len(problems) == len(working):
+            raise _not_shared(self._out, problems)
+
+    def _is_known(self, node: Node) -> bool:
+        """Whether an earlier look of this process has found all that matters, and nothing wrong."""
+        return (not self._wants_hardware or node.id in _known) and (
+            self._out is None or (node.id, self._out) in _reached
+        )
 
     def _is_asked(self, node: Node) -> bool:
         return node.id in self._looks or node.id in self._problems
@@ -169,6 +192,8 @@ class Survey:
     def _end(self, look: _Look, problem: str) -> None:
         del self._looks[look.node.id]
         self._problems[look.node.id] = problem
+        if self._out is not None and not problem:
+            _reached.add((look.node.id, self._out))
         if look.shared and all(other.shared is not look.shared for other in self._looks.values()):
             look.shared.close()
 

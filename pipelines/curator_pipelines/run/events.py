@@ -5,8 +5,8 @@ A file is written once and whole, and its name begins with its time, so a listin
     {"time": "2026-11-29T14:03:07.125Z", "run": "5f0c1a2b", "kind": "worker_lost", "text": "a worker was lost ...",
      "facts": {"worker": "worker 1 (cpu)", "cause": "SIGKILL", "task": "s3://bucket/pool-000007.tar", "number": 1}}
 
-Kinds: run_began, run_ended, stage_began, stage_ended, worker_lost, worker_left_out, task_given_up, preempted, waiting,
-and left_out, which counts what was not written.
+Kinds: run_began, run_ended, stage_began, stage_ended, worker_lost, worker_left_out, node_left_out, task_given_up,
+preempted, waiting, and left_out, which counts what was not written.
 """
 
 from __future__ import annotations

@@ -72,3 +72,14 @@ def test_a_path_is_asked_for_on_every_node(cluster: Cluster, tmp_path: Path) -> 
 
     with pytest.raises(InputError, match="it cannot be written"):
         check_shared("/proc/run", cluster)
+
+
+def test_what_is_known_is_not_asked_again(cluster: Cluster, tmp_path: Path) -> None:
+    Survey(wants_hardware=True, out=str(tmp_path)).settle(cluster.nodes())
+    again = Survey(wants_hardware=True, out=str(tmp_path))
+
+    again.update(cluster.nodes())
+
+    assert not again.is_looking
+    assert len(again.fit(cluster.nodes(), Needs("cpu", "fp32"))) == 5
+    again.check_reached(cluster.nodes())

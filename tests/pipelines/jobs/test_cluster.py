@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,9 +168,10 @@ def test_gpus_of_the_nodes_and_none_here(
 ) -> None:
     sound = ray_cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"CURATOR_TEST_GPUS": "1"})
     broken = ray_cluster.add_node(num_cpus=1, num_gpus=1)
-    batches = {"batch_size": MIN_BATCH_SIZE}  # another number would be other bits
+    given = {"device": "auto", "batch_size": MIN_BATCH_SIZE}  # another number of images would be other bits
+    signal.alarm(600)  # five nodes, each of which starts processes that import torch
     try:
-        run_on(None, out=str(tmp_path / "run"), address=ray_cluster.address, **settings | batches)
+        run_on(None, out=str(tmp_path / "run"), address=ray_cluster.address, **settings | given)
     finally:
         for node in (sound, broken):
             ray_cluster.remove_node(node)
@@ -185,6 +187,7 @@ def test_a_warm_up_is_trained_by_a_worker(
     ray_cluster: Any, run_on: Run, settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warmup = {"encoder": ["warmup"], "weights": None, "warmup_epochs": 1}
+    signal.alarm(600)
 
     run_on(None, out=str(tmp_path / "run"), address=ray_cluster.address, **settings | warmup)
 

@@ -115,7 +115,7 @@ def make_executor(config: ExecutorConfig, device: str, out: str | None, precisio
 
 def _on_ray(config: ExecutorConfig, address: str, needs: Needs, out: str | None) -> RayExecutor:
     cluster = _connect(address)
-    from curator_pipelines.executors import RayExecutor, Survey, not_shared
+    from curator_pipelines.executors import RayExecutor, Survey
 
     survey = None
     if address != LOCAL:
@@ -123,9 +123,7 @@ def _on_ray(config: ExecutorConfig, address: str, needs: Needs, out: str | None)
         survey = Survey(wants_hardware=bool(needs.precision), out=shared)
         nodes = cluster.nodes()
         survey.settle(nodes)
-        problems = [f"{node.machine}: {survey.problem(node)}" for node in nodes]
-        if out is not None and nodes and all(survey.problem(node) for node in nodes):
-            raise not_shared(out, problems)
+        survey.check_reached(nodes)
     executor = RayExecutor(
         cluster,
         config.workers,

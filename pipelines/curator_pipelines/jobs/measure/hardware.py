@@ -110,13 +110,16 @@ class RunHardware:
     def _on_cluster(self, cluster: Cluster, kept: ChosenHardware | None) -> ChosenHardware:
         from curator_pipelines.executors import Demand, Survey
 
-        survey, demand = Survey(wants_hardware=True), Demand()
+        # Where nothing is kept, OUT may be a folder of this machine that no worker writes to.
+        shared = self._out if self._keeps and self._out is not None and storage.is_local(self._out) else None
+        survey, demand = Survey(wants_hardware=True, out=shared), Demand()
         patience = Patience(self._config.wait_for_workers)
         try:
             while True:
                 nodes = cluster.nodes()
                 survey.update(nodes)
                 if not survey.is_looking:
+                    survey.check_reached(nodes)
                     if (chosen := self._choose(nodes, survey, kept)) is not None:
                         return chosen
                     asked = Needs(self._device(nodes, survey, kept), gpus=self._config.gpus_per_worker)
