@@ -110,8 +110,8 @@ def embed(
         metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
-        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
-            else 1.
+        workers: The number of worker processes or Ray actors; external for those that `curator work` starts
+            anywhere. Default: auto: one for each GPU, else by CPUs on Ray, else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
             code 1. Default: 15m.
@@ -154,8 +154,8 @@ def pack(
         metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
-        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
-            else 1.
+        workers: The number of worker processes or Ray actors; external for those that `curator work` starts
+            anywhere. Default: auto: one for each GPU, else by CPUs on Ray, else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
             code 1. Default: 15m.
@@ -273,8 +273,8 @@ def select(
         metrics_file: The file that gets the run's numbers while it goes on, for Prometheus' node exporter.
         address: The Ray cluster to join (HOST:6379), or 'local' to start one on this machine. Default: RAY_ADDRESS,
             else processes on this machine.
-        workers: The number of worker processes or Ray actors. Default: auto: one for each GPU, else by CPUs on Ray,
-            else 1.
+        workers: The number of worker processes or Ray actors; external for those that `curator work` starts
+            anywhere. Default: auto: one for each GPU, else by CPUs on Ray, else 1.
         gpus_per_worker: The number of GPUs, or the share of one, that a Ray worker gets.
         wait_for_workers: How long to wait while a cluster has no node for a worker, before the run ends with exit
             code 1. Default: 15m.

@@ -141,7 +141,8 @@ def _handler(server: CloudServer) -> type[BaseHTTPRequestHandler]:
         def azure(self, name: str, body: bytes) -> None:
             stored = server.objects.get(name)
             if self.query.get("comp") == "list":
-                self.reply(200, _listing(name, self.query.get("prefix", ""), server.objects), {})
+                listing = _listing(name, self.query.get("prefix", ""), server.objects)
+                self.reply(200, listing, {"Content-Type": "application/xml"})
             elif self.command == "PUT":
                 only_new = self.headers.get("If-None-Match") == "*"
                 stored = server.put(name, body, self.headers.get("If-Match"), only_new=only_new)

@@ -1,4 +1,18 @@
 from . import npy as npy, parquet as parquet, part_files as part_files, schemas as schemas, storage as storage
+from .claim import (
+    EXTERNAL as EXTERNAL,
+    LAPSE_SECONDS as LAPSE_SECONDS,
+    TASKS as TASKS,
+    Claim as Claim,
+    ClaimEnded as ClaimEnded,
+    end_claims_of as end_claims_of,
+)
+from .conditional import (
+    can_put_if as can_put_if,
+    place_of as place_of,
+    put_if as put_if,
+    was_refused as was_refused,
+)
 from .faults import (
     Fault as Fault,
     denied_is_input as denied_is_input,
@@ -14,6 +28,7 @@ from .names import (
     public_values as public_values,
 )
 from .part_files import FileHash as FileHash
+from .removal import OWNER as OWNER
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED
 from .scratch import scratch_folder as scratch_folder

@@ -1,4 +1,4 @@
-"""A lease: an object in a store that names its holder, and that counts as long as the holder renews it."""
+"""A lease: an object in a store, or a file, that names its holder and that counts as long as the holder renews it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.io.conditional import can_put_if, object_state, put_if, was_refused
+from curator.io.conditional import can_put_if, object_state, place_of, put_if, renew_if, was_refused
 
 __all__ = ["Lease"]
 
@@ -35,7 +37,7 @@ class Lease:
     def __init__(self, url: str, content: bytes) -> None:
         self.url = url
         self._holder = json.loads(content)
-        self._filesystem, self._path = storage.resolve(url)
+        self._filesystem, self._path = place_of(url)
         self._renewed = time.monotonic()
         self._lost = ""
         self._lock = threading.Lock()
@@ -44,14 +46,14 @@ class Lease:
 
     @staticmethod
     def is_possible(url: str) -> bool:
-        """True for stores that can write an object on a condition."""
-        return can_put_if(url.partition("://")[0])
+        """True for disks, and for stores that can write an object on a condition."""
+        return can_put_if(url)
 
     @staticmethod
     def seconds_left(url: str) -> float:
         """How long the stored lease still counts, by the store's clock; at most 0 if it ran out or is gone."""
         try:
-            state = object_state(*storage.resolve(url))
+            state = object_state(*place_of(url))
         except FileNotFoundError:
             return 0.0
         return SECONDS - (state.now - state.written).total_seconds()
@@ -59,7 +61,8 @@ class Lease:
     def take(self) -> bytes | None:
         """Create the object, unless there is one. Returns another holder's content; None if this process holds it."""
         try:
-            self._put(None)
+            put_if(self._filesystem, self._path, self._record(), None)
+            self._renewed = time.monotonic()
         except OSError as error:
             if not was_refused(error):
                 raise
@@ -112,7 +115,7 @@ class Lease:
                 return
             try:
                 version = self._version()
-                if not (self._is_ours(storage.read_bytes(self.url)) and self._replace(version)):
+                if not (self._is_ours(storage.read_bytes(self.url)) and self._replace(version, renew_if)):
                     self._lost = "was taken over by another run"
             except FileNotFoundError:
                 self._lost = "has no lease any more: someone removed it"
@@ -124,21 +127,23 @@ class Lease:
     def _version(self) -> str:
         return object_state(self._filesystem, self._path).version
 
-    def _replace(self, version: str) -> bool:
+    def _replace(self, version: str, put: Callable[[Any, str, bytes, str], None] = put_if) -> bool:
         """Overwrite the object if it has this version; False if it has another and is not ours."""
         try:
-            self._put(version)
+            put(self._filesystem, self._path, self._record(), version)
+            self._renewed = time.monotonic()
         except OSError as error:
             if was_refused(error) or isinstance(error, FileNotFoundError):
                 # The object is ours after all if the answer to a first attempt was lost.
-                return self._is_ours(storage.read_bytes(self.url))
+                with contextlib.suppress(FileNotFoundError):  # while another replaces it on a disk
+                    return self._is_ours(storage.read_bytes(self.url))
+                return False
             raise
         return True
 
-    def _put(self, version: str | None) -> None:
+    def _record(self) -> bytes:
         record = self._holder | {"renewed": datetime.now(UTC).isoformat()}
-        put_if(self._filesystem, self._path, (json.dumps(record) + "\n").encode(), version)
-        self._renewed = time.monotonic()
+        return (json.dumps(record) + "\n").encode()
 
     def _is_ours(self, content: bytes) -> bool:
         try:

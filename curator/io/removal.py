@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from curator.io.retry import retried
 from curator.io.scratch import remove_left_scratch
 from curator.io.states import REMOTE_THREADS, TEMPORARY, exists
 
-__all__ = ["OWNER", "abort_uploads_of", "remove", "remove_temporaries"]
+__all__ = ["OWNER", "abort_uploads_of", "remove", "remove_files", "remove_temporaries"]
 
 # The file that says who holds a run directory: see `curator.io.run_lock`.
 OWNER = "owner.json"
@@ -53,6 +53,19 @@ def remove(url: str) -> None:
     if is_tree:
         for name in sorted((name for name, info in below.items() if info["type"] == "directory"), reverse=True):
             filesystem.rmdir(name)
+
+
+def remove_files(urls: Sequence[str]) -> None:
+    """Remove files of one store, by one request for many where it can. Those that are not there are passed over.
+
+    Raises:
+        OSError: something could not be removed.
+    """
+    for url in filter(is_local, urls):
+        local_path(url).unlink(missing_ok=True)
+    remote = [resolve_writable(url) for url in urls if not is_local(url)]
+    if remote:
+        _remove_files(remote[0][0], [path for _, path in remote])
 
 
 def remove_temporaries(url: str) -> None:

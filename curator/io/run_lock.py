@@ -3,10 +3,14 @@
 Both stand as OUT/owner.json and say who holds the directory. They save work that two runs would do twice; what
 keeps a run directory sound are whole and deterministic writes, whoever writes.
 
-A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. A lease is
+A local lock is flock(2) on that file: the kernel drops it when the holder ends, however it ends. Where there is no
+flock, as on Lustre and NFS that were mounted without it, a disk has a lease as stores have. A lease is
 created on the condition that no object stands there, renewed on the condition that it is still ours, and taken
 over on the condition that it is still the one that ran out (`curator.io.conditional`). Whether the holder of a
 lease on another machine is alive shows by its renewals: a run that finds a lease waits for one, or for its end.
+The file of a lock gets a new time as often as a lease is renewed, so that other machines see that its holder lives.
+
+Who takes over a run directory ends all claims that workers of an earlier owner hold there (`curator.io.claim`).
 """
 
 from __future__ import annotations
@@ -16,8 +20,11 @@ import fcntl
 import getpass
 import json
 import logging
+import math
 import os
 import socket
+import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,8 +34,10 @@ from pathlib import Path
 
 from curator.errors import Another, CuratorError, InputError
 from curator.io import storage
+from curator.io.claim import end_claims
 from curator.io.filesystems import is_in_job_folder
-from curator.io.lease import Lease
+from curator.io.lease import RENEW_EVERY, Lease
+from curator.io.states import TEMPORARY
 
 __all__ = ["Holder", "current_holder", "owned"]
 
@@ -53,6 +62,7 @@ class Holder:
         pid: the driver's process number.
         user: the user who started the run.
         since: the time at which the run started, ISO 8601 in UTC.
+        is_lease: whether it holds the directory by a lease, and not by a lock.
     """
 
     run: str
@@ -60,6 +70,7 @@ class Holder:
     pid: int
     user: str
     since: str
+    is_lease: bool = False
 
     @classmethod
     def this_process(cls) -> Holder:
@@ -77,13 +88,16 @@ class Holder:
         """The holder that owner.json names; None if its content cannot be read."""
         try:
             record = json.loads(data)
-            return cls(**{field.name: record[field.name] for field in fields(cls)})
+            known = {field.name: record[field.name] for field in fields(cls) if field.name != "is_lease"}
+            return cls(**known, is_lease="renewed" in record)
         except (ValueError, LookupError, TypeError):
             return None
 
     def to_json(self) -> bytes:
         """The content of owner.json."""
-        return (json.dumps(asdict(self)) + "\n").encode()
+        record = asdict(self)
+        del record["is_lease"]  # a lease says so by the time of its renewal
+        return (json.dumps(record) + "\n").encode()
 
     def is_dead(self) -> bool:
         """True if the holder ran on this machine and has ended; False where that cannot be told."""
@@ -132,11 +146,14 @@ def owned(url: str) -> Iterator[Owner]:
     holder = Holder.this_process()
     if storage.is_local(url):
         _refuse_job_folder(storage.local_path(url))
-        with _locked(storage.local_path(url), holder):
-            yield Owner(holder)
-    elif Lease.is_possible(url):
-        with _leased(url, holder) as lease, _swept(url, lease):
+        with _owned_folder(storage.local_path(url), holder) as lease:
+            end_claims(url)
             yield Owner(holder, lease)
+    elif Lease.is_possible(url):
+        with _leased(url, holder) as lease:
+            end_claims(url)
+            with _swept(url, lease):
+                yield Owner(holder, lease)
     else:
         yield Owner(holder)
 
@@ -149,7 +166,7 @@ def current_holder(url: str) -> Holder | None:
         return None
     if holder is None or holder.is_dead():
         return None
-    if storage.is_local(url):
+    if storage.is_local(url) and not holder.is_lease:
         return holder if _is_locked(storage.local_path(url) / NAME) else None
     return holder if Lease.seconds_left(storage.join(url, NAME)) > 0 else None
 
@@ -165,39 +182,90 @@ def _refuse_job_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, holder: Holder) -> Iterator[None]:
+def _owned_folder(folder: Path, holder: Holder) -> Iterator[Lease | None]:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
-    path = folder / NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = _open_locked(path)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is a file, not a directory", advice=Another("out")) from error
-    except PermissionError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror})", advice=Another("out")) from error
-    try:
-        os.truncate(file, 0)
-        os.write(file, holder.to_json())
-        yield
+        with _locked(folder / NAME, holder) as is_locked:
+            if is_locked:
+                yield None
+        if not is_locked:
+            with _leased(str(folder), holder) as lease:
+                yield lease
     finally:
-        path.unlink(missing_ok=True)
-        os.close(file)
         with contextlib.suppress(OSError):
             for parent in created:
                 parent.rmdir()
 
 
-def _open_locked(path: Path) -> int:
+@contextlib.contextmanager
+def _locked(path: Path, holder: Holder) -> Iterator[bool]:
+    """Hold the lock; False where there is no flock, or where the holder before came from a machine that has none."""
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _open_locked(path) if _has_flock(folder) else None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder} is a file, not a directory", advice=Another("out")) from error
+    except PermissionError as error:
+        raise InputError(f"{folder} cannot be written to ({error.strerror})", advice=Another("out")) from error
+    if file is None:
+        yield False
+        return
+    try:
+        os.truncate(file, 0)
+        os.write(file, holder.to_json())
+        with _renewed(file):
+            yield True
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _renewed(file: int) -> Iterator[None]:
+    """Give an open file a new time now and then, which other machines see."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(RENEW_EVERY):
+            with contextlib.suppress(OSError):
+                os.utime(file)
+
+    thread = threading.Thread(target=keep, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _has_flock(folder: Path) -> bool:
+    """Whether this machine can lock files of a folder: tried with one of its own, since owner.json is another's."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{NAME}.", suffix=TEMPORARY) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            _log.info("%s has no flock(2) (%s): it is held by a lease", folder, error.strerror)
+            return False
+    return True
+
+
+def _open_locked(path: Path) -> int | None:
+    """The open and locked file; None where it is for a lease."""
     started = time.monotonic()
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            holder = Holder.from_json(os.pread(file, 1 << 16, 0))
+            if holder is not None and holder.is_lease:
+                os.close(file)
+                return None
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The holder before may have removed the file that was opened here.
             if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
                 return file
         except BlockingIOError as error:
-            holder = Holder.from_json(os.pread(file, 1 << 16, 0))
             if time.monotonic() > started + (ORPHANS_PATIENCE if holder and holder.is_dead() else PATIENCE):
                 os.close(file)
                 raise _held(str(path.parent), str(holder or "another run")) from error
@@ -245,13 +313,15 @@ def _swept(url: str, lease: Lease) -> Iterator[None]:
 
 
 def _take(lease: Lease, url: str) -> None:
-    first, started = b"", time.monotonic()
+    first, started, before = b"", time.monotonic(), math.inf
     while (content := lease.take()) is not None:
         holder, seconds = Holder.from_json(content), Lease.seconds_left(lease.url)
         if seconds <= 0 or (holder and holder.is_dead()):
             lease.take_over(content)
             continue
-        is_renewed = first not in (b"", content)
+        # A file that is renewed keeps its content.
+        is_renewed = first not in (b"", content) or seconds > before
+        before = seconds
         if is_renewed or (holder and holder.is_alive()) or time.monotonic() - started > LEASE_PATIENCE:
             raise _held(url, str(holder or "another run"))
         if not first:

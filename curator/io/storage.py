@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ from curator.io.faults import ChangedError
 from curator.io.filesystems import is_local, join, local_path, resolve, resolve_writable
 from curator.io.names import public_name
 from curator.io.ranges import NoRangesError, RangeStream, read_range as read_remote_range, read_whole
-from curator.io.removal import abort_uploads_of, remove, remove_temporaries
+from curator.io.removal import abort_uploads_of, remove, remove_files, remove_temporaries
 from curator.io.retry import retried
 from curator.io.scratch import check_scratch_space, scratch_folder
 from curator.io.states import (
@@ -54,6 +54,7 @@ __all__ = [
     "ChangedError",
     "NoRangesError",
     "Stat",
+    "before_commits",
     "check_unchanged",
     "check_writable",
     "dangling_target",
@@ -72,6 +73,7 @@ __all__ = [
     "read_bytes",
     "read_range",
     "remove",
+    "remove_files",
     "remove_temporaries",
     "resolve",
     "scratch_folder",
@@ -159,6 +161,27 @@ def read_range(url: str, start: int, end: int, state: Stat | None = None) -> byt
 
 
 @contextlib.contextmanager
+def before_commits(check: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, call `check` before a file of this process gets its final name, in whatever thread.
+
+    What it raises keeps the file from being written.
+    """
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
+
+
+_checks: list[Callable[[], None]] = []
+
+
+def _check_commit() -> None:
+    for check in tuple(_checks):
+        check()
+
+
+@contextlib.contextmanager
 def write_file(url: str, size: int = 0) -> Iterator[Path]:
     """Write a whole file: fill the local path it yields; it appears under `url` when the block ends well.
 
@@ -171,6 +194,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
 
     Raises:
         CuratorError: TMPDIR has no room for the object.
+        Exception: what a check of `before_commits` raised; nothing was written.
 
     >>> with write_file("/tmp/example.txt") as path:
     ...     _ = path.write_text("whole")
@@ -181,6 +205,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
         temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}{TEMPORARY}")
         try:
             yield temporary
+            _check_commit()
             count_traffic(written=temporary.stat().st_size)
             os.replace(temporary, final)
         finally:
@@ -191,6 +216,7 @@ def write_file(url: str, size: int = 0) -> Iterator[Path]:
     with scratch_folder() as folder:
         temporary = folder / "object"
         yield temporary
+        _check_commit()
         try:
             retried(lambda: filesystem.put_file(str(temporary), path), where=path)
             count_traffic(written=temporary.stat().st_size)

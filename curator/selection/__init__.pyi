@@ -2,6 +2,7 @@ from .centroids import expected_centroids as expected_centroids, find_centroids 
 from .csls import NewScan as NewScan, select_csls as select_csls
 from .csls_choice import ScanRows as ScanRows
 from .csls_sample import PoolSample as PoolSample
+from .csls_scan import CslsScan as CslsScan
 from .duplicate_filter import (
     DUPLICATE as DUPLICATE,
     NEAR_DUPLICATE as NEAR_DUPLICATE,
@@ -15,6 +16,7 @@ from .finds_yours import (
     pool_ranks as pool_ranks,
 )
 from .frontier import first_k as first_k, k_limit as k_limit
+from .half_whitened import HalfWhitened as HalfWhitened
 from .held_out import HeldOut as HeldOut, hold_out as hold_out
 from .knn import select_knn as select_knn
 from .multi_target import select_each as select_each

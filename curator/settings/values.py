@@ -155,6 +155,12 @@ def _auto_as_none(value: object) -> object:
     return None if value == "auto" else value
 
 
+def _parse_workers(value: object) -> object:
+    if isinstance(value, str) and value not in ("auto", "external") and not value.strip().isdecimal():
+        raise ValueError("give a number, auto or external")
+    return _auto_as_none(value)
+
+
 def _anywhere(path: str) -> str:
     """A file of this machine by its absolute path: workers, and who reads run.json, may stand in another folder."""
     return os.path.abspath(path) if os.path.isfile(path) and path != "random" else path
@@ -185,7 +191,7 @@ MaxBad = Annotated[
 Text = Annotated[str, BeforeValidator(_as_text)]
 Urls = Annotated[list[str], BeforeValidator(_as_list)]
 Names = Annotated[list[str], BeforeValidator(_as_list)]
-Workers = Annotated[Count | None, BeforeValidator(_auto_as_none)]
+Workers = Annotated[Count | Literal["external"] | None, BeforeValidator(_parse_workers)]
 EncoderName = Annotated[str, AfterValidator(_encoder_anywhere)]
 EncoderNames = Annotated[list[EncoderName], BeforeValidator(_as_list), AfterValidator(_named_once)]
 Weights = Annotated[str, AfterValidator(_anywhere)]

@@ -11,7 +11,7 @@ from functools import reduce
 from inspect import Parameter
 from operator import or_
 from types import NoneType, UnionType
-from typing import Annotated, Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator
 
@@ -92,6 +92,8 @@ def _accepted(annotation: Any, is_path: bool = False, reads_text: bool = False) 
         return reduce(or_, [*(_accepted(kind, is_path, reads_text) for kind in kinds), None])
     if get_origin(annotation) is list:
         return Path | Sequence[Path]
+    if get_origin(annotation) is Literal and reads_text:
+        return str
     if annotation is str:
         return str | float if reads_text else Path if is_path else str
     return annotation | str if reads_text and annotation in (int, float) else annotation

@@ -40,6 +40,7 @@ COMMANDS = {
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",
     "inspect": "Say what is in these shards, or how far a run is.",
+    "work": "Do tasks of a run, beside other workers anywhere, without Ray.",
     "submit": "Run a command on a Ray cluster, through its job server.",
     "demo": "Build a small pool of real images and run select on it.",
 }

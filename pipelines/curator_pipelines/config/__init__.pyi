@@ -25,3 +25,4 @@ from .select import (
     build as build,
 )
 from .train import LaunchedTrainConfig as LaunchedTrainConfig, ProbeConfig as ProbeConfig, WarmupConfig as WarmupConfig
+from .work import WorkConfig as WorkConfig

@@ -101,8 +101,8 @@ class ExecutorConfig(Config):
     workers: Annotated[
         Workers,
         Setting(
-            "The number of worker processes or Ray actors.",
-            metavar="N|auto",
+            "The number of worker processes or Ray actors; external for those that `curator work` starts anywhere.",
+            metavar="N|auto|external",
             default_text="auto: one for each GPU, else by CPUs on Ray, else 1",
             changes=None,
         ),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -10,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.fault_proxy import once_each
 from curator.errors import CuratorError, InputError
-from curator.io import lease, run_lock, storage
+from curator.io import conditional, lease, run_lock, storage
 from curator.io.run_lock import NAME, Holder, current_holder, owned
 
 ROOT = Path(__file__).parents[2]
@@ -289,3 +292,90 @@ class TestLease:
         with pytest.raises(KeyboardInterrupt):
             self.interrupted(out, s3_client, lose)
         assert len(self.open_uploads(out, s3_client)) == 1
+
+
+# ---- disks without flock
+
+
+def no_flock(*arguments: object) -> None:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+@pytest.fixture
+def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_a_disk_without_flock_has_a_lease(tmp_path):
+    out = str(tmp_path / "deep" / "run")
+    with owned(out) as owner:
+        owner.check()
+        holder = current_holder(out)
+        assert holder is not None
+        assert holder.is_lease
+        with pytest.raises(InputError, match=f"in use by process {os.getpid()} of"), owned(out):
+            pass
+    assert current_holder(out) is None
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_a_lease_on_a_disk_is_waited_for_and_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "SECONDS", 1.0)
+    url = foreign_lease(tmp_path)
+    with owned(str(tmp_path)) as owner:
+        assert json.loads(storage.read_bytes(url))["pid"] == os.getpid()
+        owner.check()
+    assert storage.list_names(str(tmp_path)) == []
+    assert os.listdir(tmp_path) == [], "nothing hidden is left either"
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_a_lease_on_a_disk_is_renewed_by_the_disks_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_EVERY", 0.05)
+    out = str(tmp_path)
+    with owned(out) as owner:
+        path = tmp_path / NAME
+        first = path.stat()
+        while path.stat().st_mtime_ns == first.st_mtime_ns:
+            time.sleep(0.01)
+        assert path.stat().st_ino == first.st_ino
+        # Another takes over, and the first finds out.
+        run_lock.Lease(str(path), FOREIGN.to_json()).take_over(path.read_bytes())
+        while not owner._lease._lost:
+            time.sleep(0.01)
+        with pytest.raises(CuratorError, match="was taken over by another run"):
+            owner.check()
+    assert json.loads(path.read_bytes())["host"] == "elsewhere"
+
+
+def test_a_machine_with_flock_respects_the_lease_of_one_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_lock, "LEASE_PATIENCE", 0.5)
+    foreign_lease(tmp_path)
+    with pytest.raises(InputError, match="in use by process 17 of ann on elsewhere"), owned(str(tmp_path)):
+        pass
+
+
+def test_of_many_who_take_over_a_lease_on_a_disk_one_has_it(tmp_path):
+    url = foreign_lease(tmp_path)
+    version = conditional.object_state(None, url).version
+    leases = [run_lock.Lease(url, Holder.this_process().to_json()) for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(lambda one: one._replace(version), leases)) == 1
+
+
+def test_a_lock_shows_that_its_holder_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_lock, "RENEW_EVERY", 0.05)
+    with owned(str(tmp_path)):
+        before = storage.stat(str(tmp_path / NAME))
+        while storage.stat(str(tmp_path / NAME)) == before:
+            time.sleep(0.01)
+
+
+def foreign_lease(folder):
+    """The lease of a process on another machine, which this one cannot look at."""
+    url = str(folder / NAME)
+    record = json.loads(FOREIGN.to_json()) | {"renewed": "2026-01-01T00:00:00+00:00"}
+    storage.write_bytes(url, json.dumps(record).encode())
+    return url

@@ -34,6 +34,7 @@ from curator_pipelines.config.queries import (
 )
 from curator_pipelines.config.select import EmbedConfig, IndexConfig, PackConfig, PlanConfig, SelectConfig
 from curator_pipelines.config.train import LaunchedTrainConfig, ProbeConfig, WarmupConfig
+from curator_pipelines.config.work import WorkConfig
 from curator_pipelines.executors import InProcessExecutor
 from curator_pipelines.jobs.measure import executor
 from curator_pipelines.jobs.queries.dedup import run_dedup
@@ -70,11 +71,12 @@ MODELS: dict[str, type[Config]] = {
     "export": ExportConfig,
     "verify": VerifyConfig,
     "inspect": InspectConfig,
+    "work": WorkConfig,
     "submit": SubmitConfig,
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("measure", "report", "compare", "export", "train", "probe", "submit", "demo")
+WITHOUT_STAGES = ("measure", "report", "compare", "export", "train", "probe", "work", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),

@@ -9,7 +9,7 @@ from curator.io import storage
 from curator_pipelines.config import AUTO, WARMUP, SelectConfig
 from curator_pipelines.jobs.measure.candidates import list_candidates, warmup_and_twin
 from curator_pipelines.jobs.measure.encoding import Encoding, first_images
-from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.executor import executor_begun, make_executor, own_executor
 from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, first_choice, measure
 from curator_pipelines.jobs.measure.run_sources import RunSources
@@ -137,7 +137,7 @@ def _measured(
 ) -> tuple[list[Measured], int]:
     """The measured encoders, and how many workers measured them."""
     encoding = candidates[0].encoding
-    executor = make_executor(config, encoding.device, run.url, encoding.precision)
+    executor = own_executor(make_executor(config, encoding.device, run.url, encoding.precision))
     return measure(candidates, sample, executor, reporter), executor.workers
 
 

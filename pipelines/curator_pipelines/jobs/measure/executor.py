@@ -1,4 +1,4 @@
-"""Where a command's work runs: worker processes on this machine, or actors of a Ray cluster."""
+"""Where a command's work runs: processes on this machine, actors of a Ray cluster, or external workers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from curator.errors import InputError, counted
+from curator.errors import InputError, Leave, counted
 from curator.io import public_name, storage
 from curator_pipelines.config import EncodingConfig, ExecutorConfig, MeasureConfig
 from curator_pipelines.executors import Executor, LocalExecutor, Needs, ray_address
+from curator_pipelines.external import ExternalExecutor
 from curator_pipelines.jobs.measure.hardware import RunHardware
 
 if TYPE_CHECKING:
     from curator_pipelines.executors import Cluster, RayExecutor
 
-__all__ = ["executor_begun", "make_executor"]
+__all__ = ["executor_begun", "make_executor", "own_executor"]
 
 # The address of a Ray that is started here, for this process.
 LOCAL = "local"
@@ -45,7 +46,7 @@ def executor_begun(
     Raises:
         InputError: at the end of the block, as `make_executor` would.
     """
-    address = ray_address(config.address)
+    address = _ray_address_of(config)
     if not address or _is_connected():
         cluster = (lambda: _connect(address)) if address and address != LOCAL else None
         yield RunHardware(config, cluster, out, keeps=keeps, waits=waits)
@@ -94,30 +95,59 @@ def make_executor(config: ExecutorConfig, device: str, out: str | None, precisio
     """The executor that was asked for.
 
     Args:
-        config: with the address of a Ray cluster, if any; RAY_ADDRESS counts where it has none.
+        config: with the address of a Ray cluster, if any; RAY_ADDRESS counts where it has none. External workers do
+            without Ray.
         device: `cuda` if the work is for GPUs.
         out: URL of the run directory, which all workers must be able to write to; None where they write nothing.
         precision: in which images are encoded; empty where none are.
 
     Raises:
-        InputError: the cluster cannot be joined, or none of its nodes could write to OUT.
+        InputError: the cluster cannot be joined, or none of its nodes could write to OUT; the store of OUT is none for
+            external workers.
     """
-    address = ray_address(config.address)
+    address = _ray_address_of(config)
     if address:
         return _on_ray(config, address, Needs(device, precision, config.gpus_per_worker), out)
-    if device != "cuda":
-        return LocalExecutor(workers=config.workers or 1)
-    import torch
+    workers = _count_of(config)
+    if device == "cuda":
+        import torch
 
-    devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    return LocalExecutor(workers=config.workers or len(devices), devices=devices)
+        devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        local = LocalExecutor(workers=workers or len(devices), devices=devices)
+    else:
+        local = LocalExecutor(workers=workers or 1)
+    return ExternalExecutor(out, local) if config.workers == "external" and out is not None else local
+
+
+def own_executor(executor: Executor) -> Executor:
+    """The executor for what external workers do not do: the one that runs beside them, else the executor itself."""
+    return executor.beside if isinstance(executor, ExternalExecutor) else executor
+
+
+def _count_of(config: ExecutorConfig) -> int | None:
+    return config.workers if isinstance(config.workers, int) else None
+
+
+def _ray_address_of(config: ExecutorConfig) -> str | None:
+    """The Ray cluster to work on; None for none.
+
+    Raises:
+        InputError: external workers are asked for, and a cluster too.
+    """
+    if config.workers != "external":
+        return ray_address(config.address)
+    if config.address is not None:
+        raise InputError(
+            "external workers are no actors of a cluster", field="workers", value="external", advice=Leave("address")
+        )
+    return None
 
 
 def _on_ray(config: ExecutorConfig, address: str, needs: Needs, out: str | None) -> RayExecutor:
     cluster = _connect(address)
     from curator_pipelines.executors import RayExecutor, Survey
 
-    survey = None
+    survey, workers = None, _count_of(config)
     if address != LOCAL:
         shared = out if out is not None and storage.is_local(out) else None
         survey = Survey(wants_hardware=bool(needs.precision), out=shared)
@@ -126,14 +156,14 @@ def _on_ray(config: ExecutorConfig, address: str, needs: Needs, out: str | None)
         survey.check_reached(nodes)
     executor = RayExecutor(
         cluster,
-        config.workers,
+        workers,
         needs=needs,
         survey=survey,
         wait_seconds=config.wait_for_workers,
         label=f"worker of {public_name(out)}" if out is not None else "worker",
     )
     room = sum(placement.count for placement in executor.placements)
-    if room < (config.workers or 1):
-        more = counted((config.workers or 1) - room, "worker")
+    if room < (workers or 1):
+        more = counted((workers or 1) - room, "worker")
         _log.warning("the cluster has room for %s; a node for %s more is waited for", counted(room, "worker"), more)
     return executor

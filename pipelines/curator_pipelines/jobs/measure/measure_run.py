@@ -17,7 +17,7 @@ from curator.types import unit_rows
 from curator_pipelines.config import AUTO, WARMUP, MeasureConfig, WarmupConfig
 from curator_pipelines.jobs.measure.candidates import list_candidates
 from curator_pipelines.jobs.measure.encoding import Encoding, first_images
-from curator_pipelines.jobs.measure.executor import executor_begun, make_executor
+from curator_pipelines.jobs.measure.executor import executor_begun, make_executor, own_executor
 from curator_pipelines.jobs.measure.hardware import RunHardware
 from curator_pipelines.jobs.measure.ranks import Measured, check_enough, measure, rank_sample
 from curator_pipelines.jobs.measure.ranks_sheet import SHEET, write_ranks_sheet
@@ -123,7 +123,7 @@ def _measure_images(
         # Workers read files that were written here only where an encoder was trained.
         shared = where if any(candidate.twin_of for candidate in candidates) else None
         encoding = candidates[0].encoding
-        executor = make_executor(config, encoding.device, shared, encoding.precision)
+        executor = own_executor(make_executor(config, encoding.device, shared, encoding.precision))
         return measure(candidates, sample, executor, reporter), executor.workers
     finally:
         storage.remove(twins)

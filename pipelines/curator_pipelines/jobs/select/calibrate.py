@@ -15,6 +15,7 @@ from curator.errors import CuratorError, InputError
 from curator.selection import Rules, expected_centroids, find_centroids, select_simcore
 from curator.sources import Source
 from curator_pipelines.config import SelectConfig
+from curator_pipelines.jobs.measure import own_executor
 from curator_pipelines.jobs.select.prepare import Prepared
 from curator_pipelines.run import Reporter, duration
 from curator_pipelines.stages import CalibrateStage, EmbedStage, Measured
@@ -139,11 +140,12 @@ def _measure(
 ) -> tuple[list[Measured], float]:
     """What the workers did, and the seconds that it took to start them."""
     begun = time.monotonic()
-    workers = prepared.executor.workers
+    executor = own_executor(prepared.executor)
+    workers = executor.workers
     tasks = [(*sources[first:], *sources[:first]) for first in _starts(len(sources), workers)]
     with (
         reporter.stage("calibrate", None, "samples") as progress,
-        closing(prepared.executor.map(stage, tasks, on_progress=progress)) as outcomes,
+        closing(executor.map(stage, tasks, on_progress=progress)) as outcomes,
     ):
         work = [outcome.unwrap() for outcome in outcomes]
     if not sum(measured.samples for measured in work):

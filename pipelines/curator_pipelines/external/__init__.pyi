@@ -1,0 +1,2 @@
+from .executor import ExternalExecutor as ExternalExecutor
+from .work import work as work
