@@ -3,8 +3,8 @@
     python -m benchmarks.embed_memory [SAMPLES] [DIM]
 
 1,000 samples, a tenth of SAMPLES and SAMPLES, in blocks of 256 random rows as an encoder gives them; then as many
-ledger lines, as a shard leaves whose images are all bad. Reading, decoding and the encoder are not in it: what they hold
-does not depend on the shard, but for the keys that the reader remembers. Each measurement is a process of its own.
+ledger lines, as a shard leaves whose images are all bad. Reading, decoding and the encoder are not in it: what they
+hold does not depend on the shard, but for the keys that the reader remembers. Each measurement is a process of its own.
 """
 
 from __future__ import annotations
