@@ -10,7 +10,7 @@ which the rows vary most, leave little outside; they decide about the time, neve
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,9 +105,10 @@ class SimilarityJoin:
                 room = BLOCK
                 self._blocks.append(_Given(*(np.empty((BLOCK, *column.shape[1:]), column.dtype) for column in added)))
             count = min(room, len(rows) - taken)
-            last: tuple[NDArray[Any], ...] = self._blocks[-1]
-            for held, column in zip(last, added, strict=True):
-                held[BLOCK - room : BLOCK - room + count] = column[taken : taken + count]
+            held, place = self._blocks[-1], slice(BLOCK - room, BLOCK - room + count)
+            held.rows[place] = added.rows[taken : taken + count]
+            held.norms[place] = added.norms[taken : taken + count]
+            held.projection[place] = added.projection[taken : taken + count]
             taken += count
             self._count += count
 
