@@ -76,6 +76,7 @@ def embed(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     update_pool: bool = False,
+    copy_pool: bool = False,
     max_bad: float | str | None = None,
     give_up_shards: bool = False,
     metrics_file: str | os.PathLike[str] | None = None,
@@ -103,6 +104,7 @@ def embed(
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
+        copy_pool: The embeddings of another run's pool are copied into OUT, and not read where they are.
         max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
             samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the
@@ -207,6 +209,7 @@ def select(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     min_side: int = 0,
     update_pool: bool = False,
+    copy_pool: bool = False,
     max_bad: float | str | None = None,
     give_up_shards: bool = False,
     metrics_file: str | os.PathLike[str] | None = None,
@@ -266,6 +269,7 @@ def select(
         min_side: Pool images with a shorter side below N pixels are left out.
         update_pool: Pool shards that are gone or changed since they were embedded are given up or embedded anew,
             and no others.
+        copy_pool: The embeddings of another run's pool are copied into OUT, and not read where they are.
         max_bad: The share of bad samples above which the run ends with exit code 3. Default: 1%, but at least 10
             samples and at most a third of each set.
         give_up_shards: Shards that kill every worker count as unreadable, as max_bad allows, and do not fail the

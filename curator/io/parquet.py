@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,7 @@ from curator.io.schemas import FORMAT_VERSION
 
 __all__ = [
     "ROW_GROUP",
+    "BlockWriter",
     "TableWriter",
     "check_format",
     "read_footer",
@@ -60,7 +61,7 @@ class TableWriter:
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
-    def __enter__(self) -> TableWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -74,6 +75,34 @@ class TableWriter:
         """Write one row group, from columns as `save_table` takes them."""
         arrays = [_array(columns[field.name], field.type) for field in self._schema]
         self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=ROW_GROUP)
+
+
+class BlockWriter(TableWriter):
+    """Writes a table that comes some rows at a time: the bytes that `save_table` of all of them would write.
+
+    Memory: a row group, and what was added last.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        super().__init__(path, schema)
+        self._pending = schema.empty_table()
+        self._is_begun = False
+
+    def add(self, table: pa.Table) -> None:
+        """Write some more rows, of the writer's schema."""
+        self._pending = pa.concat_tables([self._pending, table])
+        while len(self._pending) >= ROW_GROUP:
+            self._write_first(ROW_GROUP)
+
+    def finish(self) -> None:
+        """Write what is left. A file without rows has one row group, too."""
+        if len(self._pending) or not self._is_begun:
+            self._write_first(ROW_GROUP)
+
+    def _write_first(self, rows: int) -> None:
+        self.write({name: self._pending[name][:rows] for name in self._schema.names})
+        self._pending = self._pending.slice(rows)
+        self._is_begun = True
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:

@@ -52,6 +52,10 @@ PARTS = _schema(
         # Where its files are if another store holds them, and its number there; null for this store's own.
         ("store", pa.string()),
         ("store_part", pa.int32()),
+        ("store_content", pa.string()),  # the hash of the array and metadata there
+        # Where the source is read since it moved, and its version there; null for one that did not.
+        ("read_url", pa.string()),
+        ("read_version", pa.string()),
     ],
 )
 # A row is one embedded sample, in the order of its part's array.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ __all__ = [
 
 TEMPORARY = ".curator-tmp"
 REMOTE_THREADS = 32
+# Files of a remote directory that are looked up one by one; a listing has as many in a request.
+MAX_SINGLE = 1000
 # What stores call the thing that changes with a file's content, the surest first: S3 and HTTP, the Hub's git and its
 # buckets, GCS, Azure, HTTP servers without etags.
 VERSIONS = (
@@ -108,8 +111,8 @@ def stat(url: str) -> Stat:
 def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
     """Sizes and versions of many files; those that do not exist are left out.
 
-    Remote files are looked up by listing their directories, one request a thousand objects, where the
-    filesystem can list; else one by one, in threads.
+    Up to a thousand remote files of a directory are looked up one by one, in threads; more of them, and more than two
+    of the Hub's, by listing the directory, one request a thousand objects, where the filesystem can list.
     """
     urls = list(urls)
     remote = [url for url in urls if not is_local(url)]
@@ -119,7 +122,7 @@ def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
         by_parent.setdefault(url.rpartition("/")[0], []).append(url)
     single: list[str] = []
     for parent, children in by_parent.items():
-        if len(children) > 2 and not parent.startswith("http"):
+        if len(children) > _most_single(parent):
             states.update(_stat_by_listing(parent, children))
         else:
             single.extend(children)
@@ -127,6 +130,14 @@ def stat_many(urls: Iterable[str]) -> dict[str, Stat]:
         with ThreadPoolExecutor(REMOTE_THREADS) as threads:
             states.update(threads.map(_maybe_stat, single))
     return {url: state for url, state in states.items() if state is not None}
+
+
+def _most_single(parent: str) -> float:
+    """So many files of a directory are looked up one by one: there may be millions beside them."""
+    if parent.startswith("http"):
+        return math.inf
+    # The Hub allows a few hundred requests in five minutes, and few files in a folder.
+    return 2 if parent.startswith("hf:") else MAX_SINGLE
 
 
 def _maybe_stat(url: str) -> tuple[str, Stat | None]:

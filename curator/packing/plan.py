@@ -88,7 +88,8 @@ class OutputShard:
         chosen: the rows of its samples, in pool order.
         seed: the seed of the shuffle inside it.
         identity: the hash of all that its bytes and manifest rows are a function of; part of its done-mark's name.
-        states: public name of each source shard -> its state when it was embedded, which it must still have.
+        states: public name of each source shard -> its state when it was embedded, or when it moved, which it must
+            still have.
     """
 
     number: int
@@ -161,7 +162,7 @@ def plan_shards(store: PartReader, chosen: SelectedRows, shard_size: int, seed: 
         parts = [sources[int(part)] for part in np.unique(parts_of(cut.ids))]
         known_by = [[part.part, part.url, part.stat.size, part.stat.version, finished[part.part]] for part in parts]
         identity = _shard_hash(number, cut, seed, known_by)
-        shards.append(OutputShard(number, cut, seed, identity, {part.url: part.stat for part in parts}))
+        shards.append(OutputShard(number, cut, seed, identity, {part.url: part.source_stat for part in parts}))
     return shards
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -65,8 +65,11 @@ def _directory(url: str, field: str, folders: bool) -> list[Source]:
         return _own_parts(url) if storage.exists(storage.join(url, "parts.parquet")) else _embeddings(url)
     names, folders_below = storage.list_entries(url)
     tars = [name for name in names if name.endswith(".tar")]
+    if "parts.parquet" in names and not tars:
+        # A pool of which other runs hold all.
+        return _own_parts(url)
     if tars:
-        sources = list(_tars([storage.join(url, name) for name in tars], field).values())
+        sources = list(_tars([storage.join(url, name) for name in tars], field, _listed_states(url, tars)).values())
         sources[0] = replace(sources[0], left_out=_beside_tars(url, names, folders_below))
         return sources
     listing = list_folder(url)
@@ -81,6 +84,14 @@ def _directory(url: str, field: str, folders: bool) -> list[Source]:
     if not folders:
         raise InputError("a folder of images; here shards (*.tar) or embeddings are needed", field=field, value=url)
     return [Source("folder", url, public_name(url), listing.stat, left_out=tuple(sorted(listing.left_out.items())))]
+
+
+def _listed_states(url: str, names: Sequence[str]) -> dict[str, Stat] | None:
+    """The states of files of a directory, by one more listing of it; None where a listing does not tell them."""
+    if url.startswith("http"):
+        return None
+    states = storage.list_files(url)
+    return {storage.join(url, name): states[name] for name in names if name in states}
 
 
 def _beside_tars(url: str, names: Sequence[str], folders: Sequence[str]) -> tuple[tuple[str, int], ...]:
@@ -110,8 +121,9 @@ def _might_be_read(path: str) -> bool:
     return bool(dot) and (is_archive or Member(ending, 0, 0).is_image)
 
 
-def _tars(urls: list[str], field: str) -> dict[str, Source]:
-    states = storage.stat_many(urls)
+def _tars(urls: list[str], field: str, states: Mapping[str, Stat] | None = None) -> dict[str, Source]:
+    """The sources of these tars, by URL; `states` where they were looked up already."""
+    states = storage.stat_many(urls) if states is None else states
     for url in urls:
         if url not in states:
             raise _missing(url, field)
@@ -168,8 +180,10 @@ def _own_parts(url: str) -> list[Source]:
     """The finished parts of another run."""
     table = parquet.read_table(storage.join(url, "parts.parquet"), schemas.PARTS, error=InputError)
     rows = [row for row in table.to_pylist() if row["state"] == "active"]
-    done = {part_files.parse_name(name) for name in storage.list_names(storage.join(url, "done"))}
-    missing = [row["url"] for row in rows if (row["part"], row["identity"]) not in done]
+    files = {row["part"]: _names_of(url, row) for row in rows}
+    stores = {store for store, _, _ in files.values()}
+    done = {(store, name) for store in stores for name in storage.list_names(storage.join(store, "done"))}
+    missing = [row["url"] for row in rows if not _is_done(files[row["part"]], done)]
     if missing:
         missing_parts = counted(len(missing), "part is", "parts are")
         raise InputError(
@@ -178,11 +192,21 @@ def _own_parts(url: str) -> list[Source]:
         )
     if not rows:
         raise InputError(f"{url} holds no part")
-    return [_own_part(url, row) for row in rows]
+    return [_own_part(url, row, files[row["part"]]) for row in rows]
 
 
-def _own_part(url: str, row: dict[str, Any]) -> Source:
-    name = (url, row["part"], row["identity"])
+def _names_of(url: str, row: dict[str, Any]) -> tuple[str, int, str]:
+    """The store, the number and the identity that a part's files are found by."""
+    if row["store"] is None:
+        return url, row["part"], row["identity"]
+    return row["store"], row["store_part"], row["identity"]
+
+
+def _is_done(files: tuple[str, int, str], done: set[tuple[str, str]]) -> bool:
+    return (files[0], part_files.mark_url(*files).rpartition("/")[2]) in done
+
+
+def _own_part(url: str, row: dict[str, Any], name: tuple[str, int, str]) -> Source:
     return Source(
         "embeddings" if row["kind"] == "embeddings" else "part",
         part_files.array_url(*name),
@@ -192,4 +216,7 @@ def _own_part(url: str, row: dict[str, Any]) -> Source:
         part_files.mark_url(*name),
         row["kind"],
         row["min_side"],
+        listed_in=url,
+        read_url=row["read_url"] or "",
+        read_version=row["read_version"] or "",
     )

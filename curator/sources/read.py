@@ -53,13 +53,13 @@ def read_source(
     try:
         if source.kind == "folder":
             yield from read_folder(source.url, source.name)
-            if list_folder(source.url).stat != source.stat:
+            if list_folder(source.url).stat != source.read_stat:
                 raise storage.ChangedError
             return
-        with storage.open_stream(source.url, source.stat) as stream:
+        with storage.open_stream(source.url, source.read_stat) as stream:
             reread = None if storage.is_local(source.url) else partial(_reread, source)
             yield from read_samples(stream, source.name, keep=keep, remarks=remarks, reread=reread, hashed=hashed)
-        storage.check_unchanged(source.url, source.stat)
+        storage.check_unchanged(source.url, source.read_stat)
     except storage.ChangedError as error:
         raise CuratorError(
             f"{source.name} changed since the run began", advice=("let it be as it was and run again", Redo("pool"))
@@ -70,4 +70,4 @@ def read_source(
 
 
 def _reread(source: Source, start: int, end: int) -> bytes:
-    return storage.read_range(source.url, start, end, source.stat) if end > start else b""
+    return storage.read_range(source.url, start, end, source.read_stat) if end > start else b""

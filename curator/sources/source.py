@@ -34,8 +34,12 @@ class Source:
         stat: size and version, part of its identity; of ready embeddings those of array and metadata together.
         metadata: for ready embeddings, the parquet file beside the array.
         mark: for what another run stored, its done-mark there.
+        listed_in: for what another run stored, the store that lists it (`OTHER/pool`), whichever holds its files.
         made_from: for a `part`, the kind that its run made it from.
         min_side: for a `part`, the shorter side below which its run left images out.
+        read_url: where it is read, or what it was made from, since it moved from where its name says; empty where it
+            did not move.
+        read_version: its version there; `stat` is what it was where it was first seen.
         left_out: files beside that are not read, by ending or place, and how many of each. They are no part of its
             identity.
     """
@@ -49,6 +53,14 @@ class Source:
     made_from: str = "tar"
     min_side: int = 0
     left_out: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+    listed_in: str = ""
+    read_url: str = ""
+    read_version: str = ""
+
+    @property
+    def read_stat(self) -> Stat:
+        """The state that it has where it is read."""
+        return Stat(self.stat.size, self.read_version) if self.read_url else self.stat
 
     @property
     def stored_kind(self) -> str:

@@ -11,6 +11,12 @@ from .import_embeddings import check_ready as check_ready, import_part as import
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine
 from .ledger_lines import Ledger as Ledger
 from .max_bad import check_max_bad as check_max_bad
+from .moves import (
+    Move as Move,
+    moved as moved,
+    named_as_first_seen as named_as_first_seen,
+    parse_moves as parse_moves,
+)
 from .part_reader import NamedParts as NamedParts, Part as Part, PartFiles as PartFiles, PartReader as PartReader
 from .part_store import (
     PartStore as PartStore,
@@ -19,6 +25,7 @@ from .part_store import (
     unversioned as unversioned,
 )
 from .part_writer import PartWriter as PartWriter
+from .place import Place as Place
 from .renew import renew_part as renew_part
 from .row_reader import RowReader as RowReader
 from .stored_parts import PartListing as PartListing, StoredParts as StoredParts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from curator.sources import Source
 from curator.store.part_reader import Part
+from curator.store.stored_parts import lost_text
 
 __all__ = ["SourceChanges", "find_changes"]
 
@@ -19,6 +20,7 @@ class SourceChanges:
         gone: those that are not given any more.
         changed: those of another size.
         touched: those of the same size and another version: written anew, perhaps with the same bytes.
+        lost: those whose sources are as they were, and whose embeddings another run held and holds no more.
         known: how many parts there are.
         detail: the first of them, in words.
     """
@@ -28,9 +30,15 @@ class SourceChanges:
     touched: tuple[Part, ...]
     known: int
     detail: str
+    lost: tuple[Part, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.gone or self.changed or self.touched)
+        return bool(self.all_parts)
+
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """The parts of all of them."""
+        return (*self.gone, *self.changed, *self.touched, *self.lost)
 
     def text(self) -> str:
         """One line; empty if there is no change."""
@@ -42,7 +50,8 @@ class SourceChanges:
             (len(self.touched), "of another version"),
         )
         told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
-        return f"{self.detail} (of {self.known:,} sources {told})"
+        texts = [f"{self.detail} (of {self.known:,} sources {told})"] if told else []
+        return "; ".join([*texts, lost_text(self.lost)] if self.lost else texts)
 
 
 def find_changes(known: Sequence[Part], sources: Sequence[Source]) -> SourceChanges:

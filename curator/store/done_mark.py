@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from curator.errors import InputError
-from curator.io import FileHash, public_text, schemas
+from curator.io import FileHash, public_text, schemas, storage
 from curator.sources import Remarks
 from curator.store.ledger_lines import Ledger, line_of, line_values
 from curator.store.stored_parts import PartCounts
@@ -71,9 +72,19 @@ class DoneMark:
         return sizes == (self.array.size, self.metadata.size)
 
     @property
+    def content(self) -> str:
+        """A hash of its array and metadata: two parts of one identity may differ in the last bits of their rows."""
+        return hashlib.sha256(json.dumps([self.array, self.metadata]).encode()).hexdigest()[:16]
+
+    @property
     def counts(self) -> PartCounts:
         """The counts alone."""
         return PartCounts(self.seen, self.embedded, self.dim)
+
+    @classmethod
+    def read(cls, url: str) -> DoneMark:
+        """Read it from where it stands; raises as `from_json`."""
+        return cls.from_json(storage.read_bytes(url), url)
 
     @classmethod
     def from_json(cls, data: bytes, url: str) -> DoneMark:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import FileHash, npy, parquet, schemas, storage
-from curator.sources import Remarks, Source, pair_state
+from curator.io import npy, schemas, storage
+from curator.sources import Source, pair_state
 from curator.store.done_mark import DoneMark
+from curator.store.ledger_lines import Ledger
 from curator.store.part_store import PartStore
+from curator.store.ready_blocks import ReadyBlocks, open_ready
 from curator.types import LedgerLine
 
 __all__ = ["check_ready", "import_part", "ready_shape"]
@@ -51,7 +55,7 @@ def ready_shape(source: Source) -> tuple[int, int]:
 def check_ready(source: Source) -> tuple[int, int]:
     """Check another tool's array and metadata as far as it goes without reading them.
 
-    Of another run's part the header of the array alone is read: it was checked when it was made.
+    Of what another run stored the header of the array alone is read: it was checked when it was made.
 
     Returns:
         rows and columns of the array.
@@ -62,9 +66,8 @@ def check_ready(source: Source) -> tuple[int, int]:
     """
     header = _read_header(source)
     rows, dim = header.shape
-    if source.kind == "part":
+    if source.mark:
         return rows, dim
-    # Not source.stat: of another run's part, that is the state of what it was made from.
     if (size := storage.stat(source.url).size) < header.file_bytes:
         raise InputError(f"{source.url} is cut: it has {size} bytes of {header.file_bytes}; write it anew")
     try:
@@ -85,6 +88,9 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
     The metadata needs a column `image_path` (clip-retrieval's layout) in the array's row order. Of
     another run's part the places of the samples in their shards are kept, so it stays packable.
 
+    Memory: some blocks of 4 MiB and a row group of the metadata, however large the files are; of remote metadata, a
+    copy below TMPDIR.
+
     Args:
         source: of kind `embeddings` or `part`.
         store: where the part goes.
@@ -97,46 +103,53 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
         CuratorError: array and metadata do not fit together.
     """
     started = time.perf_counter()
-    made = DoneMark.from_json(storage.read_bytes(source.mark), source.mark) if source.mark else None
-    vectors, table = _read(source, part, made)
-    if len(vectors) != table.num_rows:
-        raise CuratorError(
-            f"{source.url} has {len(vectors)} rows and {source.metadata} {table.num_rows}: they do not fit together"
-        )
-    # What the other run left out is left out here, and so it is told here too.
-    ledger = list(made.ledger) if made else []
-    seen = made.seen if made else len(vectors)
-    if source.kind == "part":
-        # Another run's vectors are stored as they should be; dividing again would move their last bits.
-        unit, good = vectors, _large_enough(table, min_side)
-        ledger += [_too_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
-    else:
-        unit, good = _unit_rows(vectors)
-        ledger += [_unusable_row(source, table, int(row)) for row in np.flatnonzero(~good)]
-    table = table.filter(pa.array(good))
-    table = table.set_column(3, table.schema.field("index"), pa.array(np.arange(table.num_rows, dtype=np.int32)))
-    # By column, so that the file is the one that embedding the same samples would have written.
-    columns = {name: table[name].combine_chunks() for name in schemas.METADATA.names}
-    seconds = {"total": time.perf_counter() - started}
-    ledger.sort(key=lambda line: (line.offset, line.key))
-    mark = DoneMark(seen, int(good.sum()), vectors.shape[1], seconds, ledger, made.remarks if made else Remarks())
-    return store.write(part, identity, unit[good], columns, mark)
+    with _opened(source) as ready:
+        left_out = Ledger()
+        blocks = _sound_blocks(source, ready, part, min_side, left_out)
+
+        def finish(rows: int) -> DoneMark:
+            ready.check_end()
+            seconds = {"total": time.perf_counter() - started}
+            if ready.made is None:
+                return DoneMark(ready.rows, rows, ready.dim, seconds, left_out.ordered())
+            # What the other run left out is left out here, and so it is told here too.
+            made = ready.made
+            ledger = Ledger(chain(made.ledger, left_out)).ordered()
+            return DoneMark(made.seen, rows, ready.dim, seconds, ledger, made.remarks)
+
+        return store.write_blocks(part, identity, ready.dim, blocks, finish)
 
 
-def _read(source: Source, part: int, made: DoneMark | None) -> tuple[NDArray[Any], pa.Table]:
-    array, metadata = storage.read_bytes(source.url), storage.read_bytes(source.metadata)
-    if made is None:
-        if pair_state(storage.stat(source.url), storage.stat(source.metadata)) != source.stat:
-            raise CuratorError(f"{source.name} or its metadata changed since the run began", advice="run again")
-    else:
-        _check_made(source.url, array, made.array)
-        _check_made(source.metadata, metadata, made.metadata)
-    return npy.parse_array(array, source.url), _metadata(source, part, metadata)
+def _opened(source: Source) -> AbstractContextManager[ReadyBlocks]:
+    # What a run stored has hashes; of other files the state says which they are.
+    if source.mark:
+        return open_ready(source.url, source.metadata, DoneMark.read(source.mark), None)
+    states = storage.stat(source.url), storage.stat(source.metadata)
+    if pair_state(*states) != source.read_stat:
+        raise CuratorError(f"{source.name} or its metadata changed since the run began", advice="run again")
+    return open_ready(source.url, source.metadata, None, states)
 
 
-def _check_made(url: str, data: bytes, made: FileHash | None) -> None:
-    if FileHash.of_bytes(data) != made:
-        raise CuratorError(f"{url} is not what its run wrote", advice="run that run's own command again first")
+def _sound_blocks(
+    source: Source, ready: ReadyBlocks, part: int, min_side: int, left_out: Ledger
+) -> Iterator[tuple[NDArray[np.float16], pa.Table]]:
+    """The rows to store, some at a time; a line of each other one is added to `left_out`."""
+    first = index = 0
+    for vectors, stored in ready:
+        if ready.made is not None:
+            # Another run's vectors are stored as they should be; dividing again would move their last bits.
+            table, unit, good = stored, vectors, _large_enough(stored, min_side)
+            lines = [_too_small(row, min_side) for row in table.filter(pa.array(~good)).to_pylist()]
+        else:
+            table = _as_metadata(source, stored)
+            unit, good = _unit_rows(vectors)
+            lines = [_unusable_row(source, table, first, int(row)) for row in np.flatnonzero(~good)]
+        for line in lines:
+            left_out.append(line)
+        first += len(vectors)
+        table = table.filter(pa.array(good))
+        yield unit[good], _numbered(table, part, index)
+        index += table.num_rows
 
 
 def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
@@ -146,24 +159,26 @@ def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.b
     return (wide / np.where(good, norms, 1.0)[:, None]).astype(np.float16), good
 
 
-def _metadata(source: Source, part: int, data: bytes) -> pa.Table:
-    if source.kind == "part":
-        table = parquet.read_table(source.metadata, schemas.METADATA, data=data)
-        number = pa.array(np.full(table.num_rows, part, np.int32))
-        return table.set_column(2, table.schema.field("part"), number)
-    foreign = pq.read_table(io.BytesIO(data))
-    rows = foreign.num_rows
-    columns: dict[str, pa.Array] = {field.name: pa.nulls(rows, field.type) for field in schemas.METADATA}
-    columns["image_path"] = foreign["image_path"].cast(pa.string()).combine_chunks()
-    columns["shard"] = pa.array([source.name] * rows, pa.string())
-    columns["part"] = pa.array(np.full(rows, part, np.int32))
-    columns["index"] = pa.array(np.arange(rows, dtype=np.int32))
+def _as_metadata(source: Source, foreign: pa.Table) -> pa.Table:
+    columns: dict[str, Any] = {field.name: pa.nulls(len(foreign), field.type) for field in schemas.METADATA}
+    columns["image_path"] = foreign["image_path"].cast(pa.string())
+    columns["shard"] = pa.array([source.name] * len(foreign), pa.string())
     return pa.table([columns[field.name] for field in schemas.METADATA], schema=schemas.METADATA)
+
+
+def _numbered(table: pa.Table, part: int, first: int) -> pa.Table:
+    """The same rows under the part's number, counted from `first`."""
+    rows = np.arange(first, first + len(table), dtype=np.int32)
+    for name, values in (("part", np.full(len(table), part, np.int32)), ("index", rows)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values))
+    return table
 
 
 def _large_enough(table: pa.Table, min_side: int) -> NDArray[np.bool_]:
     shorter = pc.min_element_wise(table["width"], table["height"])
-    return np.asarray(pc.greater_equal(shorter, min_side))
+    # Of another tool's embeddings no size is known; `min_side` is refused for them.
+    return np.asarray(pc.fill_null(pc.greater_equal(shorter, min_side), True))
 
 
 def _too_small(row: dict[str, Any], min_side: int) -> LedgerLine:
@@ -171,7 +186,8 @@ def _too_small(row: dict[str, Any], min_side: int) -> LedgerLine:
     return LedgerLine(row["shard"], row["image_path"], row["offset"], "decode", Reason.TOO_SMALL, detail)
 
 
-def _unusable_row(source: Source, table: pa.Table, row: int) -> LedgerLine:
-    detail = f"row {row} of the array is not finite, or of zero length"
+def _unusable_row(source: Source, table: pa.Table, first: int, row: int) -> LedgerLine:
+    """Of a row of a block whose first row is the row `first` of the array."""
+    detail = f"row {first + row} of the array is not finite, or of zero length"
     key = table["image_path"][row].as_py() or ""
-    return LedgerLine(source.name, key, row, "read", Reason.BAD_EMBEDDING, detail)
+    return LedgerLine(source.name, key, first + row, "read", Reason.BAD_EMBEDDING, detail)

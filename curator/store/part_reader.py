@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curator.errors import CuratorError, UnusableInput
 from curator.io import Stat, npy, parquet, part_files, schemas, storage
+from curator.store.place import Place
 from curator.store.retried import each_retried, list_retried
 from curator.types import part_ids, parts_of, rows_of
 
@@ -38,6 +39,9 @@ class Part:
         is_retired: its source is gone or changed: its number stays taken, its data is removed.
         is_kept: its source has another version and could not be read: its data stays, and counts for nothing until
             the source tells whether it still holds what it held.
+        place: where its files are if another store holds them; None for a part of this store's own.
+        read_url: where its source is read since it moved; empty for one that did not.
+        read_version: the version that its source has there.
     """
 
     part: int
@@ -48,10 +52,23 @@ class Part:
     min_side: int = 0
     is_retired: bool = False
     is_kept: bool = False
+    place: Place | None = None
+    read_url: str = ""
+    read_version: str = ""
+
+    @property
+    def source_url(self) -> str:
+        """Where its source is read."""
+        return self.read_url or self.url
+
+    @property
+    def source_stat(self) -> Stat:
+        """The state that its source has there."""
+        return Stat(self.stat.size, self.read_version) if self.read_url else self.stat
 
 
 class PartFiles(ABC):
-    """The files of finished parts below one URL.
+    """The files of finished parts below one URL, or below another where another store holds them.
 
     Attributes:
         url: where the parts are.
@@ -71,13 +88,23 @@ class PartFiles(ABC):
         """
         return named(self.url, self.finished(), part)
 
+    @abstractmethod
+    def place_of(self, part: int) -> Place | None:
+        """Where another store holds a part; None for a part of this one."""
+
     def array_url(self, part: int) -> str:
         """Where a part's vectors are."""
-        return part_files.array_url(self.url, part, self.identity_of(part))
+        return part_files.array_url(*self._file_name(part))
 
     def metadata_url(self, part: int) -> str:
         """Where a part's metadata is."""
-        return part_files.metadata_url(self.url, part, self.identity_of(part))
+        return part_files.metadata_url(*self._file_name(part))
+
+    def _file_name(self, part: int) -> tuple[str, int, str]:
+        """The store, the number and the identity that a part's files are found by."""
+        place = self.place_of(part)
+        store, number = (self.url, part) if place is None else (place.store, place.part)
+        return store, number, self.identity_of(part)
 
     def vectors(self, part: int) -> NDArray[np.float16]:
         """The (n, dim) float16 array of a part; a memory map where it is local."""
@@ -86,7 +113,13 @@ class PartFiles(ABC):
 
     def metadata(self, part: int, columns: list[str] | None = None) -> pa.Table:
         """The metadata of a part, row i describing vector i."""
-        return parquet.read_table(self.metadata_url(part), schemas.METADATA, columns)
+        table = parquet.read_table(self.metadata_url(part), schemas.METADATA, columns)
+        if self.place_of(part) is None or "part" not in table.column_names:
+            return table
+        # Written under the number that the part has in the other store.
+        column = table.schema.get_field_index("part")
+        own = pa.array(np.full(table.num_rows, part, np.int32))
+        return table.set_column(column, table.schema.field(column), own)
 
     def rows(self, ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """The metadata rows of some ids, in the order given, with `id` as first column.
@@ -129,10 +162,12 @@ class NamedParts(PartFiles):
     Attributes:
         url: where the parts are.
         identities: part number -> identity hash.
+        places: part number -> where it is, of those that another store holds.
     """
 
     url: str
     identities: Mapping[int, str]
+    places: Mapping[int, Place] = field(default_factory=dict)
 
     def finished(self) -> dict[int, str]:
         """Part number -> identity hash of these parts."""
@@ -141,6 +176,10 @@ class NamedParts(PartFiles):
     def identity_of(self, part: int) -> str:
         """The identity hash of one of them."""
         return named(self.url, self.identities, part)
+
+    def place_of(self, part: int) -> Place | None:
+        """Where another store holds one of them."""
+        return self.places.get(part)
 
 
 class PartReader(PartFiles):
@@ -154,9 +193,14 @@ class PartReader(PartFiles):
     def lengths(self) -> dict[int, int]:
         """Part number -> embedded samples of every finished part, as its done-mark says."""
 
+    def moved_urls(self) -> dict[str, str]:
+        """Name -> where it is read now, of the sources that moved since they were first seen."""
+        return {part.url: part.read_url for part in self.registered() if part.read_url and not part.is_retired}
+
     def files(self) -> NamedParts:
         """The files of the parts that are finished now, for workers."""
-        return NamedParts(self.url, self.finished())
+        finished = self.finished()
+        return NamedParts(self.url, finished, {part: place for part in finished if (place := self.place_of(part))})
 
     def count(self) -> int:
         """Number of embedded samples in finished parts."""
@@ -222,8 +266,11 @@ def register_columns(parts: list[Part]) -> dict[str, list[Any]]:
         "identity": [part.identity for part in parts],
         "min_side": [part.min_side for part in parts],
         "state": ["retired" if part.is_retired else "kept" if part.is_kept else "active" for part in parts],
-        "store": [None] * len(parts),
-        "store_part": [None] * len(parts),
+        "store": [part.place.store if part.place else None for part in parts],
+        "store_part": [part.place.part if part.place else None for part in parts],
+        "store_content": [part.place.content if part.place else None for part in parts],
+        "read_url": [part.read_url or None for part in parts],
+        "read_version": [part.read_version if part.read_url else None for part in parts],
     }
 
 
@@ -239,6 +286,9 @@ def register_rows(table: pa.Table) -> tuple[Part, ...]:
             row["min_side"],
             row["state"] == "retired",
             row["state"] == "kept",
+            Place(row["store"], row["store_part"], row["store_content"]) if row["store"] else None,
+            row["read_url"] or "",
+            row["read_version"] or "",
         )
         for row in table.to_pylist()
     )

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.errors import InputError
@@ -28,12 +31,16 @@ from curator.store.changes import find_changes
 from curator.store.done_mark import DoneMark, FileSizes
 from curator.store.part_reader import Part, PartReader, named, register_columns, register_rows
 from curator.store.part_writer import PartWriter
-from curator.store.stored_parts import PartListing, StoredParts
+from curator.store.place import Place
+from curator.store.stored_parts import LOST_ADVICE, PartListing, StoredParts, lost_text
 from curator.types import EmbeddingBlock
 
 __all__ = ["PartStore", "identity_hash", "part_of", "unversioned"]
 
 NO_ENCODING: Mapping[str, Any] = {}
+NO_PLACES: Mapping[str, Place] = {}
+NAMES = (part_files.array_url, part_files.metadata_url)
+Block: TypeAlias = tuple[NDArray[np.float16], pa.Table]
 # Done-marks that are read ahead of their use.
 MARKS_AHEAD = 512
 
@@ -60,10 +67,17 @@ class PartStore(PartReader):
     def __init__(self, url: str) -> None:
         self.url = url
         self._identities: dict[int, str] = {}
+        self._places: Mapping[int, Place] | None = None
 
     def done_url(self, part: int, identity: str) -> str:
-        """Where a part's done-mark is."""
+        """Where the done-mark of a part of this store's own is."""
         return part_files.mark_url(self.url, part, identity)
+
+    def place_of(self, part: int) -> Place | None:
+        """Where another store holds a part, by parts.parquet as it was last read or written here."""
+        if self._places is None:
+            self._places = PartListing(tuple(self.registered())).places
+        return self._places.get(part)
 
     def identity_of(self, part: int) -> str:
         """The identity hash of a finished part. Looked up once, and again for a part that was not finished then."""
@@ -84,6 +98,7 @@ class PartStore(PartReader):
         encoding: Mapping[str, Any] = NO_ENCODING,
         min_side: int = 0,
         known: Sequence[Part] | None = None,
+        places: Mapping[str, Place] = NO_PLACES,
     ) -> list[Part]:
         """Number the sources: known ones keep their number, new ones are appended.
 
@@ -94,6 +109,7 @@ class PartStore(PartReader):
             encoding: how they are embedded: see `identity_hash`.
             min_side: images with a shorter side are left out.
             known: what `registered` answered, where that is known; else it is asked.
+            places: name of a source -> where another store holds its part, of those that are used where they are.
 
         Raises:
             InputError: a known source changed or is not among `sources` any more.
@@ -107,7 +123,10 @@ class PartStore(PartReader):
         new = (source.name for source in sources if source.name not in numbers)
         numbers |= {name: number for number, name in enumerate(new, start=len(known))}
         standing = {part.part: part for part in known if part.is_retired or part.part in kept}
-        made = [part_of(by_name[name], number, encoding, min_side) for name, number in numbers.items()]
+        made = [
+            replace(part_of(by_name[name], number, encoding, min_side), place=places.get(name))
+            for name, number in numbers.items()
+        ]
         active = [part for part in made if part.part not in standing]
         parts = sorted([*standing.values(), *active], key=lambda part: part.part)
         if parts != list(known):
@@ -116,11 +135,18 @@ class PartStore(PartReader):
 
     def write_register(self, parts: list[Part]) -> None:
         """Write parts.parquet."""
+        self._places = PartListing(tuple(parts)).places
         parquet.write_table(self._register_url, schemas.PARTS, register_columns(parts))
 
     def finished(self) -> dict[int, str]:
-        """Part number -> identity hash of every finished part, by parts.parquet and one listing."""
-        return dict(self.listing().finished)
+        """Part number -> identity hash of every finished part, by parts.parquet and one listing of each store in it.
+
+        Raises:
+            InputError: another store holds a part no more.
+        """
+        listing = self.listing()
+        listing.check_places(self.url)
+        return dict(listing.finished)
 
     def file_sizes(self) -> dict[tuple[int, str], FileSizes]:
         """Part number and identity -> bytes of the array and the metadata that stand under it, by two listings."""
@@ -183,15 +209,45 @@ class PartStore(PartReader):
         self.mark(part, identity, mark)
         return mark
 
+    def write_blocks(
+        self, part: int, identity: str, dim: int, blocks: Iterable[Block], finish: Callable[[int], DoneMark]
+    ) -> DoneMark:
+        """Store a finished part that comes some rows at a time; see `commit`. Memory: a block, and a row group.
+
+        Args:
+            part: its number.
+            identity: see `part_of`.
+            dim: columns of its array.
+            blocks: vectors, float16 (n, dim), and the metadata of as many rows, again and again.
+            finish: is called with the number of all rows when the blocks have ended, and gives the done-mark; what it
+                raises leaves no part.
+        """
+        array_url, metadata_url = (make(self.url, part, identity) for make in NAMES)
+        with storage.write_file(array_url) as array, storage.write_file(metadata_url) as metadata:
+            mark = finish(_save_blocks(array, metadata, dim, blocks))
+            mark = replace(mark, array=FileHash.of(array), metadata=FileHash.of(metadata))
+        self.mark(part, identity, mark)
+        return mark
+
     def mark(self, part: int, identity: str, mark: DoneMark) -> None:
         """Write a part's done-mark: its other files must stand already."""
         with storage.write_file(self.done_url(part, identity)) as path, open(path, "wb") as file:
             file.writelines(mark.json_chunks())
 
     def done_mark(self, part: int, identity: str) -> DoneMark:
-        """Read a part's done-mark."""
-        url = self.done_url(part, identity)
-        return DoneMark.from_json(storage.read_bytes(url), url)
+        """Read a part's done-mark.
+
+        Raises:
+            InputError: another store holds the part, and made it anew in other bytes.
+        """
+        place = self.place_of(part)
+        if place is None:
+            return DoneMark.read(self.done_url(part, identity))
+        mark = DoneMark.read(part_files.mark_url(place.store, place.part, identity))
+        if mark.content != place.content:
+            part_there = next(each for each in self.registered() if each.part == part)
+            raise InputError(f"{self.url}: {lost_text([part_there])}", advice=LOST_ADVICE)
+        return mark
 
     def marks(
         self, finished: Mapping[int, str] | None = None, read: Mapping[int, DoneMark] | None = None
@@ -219,12 +275,20 @@ class PartStore(PartReader):
         return {part: mark.embedded for part, mark in self.marks()}
 
     def listing(self) -> PartListing:
-        """Which parts there are: one reading of parts.parquet and one listing of the done-marks."""
-        return PartListing(tuple(self.registered()), self._marked())
+        """Which parts there are: one reading of parts.parquet and one listing of each store's done-marks."""
+        registered = tuple(self.registered())
+        listing = PartListing(registered, (*self._marked(), *_marked_elsewhere(registered)))
+        self._places = listing.places
+        return listing
 
     def snapshot(self) -> StoredParts:
-        """What there is now: one reading of parts.parquet, one listing, and one reading of each done-mark."""
+        """What there is now: one reading of parts.parquet, one listing, and one reading of each done-mark.
+
+        Raises:
+            InputError: another store holds a part no more.
+        """
         listing = self.listing()
+        listing.check_places(self.url)
         counts = {part: mark.counts for part, mark in self.marks(listing.finished)}
         return StoredParts(self.url, PartListing(listing.registered, tuple(listing.finished.items())), counts)
 
@@ -234,8 +298,24 @@ class PartStore(PartReader):
 
     def _marked(self) -> tuple[tuple[int, str], ...]:
         """Part number and identity of every done-mark, by one listing."""
-        names = storage.list_names(storage.join(self.url, "done"))
-        return tuple(mark for name in names if (mark := part_files.parse_name(name)))
+        return _marked(self.url)
+
+
+def _marked(url: str) -> tuple[tuple[int, str], ...]:
+    names = storage.list_names(storage.join(url, "done"))
+    return tuple(mark for name in names if (mark := part_files.parse_name(name)))
+
+
+def _marked_elsewhere(parts: Iterable[Part]) -> Iterator[tuple[int, str]]:
+    """Number here and identity of the parts that other stores hold and whose done-marks stand there."""
+    marks: dict[str, set[tuple[int, str]]] = {}
+    for part in parts:
+        if part.place is None or part.is_retired:
+            continue
+        if part.place.store not in marks:
+            marks[part.place.store] = set(_marked(part.place.store))
+        if (part.place.part, part.identity) in marks[part.place.store]:
+            yield part.part, part.identity
 
 
 def part_of(source: Source, number: int, encoding: Mapping[str, Any], min_side: int = 0) -> Part:
@@ -246,7 +326,16 @@ def part_of(source: Source, number: int, encoding: Mapping[str, Any], min_side: 
     min_side = max(min_side, source.min_side)
     filtered = dict(encoding) | ({"min_side": min_side} if min_side else {})
     identity = identity_hash(source.name, source.stat, filtered)
-    return Part(number, source.name, source.stat, source.stored_kind, identity, min_side)
+    return Part(
+        number,
+        source.name,
+        source.stat,
+        source.stored_kind,
+        identity,
+        min_side,
+        read_url=source.read_url,
+        read_version=source.read_version,
+    )
 
 
 def unversioned(states: Mapping[str, Stat]) -> str:
@@ -266,3 +355,16 @@ def unversioned(states: Mapping[str, Stat]) -> str:
 
 def _is_as_it_was(part: Part, sources: Mapping[str, Source]) -> bool:
     return part.url in sources and sources[part.url].stat == part.stat
+
+
+def _save_blocks(array: Path, metadata: Path, dim: int, blocks: Iterable[Block]) -> int:
+    """Write vectors and metadata side by side; returns how many rows."""
+    with (
+        closing(npy.RowWriter(array, dim, np.float16)) as row_writer,
+        parquet.BlockWriter(metadata, schemas.METADATA) as table_writer,
+    ):
+        for vectors, table in blocks:
+            row_writer.write(vectors)
+            table_writer.add(table)
+        table_writer.finish()
+    return row_writer.count

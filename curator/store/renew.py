@@ -36,7 +36,7 @@ def renew_part(store: PartStore, source: Source, old: Part, new: Part) -> DoneMa
     Raises:
         UnreadableShard: storage failed.
     """
-    mark = store.done_mark(old.part, old.identity)
+    mark = DoneMark.read(store.done_url(old.part, old.identity))
     # Not as parts.parquet has it: a kept part counts for nothing there.
     files = NamedParts(store.url, {old.part: old.identity})
     url, array_url = files.metadata_url(old.part), files.array_url(old.part)
@@ -105,5 +105,5 @@ def _copies(source: Source, table: pa.Table, mark: DoneMark) -> bool:
     if source.kind != "part":
         return False
     theirs = parquet.read_table(source.metadata, schemas.METADATA, COMPARED, error=CuratorError)
-    made = DoneMark.from_json(storage.read_bytes(source.mark), source.mark)
+    made = DoneMark.read(source.mark)
     return bool(theirs.equals(table.select(COMPARED))) and made.ledger == mark.ledger

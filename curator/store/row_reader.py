@@ -36,7 +36,6 @@ class RowReader:
 
     def __init__(self, store: PartFiles) -> None:
         self._store = store
-        self._local = storage.is_local(store.url)
         self._vectors = lru_cache(OPEN_PARTS)(store.vectors)
         self._layout = lru_cache(None)(self._read_layout)
         self._footer = lru_cache(OPEN_PARTS)(self._read_footer)
@@ -45,23 +44,26 @@ class RowReader:
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
         """The vectors of some ids, float16 (n, dim), in the order given.
 
-        Cost: a row of a memory map each, or where the store is remote a range request for each run of rows that
+        Cost: a row of a memory map each, or where the part is remote a range request for each run of rows that
         lie close, 32 at once.
         """
         ids = np.asarray(ids, np.int64)
-        parts = np.unique(parts_of(ids)).tolist() or [min(self._store.finished())]
-        if not self._local:
-            return self._remote(ids, self._layout(parts[0]).shape[1])
         part_of = parts_of(ids)
+        parts = np.unique(part_of).tolist() or [min(self._store.finished())]
+        local = [part for part in parts if self._is_local(part)]
 
         # Copies, since an open memory map holds a file open.
         def read(part: int) -> NDArray[np.float16]:
             return self._vectors(part)[rows_of(ids[part_of == part])]
 
-        blocks = dict(each_retried(parts, read, self._store.url))
-        vectors = np.empty((len(ids), blocks[parts[0]].shape[1]), np.float16)
+        blocks = dict(each_retried(local, read, self._store.url))
+        dim = blocks[local[0]].shape[1] if local else self._layout(parts[0]).shape[1]
+        vectors = np.empty((len(ids), dim), np.float16)
         for part, block in blocks.items():
             vectors[part_of == part] = block
+        if len(local) < len(parts):
+            remote = ~np.isin(part_of, local)
+            vectors[remote] = self._remote(ids[remote], dim)
         return vectors
 
     def hashes(self, ids: NDArray[np.int64]) -> list[str | None]:
@@ -84,6 +86,10 @@ class RowReader:
         for _ in each_retried(np.unique(part_of).tolist(), read, self._store.url):
             pass
         return list(hashes)
+
+    def _is_local(self, part: int) -> bool:
+        place = self._store.place_of(part)
+        return storage.is_local(place.store if place else self._store.url)
 
     def _remote(self, ids: NDArray[np.int64], dim: int) -> NDArray[np.float16]:
         distinct, places = np.unique(ids, return_inverse=True)

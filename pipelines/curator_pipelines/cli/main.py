@@ -39,6 +39,7 @@ COMMANDS = {
     "search": "Find in a pool what is like an image, a sample or words; say why a sample was not chosen.",
     "dedup": "List the duplicates of an embedded pool, for --deny.",
     "verify": "Check a run directory against its own accounts and its sources.",
+    "relocate": "Say where the shards of a run, or the pool that it reads, lie now.",
     "inspect": "Say what is in these shards, or how far a run is.",
     "work": "Do tasks of a run, beside other workers anywhere, without Ray.",
     "submit": "Run a command on a Ray cluster, through its job server.",

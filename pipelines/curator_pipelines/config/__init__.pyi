@@ -7,6 +7,7 @@ from .queries import (
     DemoConfig as DemoConfig,
     ExportConfig as ExportConfig,
     InspectConfig as InspectConfig,
+    RelocateConfig as RelocateConfig,
     ReportConfig as ReportConfig,
     SearchConfig as SearchConfig,
     SubmitConfig as SubmitConfig,

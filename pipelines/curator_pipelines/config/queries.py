@@ -17,6 +17,7 @@ __all__ = [
     "DemoConfig",
     "ExportConfig",
     "InspectConfig",
+    "RelocateConfig",
     "ReportConfig",
     "SearchConfig",
     "SubmitConfig",
@@ -198,6 +199,21 @@ class VerifyConfig(Config):
     """`curator verify`."""
 
     out: Annotated[str, Setting("The run directory.", changes=None, is_path=True, is_argument=True)]
+
+
+class RelocateConfig(Config):
+    """`curator relocate`."""
+
+    out: Annotated[str, Setting("The run directory.", metavar="OUT", changes=None, is_path=True, is_argument=True)]
+    moves: Annotated[
+        Urls,
+        Setting(
+            "What lay at OLD or below it, a folder or a file, lies at NEW; the longest of several counts.",
+            metavar="OLD=NEW...",
+            changes=None,
+            is_argument=True,
+        ),
+    ]
 
 
 class DemoConfig(Config):

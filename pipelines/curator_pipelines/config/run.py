@@ -169,6 +169,13 @@ class EncodingConfig(ExecutorConfig):
             changes=None,
         ),
     ] = False
+    copy_pool: Annotated[
+        bool,
+        Setting(
+            "The embeddings of another run's pool are copied into OUT, and not read where they are.",
+            changes=None,
+        ),
+    ] = False
     max_bad: MaxBad = None
     give_up_shards: Annotated[
         bool,

@@ -200,7 +200,11 @@ def _from_manifest(url: str, field: str) -> _SourceSet:
 
 def _from_part(source: Source, field: str) -> _SourceSet:
     table = parquet.read_table(source.metadata, schemas.METADATA, ["shard", "image_path", "offset", "size"])
-    return _from_locations(table.rename_columns(["shard", "key", "offset", "size"]), source.metadata, field)
+    table = table.rename_columns(["shard", "key", "offset", "size"])
+    if source.read_url:
+        # A part is made from one shard, which moved.
+        table = table.set_column(0, "shard", pa.array([source.read_url] * len(table), pa.string()))
+    return _from_locations(table, source.metadata, field)
 
 
 def _from_locations(table: pa.Table, url: str, field: str) -> _SourceSet:

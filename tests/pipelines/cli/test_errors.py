@@ -519,6 +519,8 @@ def test_an_out_that_is_a_file(curator: Select, data: Path, command: str) -> Non
         (("pack", "--out", "nowhere", "--shard-size", "0"), "--shard-size 0"),
         (("verify", "nowhere"), "run.json"),
         (("verify",), "OUT"),
+        (("relocate", "nowhere", "/a=/b"), "no run is there"),
+        (("relocate", "nowhere"), "OLD=NEW"),
         (("inspect",), "URLS"),
         (("inspect", "nowhere.tar"), "no such file"),
         (("inspect", "*.nowhere"), "nothing matches"),

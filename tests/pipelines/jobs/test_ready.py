@@ -154,12 +154,12 @@ class TestReadyEmbeddings:
 
 
 class TestOtherRunsPool:
-    def test_same_selection_and_tars(
+    def test_a_copy_gives_the_same_selection_and_tars(
         self, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "run"
 
-        tasks = counted(out=str(out), **settings | {"pool": [str(reference / "pool")]})
+        tasks = counted(out=str(out), **settings | {"pool": [str(reference / "pool")], "copy_pool": True})
 
         assert [name for name in tasks.embedded if name != "target"] == [f"pool-{number}.tar" for number in range(4)]
         changed = [name for name in differing(files_of(str(out)), files_of(str(reference))) if "/done/" not in name]
@@ -170,10 +170,11 @@ class TestOtherRunsPool:
     def test_grows_with_it(self, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path) -> None:
         pool, first, second = settings["pool"], str(tmp_path / "first"), str(tmp_path / "second")
         counted(out=first, **settings | {"pool": pool[:3]})
-        counted(out=second, **settings | {"pool": [f"{first}/pool"]})
+        copies = settings | {"pool": [f"{first}/pool"], "copy_pool": True}
+        counted(out=second, **copies)
 
         counted(out=first, **settings)
-        tasks = counted(out=second, **settings | {"pool": [f"{first}/pool"]})
+        tasks = counted(out=second, **copies)
 
         assert tasks.embedded == ["pool-3.tar"]
         assert chosen(Path(second)) == chosen(reference)

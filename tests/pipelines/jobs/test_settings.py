@@ -27,6 +27,7 @@ from curator_pipelines.config.queries import (
     DemoConfig,
     ExportConfig,
     InspectConfig,
+    RelocateConfig,
     ReportConfig,
     SearchConfig,
     SubmitConfig,
@@ -70,13 +71,14 @@ MODELS: dict[str, type[Config]] = {
     "compare": CompareConfig,
     "export": ExportConfig,
     "verify": VerifyConfig,
+    "relocate": RelocateConfig,
     "inspect": InspectConfig,
     "work": WorkConfig,
     "submit": SubmitConfig,
     "demo": DemoConfig,
 }
 # They leave no stages of a selection; of `train` see train/test_train_settings.py.
-WITHOUT_STAGES = ("measure", "report", "compare", "export", "train", "probe", "work", "submit", "demo")
+WITHOUT_STAGES = ("measure", "report", "compare", "export", "train", "probe", "relocate", "work", "submit", "demo")
 JOBS: dict[str, Callable[[Any], object]] = {
     "select": lambda config: run_select(config, Reporter()),
     "embed": lambda config: run_embed(config, Reporter()),
@@ -137,6 +139,7 @@ ENCODING = EXECUTOR | {
     "max_bad": Case("40%"),
     "give_up_shards": Case(True),
     "update_pool": Case(True),
+    "copy_pool": Case(True),
 }
 CASES: dict[str, dict[str, Case]] = {
     "select": ENCODING

@@ -35,11 +35,12 @@ def labels_of(store: PartReader, ids: NDArray[np.int64], rule: LabelRule) -> tup
     """
     needed = ["shard", "image_path", *(["members"] if rule.kind in BESIDE else [])]
     rows = store.rows(ids, needed).to_pylist()
-    kinds = {part.url: part.kind for part in store.registered()}
+    kinds, urls = {part.url: part.kind for part in store.registered()}, store.moved_urls()
 
     def label(row: dict[str, Any]) -> str | None:
         try:
-            beside = _beside(row, kinds.get(row["shard"], "tar"), rule.kind) if rule.kind in BESIDE else None
+            kind, url = kinds.get(row["shard"], "tar"), urls.get(row["shard"], row["shard"])
+            beside = _beside(url, row, kind, rule.kind) if rule.kind in BESIDE else None
         except (OSError, CuratorError):
             return None
         return label_of(rule, row["shard"] or "", row["image_path"], beside)
@@ -53,14 +54,14 @@ def labels_of(store: PartReader, ids: NDArray[np.int64], rule: LabelRule) -> tup
     return [text or "" for text in labels], sum(text is None for text in labels)
 
 
-def _beside(row: dict[str, Any], kind: str, ending: str) -> bytes | None:
+def _beside(url: str, row: dict[str, Any], kind: str, ending: str) -> bytes | None:
     """The content of the member or file that holds the label; None where there is none."""
     if kind == "folder":
         try:
-            return storage.read_bytes(storage.join(row["shard"], f"{row['image_path'].rpartition('.')[0]}.{ending}"))
+            return storage.read_bytes(storage.join(url, f"{row['image_path'].rpartition('.')[0]}.{ending}"))
         except FileNotFoundError:
             return None
     member = next((each for each in row["members"] or () if each["ext"].lower() == ending), None)
     if member is None:
         return None
-    return storage.read_range(row["shard"], member["offset"], member["offset"] + member["size"])
+    return storage.read_range(url, member["offset"], member["offset"] + member["size"])

@@ -35,6 +35,7 @@ class Chosen:
         round: -1 from a selector without rounds.
         row: its metadata, `COLUMNS`.
         kind: of its source: `tar` or `embeddings`.
+        url: where its source is read.
     """
 
     place: int
@@ -44,6 +45,7 @@ class Chosen:
     round: int
     row: dict[str, Any]
     kind: str
+    url: str
 
     @property
     def key(self) -> str:
@@ -75,14 +77,14 @@ class Written:
 def chosen_samples(target: TargetRecord) -> Iterator[list[Chosen]]:
     """All chosen samples of a target in order of choice, some at a time."""
     selection, pool = target.selection, target.directory.pool
-    kinds = {part.url: part.kind for part in pool.registered()}
+    sources = {part.url: (part.kind, part.source_url) for part in pool.registered()}
     for start in range(0, len(selection.ids), AT_A_TIME):
         some = slice(start, start + AT_A_TIME)
         rows = pool.rows(selection.ids[some], COLUMNS).to_pylist()
         columns = (selection.ids, selection.scores, selection.anchors, selection.rounds)
         values = zip(*(column[some].tolist() for column in columns), strict=True)
         yield [
-            Chosen(place, sample_id, score, centroid, turn, row, kinds.get(row["shard"], "tar"))
+            Chosen(place, sample_id, score, centroid, turn, row, *sources.get(row["shard"], ("tar", row["shard"])))
             for place, ((sample_id, score, centroid, turn), row) in enumerate(zip(values, rows, strict=True), start + 1)
         ]
 
@@ -109,16 +111,16 @@ def _members(sample: Chosen) -> dict[str, bytes]:
     row = sample.row
     if sample.kind == "embeddings" or row["offset"] is None or not sample.ending:
         raise CuratorError("it came as an embedding, and nothing says where its image is")
-    members = _of_tar(row)
+    members = _of_tar(sample.url, row)
     if row["sha256"] is not None and hashlib.sha256(members[sample.ending]).hexdigest() != row["sha256"]:
         raise CuratorError("its source changed since it was embedded")
     return members
 
 
-def _of_tar(row: dict[str, Any]) -> dict[str, bytes]:
+def _of_tar(url: str, row: dict[str, Any]) -> dict[str, bytes]:
     places = {member["ext"].lower(): (member["offset"], member["offset"] + member["size"]) for member in row["members"]}
     first, last = min(start for start, _ in places.values()), max(end for _, end in places.values())
     if last - first > sum(end - start for start, end in places.values()) + GAPS:
-        return {ext: storage.read_range(row["shard"], *place) for ext, place in places.items()}
-    data = storage.read_range(row["shard"], first, last)
+        return {ext: storage.read_range(url, *place) for ext, place in places.items()}
+    data = storage.read_range(url, first, last)
     return {ext: data[start - first : end - first] for ext, (start, end) in places.items()}

@@ -103,11 +103,11 @@ def _tables(
 ) -> Iterator[tuple[pa.Table, int]]:
     """Rows of one kind, some at a time, and how many of them have no thumbnail."""
     store = target.directory.target if kind == "target" else target.directory.pool
-    kinds = {part.url: part.kind for part in store.registered()}
+    kinds, urls = {part.url: part.kind for part in store.registered()}, store.moved_urls()
     for start in range(0, len(ids), AT_A_TIME):
         some = slice(start, start + AT_A_TIME)
         rows = store.rows(ids[some], COLUMNS).to_pylist()
-        thumbnails = read_thumbnails([_original(row, kinds) for row in rows], SECONDS)
+        thumbnails = read_thumbnails([_original(row, kinds, urls) for row in rows], SECONDS)
         images = [None if image is None else {"bytes": image.large, "path": "image.jpg"} for image in thumbnails.images]
         columns: dict[str, Any] = {
             "x": points[some, 0].astype(np.float32),
@@ -135,6 +135,6 @@ def _of_choice(target: TargetRecord, start: int, count: int) -> dict[str, list[A
     }
 
 
-def _original(row: dict[str, Any], kinds: dict[str, str]) -> Original:
-    kind = kinds.get(row["shard"], "tar")
-    return Original(kind, row["shard"], row["image_path"], row["offset"], row["size"], row["sha256"])
+def _original(row: dict[str, Any], kinds: dict[str, str], urls: dict[str, str]) -> Original:
+    kind, url = kinds.get(row["shard"], "tar"), urls.get(row["shard"], "")
+    return Original(kind, row["shard"], row["image_path"], row["offset"], row["size"], row["sha256"], url)

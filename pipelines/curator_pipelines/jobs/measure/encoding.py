@@ -280,8 +280,7 @@ def foreign_encoder(sources: Sequence[Source]) -> tuple[str, str | None] | None:
 
 def _runs_of(sources: Sequence[Source]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The runs whose parts these sources are, each with its run.json."""
-    # OUT/pool/img_emb/img_emb_00000000.npy
-    for run in sorted({source.url.rsplit("/", 3)[0] for source in sources if source.kind == "part"}):
+    for run in sorted({source.listed_in.rpartition("/")[0] for source in sources if source.kind == "part"}):
         try:
             record = json.loads(storage.read_bytes(storage.join(run, "run.json")))
             record["identities"].get("pool")

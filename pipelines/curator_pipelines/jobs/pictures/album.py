@@ -129,11 +129,9 @@ class Album:
             own = [picture for picture in pictures if picture.set == name]
             if not own:
                 continue
-            kinds = {part.url: part.kind for part in store.registered()}
+            kinds, urls = {part.url: part.kind for part in store.registered()}, store.moved_urls()
             rows = store.rows(np.array([picture.id for picture in own], np.int64), COLUMNS)
             for picture, row in zip(own, rows.to_pylist(), strict=True):
-                kind = kinds.get(row["shard"], "tar")
-                yield (
-                    picture,
-                    Original(kind, row["shard"], row["image_path"], row["offset"], row["size"], row["sha256"]),
-                )
+                kind, url = kinds.get(row["shard"], "tar"), urls.get(row["shard"], "")
+                place = (row["offset"], row["size"], row["sha256"])
+                yield picture, Original(kind, row["shard"], row["image_path"], *place, url)

@@ -42,6 +42,7 @@ class Original:
         offset: of its bytes in a shard; None where that is unknown.
         size: in bytes.
         sha256: of its bytes; None where that is unknown.
+        url: where the source is read since it moved; empty where it did not.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Original:
     offset: int | None = None
     size: int | None = None
     sha256: str | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,15 @@ def _outcome(task: Future[Thumbnail]) -> tuple[Thumbnail | None, str]:
 
 def _read(original: Original) -> bytes:
     """The bytes of an image, which are those that were embedded."""
+    url = original.url or original.shard
     if original.kind == "file":
-        data = storage.read_bytes(original.shard)
+        data = storage.read_bytes(url)
     elif original.kind == "folder":
-        data = storage.read_bytes(storage.join(original.shard, original.key))
+        data = storage.read_bytes(storage.join(url, original.key))
     elif original.kind == "embeddings" or original.offset is None or original.size is None:
         raise CuratorError("it came as an embedding, and nothing says where its image is")
     else:
-        data = storage.read_range(original.shard, original.offset, original.offset + original.size)
+        data = storage.read_range(url, original.offset, original.offset + original.size)
     if original.sha256 is not None and hashlib.sha256(data).hexdigest() != original.sha256:
         raise CuratorError("its source changed since it was embedded")
     return data

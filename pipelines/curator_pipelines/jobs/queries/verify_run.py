@@ -75,10 +75,17 @@ def _check_results(directory: TargetDirectory, checked: Counter[str]) -> Iterato
     if stored is None:
         yield "selection: there is no finished selection"
         return
-    yield from _check_selection(directory, stored, checked)
+    try:
+        yield from _check_selection(directory, stored, checked)
+    except CuratorError as error:
+        yield f"selection: cannot be checked: {error}"
     try:
         yield from verify_shards(
-            directory.url, directory.pool, stored.ids, report=lambda name, count: checked.update({"output shards": 1})
+            directory.url,
+            directory.pool,
+            stored.ids,
+            directory.pool.moved_urls(),
+            report=lambda name, count: checked.update({"output shards": 1}),
         )
     except (CuratorError, OSError) as error:
         yield f"shards cannot be checked: {error}"
@@ -96,7 +103,8 @@ def _check_parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator
             checked["retired parts"] += 1
             continue
         if part.part not in finished:
-            yield f"{name} part {part.part} ({part.url}) is not finished: run again"
+            held = f" is gone, or was made anew, in {part.place.store}" if part.place else " is not finished: run again"
+            yield f"{name} part {part.part} ({part.url}){held}"
             continue
         checked["parts"] += 1
         try:
@@ -108,7 +116,8 @@ def _check_parts(name: str, store: PartStore, checked: Counter[str]) -> Iterator
 def _check_strays(name: str, store: PartStore, listing: PartListing) -> Iterator[str]:
     """Files that other readers of the folders would take for parts."""
     current = {(part.part, part.identity) for part in listing.registered if not part.is_retired}
-    for part, identity in sorted({*listing.marks, *store.file_sizes()} - current):
+    held = {(part, identity) for part, identity in current if part in listing.places}
+    for part, identity in sorted(({*listing.marks} - current) | (store.file_sizes().keys() - (current - held))):
         yield f"{name} holds files {part:08d}-{identity}, which are no part's of it: run again"
 
 
@@ -149,8 +158,12 @@ def _check_ledger(run: RunDirectory, stores: list[PartStore], checked: Counter[s
     """quarantine.parquet must hold the ledger lines of all parts, and those of unreadable shards."""
     expected: Counter[tuple[Any, ...]] = Counter()
     for store in stores:
-        for part, identity in store.finished().items():
-            for line in store.done_mark(part, identity).ledger:
+        for part, identity in store.listing().finished.items():
+            try:
+                mark = store.done_mark(part, identity)
+            except CuratorError:
+                continue  # told with the parts
+            for line in mark.ledger:
                 expected[(line.shard, line.key, line.offset, str(line.reason))] += 1
     try:
         table = parquet.read_table(run.path("quarantine.parquet"), schemas.QUARANTINE)

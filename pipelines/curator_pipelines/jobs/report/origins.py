@@ -105,13 +105,15 @@ def _values(pool: PartReader, ids: NDArray[np.int64], field: str) -> Counter[str
         if member is None or time.monotonic() > end:
             return UNKNOWN
         try:
-            data = storage.read_range(row["shard"], member["offset"], member["offset"] + member["size"])
+            data = storage.read_range(
+                urls.get(row["shard"], row["shard"]), member["offset"], member["offset"] + member["size"]
+            )
             found = json.loads(data)
             return str(found.get(field, UNKNOWN)) if isinstance(found, dict) else UNKNOWN
         except Exception:  # every filesystem has errors of its own
             return UNKNOWN
 
-    rows = pool.rows(ids, ["shard", "members"]).to_pylist()
+    rows, urls = pool.rows(ids, ["shard", "members"]).to_pylist(), pool.moved_urls()
     return Counter(_side_by_side(value, rows))
 
 

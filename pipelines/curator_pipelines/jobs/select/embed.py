@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import Encoding, provenance
 from curator_pipelines.jobs.select.embedded import Embedded, collect_parts
 from curator_pipelines.jobs.select.failed_shards import FailedShards
+from curator_pipelines.jobs.select.references import References, find_references
 from curator_pipelines.jobs.select.update_parts import Renewed, register_parts, renew_parts
 from curator_pipelines.run import Reporter, RunDirectory, estimate_samples
 from curator_pipelines.stages import EmbedStage, EmbedTask
@@ -50,6 +51,7 @@ class EmbedJob:
         redo: the stage that the run starts anew.
         ready_rows: name -> rows of the sources that are ready embeddings.
         give_up_shards: sources that kill every worker are unreadable ones, and no failure.
+        refers: the parts of another run's pool are used where they are, and not copied.
     """
 
     run: RunDirectory
@@ -61,8 +63,9 @@ class EmbedJob:
     redo: str | None = None
     ready_rows: Mapping[str, int] = field(default_factory=dict)
     give_up_shards: bool = False
+    refers: bool = False
 
-    @property
+    @cached_property
     def store(self) -> PartStore:
         """Where the parts go."""
         return PartStore(self.run.path(self.name))
@@ -88,19 +91,33 @@ class EmbedJob:
         return {} if self.run.redoes(self.name, self.redo) else self.store.file_sizes()
 
     @cached_property
-    def finished(self) -> dict[int, str]:
-        """Part number -> identity of those of them that are finished, and were made as this run would make them."""
+    def own_finished(self) -> dict[int, str]:
+        """Part number -> identity of those that are finished here, and were made as this run would make them."""
         by_name = {source.name: source for source in self.sources}
-        wanted = [self.part_of(by_name[part.url], part.part) for part in self.active if part.url in by_name]
+        own = [part for part in self.active if part.place is None and part.url in by_name]
+        wanted = [self.part_of(by_name[part.url], part.part) for part in own]
         marks = set(self.listing.marks)
         names = [(part.part, part.identity) for part in wanted]
         # A mark without its data says nothing.
         return dict(name for name in names if name in marks and min(self.sizes.get(name, (0,))) > 0)
 
     @cached_property
+    def references(self) -> References:
+        """The parts that other stores hold, looked up once."""
+        return find_references(self)
+
+    @cached_property
+    def finished(self) -> dict[int, str]:
+        """The same as `own_finished`, with the registered parts that another store holds."""
+        places, lost = self.references.places, set(self.references.lost)
+        held = [part for part in self.active if part.url in places and part not in lost]
+        changed = {part.part for part in (*self.changes.changed, *self.changes.touched)}
+        return self.own_finished | {part.part: part.identity for part in held if part.part not in changed}
+
+    @cached_property
     def changes(self) -> SourceChanges:
         """How the sources differ from those of the registered parts."""
-        return find_changes(self.listing.registered, self.sources)
+        return replace(find_changes(self.listing.registered, self.sources), lost=self.references.lost)
 
     @property
     def active(self) -> list[Part]:
@@ -110,7 +127,7 @@ class EmbedJob:
     @cached_property
     def todo(self) -> list[Source]:
         """The sources that are not finished parts yet."""
-        done = {part.url for part in self.active if part.part in self.finished}
+        done = {part.url for part in self.active if part.part in self.finished} | set(self.references.places)
         return [source for source in self.sources if source.name not in done]
 
     @cached_property
@@ -144,9 +161,10 @@ class EmbedJob:
         self.run.check_identity(self.name, self.identity, self.redo)
         if self.changes and not self.update:
             update = (Use("update_pool", True),) if self.name == "pool" else ()
+            moved = ("relocate this run if they moved",) if self.changes.gone or self.changes.lost else ()
             raise InputError(
                 f"{self.run.url} is a different run: {self.changes.text()} ({self.name})",
-                advice=(*update, Another("out"), Redo(self.name.rpartition("/")[2])),
+                advice=(*moved, *update, Another("out"), Redo(self.name.rpartition("/")[2])),
             )
 
     def check_space(self) -> None:
@@ -173,8 +191,11 @@ class EmbedJob:
         with self.run.stage(self.name) as state:
             failed = FailedShards(self.name, self._read_before(), reporter, give_up=self.give_up_shards)
             renewed = renew_parts(self, executor, failed, reporter) if self.changes else Renewed()
-            standing = self.finished | renewed.identities
             parts = register_parts(self, renewed)
+            held = {part.part: part.identity for part in parts if part.place and not part.is_retired}
+            standing = self.finished | renewed.identities | held
+            if held:
+                reporter.say(f"{self.name}: {self.references.to_text()}")
             unreadable = self._embed_missing(parts, standing, executor, failed, reporter, state)
             embedded, damaged = collect_parts(self, parts, self.finished, unreadable)
             if damaged:
@@ -191,6 +212,7 @@ class EmbedJob:
             state |= {
                 "parts": len(parts) - embedded.account.retired,
                 "retired": embedded.account.retired,
+                "held_elsewhere": len(held),
                 "seen": embedded.account.seen,
                 "embedded": embedded.account.embedded,
                 "bad": embedded.account.bad,
@@ -216,7 +238,8 @@ class EmbedJob:
         tasks = [EmbedTask(by_name[part.url], part.part, part.identity) for part in todo]
         state |= {"resumed_parts": len(finished), "reused": not tasks}
         if not tasks:
-            reporter.say(f"{self.name}: {counted(len(finished), 'part was', 'parts were')} finished before")
+            if own := len(finished) - sum(part.place is not None for part in parts if not part.is_retired):
+                reporter.say(f"{self.name}: {counted(own, 'part was', 'parts were')} finished before")
             return failed.end()
         self._note_provenance(mixed=bool(finished), reporter=reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
@@ -255,5 +278,6 @@ class EmbedJob:
     def _remove_replaced(self, stored: StoredParts) -> None:
         """Remove the files of the beginning that are no part's any more: the marks of those that replace them stand."""
         self.run.check_owner()
-        current = {(part.part, part.identity) for part in stored.registered() if not part.is_retired}
+        own = (part for part in stored.registered() if not (part.is_retired or part.place))
+        current = {(part.part, part.identity) for part in own}
         self.store.remove_files(name for name in self.sizes if name not in current)

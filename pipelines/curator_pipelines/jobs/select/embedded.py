@@ -56,7 +56,9 @@ def collect_parts(
         the sum; and the parts whose files do not have the sizes that their done-marks tell. Their marks are gone.
     """
     job.run.check_owner()
-    finished = job.store.keep_marks({part.part: part.identity for part in parts if not part.is_retired})
+    held = {part.part: part.identity for part in parts if part.place and not part.is_retired}
+    own = {part.part: part.identity for part in parts if not part.is_retired and part.part not in held}
+    finished = job.store.keep_marks(own) | held
     for kept in unreadable:
         finished.pop(kept, None)
     account = Account(left_out=count_left_out(job.sources), retired=sum(part.is_retired for part in parts))
@@ -64,7 +66,7 @@ def collect_parts(
     counts, damaged = {}, []
     known = {number: mark for number, mark in job.looked_at.items() if number in resumed}
     for number, mark in job.store.marks(finished, read=known):
-        if number in resumed and not mark.has_sizes(job.sizes[number, finished[number]]):
+        if number in resumed and number not in held and not mark.has_sizes(job.sizes[number, finished[number]]):
             damaged.append(number)
             job.store.remove_mark(number, finished[number])
             continue

@@ -112,9 +112,9 @@ def pool_index(run: RunDirectory, sources: Sequence[Source], finished: Mapping[i
         finished: part number -> identity of the pool's finished parts.
     """
     own = run.path("index")
-    pools = {source.url.rpartition("/img_emb/")[0] for source in sources}
-    # Only parts are copied as they are; other embeddings are brought to unit length anew.
-    if any(source.kind != "part" for source in sources) or len(pools) != 1 or IndexStore(own).settings():
+    pools = {source.listed_in for source in sources}
+    # Only what a run stored is used as it is; other embeddings are brought to unit length anew.
+    if not all(pools) or len(pools) != 1 or IndexStore(own).settings():
         return own
     index = IndexStore(storage.join(pools.pop().rpartition("/")[0], "index"))
     return index.url if finished and index.settings() and index.parts() == finished else own

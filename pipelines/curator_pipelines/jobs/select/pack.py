@@ -124,7 +124,10 @@ def pack_selection(
     if is_packed(directory.url, shards):
         reporter.say("pack: nothing changed since these shards were packed")
         return Packed(len(shards), len(chosen), manifest, pattern, len(shards), reused=True)
-    urls = sources.pool_urls if sources else {}
+    given = sources.pool_urls if sources else {}
+    moved = directory.pool.moved_urls()
+    # A place that was given may hold a secret, which is not written down.
+    urls = given | {name: given.get(place, place) for name, place in moved.items()}
     _check_sources(directory.pool, shards, urls, sources.pool_states if sources else {})
     if warning := unversioned({name: state for shard in shards for name, state in shard.states.items()}):
         reporter.warn(f"pack: {warning}")
@@ -163,14 +166,17 @@ def _check_sources(
     """Every shard that will be read must be the one that was embedded; those looked at before are not asked again."""
     used = set(np.unique(np.concatenate([parts_of(shard.ids) for shard in shards])).tolist()) if shards else set()
     parts = [part for part in pool.registered() if part.part in used]
-    urls_to_look_at = {part.url: urls.get(part.url, part.url) for part in parts if part.url not in known}
+    urls_to_look_at = {part.url: urls.get(part.url, part.url) for part in parts if part.source_url not in known}
     states = storage.stat_many(urls_to_look_at.values())
     for part in parts:
-        state = known.get(part.url) or states.get(urls_to_look_at[part.url])
+        state = known.get(part.source_url) or states.get(urls_to_look_at[part.url])
         if state is None:
-            raise UnusableInput(f"{part.url} is gone: the chosen samples cannot be read from it any more")
-        if state != part.stat:
-            raise UnusableInput(f"{part.url} changed since it was embedded", advice=Redo("pool"))
+            raise UnusableInput(
+                f"{part.source_url} is gone: the chosen samples cannot be read from it any more",
+                advice="relocate this run if it moved",
+            )
+        if state != part.source_stat:
+            raise UnusableInput(f"{part.source_url} changed since it was embedded", advice=Redo("pool"))
 
 
 def _check_space(directory: TargetDirectory, todo: Sequence[OutputShard]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from curator.store import StoredParts, unversioned
+from curator.sources import Source
+from curator.store import PartStore, StoredParts, named_as_first_seen, unversioned
 from curator_pipelines.config import EncodingConfig
 from curator_pipelines.executors import Executor
 from curator_pipelines.jobs.measure import (
@@ -117,9 +118,20 @@ def keep_max_bad(config: C, run: RunDirectory, reporter: Reporter) -> C:
     return config.model_copy(update={"max_bad": recorded})
 
 
+def _as_registered(run: RunDirectory, name: str, sources: Sequence[Source], redo: str | None) -> Sequence[Source]:
+    """The sources of a set under the names that their parts have, if some of them moved since they were embedded."""
+    if not run.record.get("relocated") or run.redoes(name, redo):
+        return sources
+    return named_as_first_seen(sources, PartStore(run.path(name)).registered())
+
+
 def _checked_jobs(
     run: RunDirectory, sources: RunSources, encodings: Encodings, config: EncodingConfig, redo: str | None
 ) -> dict[str, EmbedJob]:
+    named = {name: _as_registered(run, name, listed, redo) for name, listed in sources.sets.items()}
+    pairs = [pair for name, listed in sources.sets.items() for pair in zip(listed, named[name], strict=True)]
+    known_rows = encodings.ready_rows
+    ready_rows = {source.name: known_rows[given.name] for given, source in pairs if given.name in known_rows}
     jobs = {
         name: EmbedJob(
             run,
@@ -129,10 +141,11 @@ def _checked_jobs(
             min_side=config.min_side if name == "pool" else 0,
             update=config.update_pool and name == "pool",
             redo=redo,
-            ready_rows=encodings.ready_rows,
+            ready_rows=ready_rows,
             give_up_shards=config.give_up_shards,
+            refers=name == "pool" and not config.copy_pool,
         )
-        for name, listed in sources.sets.items()
+        for name, listed in named.items()
     }
     for job in jobs.values():
         job.check()

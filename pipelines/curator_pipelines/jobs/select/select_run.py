@@ -126,7 +126,7 @@ def _report(
 def _check_packages(config: SelectConfig, sources: RunSources) -> None:
     """Refuse to begin where an index is to be built and faiss is missing; a finished one is read without it."""
     is_there = storage.exists(storage.join(absolute(config.out), "index"))
-    if config.search == "ivf" and not is_there and any(source.kind != "part" for source in sources.pool):
+    if config.search == "ivf" and not is_there and not all(source.listed_in for source in sources.pool):
         require_package("faiss", "cpu", field="search", value="ivf")
 
 

@@ -49,8 +49,13 @@ def renew_parts(job: EmbedJob, executor: Executor, failed: FailedShards, reporte
     renewed, tasks = Renewed(), []
     for old in changes.touched:
         new = job.part_of(sources[old.url], old.part)
+        place = job.references.places.get(old.url)
         if finished.get(old.part) == new.identity:
             renewed.identities[old.part] = new.identity
+        elif old.place is not None:
+            # The run that holds it has looked at its source.
+            if place is not None and place.content == old.place.content:
+                renewed.identities[old.part] = new.identity
         elif (old.part, old.identity) in marks and _is_made_alike(job, old, new):
             tasks.append(RenewTask(sources[old.url], old, new))
     if tasks:
@@ -69,7 +74,7 @@ def renew_parts(job: EmbedJob, executor: Executor, failed: FailedShards, reporte
 
 def _say_what_became(job: EmbedJob, renewed: Renewed, reporter: Reporter) -> None:
     changes, stay, kept = job.changes, len(renewed.identities), len(renewed.kept)
-    retired = len(changes.gone) + len(changes.changed) + len(changes.touched) - stay - kept
+    retired = len(changes.all_parts) - stay - kept
     text = f"{job.name}: {retired:,} parts are retired, {stay:,} stay, under the new version of their source"
     if kept:
         text += f"; {counted(kept, 'part')} of sources that could not be read are kept aside"
@@ -91,7 +96,7 @@ def register_parts(job: EmbedJob, renewed: Renewed) -> list[Part]:
     known = list(job.listing.registered)
     if job.changes:
         by_name = {source.name: source for source in job.sources}
-        lost = {part.part for part in (*job.changes.gone, *job.changes.changed, *job.changes.touched)}
+        lost = {part.part for part in job.changes.all_parts}
         for number, part in enumerate(known):
             if number in renewed.identities:
                 known[number] = job.part_of(by_name[part.url], number)
@@ -101,4 +106,6 @@ def register_parts(job: EmbedJob, renewed: Renewed) -> list[Part]:
                 known[number] = replace(part, is_retired=True, is_kept=False)
         job.run.check_owner()
         job.store.write_register(known)
-    return job.store.register(job.sources, job.encoding.identity, job.min_side, known)
+    own = {part.url for part in job.listing.registered if part.part in renewed.identities and part.place is None}
+    places = {name: place for name, place in job.references.places.items() if name not in own}
+    return job.store.register(job.sources, job.encoding.identity, job.min_side, known, places)
