@@ -26,7 +26,7 @@ from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
 from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
-from curator.store import DoneMark, NamedParts
+from curator.store import DoneMark, NamedParts, Place
 from curator.types import LedgerLine
 from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
 
@@ -42,7 +42,7 @@ STAGES: dict[type[Any], str] = {
 }
 _CLASSES: tuple[type[Any], ...] = (
     *STAGES,
-    *(EncoderSettings, NamedParts, CentroidScan, CslsScan, HalfWhitened),
+    *(EncoderSettings, NamedParts, Place, CentroidScan, CslsScan, HalfWhitened),
     *(EmbedTask, Source, Stat, PieceTask, ListTask, ScanTask, Cursors, OutputShard, SelectedRows),
     *(DoneMark, LedgerLine, Remarks, FileHash, TopK, Scanned, PackedShard),
     *(Another, Change, Leave, Redo, Use),
@@ -207,7 +207,7 @@ def _safe(name: str) -> str:
 
 
 def _refuse_secrets(value: Source | PackStage) -> None:
-    urls = (value.url, value.metadata, value.mark) if isinstance(value, Source) else value.urls.values()
+    urls = (value.url, value.metadata, value.mark, value.read_url) if isinstance(value, Source) else value.urls.values()
     for url in urls:
         if public_name(url) != url:
             raise InputError(

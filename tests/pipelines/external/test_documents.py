@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-from typing import Any
+from enum import Enum
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,9 @@ from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
 from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
-from curator.store import DoneMark, NamedParts
+from curator.store import DoneMark, NamedParts, Place
 from curator.types import LedgerLine
+from curator_pipelines.external import documents
 from curator_pipelines.external.documents import STAGES, Documents, StoredArray
 from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
 
@@ -28,7 +30,7 @@ OUT = "s3://bucket/run"
 FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
 IDS = np.array([3, 1 << 40], np.int64)
 SOURCE = Source("tar", "s3://data/a.tar", "s3://data/a.tar", Stat(10, "etag"), left_out=((".pdf", 2),))
-POOL = NamedParts(f"{OUT}/pool", {0: "abc", 7: "def"})
+POOL = NamedParts(f"{OUT}/pool", {0: "abc", 7: "def"}, {7: Place("s3://other/pool", 3, "hash")})
 SPACE = HalfWhitened(FLOATS[0], FLOATS, FLOATS[:, 0])
 CURSORS = Cursors.start(2)
 TOP_K = TopK(FLOATS, IDS, IDS, IDS, 4, 2)
@@ -73,6 +75,27 @@ def test_comes_back_as_it_was(value: Any) -> None:
 
 def test_every_stage_of_the_table_is_tried() -> None:
     assert set(STAGES) - {ToldStage} <= {type(value) for value in VALUES}
+
+
+def parts_of_type(annotation: Any) -> set[type[Any]]:
+    """The classes of ours that a type speaks of."""
+    found = set[type[Any]]().union(*map(parts_of_type, get_args(annotation)))
+    is_ours = isinstance(annotation, type) and (
+        dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields") or issubclass(annotation, Enum)
+    )
+    return found | {annotation} if is_ours else found
+
+
+def test_what_a_class_of_the_table_holds_is_in_the_table() -> None:
+    """A class that gets a field of a new type would fail only where somebody runs external workers."""
+    missing = {
+        f"{kind.__name__}.{name}: {part.__name__}"
+        for kind in documents._CLASSES
+        for name, annotation in get_type_hints(kind).items()
+        for part in parts_of_type(annotation)
+        if documents._BY_NAME.get(part.__name__) is not part
+    }
+    assert missing == set()
 
 
 def test_out_may_have_another_url_for_a_worker() -> None:
