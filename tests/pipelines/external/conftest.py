@@ -14,10 +14,10 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-# Worker processes find `stages_for_tests` by it, which pytest's import mode would hide.
+# Worker processes find `external_for_tests` by it, which pytest's import mode would hide.
 sys.path.insert(0, str(HERE))
 
-import stages_for_tests  # noqa: E402
+import external_for_tests  # noqa: E402
 
 Start = Callable[..., "subprocess.Popen[str]"]
 PATIENCE = 120.0
@@ -43,8 +43,8 @@ def short_lapses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "LAPSE_SECONDS", 6.0)
     monkeypatch.setattr(executor, "LAPSE_SECONDS", 6.0)
     monkeypatch.setattr(executor, "LOOK_SECONDS", 0.2)
-    monkeypatch.setitem(documents.STAGES, stages_for_tests.ToldStage, "told")
-    monkeypatch.setitem(documents._BY_NAME, "ToldStage", stages_for_tests.ToldStage)
+    monkeypatch.setitem(documents.STAGES, external_for_tests.ToldStage, "told")
+    monkeypatch.setitem(documents._BY_NAME, "ToldStage", external_for_tests.ToldStage)
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -64,7 +64,7 @@ def worker_of(tmp_path: Path) -> Iterator[Start]:
         with open(tmp_path / f"worker-{len(workers)}.log", "w") as log:
             workers.append(
                 subprocess.Popen(
-                    [sys.executable, str(HERE / "stages_for_tests.py"), "work", out, "--idle-exit", "60s", *flags],
+                    [sys.executable, str(HERE / "external_for_tests.py"), "work", out, "--idle-exit", "60s", *flags],
                     env=os.environ | environment,
                     stderr=log,
                     stdout=subprocess.PIPE,

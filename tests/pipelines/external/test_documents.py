@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import pyarrow as pa
 import pytest
-from stages_for_tests import ToldStage
+from external_for_tests import ToldStage
 
 from curator.errors import Another, InputError, Reason, UnusableInput
 from curator.index import ListTask, PieceTask

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Start, until  # type: ignore[attr-defined]
-from stages_for_tests import ToldStage
+from external_for_tests import ToldStage
 
 from benchmarks.fault_proxy import FaultProxy
 from curator.errors import CuratorError, InputError, Redo

@@ -53,7 +53,7 @@ class TestAgain:
 
         assert counted(out=str(out), **settings).payloads == []
 
-        assert written(before, out) <= {"run.json", "quarantine.parquet"}
+        assert written(before, out) <= {"run.json", "quarantine.parquet", "events"}
         assert_same_bytes(str(out), str(reference))
 
     @pytest.mark.slow
@@ -250,7 +250,7 @@ class TestRedo:
 
         assert sorted(tasks.embedded) == embedded
         assert tasks.packed == 4
-        assert written(before, out) - {"run.json", "quarantine.parquet"} == anew
+        assert written(before, out) - {"run.json", "quarantine.parquet", "events"} == anew
         assert_same_bytes(str(out), str(reference))
 
     @pytest.mark.slow
@@ -291,7 +291,7 @@ class TestLaterStagesOnly:
         tasks = counted(out=str(out), **settings | change)
 
         assert tasks.embedded == []
-        assert written(before, out) - {"run.json", "quarantine.parquet"} == anew
+        assert written(before, out) - {"run.json", "quarantine.parquet", "events"} == anew
         # As if it had been the first run.
         counted(out=str(out.parent / "fresh"), **settings | change)
         assert_same_bytes(str(out), str(out.parent / "fresh"))

@@ -95,8 +95,8 @@ if __name__ == "__main__":
     from benchmarks.as_host import pretend
 
     pretend(os.environ["TEST_HOST"], flock="TEST_NO_FLOCK" not in os.environ, lapse=float(os.environ["TEST_LAPSE"]))
-    sys.modules["stages_for_tests"] = sys.modules["__main__"]
-    ToldStage.__module__ = "stages_for_tests"
+    sys.modules["external_for_tests"] = sys.modules["__main__"]
+    ToldStage.__module__ = "external_for_tests"
     register()
     from curator_pipelines.__main__ import main
 
