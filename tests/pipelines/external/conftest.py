@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -18,9 +17,7 @@ ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE))
 
 import external_for_tests  # noqa: E402
-
-Start = Callable[..., "subprocess.Popen[str]"]
-PATIENCE = 120.0
+from external_for_tests import Start  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +82,3 @@ def worker_of(tmp_path: Path) -> Iterator[Start]:
 def start_worker(out: str, worker_of: Start) -> Start:
     """The same for the run directory of the test."""
     return functools.partial(worker_of, out)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting for: {what}"
-        time.sleep(0.02)

@@ -15,6 +15,16 @@ from curator.io import Fault, storage
 from curator.sources import UnreadableShard
 from curator_pipelines.executors import Task, WorkerContext
 
+Start = Callable[..., "subprocess.Popen[str]"]
+PATIENCE = 120.0
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting for: {what}"
+        time.sleep(0.02)
+
 
 @dataclass(frozen=True)
 class ToldStage:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Start, until  # type: ignore[attr-defined]
-from external_for_tests import ToldStage
+from external_for_tests import Start, ToldStage, until
 
 from benchmarks.fault_proxy import FaultProxy
 from curator.errors import CuratorError, InputError, Redo
