@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from curator.io import Fault, storage
 from curator.sources import UnreadableShard
 from curator_pipelines.executors import Task, WorkerContext
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., subprocess.Popen[str]]
 PATIENCE = 120.0
 
 
