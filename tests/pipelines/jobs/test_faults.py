@@ -34,6 +34,8 @@ Run = Callable[..., Any]
 Stop = Callable[[Driver], int]
 
 LAST = "pool-3.tar"
+# Of the pool, so it is embedded last.
+SMALLEST = "pool-2.tar"
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ class TestStopped:
         out: Path,
         run: Run,
     ) -> None:
-        with server.holding(LAST), driver(["select", *flags(out=out, **served)]) as started:
+        with server.holding(SMALLEST), driver(["select", *flags(out=out, **served)]) as started:
             until(server.reached.is_set, "the worker reads the last shard")
             workers = started.workers
             expected = stop(started)

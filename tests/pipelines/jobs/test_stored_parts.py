@@ -165,7 +165,7 @@ class TestReadyEmbeddings:
         path = part_file(other, "pool/img_emb", 1)
         np.save(path, np.load(path)[::-1])
         with pytest.raises(CuratorError, match=rf"{path.name} is not what its run wrote"):
-            run(out=str(tmp_path / "run"), **settings | {"pool": [str(other / "pool")]})
+            run(out=str(tmp_path / "run"), **settings | {"pool": [str(other / "pool")], "copy_pool": True})
 
 
 class TestUpdatePool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curator.errors import Another, CuratorError, InputError, Redo, Use
 from curator.io import absolute, owned, storage
 from curator.settings import build, declared
 from curator.sources import Source
 from curator_pipelines.config import WarmupConfig
-from curator_pipelines.jobs.train.launch_worker import WorkerPlace
 from curator_pipelines.run import Reporter, RunDirectory, recorded
 from curator_ssl.config import TrainConfig
+
+if TYPE_CHECKING:
+    from curator_pipelines.jobs.train.launch_worker import WorkerPlace
 
 __all__ = ["ARCHITECTURE", "WarmupResult", "run_warmup", "untrained_twin", "warm_up"]
 

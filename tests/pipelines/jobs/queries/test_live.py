@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,21 +28,22 @@ def worker(state: str, seconds: float = 5.0, silent: float = 1.0) -> dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("found", "state"),
+    ("make", "state"),
+    # Made when the test runs: a record gets old.
     [
-        (record(worker("working"), worker("working", silent=400)), "running"),
-        (record(worker("working", silent=400), worker("working", silent=300), worker("idle")), "silent"),
-        (record(worker("working"), age=500), "silent"),
-        (record(worker("starting", seconds=10)), "running"),
-        (record(worker("starting", seconds=300), worker("starting", seconds=100)), "waiting"),
-        (record(worker("starting", seconds=300), worker("working")), "running"),
-        (record(waiting="no worker could start yet"), "waiting"),
-        (record(), "running"),
-        ({"stage": "pool"}, "running"),
+        (lambda: record(worker("working"), worker("working", silent=400)), "running"),
+        (lambda: record(worker("working", silent=400), worker("working", silent=300), worker("idle")), "silent"),
+        (lambda: record(worker("working"), age=500), "silent"),
+        (lambda: record(worker("starting", seconds=10)), "running"),
+        (lambda: record(worker("starting", seconds=300), worker("starting", seconds=100)), "waiting"),
+        (lambda: record(worker("starting", seconds=300), worker("working")), "running"),
+        (lambda: record(waiting="no worker could start yet"), "waiting"),
+        (lambda: record(), "running"),
+        (lambda: {"stage": "pool"}, "running"),
     ],
 )
-def test_states(found: dict[str, Any], state: str) -> None:
-    assert running_state(found) == state
+def test_states(make: Callable[[], dict[str, Any]], state: str) -> None:
+    assert running_state(make()) == state
 
 
 def test_lines_say_which_worker_is_silent_on_which_shard() -> None:

@@ -69,13 +69,13 @@ def shows(tile: Any, number: int) -> bool:
 def test_what_the_sheet_cannot_show_is_told_and_ends_no_search(reference: Path, tmp_path: Path) -> None:
     shutil.copytree(reference, tmp_path / "run")
     reporter = Reporter(quiet=True)
-    (tmp_path / "way").mkdir()
-    (tmp_path / "way" / "in").touch()
+    (tmp_path / "run" / "search.png").mkdir()
     asked = {"run": str(tmp_path / "run"), "key": "0004", "shard": "pool-2.tar"}
-    result = run_search(build(SearchConfig, asked | {"sheet": str(tmp_path / "way")}), reporter)
+    result = run_search(build(SearchConfig, asked), reporter)
     assert result.sheet == "" and len(result.hits) == 20 and "sheet" not in result.to_text()
     assert any("the contact sheet was not written" in warning for warning in reporter.warnings)
-    assert (tmp_path / "way" / "in").exists()
+    with pytest.raises(InputError, match="it is a folder"):
+        run_search(build(SearchConfig, asked | {"sheet": str(tmp_path / "run" / "search.png")}), reporter)
 
 
 def test_a_key_finds_what_a_full_scan_finds(reference: Path, tmp_path: Path) -> None:
