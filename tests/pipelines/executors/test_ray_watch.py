@@ -17,6 +17,9 @@ from curator_pipelines.executors.ray_metrics import ray_gauges
 MakeRay = Callable[..., RayExecutor]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.slow
 def test_an_actor_that_dies_is_an_event_and_what_actors_use_is_told(make_ray: MakeRay) -> None:
     seen, before, told = Seen(), usage_so_far(), list[str]()

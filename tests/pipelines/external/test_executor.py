@@ -22,6 +22,8 @@ from curator.sources import UnreadableShard
 from curator_pipelines.executors import InProcessExecutor, Outcome
 from curator_pipelines.external.executor import ExternalExecutor
 
+pytestmark = pytest.mark.slow
+
 
 class Driver(threading.Thread):
     """Runs a stage as the owner of OUT."""

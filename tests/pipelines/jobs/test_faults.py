@@ -79,7 +79,7 @@ class TestKilledWorker:
     def test_in_embed(
         self, server: ShardServer, served: dict[str, Any], served_reference: Path, out: Path, tmp_path: Path
     ) -> None:
-        with server.holding(LAST), driver(["select", *flags(out=out, **served)]) as started:
+        with server.holding(SMALLEST), driver(["select", *flags(out=out, **served)]) as started:
             until(server.reached.is_set, "the worker reads the last shard")
             (worker,) = started.workers
             os.kill(worker, signal.SIGKILL)

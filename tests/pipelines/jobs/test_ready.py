@@ -281,6 +281,7 @@ class TestEnds:
         assert all(row == packed[row["id"]] | {"out_shard": None, "out_key": None} for row in rows)
 
 
+@pytest.mark.slow
 class TestLeftOut:
     def write_list(self, folder: Path, form: str, shard: str, key: str) -> str:
         path = folder / f"deny-{form}"

@@ -22,6 +22,8 @@ from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]
+pytestmark = pytest.mark.slow
+
 NAMES = [f"pool-{number}.tar" for number in range(4)]
 
 
