@@ -11,8 +11,8 @@ set -uo pipefail
 retries=${CURATOR_RETRIES:-5}
 pause=${CURATOR_RETRY_SECONDS:-30}
 # Ray and SkyPilot signal all processes of a job themselves, and a second signal would break off how the run stops. So
-# it is passed on only to a command that still runs after so many seconds.
-grace=5
+# it is passed on only to a command that still runs after so many seconds: curator takes up to 10 to end its workers.
+grace=12
 child=
 reminder=
 signals=0

@@ -24,7 +24,7 @@ from typing import Any
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.io.conditional import object_state, place_of, put_if, renew_if, was_refused
+from curator.io.conditional import object_version, place_of, put_if, renew_if, was_refused
 
 __all__ = ["EXTERNAL", "LAPSE_SECONDS", "TASKS", "Claim", "ClaimEnded", "end_claims", "end_claims_of"]
 
@@ -121,7 +121,10 @@ class Claim:
     def _renew(self) -> bool:
         place = place_of(self.url)
         try:
-            renew_if(*place, self._record(), object_state(*place).version)
+            version = object_version(*place)
+            if not self.stands():
+                return False
+            renew_if(*place, self._record(), version)
         except FileNotFoundError:
             return False
         except OSError as error:

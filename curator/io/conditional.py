@@ -66,6 +66,15 @@ def object_state(filesystem: Any, path: str) -> ObjectState:
     return state
 
 
+def object_version(filesystem: Any, path: str) -> str:
+    """The version of an object now, as `object_state` has it; on a disk without the clock, which costs a file.
+
+    Raises:
+        OSError: as `object_state`.
+    """
+    return _disk_version(os.stat(path)) if filesystem is None else object_state(filesystem, path).version
+
+
 def put_if(filesystem: Any, path: str, data: bytes, version: str | None) -> None:
     """Write an object if it has this version, or with None, if there is none.
 

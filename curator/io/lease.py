@@ -14,7 +14,7 @@ from typing import Any
 
 from curator.errors import CuratorError
 from curator.io import storage
-from curator.io.conditional import can_put_if, object_state, place_of, put_if, renew_if, was_refused
+from curator.io.conditional import can_put_if, object_state, object_version, place_of, put_if, renew_if, was_refused
 
 __all__ = ["Lease"]
 
@@ -52,11 +52,16 @@ class Lease:
     @staticmethod
     def seconds_left(url: str) -> float:
         """How long the stored lease still counts, by the store's clock; at most 0 if it ran out or is gone."""
+        return Lease.state(url)[0]
+
+    @staticmethod
+    def state(url: str) -> tuple[float, str]:
+        """As `seconds_left`, and the version of the object of which that is said; empty if it is gone."""
         try:
             state = object_state(*place_of(url))
         except FileNotFoundError:
-            return 0.0
-        return SECONDS - (state.now - state.written).total_seconds()
+            return 0.0, ""
+        return SECONDS - (state.now - state.written).total_seconds(), state.version
 
     def take(self) -> bytes | None:
         """Create the object, unless there is one. Returns another holder's content; None if this process holds it."""
@@ -75,11 +80,15 @@ class Lease:
                 return content
         return None
 
-    def take_over(self, content: bytes) -> None:
-        """Overwrite a lease that ran out, unless its content has changed. The caller then calls `take` again."""
+    def take_over(self, content: bytes, version: str) -> None:
+        """Overwrite a lease that ran out, unless it has changed since. The caller then calls `take` again.
+
+        Args:
+            content: of the lease.
+            version: that was found to be too old; a file that was renewed since has another, and the same content.
+        """
         with contextlib.suppress(FileNotFoundError):
-            version = self._version()
-            if storage.read_bytes(self.url) == content:
+            if version and storage.read_bytes(self.url) == content:
                 self._replace(version)
 
     def check(self) -> None:
@@ -114,7 +123,7 @@ class Lease:
             if self._lost or self._ended.is_set():
                 return
             try:
-                version = self._version()
+                version = object_version(self._filesystem, self._path)
                 if not (self._is_ours(storage.read_bytes(self.url)) and self._replace(version, renew_if)):
                     self._lost = "was taken over by another run"
             except FileNotFoundError:
@@ -123,9 +132,6 @@ class Lease:
                 if time.monotonic() - self._renewed > SECONDS:
                     self._lost = f"could not be reached for {SECONDS:.0f} s ({error}), so its lease ran out"
                 _log.warning("the lease on %s could not be renewed: %s", self.url, error)
-
-    def _version(self) -> str:
-        return object_state(self._filesystem, self._path).version
 
     def _replace(self, version: str, put: Callable[[Any, str, bytes, str], None] = put_if) -> bool:
         """Overwrite the object if it has this version; False if it has another and is not ours."""

@@ -121,14 +121,29 @@ class Owner:
         holder: how others see it.
     """
 
-    def __init__(self, holder: Holder, lease: Lease | None = None) -> None:
+    def __init__(self, holder: Holder, hold: Lease | _Lock | None = None) -> None:
         self.holder = holder
-        self._lease = lease
+        self._hold = hold
 
     def check(self) -> None:
         """Raise `CuratorError` if another run took the directory over. The check is cheap, so call it often."""
-        if self._lease is not None:
-            self._lease.check()
+        if self._hold is not None:
+            self._hold.check()
+
+
+@dataclass(frozen=True)
+class _Lock:
+    """A locked file, as it was opened."""
+
+    path: Path
+    file: int
+
+    def check(self) -> None:
+        """Raise `CuratorError` if a machine that has no flock put its lease in the file's place."""
+        if self.path.exists() and not _is_at(self.path, self.file):
+            raise CuratorError(
+                f"{self.path.parent} was taken over by another run: this run stops; what it finished is kept"
+            )
 
 
 @contextlib.contextmanager
@@ -146,9 +161,9 @@ def owned(url: str) -> Iterator[Owner]:
     holder = Holder.this_process()
     if storage.is_local(url):
         _refuse_job_folder(storage.local_path(url))
-        with _owned_folder(storage.local_path(url), holder) as lease:
+        with _owned_folder(storage.local_path(url), holder) as hold:
             end_claims(url)
-            yield Owner(holder, lease)
+            yield Owner(holder, hold)
     elif Lease.is_possible(url):
         with _leased(url, holder) as lease:
             end_claims(url)
@@ -182,13 +197,13 @@ def _refuse_job_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _owned_folder(folder: Path, holder: Holder) -> Iterator[Lease | None]:
+def _owned_folder(folder: Path, holder: Holder) -> Iterator[Lease | _Lock]:
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        with _locked(folder / NAME, holder) as is_locked:
-            if is_locked:
-                yield None
-        if not is_locked:
+        with _locked(folder / NAME, holder) as lock:
+            if lock is not None:
+                yield lock
+        if lock is None:
             with _leased(str(folder), holder) as lease:
                 yield lease
     finally:
@@ -198,8 +213,8 @@ def _owned_folder(folder: Path, holder: Holder) -> Iterator[Lease | None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, holder: Holder) -> Iterator[bool]:
-    """Hold the lock; False where there is no flock, or where the holder before came from a machine that has none."""
+def _locked(path: Path, holder: Holder) -> Iterator[_Lock | None]:
+    """Hold the lock; None where there is no flock, or where the holder before came from a machine that has none."""
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,15 +224,17 @@ def _locked(path: Path, holder: Holder) -> Iterator[bool]:
     except PermissionError as error:
         raise InputError(f"{folder} cannot be written to ({error.strerror})", advice=Another("out")) from error
     if file is None:
-        yield False
+        yield None
         return
     try:
         os.truncate(file, 0)
         os.write(file, holder.to_json())
         with _renewed(file):
-            yield True
+            yield _Lock(path, file)
     finally:
-        path.unlink(missing_ok=True)
+        # A machine without flock may have put its lease there, if this one did not answer for long.
+        if _is_at(path, file):
+            path.unlink(missing_ok=True)
         os.close(file)
 
 
@@ -263,7 +280,7 @@ def _open_locked(path: Path) -> int | None:
                 return None
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The holder before may have removed the file that was opened here.
-            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+            if _is_at(path, file):
                 return file
         except BlockingIOError as error:
             if time.monotonic() > started + (ORPHANS_PATIENCE if holder and holder.is_dead() else PATIENCE):
@@ -274,6 +291,14 @@ def _open_locked(path: Path) -> int | None:
             os.close(file)
             raise
         os.close(file)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    """Whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _is_locked(path: Path) -> bool:
@@ -315,12 +340,12 @@ def _swept(url: str, lease: Lease) -> Iterator[None]:
 def _take(lease: Lease, url: str) -> None:
     first, started, before = b"", time.monotonic(), math.inf
     while (content := lease.take()) is not None:
-        holder, seconds = Holder.from_json(content), Lease.seconds_left(lease.url)
+        holder, (seconds, version) = Holder.from_json(content), Lease.state(lease.url)
         if seconds <= 0 or (holder and holder.is_dead()):
-            lease.take_over(content)
+            lease.take_over(content, version)
             continue
-        # A file that is renewed keeps its content.
-        is_renewed = first not in (b"", content) or seconds > before
+        # A file that is renewed keeps its content. A renewal adds some fifteen seconds, the rounding of times one.
+        is_renewed = first not in (b"", content) or seconds > before + RENEW_EVERY / 3
         before = seconds
         if is_renewed or (holder and holder.is_alive()) or time.monotonic() - started > LEASE_PATIENCE:
             raise _held(url, str(holder or "another run"))

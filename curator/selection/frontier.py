@@ -100,10 +100,10 @@ class Frontier:
         return self._ids_of(places[places < int(self._start[centroid]) + self._rows.shape[-1]])
 
     def upcoming(self, count: int) -> NDArray[np.int64]:
-        """Ids of the next rows of all centroids behind their best ones, about `count`, those not removed."""
+        """Ids of the next rows of centroids behind their best ones, at most `count`, those not removed."""
         steps = np.arange(1, 1 + max(1, count // len(self._at)))
         places = self._at + steps[:, None]
-        return self._ids_of(np.minimum(places, self._start + self._rows.shape[-1] - 1).reshape(-1))
+        return self._ids_of(np.minimum(places, self._start + self._rows.shape[-1] - 1).reshape(-1)[:count])
 
     def _ids_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = self._rows.take(places)

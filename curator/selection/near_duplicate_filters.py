@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.search import Floats, Pairs, SimilarityJoin
-from curator.selection.filters import Ahead, Filter, Rejection, nothing_ahead
+from curator.selection.filters import AHEAD_ROWS, Ahead, Filter, Rejection, nothing_ahead
 
 __all__ = ["NEAR_EVALUATION", "ReadHashes", "ReadRows", "ask_once", "hashes_of", "near_evaluation"]
 
@@ -64,7 +64,7 @@ def ask_once(find: Callable[[NDArray[np.int64]], Sequence[Rejection | None]]) ->
         if any(row not in known for row in numbers):
             if len(known) > KNOWN_ROWS:
                 known = {row: known[row] for row in numbers if row in known}
-            fresh = [row for row in dict.fromkeys([*numbers, *ahead().tolist()]) if row not in known]
+            fresh = [row for row in dict.fromkeys([*numbers, *ahead()[:AHEAD_ROWS].tolist()]) if row not in known]
             known |= zip(fresh, find(np.array(fresh, np.int64)), strict=True)
         return next(((place, rejection) for place, row in enumerate(numbers) if (rejection := known[row])), None)
 

@@ -162,7 +162,7 @@ def plain_keys(keys: pa.Array) -> pa.LargeStringArray:
 
 
 def text_hashes(texts: pa.LargeStringArray) -> Hashes:
-    """A hash of each text, uint64 (n,): equal for equal texts, on all machines. 0 for null.
+    """A hash of each text, uint64 (n,): equal for equal texts, on all machines. Null counts as the empty text.
 
     The sum of the bytes, each times an odd number that its place in the text has, mixed.
     """

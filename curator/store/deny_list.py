@@ -54,17 +54,12 @@ class DenyList:
 
         Costs one reading of the key column of every part's metadata.
         """
-        ids, matched = self._find(store)
-        return ids, int((~matched).sum())
-
-    def hint(self, store: PartReader) -> str:
-        """For a message: some of the entries that match nothing, and the keys that may be meant. Empty if all match.
-
-        Costs two readings of the key column of every part's metadata.
-        """
-        unmatched = self.unmatched(self._find(store)[1])
-        likely = LikelyKeys.of(unmatched)
-        return self.hint_text(unmatched, (likely(part, table) for part, table in store.each_metadata(KEY_COLUMNS)))
+        table = self.table()
+        join = table.join()
+        ids = [np.empty(0, np.int64)]
+        for part, metadata in store.each_metadata(KEY_COLUMNS):
+            ids += [table.denied(hits) for hits in join(part, metadata)]
+        return np.unique(np.concatenate(ids)), int((~table.matched).sum())
 
     def table(self) -> DenyTable:
         """The list as it is looked up: see `DenyTable`. Its entries are numbered as `unmatched` has them."""
@@ -83,7 +78,12 @@ class DenyList:
 
     @staticmethod
     def hint_text(unmatched: Sequence[str], likely: Iterable[Mapping[str, Likely]]) -> str:
-        """What `hint` says, of what `LikelyKeys` found in each part."""
+        """For a message: entries that match nothing, and the keys that may be meant.
+
+        Args:
+            unmatched: of `unmatched`.
+            likely: what `LikelyKeys` found in each part.
+        """
         meant: dict[str, Likely] = {}
         for found in likely:
             for entry, match in found.items():
@@ -93,14 +93,6 @@ class DenyList:
     def _entries(self) -> Iterator[tuple[str, str]]:
         yield from (("", key) for key in self.everywhere)
         yield from ((shard, key) for shard, keys in self.in_shard.items() for key in keys)
-
-    def _find(self, store: PartReader) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        table = self.table()
-        join = table.join()
-        ids = [np.empty(0, np.int64)]
-        for part, metadata in store.each_metadata(KEY_COLUMNS):
-            ids += [table.denied(hits) for hits in join(part, metadata)]
-        return np.unique(np.concatenate(ids)), table.matched
 
 
 def spellings(key: str) -> Iterator[str]:

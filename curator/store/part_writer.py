@@ -37,18 +37,20 @@ class PartWriter:
         self._store, self._part, self._identity, self._shard, self._dim = store, part, identity, shard, dim
 
     def __enter__(self) -> PartWriter:
-        self._files = ExitStack()
         name = (self._store.url, self._part, self._identity)
-        # What is entered first appears last: metadata stand after the array, as the done-mark after both.
-        self._metadata = self._files.enter_context(storage.write_file(part_files.metadata_url(*name)))
-        self._array = self._files.enter_context(storage.write_file(part_files.array_url(*name)))
-        self._begin()
+        with ExitStack() as files:
+            # What is entered first appears last: metadata stand after the array, as the done-mark after both.
+            self._metadata = files.enter_context(storage.write_file(part_files.metadata_url(*name)))
+            self._array = files.enter_context(storage.write_file(part_files.array_url(*name)))
+            self._begin()
+            # Closing may fail where the disk is full: what is half written goes even then.
+            files.callback(self._close)
+            self._files = files.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
         self._files.__exit__(kind, error, trace)
 
     def restart(self) -> None:

@@ -22,7 +22,7 @@ class TrainLogger(Protocol):
 
     Args:
         out: the run directory, any URL.
-        config: name -> value of every setting.
+        config: name -> value of every setting, without the secrets of URLs.
         step: the steps that were done before: a run that goes on may write some of its last steps again.
     """
 
@@ -68,7 +68,12 @@ class Loggers:
     """
 
     def __init__(self, names: Sequence[str], out: str, config: Mapping[str, Any], step: int) -> None:
-        self._loggers: dict[str, TrainLogger] = {name: LOGGERS.find(name)(out, config, step) for name in names}
+        self._loggers: dict[str, TrainLogger] = {}
+        for name in dict.fromkeys(names):
+            try:
+                self._loggers[name] = LOGGERS.find(name)(out, config, step)
+            except Exception as error:
+                _log.warning("%s gets no numbers: %s: %s", name, type(error).__name__, error)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Hand the numbers of a step to each."""

@@ -28,7 +28,9 @@ def attempts(folder: Path) -> int:
 
 
 def wait_until_started(folder: Path) -> None:
+    end = time.monotonic() + 60
     while attempts(folder) == 0:
+        assert time.monotonic() < end
         time.sleep(0.02)
     time.sleep(0.2)  # the command installs its handler after its first line
 
@@ -49,7 +51,7 @@ def test_a_success_after_failures_is_a_success(tmp_path: Path) -> None:
 
 
 def test_a_stop_of_the_whole_job_reaches_the_command_once_and_is_not_tried_again(tmp_path: Path) -> None:
-    process = start(tmp_path, "trap 'echo stopped >> attempts; sleep 0.5; exit 130' TERM; while :; do sleep 0.1; done")
+    process = start(tmp_path, "trap 'echo stopped >> attempts; sleep 7; exit 130' TERM; while :; do sleep 0.1; done")
     wait_until_started(tmp_path)
     os.killpg(process.pid, signal.SIGTERM)  # as Ray does
     process.communicate()
@@ -57,6 +59,7 @@ def test_a_stop_of_the_whole_job_reaches_the_command_once_and_is_not_tried_again
     assert (tmp_path / "attempts").read_text().splitlines() == ["attempt", "stopped"]
 
 
+@pytest.mark.slow  # the script waits whether the command was told, too
 def test_a_stop_of_the_script_alone_stops_the_command(tmp_path: Path) -> None:
     process = start(tmp_path, "trap 'exit 130' TERM; while :; do sleep 0.1; done")
     wait_until_started(tmp_path)

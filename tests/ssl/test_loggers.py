@@ -32,6 +32,11 @@ class Kept:
         self.is_closed = True
 
 
+class Offline(Kept):
+    def __init__(self, out: str, config: Mapping[str, Any], step: int) -> None:
+        raise ConnectionError("no network")
+
+
 class Fails(Kept):
     def write(self, step: int, values: Mapping[str, float]) -> None:
         super().write(step, values)
@@ -41,7 +46,7 @@ class Fails(Kept):
 @pytest.fixture(autouse=True)
 def found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classes of this file, by their names."""
-    classes = {"kept": Kept, "fails": Fails, "nothing": object}
+    classes = {"kept": Kept, "fails": Fails, "offline": Offline, "nothing": object}
     monkeypatch.setattr("curator_ssl.loggers.LOGGERS", type("Table", (), {"find": staticmethod(classes.__getitem__)}))
     Kept.made.clear()
 
@@ -69,6 +74,16 @@ def test_a_logger_that_fails_is_told_once_and_ends_no_training(
     fails, kept = Kept.made
     assert (len(fails.lines), len(kept.lines)) == (1, 3)
     assert [record.message for record in caplog.records] == ["fails gets no more numbers: ConnectionError: no network"]
+
+
+def test_a_logger_that_cannot_be_made_is_told_and_ends_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loggers = Loggers(["offline", "kept", "kept"], str(tmp_path), {}, 0)
+    loggers.write(0, {"loss": 2.5})
+    loggers.close()
+    assert [logger.lines for logger in Kept.made] == [[(0, {"loss": 2.5})]]
+    assert "offline gets no numbers: ConnectionError: no network" in caplog.text
 
 
 def test_what_is_no_logger_is_refused_before_the_training() -> None:

@@ -116,9 +116,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     words, debug = _without_debug(arguments)
-    words = _without_log_format(words)
     call = Invocation(arguments, time.monotonic())
     try:
+        words = _without_log_format(words)
         code = cli.main(words, prog_name="curator", standalone_mode=False, obj=call)
         return code if isinstance(code, int) else 0
     except BaseException as error:
@@ -140,7 +140,9 @@ def _without_log_format(arguments: list[str]) -> list[str]:
     A value that is none stays, for click to refuse.
     """
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    given, words = os.environ.get("CURATOR_LOG_FORMAT", ""), list(own)
+    given, words = os.environ.get("CURATOR_LOG_FORMAT", "text") or "text", list(own)
+    if given not in LOG_FORMATS:
+        raise click.UsageError(f"CURATOR_LOG_FORMAT is {given}: give {' or '.join(LOG_FORMATS)}")
     for place, word in enumerate(own):
         name, equals, value = word.partition("=")
         if name == "--log-format":

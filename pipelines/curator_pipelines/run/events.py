@@ -62,6 +62,9 @@ class Events:
 
     def note(self, kind: str, text: str, **facts: Any) -> None:
         """Something happened; see `Watcher.note`."""
+        if kind == "run_ended":
+            # The last word: `inspect` reads from it how a run ended.
+            self._tell_left_out()
         if kind not in ALWAYS:
             if self._counted >= MOST:
                 self._left_out[kind] += 1
@@ -86,11 +89,15 @@ class Events:
 
     def close(self) -> None:
         """Wait until everything is written."""
-        if self._left_out:
-            counts = ", ".join(f"{kind}: {count:,}" for kind, count in self._left_out.most_common())
-            self.note("left_out", f"more happened than is kept here: {counts}", **self._left_out)
+        self._tell_left_out()
         if self._writer is not None:
             self._writer.shutdown(wait=True)
+
+    def _tell_left_out(self) -> None:
+        if self._left_out:
+            left, self._left_out = self._left_out, Counter()
+            counts = ", ".join(f"{kind}: {count:,}" for kind, count in left.most_common())
+            self.note("left_out", f"more happened than is kept here: {counts}", **left)
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._writer is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from curator.errors import CuratorError
 from curator.io import public_name, public_text, storage
 from curator_pipelines.executors import USAGE, ray_gauges
 
@@ -131,7 +132,8 @@ class Metrics:
             for name, metric in METRICS.items()
         }
         for sink in self._sinks:
-            with contextlib.suppress(OSError):
+            # A run that lost its directory may write no file any more; that ends it elsewhere.
+            with contextlib.suppress(OSError, CuratorError):
                 sink.write(values)
 
 

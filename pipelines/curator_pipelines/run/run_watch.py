@@ -42,7 +42,7 @@ class RunWatch:
         out: the run directory.
         owner: this process as its owner.
         reporter: whose stages are shown.
-        metrics: where numbers go beside; None for nowhere.
+        metrics: where numbers go beside; None for nowhere, in tests.
     """
 
     def __init__(self, out: str, owner: Owner, reporter: Reporter, metrics: Metrics | None) -> None:
@@ -50,7 +50,7 @@ class RunWatch:
         self._every = EVERY_LOCAL if storage.is_local(out) else EVERY_REMOTE
         self._written = -self._every
         self._stage: StageProgress | None = None
-        self._workers: list[WorkerState] = []
+        self._ask: Callable[[], list[WorkerState]] = list
         self._stages = ["start"]
         self._counts: Counter[str] = Counter()
         self._slowest: list[tuple[float, int, TaskEnd]] = []
@@ -68,18 +68,16 @@ class RunWatch:
 
     def look(self, workers: Callable[[], list[WorkerState]]) -> None:
         """See `Watcher.look`."""
-        if time.monotonic() - self._written >= self._every:
-            self._workers = workers()
-            if any(worker.state != "starting" for worker in self._workers):
-                self._waiting = ""
-            self._maybe_write(at_once=False)
+        # Kept: whatever makes the next record, time or progress, asks anew.
+        self._ask = workers
+        self._maybe_write(at_once=False)
 
     def note(self, kind: str, text: str, **facts: Any) -> None:
         """See `Watcher.note`."""
         self._counts[kind] += 1
         if kind == "stage_ended":
             self._stages.pop()
-            self._workers, self._waiting = [], ""
+            self._ask, self._waiting = list, ""
             if self._slowest:
                 facts["slowest"] = self._slowest_tasks()
         elif kind == "waiting":
@@ -125,11 +123,14 @@ class RunWatch:
         self._written = time.monotonic()
 
     def _record(self) -> dict[str, Any]:
+        workers = self._ask()
+        if any(worker.state != "starting" for worker in workers):
+            self._waiting = ""
         return {
             "doing": self._stages[-1],
             **progress_record(self._stages[-1], self._stage, self._reporter),
             "driver": self.driver,
-            **worker_records(self._workers),
+            **worker_records(workers),
             "waiting": self._waiting,
             "lost": self._counts["worker_lost"],
             "preempted": self._counts["preempted"],
@@ -158,15 +159,20 @@ def recorded(reporter: Reporter, out: str, owner: Owner, metrics_file: str | Non
         out: the run directory, which this process owns.
         owner: this process as its owner.
         metrics_file: where the numbers go for Prometheus' node exporter; None for nowhere.
+
+    Raises:
+        InputError: `metrics_file` cannot be written.
     """
+    if metrics_file is not None:
+        storage.check_writable(metrics_file, "metrics_file")
     watch = RunWatch(out, owner, reporter, Metrics.where_asked_for(metrics_file, out))
     before, log_lines.run = log_lines.run, owner.holder.run[:SHORT]
     call = watch.driver["command"] or "called from Python"
-    watch.events.note("run_began", f"{owner.holder}: {call}", **watch.driver)
-    reporter.listener = watch.show
-    watch.write()
     how, code = "done", 0
     try:
+        watch.events.note("run_began", f"{owner.holder}: {call}", **watch.driver)
+        reporter.listener = watch.show
+        watch.write()
         with watched_by(watch):
             yield
     except BaseException as error:

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import torch
 
+from curator.io import public_values
 from curator_ssl.config import TrainConfig
 from curator_ssl.data import Schedule
 from curator_ssl.distributed import RankGroup, is_first
@@ -116,7 +117,7 @@ class StepLog:
     def __enter__(self) -> StepLog:
         if is_first():
             config = self._config
-            loggers = Loggers(config.log_to, config.out, config.model_dump(), self._start)
+            loggers = Loggers(config.log_to, config.out, public_values(config.model_dump()), self._start)
             self._metrics = Metrics(config.out, self._start, loggers)
         return self
 

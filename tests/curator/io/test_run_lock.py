@@ -20,12 +20,14 @@ import pytest
 from benchmarks.fault_proxy import once_each
 from curator.errors import CuratorError, InputError
 from curator.io import conditional, lease, run_lock, storage
+from curator.io.lease import Lease
 from curator.io.run_lock import NAME, Holder, current_holder, owned
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = Holder("someone", "elsewhere", 17, "ann", "2026-01-01T00:00:00+00:00")
 HOLD = """
 import sys, time
+from curator.io.lease import Lease
 from curator.io.run_lock import owned
 with owned(sys.argv[1]):
     print("held", flush=True)
@@ -36,6 +38,7 @@ with owned(sys.argv[1]):
 # As a training does, whose loaders outlive it for a moment.
 HOLD_AND_LEAVE_A_CHILD = """
 import os, sys, time
+from curator.io.lease import Lease
 from curator.io.run_lock import owned
 with owned(sys.argv[1]):
     if os.fork():
@@ -342,12 +345,33 @@ def test_a_lease_on_a_disk_is_renewed_by_the_disks_clock(tmp_path, monkeypatch):
             time.sleep(0.01)
         assert path.stat().st_ino == first.st_ino
         # Another takes over, and the first finds out.
-        run_lock.Lease(str(path), FOREIGN.to_json()).take_over(path.read_bytes())
-        while not owner._lease._lost:
+        stale = Lease.state(str(path))[1]
+        while Lease.state(str(path))[1] == stale:
+            time.sleep(0.01)
+        # Not of what was renewed since it was found to be too old: its content is the same.
+        Lease(str(path), FOREIGN.to_json()).take_over(path.read_bytes(), stale)
+        owner.check()
+        assert json.loads(path.read_bytes())["pid"] == os.getpid()
+        end = time.monotonic() + 30
+        while json.loads(path.read_bytes())["host"] != "elsewhere":
+            assert time.monotonic() < end
+            Lease(str(path), FOREIGN.to_json()).take_over(path.read_bytes(), Lease.state(str(path))[1])
+        while not owner._hold._lost:
+            assert time.monotonic() < end
             time.sleep(0.01)
         with pytest.raises(CuratorError, match="was taken over by another run"):
             owner.check()
     assert json.loads(path.read_bytes())["host"] == "elsewhere"
+
+
+def test_a_lock_whose_file_was_replaced_ends_its_run_and_is_not_removed(tmp_path):
+    with owned(str(tmp_path)) as owner:
+        owner.check()
+        os.rename(foreign_lease(tmp_path), tmp_path / "aside")
+        os.replace(tmp_path / "aside", tmp_path / NAME)
+        with pytest.raises(CuratorError, match="was taken over by another run"):
+            owner.check()
+    assert json.loads((tmp_path / NAME).read_bytes())["host"] == "elsewhere"
 
 
 def test_a_machine_with_flock_respects_the_lease_of_one_without(tmp_path, monkeypatch):

@@ -41,7 +41,10 @@ def test_every_file_says_what_it_is(name, tmp_path):
 @pytest.mark.parametrize(
     ("schema", "columns"),
     [
-        (schemas.PARTS, "part url size version kind identity min_side state store store_part store_content read_url read_version"),
+        (
+            schemas.PARTS,
+            "part url size version kind identity min_side state store store_part store_content read_url read_version",
+        ),
         (schemas.METADATA, "image_path shard part index offset size sha256 sample_sha256 width height members"),
         (schemas.SELECTED, "id shard key score centroid round"),
         (schemas.ROUNDS, "round mean_score ratio chosen"),

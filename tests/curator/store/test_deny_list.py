@@ -14,7 +14,7 @@ from curator.io.storage import Stat
 from curator.sources.source import Source
 from curator.store import deny_join
 from curator.store.deny_join import text_hashes
-from curator.store.deny_list import DenyList, read_deny_list
+from curator.store.deny_list import DenyList, LikelyKeys, read_deny_list
 from curator.store.done_mark import DoneMark
 from curator.store.part_store import PartStore
 from curator.types import EmbeddingBlock, Member, SampleRow, join_id
@@ -71,9 +71,10 @@ def test_in_one_shard_only(store: PartStore) -> None:
 
 
 def test_what_may_be_meant(store: PartStore) -> None:
-    hint = DenyList(frozenset(["Shop/BREAD.jpeg.txt", "nobody", "shop/Müsli"]), {}, "").hint(store)
+    likely = LikelyKeys.of(["Shop/BREAD.jpeg.txt", "nobody"])
+    found = [likely(part, table) for part, table in store.each_metadata(["image_path"])]
+    hint = DenyList.hint_text(["Shop/BREAD.jpeg.txt", "nobody"], found)
     assert hint == "Shop/BREAD.jpeg.txt (is shop/bread meant?); nobody"
-    assert DenyList(frozenset(["shop/bread"]), {}, "").hint(store) == ""
 
 
 def test_lists_of_windows(tmp_path: Path) -> None:

@@ -349,3 +349,14 @@ def test_what_fails_on_the_way_leaves_nothing(tmp_path):
         writer.add(EmbeddingBlock([], np.empty((0, 5), np.float16)))
         raise RuntimeError
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_cannot_be_closed_leaves_nothing(tmp_path, monkeypatch):
+    def fail(self):
+        raise OSError(28, "No space left on device")
+
+    store = PartStore(str(tmp_path / "pool"))
+    monkeypatch.setattr(parquet.TableWriter, "close", fail)
+    with pytest.raises(OSError, match="No space"), store.writer(0, "0" * 16, "/a.tar", 5):
+        pass
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -32,6 +32,8 @@ from curator.io import storage
 from curator.store.done_mark import DoneMark
 from curator.store.part_store import PartStore
 from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
+from curator_pipelines.jobs.queries.verify_run import verify
+from curator_pipelines.run import Reporter
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
 from curator_pipelines.stages.index import IndexStage
 from curator_pipelines.stages.pack import PackStage
@@ -538,6 +540,21 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 # ---- ready embeddings
+
+
+def differences(out: Path | str) -> list[str]:
+    """What `curator verify` finds wrong."""
+    return verify(str(out), Reporter()).differences
+
+
+def pool_parts(out: Path | str) -> list[dict[str, Any]]:
+    """The rows of the pool's register."""
+    return table(str(out), "pool", "parts.parquet")
+
+
+def chosen(out: Path | str) -> list[dict[str, Any]]:
+    """The rows of the selection, in order of choice."""
+    return table(str(out), "selection", "selected.parquet")
 
 
 def write_ready(

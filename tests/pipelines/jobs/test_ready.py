@@ -13,6 +13,7 @@ from jobs_for_tests import (
     CountsTasks,
     assert_same_bytes,
     beside_chance,
+    chosen,
     differing,
     files_of,
     ledger,
@@ -56,10 +57,6 @@ def ready(tmp_path: Path) -> dict[str, Any]:
     pool = write_ready(tmp_path / "ready-pool", [rows_of(30, 1), rows_of(1, 2), rows_of(20, 3)])
     target = write_ready(tmp_path / "ready-target", [rows_of(7, 4), rows_of(5, 5)], prefix="t")
     return {"pool": [pool], "target": [target], "clusters": 3, "budget": "12", "manifest_only": True}
-
-
-def chosen(out: Path) -> list[dict[str, Any]]:
-    return table(str(out), "selection", "selected.parquet")
 
 
 def stored(out: Path, which: str = "pool") -> np.ndarray:

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from jobs_for_tests import (
     CountsTasks,
+    chosen,
+    differences,
     differing,
     files_of,
     inodes,
     packed_samples,
     part_file,
     picture,
+    pool_parts,
     table,
     tar_bytes,
     write_ready,
@@ -33,7 +36,6 @@ from curator_pipelines.jobs.export.export_run import run_export
 from curator_pipelines.jobs.queries.dedup import run_dedup
 from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
-from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.jobs.queries.why import explain
 from curator_pipelines.jobs.select import index as index_job
 from curator_pipelines.jobs.select.index import run_index
@@ -42,18 +44,6 @@ from curator_pipelines.run.progress import Reporter
 
 Run = Callable[..., Any]
 Counted = Callable[..., CountsTasks]
-
-
-def differences(out: Path | str) -> list[str]:
-    return verify(str(out), Reporter()).differences
-
-
-def parts(out: Path | str) -> list[dict[str, Any]]:
-    return table(str(out), "pool", "parts.parquet")
-
-
-def chosen(out: Path | str) -> list[dict[str, Any]]:
-    return table(str(out), "selection", "selected.parquet")
 
 
 def remade(other: Path, part: int) -> None:
@@ -90,7 +80,9 @@ class TestUse:
 
         assert tasks.embedded == ["target"]
         assert [path.name for path in (out / "pool").iterdir()] == ["parts.parquet"]
-        assert [(row["store"], row["store_part"]) for row in parts(out)] == [(f"{other}/pool", n) for n in range(4)]
+        assert [(row["store"], row["store_part"]) for row in pool_parts(out)] == [
+            (f"{other}/pool", n) for n in range(4)
+        ]
         ours, theirs = files_of(str(out)), files_of(str(reference))
         assert {name for name in differing(ours, theirs) if not name.startswith("pool/")} <= {"quarantine.parquet"}
         assert packed_samples(str(out)) == packed_samples(str(reference))
@@ -109,7 +101,7 @@ class TestUse:
         tasks = counted(**mixed)
 
         assert sorted(tasks.embedded) == ["pool-2.tar", "pool-3.tar", "target"]
-        assert [bool(row["store"]) for row in parts(out)] == [True, True, False, False]
+        assert [bool(row["store"]) for row in pool_parts(out)] == [True, True, False, False]
         counted(out=str(tmp_path / "whole"), **settings)
         assert chosen(out) == chosen(tmp_path / "whole")
         assert packed_samples(out) == packed_samples(str(tmp_path / "whole"))
@@ -127,7 +119,7 @@ class TestUse:
         tasks = counted(out=second, **settings | {"pool": [f"{first}/pool"]})
 
         assert tasks.embedded == []
-        assert len(parts(second)) == 4
+        assert len(pool_parts(second)) == 4
         assert chosen(second) == chosen(reference)
 
     def test_of_a_run_that_refers_itself(
@@ -138,7 +130,7 @@ class TestUse:
 
         assert counted(**third).embedded == ["target"]
 
-        assert {row["store"] for row in parts(third["out"])} == {f"{other}/pool"}
+        assert {row["store"] for row in pool_parts(third["out"])} == {f"{other}/pool"}
         shutil.rmtree(given["out"])
         assert differences(third["out"]) == []
 
@@ -151,7 +143,7 @@ class TestUse:
 
         counted(out=out, **settings | {"pool": mixed})
 
-        assert [row["store_part"] for row in parts(out)] == [None, 0, 1, 2]
+        assert [row["store_part"] for row in pool_parts(out)] == [None, 0, 1, 2]
         numbers = PartStore(f"{out}/pool").metadata(2, ["part", "shard"])
         assert set(numbers["part"].to_pylist()) == {2} and numbers["shard"][0].as_py().endswith("pool-2.tar")
         assert differences(out) == []
@@ -170,7 +162,7 @@ class TestUse:
         run(out=str(tmp_path / "copy"), **held | {"copy_pool": True})
 
         assert len(tasks.embedded) == 1
-        assert all(row["store"] for row in parts(tmp_path / "run"))
+        assert all(row["store"] for row in pool_parts(tmp_path / "run"))
         assert chosen(tmp_path / "run") == chosen(tmp_path / "first") == chosen(tmp_path / "copy")
         ours, theirs = files_of(str(tmp_path / "copy")), files_of(str(tmp_path / "first"))
         assert [name for name in differing(ours, theirs) if name.startswith("pool/")] == []
@@ -179,7 +171,7 @@ class TestUse:
         tasks = counted(**given | {"min_side": 30})
 
         assert len(tasks.embedded) == 5
-        assert not any(row["store"] for row in parts(given["out"]))
+        assert not any(row["store"] for row in pool_parts(given["out"]))
 
     def test_copies_in_place_of_references_and_the_other_way(
         self, counted: Counted, given: dict[str, Any], other: Path
@@ -190,7 +182,7 @@ class TestUse:
         tasks = counted(**given | {"copy_pool": True})
 
         assert sorted(tasks.embedded) == [f"pool-{number}.tar" for number in range(4)]
-        assert not any(row["store"] for row in parts(given["out"]))
+        assert not any(row["store"] for row in pool_parts(given["out"]))
         assert len(list(Path(given["out"], "pool", "img_emb").iterdir())) == 4
         # What is here stays here, whatever becomes of the other run.
         assert counted(**given).payloads == []
@@ -337,7 +329,7 @@ class TestGoneOrChanged:
             return
 
         assert counted(**begun | {"update_pool": True}).embedded == []
-        states = [(row["url"][-10:], row["state"]) for row in parts(begun["out"])]
+        states = [(row["url"][-10:], row["state"]) for row in pool_parts(begun["out"])]
         assert states[1] == ("pool-1.tar", "retired") and states[4] == ("pool-1.tar", "active")
         assert differences(begun["out"]) == []
 
@@ -363,7 +355,7 @@ class TestGoneOrChanged:
 
         tasks = counted(**shards | {"update_pool": True})
         assert sorted(tasks.embedded) == [f"pool-{number}.tar" for number in range(4)]
-        assert [row["state"] for row in parts(begun["out"])] == ["retired"] * 4 + ["active"] * 4
+        assert [row["state"] for row in pool_parts(begun["out"])] == ["retired"] * 4 + ["active"] * 4
         assert differences(begun["out"]) == []
 
     def test_the_other_run_moved_and_is_given_where_it_is(
@@ -373,7 +365,7 @@ class TestGoneOrChanged:
 
         assert counted(**begun | {"pool": [f"{moved}/pool"]}).payloads == []
 
-        assert {row["store"] for row in parts(begun["out"])} == {f"{moved}/pool"}
+        assert {row["store"] for row in pool_parts(begun["out"])} == {f"{moved}/pool"}
         assert differences(begun["out"]) == []
 
 
@@ -399,8 +391,8 @@ class TestUpdates:
             counted(**given)
         assert counted(**given | {"update_pool": True}).embedded == []
 
-        assert [row["state"] for row in parts(given["out"])] == ["active"] * 4
-        assert all(row["store"] for row in parts(given["out"]))
+        assert [row["state"] for row in pool_parts(given["out"])] == ["active"] * 4
+        assert all(row["store"] for row in pool_parts(given["out"]))
         assert chosen(given["out"]) == before
         assert differences(given["out"]) == []
 
@@ -417,7 +409,7 @@ class TestUpdates:
             counted(**given)
         assert counted(**given | {"update_pool": True}).embedded == []
 
-        states = [(row["url"][-10:], row["state"]) for row in parts(given["out"])]
+        states = [(row["url"][-10:], row["state"]) for row in pool_parts(given["out"])]
         assert states == [
             *(("pool-0.tar", "active"), ("pool-1.tar", "retired"), ("pool-2.tar", "active")),
             *(("pool-3.tar", "retired"), ("pool-1.tar", "active")),

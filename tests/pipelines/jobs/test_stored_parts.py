@@ -14,6 +14,7 @@ from jobs_for_tests import (
     CountsTasks,
     assert_same_bytes,
     curator,
+    differences,
     files_of,
     ledger,
     part_file,
@@ -25,15 +26,9 @@ from jobs_for_tests import (
 
 from curator.errors import CuratorError, InputError
 from curator.io import removal, storage
-from curator_pipelines.jobs.queries.verify_run import verify
-from curator_pipelines.run.progress import Reporter
 from curator_pipelines.run.run_directory import RunDirectory
 
 Run = Callable[..., Any]
-
-
-def differences(out: Path) -> list[str]:
-    return verify(str(out), Reporter()).differences
 
 
 class TestDamage:

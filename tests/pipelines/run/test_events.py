@@ -50,10 +50,12 @@ def test_a_storm_is_counted_and_begins_and_ends_are_kept(tmp_path: Path, monkeyp
     for number in range(10):
         told.note("worker_lost", f"loss {number}")
     told.note("stage_ended", "pool done")
+    told.note("run_ended", "done", exit_code=0)
     told.close()
 
-    assert kinds(str(tmp_path)) == ["stage_began", *["worker_lost"] * 3, "stage_ended", "left_out"]
-    last = read_events(str(tmp_path), event_names(str(tmp_path)))[-1]
+    # How the run ended is the last word.
+    assert kinds(str(tmp_path)) == ["stage_began", *["worker_lost"] * 3, "stage_ended", "left_out", "run_ended"]
+    last = read_events(str(tmp_path), event_names(str(tmp_path)))[-2]
     assert last["facts"] == {"worker_lost": 7} and "worker_lost: 7" in last["text"]
 
 

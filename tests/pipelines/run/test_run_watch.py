@@ -102,6 +102,35 @@ def test_workers_their_losses_and_the_slowest_tasks_are_shown(tmp_path: Path, mo
         watch.finish("done", 0)
 
 
+def test_workers_are_looked_at_anew_when_progress_makes_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(run_watch.time, "monotonic", lambda: now[0])
+    reporter = Reporter(quiet=True)
+    with owned(str(tmp_path)) as owner:
+        watch = RunWatch(str(tmp_path), owner, reporter, None)
+        states = ["starting"]
+        watch.look(lambda: [worker(0, states[0])])
+        states[0] = "working"
+        now[0] += 5
+        with reporter.stage("pool", 10, "samples") as progress:
+            watch.show(progress, False)
+        record = read_progress(str(tmp_path))
+    assert record is not None and record["worker_counts"] == {"working": 1}
+
+
+def test_a_metrics_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with (
+        owned(str(out)) as owner,
+        pytest.raises(InputError, match="it is a folder, not a file"),
+        recorded(Reporter(quiet=True), str(out), owner, str(tmp_path)),
+    ):
+        pytest.fail("the work began")
+    assert log_lines.run == ""
+
+
 def test_a_thousand_workers_are_counted_and_the_silent_ones_listed(tmp_path: Path) -> None:
     with owned(str(tmp_path)) as owner:
         watch = RunWatch(str(tmp_path), owner, Reporter(quiet=True), None)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from curator.io import public_text
-from curator_pipelines.config import ExecutorConfig
+from curator.settings import declared
+from curator_pipelines.config import SelectConfig
 from curator_pipelines.jobs.compare.coverage import CHOSEN_ROWS, Coverage, same_target
 from curator_pipelines.jobs.compare.overlap import Overlap
 from curator_pipelines.jobs.compare.sides import Side
@@ -22,7 +23,7 @@ __all__ = ["Line", "differences", "facts_of", "notes_on"]
 # Whose scores are similarities, so that they stand on one scale where the encoder is the same.
 BY_SIMILARITY = ("simcore", "knn")
 # Where a run is, and how it was computed, changes no selection.
-NOT_TOLD = (*ExecutorConfig.model_fields, "out", "redo", "batch_size", "device", "report", "report_by")
+NOT_TOLD = {name for name, each in declared(SelectConfig).items() if each.setting.changes is None}
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ STARTS_WITHIN = 60.0
 SHOWN_WORKERS = 20
 
 Record = Mapping[str, Any]
-# What comes after embedding takes time that nobody knows.
-LAST_STAGES = ("pack", "report", "train", "warmup", "index")
+# Nothing that takes long comes after these.
+LAST_STAGES = ("report", "train")
 
 
 def age_of(record: Record) -> float | None:

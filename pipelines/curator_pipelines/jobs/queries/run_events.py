@@ -43,5 +43,5 @@ def inspect_events(url: str) -> RunEvents:
     """
     out = absolute(url)
     if not is_run(url):
-        raise InputError(f"{out} is no run directory: it has no run.json")
+        raise InputError(f"{out} is no run directory: no run was begun there")
     return RunEvents(out, read_events(out, event_names(out)))

@@ -8,13 +8,13 @@ from curator.errors import InputError
 from curator.io import absolute, current_holder, storage
 from curator_pipelines.jobs.queries.state import RunState, StageState, last_events, ledger_in_short, state_of
 from curator_pipelines.jobs.queries.training_state import inspect_training
-from curator_pipelines.run import RunDirectory, is_training, read_progress
+from curator_pipelines.run import RunDirectory, event_names, is_training, read_progress
 
 __all__ = ["inspect_run", "is_run"]
 
 
 # What a run directory has before its run.json, which comes when the encoder is chosen or trained.
-MARKS = ("run.json", "owner.json", "progress.json", "events", "warmup/settings.json", "measure/measure.json")
+MARKS = ("run.json", "owner.json", "progress.json", "warmup/settings.json", "measure/measure.json")
 # Stages that come before run.json, in their order.
 FIRST_STAGES = ("warmup", "measure")
 
@@ -22,7 +22,11 @@ FIRST_STAGES = ("warmup", "measure")
 def is_run(url: str) -> bool:
     """True for a run directory: of a run that is begun or was begun."""
     is_list = "::" in url or url.startswith(("@", "pipe:")) or url.endswith(".tar")
-    return not is_list and any(storage.exists(storage.join(absolute(url), name)) for name in MARKS)
+    if is_list:
+        return False
+    out = absolute(url)
+    # A folder called events alone may be one of images.
+    return any(storage.exists(storage.join(out, name)) for name in MARKS) or bool(event_names(out))
 
 
 def inspect_run(url: str) -> RunState:
@@ -38,7 +42,7 @@ def inspect_run(url: str) -> RunState:
         return inspect_training(absolute(url))
     run = RunDirectory(absolute(url))
     if not run.record and not is_run(url):
-        raise InputError(f"{run.url} is no run directory: it has no run.json")
+        raise InputError(f"{run.url} is no run directory: no run was begun there")
     holder = current_holder(run.url)
     progress, events = read_progress(run.url), last_events(run.url)
     running = _running(run, progress) if holder else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curator.store import DenyList, LikelyKeys, PartReader
 from curator_pipelines.executors import Executor, InProcessExecutor, usable_cpus
+from curator_pipelines.jobs.measure import own_executor
 from curator_pipelines.jobs.select.scan_tasks import values_retried
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import KeyStage, KeyTask
@@ -48,6 +49,7 @@ def _each(
 ) -> Iterator[Any]:
     """What `look` says of each part."""
     lengths = pool.lengths()
+    executor = own_executor(executor)
     # One worker alone would be no faster than this process, and would first have to start.
     where = executor if executor.workers > 1 else InProcessExecutor(usable_cpus())
     with reporter.stage("deny", sum(lengths.values()), "rows") as progress:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
-from jobs_for_tests import copy_tree, picture
+from jobs_for_tests import chosen, copy_tree, picture
 
 from curator.errors import CuratorError, InputError
 from curator.io import storage
@@ -32,11 +32,6 @@ ENDINGS = (".png", ".jpeg", ".webp")
 def export(out: str | Path, to: str, dest: str | Path | None = None) -> Exported:
     settings = {"out": str(out), "to": to} | ({"dest": str(dest)} if dest else {})
     return run_export(build(ExportConfig, settings), Reporter(quiet=True))
-
-
-def chosen(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out / "selection/selected.parquet").to_pylist()
-    return rows
 
 
 def members(row: dict[str, Any]) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from jobs_for_tests import curator, entries_of, packed_samples, part_file, table, tar_bytes
+from jobs_for_tests import curator, differences, entries_of, packed_samples, part_file, table, tar_bytes
 
 from curator.errors import InputError
 from curator_pipelines.jobs.queries.verify_run import verify
@@ -25,10 +25,6 @@ Run = Callable[..., Any]
 def out(reference: Path, tmp_path: Path) -> Path:
     """A copy of the finished run."""
     return Path(shutil.copytree(reference, tmp_path / "run"))
-
-
-def differences(out: Path) -> list[str]:
-    return verify(str(out), Reporter()).differences
 
 
 def edit_json(path: Path, **changes: Any) -> None:

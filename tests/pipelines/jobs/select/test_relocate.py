@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_for_tests import CountsTasks, files_of, inodes, packed_samples, part_file, table
+from jobs_for_tests import CountsTasks, differences, files_of, inodes, packed_samples, part_file, pool_parts, table
 
 from curator.errors import CuratorError, InputError
 from curator_pipelines.config.queries import ExportConfig, RelocateConfig, ReportConfig
 from curator_pipelines.config.select import PackConfig, build
 from curator_pipelines.jobs.export.export_run import run_export
-from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.jobs.report.report_run import run_report
 from curator_pipelines.jobs.select.pack import run_pack
 from curator_pipelines.jobs.select.relocate import Relocated, run_relocate
@@ -33,14 +32,6 @@ def relocate(out: Path | str, *moves: str) -> Relocated:
 
 def pack(out: Path | str, size: int = 6) -> Any:
     return run_pack(build(PackConfig, {"out": str(out), "shard_size": size, "seed": 3}), Reporter())[""]
-
-
-def differences(out: Path | str) -> list[str]:
-    return verify(str(out), Reporter()).differences
-
-
-def parts(out: Path | str) -> list[dict[str, Any]]:
-    return table(str(out), "pool", "parts.parquet")
 
 
 def without_register(out: Path) -> dict[str, bytes]:
@@ -78,7 +69,7 @@ def test_packing_reads_the_new_place_and_nothing_else_is_another(
     told = relocate(out, f"{own_data}={moved}")
 
     assert (told.sources, told.parts, told.unmoved) == (4, 0, 1)  # the target is where it was
-    rows = parts(out)
+    rows = pool_parts(out)
     assert [row["url"] for row in rows] == [str(own_data / name) for name in NAMES]
     assert [row["read_url"] for row in rows] == [str(moved / name) for name in NAMES]
     assert {row["read_version"] for row in rows} == {str(7 * 10**9)}
@@ -110,7 +101,7 @@ def test_the_new_place_is_the_same_run(counted: Counted, begun: dict[str, Any], 
     with pytest.raises(InputError, match="1 of another version"):
         counted(**new)
     assert counted(**new | {"update_pool": True}).embedded == []
-    assert [row["url"] for row in parts(out)] == [str(own_data / name) for name in NAMES]
+    assert [row["url"] for row in pool_parts(out)] == [str(own_data / name) for name in NAMES]
     assert differences(out) == []
 
 
@@ -152,17 +143,18 @@ def test_several_prefixes_and_a_part_of_the_shards(begun: dict[str, Any], own_da
     told = relocate(out, f"{own_data / NAMES[0]}={first / NAMES[0]}", f"{own_data / NAMES[1]}={second / NAMES[1]}")
 
     assert (told.sources, told.unmoved) == (2, 3)
-    assert [row["read_url"] for row in parts(out)] == [str(first / NAMES[0]), str(second / NAMES[1]), None, None]
+    assert [row["read_url"] for row in pool_parts(out)] == [str(first / NAMES[0]), str(second / NAMES[1]), None, None]
     pack(out, 5)
     assert differences(out) == []
-    # On, by the place where it is now; said again, it stays; and home.
+    # On, by the place where it is now; and home.
     shutil.move(first, tmp_path / "third")
     relocate(out, f"{first}={tmp_path / 'third'}")
-    relocate(out, f"{first}={tmp_path / 'third'}") if first.exists() else None
-    assert parts(out)[0]["read_url"] == str(tmp_path / "third" / NAMES[0])
+    with pytest.raises(InputError, match="no source of this run lies there"):
+        relocate(out, f"{first}={tmp_path / 'third'}")
+    assert pool_parts(out)[0]["read_url"] == str(tmp_path / "third" / NAMES[0])
     shutil.move(tmp_path / "third" / NAMES[0], own_data / NAMES[0])
     relocate(out, f"{tmp_path / 'third'}={own_data}")
-    assert parts(out)[0]["read_url"] is None
+    assert pool_parts(out)[0]["read_url"] is None
     pack(out, 4)
     assert differences(out) == []
 
@@ -241,7 +233,7 @@ class TestHeldByAnotherRun:
         told = relocate(out, f"{other}={there}")
 
         assert (told.sources, told.parts) == (0, 4)
-        assert {row["store"] for row in parts(out)} == {f"{there}/pool"}
+        assert {row["store"] for row in pool_parts(out)} == {f"{there}/pool"}
         pack(out, 5)
         assert differences(out) == []
 

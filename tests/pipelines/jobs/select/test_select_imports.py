@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from jobs_for_tests import write_ready
 
 # What a process has imported when it ends.
 RUN = """
@@ -19,20 +18,14 @@ print(sorted(name for name in ("torch", "torchvision", "timm", "scipy.stats") if
 """
 
 
-def embeddings(folder: Path, rows: int, seed: int) -> str:
-    for name in ("img_emb", "metadata"):
-        (folder / name).mkdir(parents=True)
-    vectors = np.random.default_rng(seed).standard_normal((rows, 8))
-    np.save(folder / "img_emb" / "img_emb_0.npy", vectors.astype(np.float16))
-    table = pa.table({"image_path": [f"key-{row}" for row in range(rows)]})
-    pq.write_table(table, folder / "metadata" / "metadata_0.parquet")
-    return str(folder)
+def rows(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, 8)).astype(np.float16)
 
 
 def test_a_run_over_ready_embeddings_imports_nothing_that_reads_images(tmp_path: Path) -> None:
     settings = {
-        "target": [embeddings(tmp_path / "target", 20, 0)],
-        "pool": [embeddings(tmp_path / "pool", 60, 1)],
+        "target": [write_ready(tmp_path / "target", [rows(20, 0)])],
+        "pool": [write_ready(tmp_path / "pool", [rows(60, 1)])],
         "out": str(tmp_path / "out"),
         "budget": "5",
         "manifest_only": True,
