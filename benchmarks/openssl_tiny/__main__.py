@@ -1,6 +1,7 @@
 """What a coreset is worth to self-supervised training: train on the target alone, and with each coreset beside it.
 
-    python -m benchmarks.openssl_tiny WORK [--target NAME]... [--arm ARM]... [--seed N]... [--steps 2500] [--jobs CORES]
+    python -m benchmarks.openssl_tiny WORK [--target NAME]... [--arm ARM]... [--seed N]... [--steps 2500]
+        [--jobs CORES] [--compile]
 
 Needs the shards of CURATOR_TINY_DATA (see `benchmarks.groups`: TINY): 650 to 800 photos of 64 px as target, a pool of
 30,750 photos of 200 classes of which 15 to 18% are of the target's, and 1,950 to 2,400 labelled photos to test with.
@@ -34,9 +35,10 @@ def main() -> None:
     parser.add_argument("--arm", action="append", choices=list(ARMS))
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--compile", action="store_true", help="the network; a sixth less time, other rounding")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     flags = parser.parse_args()
-    experiment = Experiment(flags.work, flags.steps)
+    experiment = Experiment(flags.work, flags.steps, flags.compile)
     known = {(line["target"], line["arm"], line["seed"]) for line in read_results(flags.steps)}
     asked = [
         (target, arm, seed)

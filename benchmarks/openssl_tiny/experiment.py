@@ -63,8 +63,8 @@ class Target:
 class Experiment:
     """One number of steps, in a folder of its own."""
 
-    def __init__(self, work: Path, steps: int) -> None:
-        self.work, self.steps = work, steps
+    def __init__(self, work: Path, steps: int, compiled: bool = False) -> None:
+        self.work, self.steps, self.compiled = work, steps, compiled
         self.classes = _classes_of_pool(work)
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
@@ -87,6 +87,7 @@ class Experiment:
             "steps": self.steps,
             "added": len(chosen),
             "precision": float(relevant.mean()) if chosen else None,
+            "compiled": self.compiled,
             "machine": describe_machine(),
             "tested": pq.read_metadata(out / f"predictions-{SIZES[0]}.parquet").num_rows,
             "curve": _curve(out),
@@ -97,6 +98,7 @@ class Experiment:
         length = ["--steps", str(self.steps), "--batch-size", "256", "--image-size", str(SIZES[0])]
         how = ["--arch", "small_resnet", *length, *NUMBERS, "--seed", str(seed), "--save-every", "250", "--resume"]
         sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", "cls"]
+        how += ["--compile"] * self.compiled
         told = ["--probe-every", str(PROBED_EVERY), *sides]
         # The one core that an arm has is faster without a second process on it.
         curator("train", "--target", target.photos, "--out", str(out), *how, "--loader-workers", "0", *told, *flags)

@@ -7,7 +7,7 @@ from .failures import (
     dead_at_start as dead_at_start,
     summary_of as summary_of,
 )
-from .fitness import Needs as Needs
+from .fitness import Needs as Needs, cluster_in_words as cluster_in_words
 from .in_process import InProcessExecutor as InProcessExecutor
 from .local import LocalExecutor as LocalExecutor, usable_cpus as usable_cpus
 from .local_handle import ProcessHandle as ProcessHandle

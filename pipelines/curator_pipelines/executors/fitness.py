@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from curator.errors import counted
 if TYPE_CHECKING:
     from curator_pipelines.executors.ray_cluster import Node
 
-__all__ = ["Needs", "unfit"]
+__all__ = ["Needs", "cluster_in_words", "unfit"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Needs:
     def text(self) -> str:
         """For people, such as `0.5 GPU`."""
         return f"{self.gpus:g} GPU" if self.on_gpus else "CPUs"
+
+
+def cluster_in_words(nodes: Sequence[Node]) -> str:
+    """What a cluster has, for people."""
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    return f"the cluster has {counted(len(nodes), 'node')} with {cpus:g} CPUs and {gpus:g} GPUs"
 
 
 def unfit(node: Node, hardware: Hardware | None, needs: Needs) -> str:

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 
 import ray
 
-from curator.errors import counted
 from curator.types import Progress
 from curator_pipelines.executors.dispatcher import Loss, Lost, dispatch
-from curator_pipelines.executors.fitness import Needs
+from curator_pipelines.executors.fitness import Needs, cluster_in_words
 from curator_pipelines.executors.patience import WAIT_SECONDS, Patience
 from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
@@ -111,9 +110,7 @@ class RayExecutor:
 
     def missing(self) -> str:
         """What a run without workers waits for, for people."""
-        nodes = self.cluster.nodes()
-        cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-        has = f"the cluster has {counted(len(nodes), 'node')} with {cpus:g} CPUs and {gpus:g} GPUs"
+        has = cluster_in_words(self.cluster.nodes())
         if self.placements:
             return f"a worker to start: the {self.needs.text()} for it are in use ({has})"
         return f"a node with {self.needs.text()} for a worker ({has})"

@@ -17,7 +17,7 @@ from curator.io import storage
 from curator_pipelines.executors.failures import summary_of
 from curator_pipelines.executors.fitness import Needs, unfit
 from curator_pipelines.executors.ray_cluster import Cluster, Node
-from curator_pipelines.executors.shared_storage import SharedFolder, answer_from_node
+from curator_pipelines.executors.shared_storage import SEEN_AFTER, SharedFolder, answer_from_node
 from curator_pipelines.executors.watch import note_event
 
 __all__ = ["Survey", "check_shared"]
@@ -72,6 +72,7 @@ class _Look:
     node: Node
     shared: SharedFolder | None
     began: float = field(default_factory=time.monotonic)
+    heard: float | None = None
 
 
 class Survey:
@@ -168,24 +169,31 @@ class Survey:
         looks = {look.reference: look for look in self._looks.values()}
         ready, late = ray.wait(list(looks), num_returns=len(looks), timeout=0) if looks else ([], [])
         for reference in ready:
-            self._end(looks[reference], self._answer(looks[reference]))
+            look = looks[reference]
+            look.heard = look.heard or time.monotonic()
+            if (problem := self._answer(look, look.heard)) is not None:
+                self._end(look, problem)
         for reference in late:
             if time.monotonic() - looks[reference].began > ANSWER_SECONDS:
                 ray.cancel(reference, force=True)
                 self._end(looks[reference], f"it did not answer within {ANSWER_SECONDS:.0f} seconds")
 
-    def _answer(self, look: _Look) -> str:
-        """Take in what a node says; returns what is wrong with it."""
+    def _answer(self, look: _Look, heard: float) -> str | None:
+        """Take in what a node says; returns what is wrong with it, None where its file may still come to be seen."""
         try:
             problem, hardware = ray.get(look.reference)
         except ray.exceptions.RayError as error:
-            # Its workers will fail in the same way, and what follows from that is the dispatcher's to decide.
             _log.info("node %s could not be looked at: %s", look.node.machine, summary_of(error))
             _known.setdefault(look.node.id, None)
+            if look.shared:
+                return f"whether it reaches {look.shared.folder} could not be found out ({summary_of(error)})"
+            # Its workers will fail in the same way, and what follows from that is the dispatcher's to decide.
             return ""
         if hardware is not None:
             _known[look.node.id] = hardware
         if look.shared and not problem and not look.shared.is_answered(look.node.id):
+            if time.monotonic() - heard < SEEN_AFTER:
+                return None
             return f"{look.shared.folder} there is not the folder of that name here"
         return str(problem)
 

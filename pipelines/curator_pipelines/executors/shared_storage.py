@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from pathlib import Path
 
 from curator.io import storage
 
-__all__ = ["SharedFolder", "answer_from_node"]
+__all__ = ["SEEN_AFTER", "SharedFolder", "answer_from_node"]
 
-# What another machine wrote may take so long to be seen: network file systems remember what is not there.
+# What another machine wrote may take so many seconds to be seen: network file systems remember what is not there.
 SEEN_AFTER = 5.0
 
 
@@ -35,12 +34,11 @@ class SharedFolder:
         return str(self._question)
 
     def is_answered(self, node_id: str) -> bool:
-        """Whether a node has read the question and written its answer where this machine finds it."""
+        """Whether a node has read the question and written its answer where this machine finds it by now."""
         answer = Path(f"{self._question}.{node_id}{storage.TEMPORARY}")
-        end = time.monotonic() + SEEN_AFTER
-        while not answer.exists() and time.monotonic() < end:
-            time.sleep(0.1)
-        is_there = answer.exists() and answer.read_text() == self._token
+        if not answer.exists():
+            return False
+        is_there = answer.read_text() == self._token
         answer.unlink(missing_ok=True)
         return is_there
 

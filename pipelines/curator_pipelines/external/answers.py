@@ -5,6 +5,7 @@ An exception travels as its kind and its words: of a closed table of kinds, thos
 
 from __future__ import annotations
 
+import os
 import pickle
 import traceback
 from collections.abc import Mapping
@@ -44,8 +45,15 @@ def failure_of(error: Exception, documents: Documents) -> dict[str, Any]:
         record["value"] = error.value if isinstance(error.value, str | int | float) else None
     if isinstance(error, UnreadableShard):
         record |= {"kind": "UnreadableShard", "fault": error.fault.name, "why": error.why}
-    if isinstance(error, OSError):
-        record |= {"kind": "OSError", "errno": error.errno, "strerror": error.strerror, "filename": error.filename}
+    if isinstance(error, OSError) and isinstance(error.errno, int):
+        name = error.filename
+        filename = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None
+        record |= {"kind": "OSError", "errno": error.errno, "strerror": str(error.strerror), "filename": filename}
+    elif isinstance(error, OSError):
+        record |= {"kind": "OSError", "errno": None, "strerror": str(error), "filename": None}
+    if isinstance(error, MemoryError):
+        # NumPy's has another name, and means the same.
+        record["kind"] = "MemoryError"
     return {"error": record}
 
 
@@ -54,6 +62,8 @@ def error_of(record: Mapping[str, Any], documents: Documents) -> Exception:
     match record["kind"]:
         case "UnreadableShard":
             return UnreadableShard(record["message"], Fault[record["fault"]], record["why"])
+        case "OSError" if record["errno"] is None:
+            return OSError(record["strerror"])
         case "OSError":
             return OSError(record["errno"], record["strerror"], record["filename"])
         case "MemoryError":
@@ -65,18 +75,14 @@ def error_of(record: Mapping[str, Any], documents: Documents) -> Exception:
 
 
 def message_of(answer: Mapping[str, Any], documents: Documents) -> bytes | Loss:
-    """What the dispatcher hears.
-
-    Raises:
-        UnusableInput: it is no answer that a worker of this version of curator wrote.
-    """
-    if "lost" in answer:
-        return Loss(answer["lost"], answer["advice"])
-    if "value" in answer:
-        return bytes(encode(Kind.VALUE, documents.decode(answer["value"])))
+    """What the dispatcher hears; an answer that cannot be read is a loss."""
     try:
+        if "lost" in answer:
+            return Loss(answer["lost"], answer["advice"])
+        if "value" in answer:
+            return bytes(encode(Kind.VALUE, documents.decode(answer["value"])))
         error = error_of(answer["error"], documents)
         failure = Failure(pickle.dumps(error), answer["error"]["summary"], answer["error"]["trace"])
-    except (LookupError, TypeError, ValueError) as fault:
-        raise UnusableInput(f"an answer of a worker cannot be read ({fault})") from fault
+    except (UnusableInput, LookupError, TypeError, ValueError) as fault:
+        return Loss(f"its answer cannot be read ({fault})", "start all workers from the driver's environment")
     return bytes(encode(Kind.FAILURE, failure))

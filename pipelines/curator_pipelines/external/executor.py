@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
-from curator.errors import CuratorError, InputError
+from curator.errors import CuratorError, InputError, UnusableInput
 from curator.io import LAPSE_SECONDS, Stat, can_put_if, storage
 from curator.types import Progress
 from curator_pipelines.executors import (
@@ -107,14 +108,9 @@ class ExternalExecutor:
         places = _Places(folder)
         try:
             folder.open(stage)
-            yield from dispatch(places, _chained(first, numbered), on_progress)
+            yield from dispatch(places, chain([first], numbered), on_progress)
         finally:
             folder.close()
-
-
-def _chained(first: Task[T], others: Iterator[Task[T]]) -> Iterator[Task[T]]:
-    yield first
-    yield from others
 
 
 class _Place(WorkerHandle):
@@ -188,7 +184,7 @@ class _Places:
         self._folder.remove(answered)
         for name, answer in zip(answered, answers, strict=True):
             self._is_any_answered = True
-            yield by_name[name], bytes(encode(Kind.PROGRESS, Counter(answer["reported"])))
+            yield by_name[name], bytes(encode(Kind.PROGRESS, Counter(answer.get("reported") or {})))
             yield by_name[name], message_of(answer, self._folder.documents)
         for name in self._lapsed():
             del self._claims[name]
@@ -223,10 +219,14 @@ class _Places:
             if not name.startswith("failed/") or name in self._failed:
                 continue
             record = self._folder.read_failure(name)
-            error = error_of(record["error"], self._folder.documents)
-            error.add_note(f"In the worker:\n{record['error']['trace'].rstrip()}")
-            _log.warning("a worker on %s cannot work and has ended: %s", record["host"], summary_of(error))
-            self._failed[name] = record["host"], error
+            host = str(record.get("host", "an unknown machine"))
+            try:
+                error = error_of(record["error"], self._folder.documents)
+                error.add_note(f"In the worker:\n{record['error']['trace'].rstrip()}")
+            except (UnusableInput, LookupError, TypeError, ValueError, AttributeError) as fault:
+                error = CuratorError(f"what it says of itself cannot be read ({fault})")
+            _log.warning("a worker on %s cannot work and has ended: %s", host, summary_of(error))
+            self._failed[name] = host, error
             alike = [host for host, other in self._failed.values() if are_alike(other, error)]
             is_working = self._is_any_answered or bool(self._claims)
             if len(set(alike)) > 1 or (len(alike) >= MAX_DEATHS_AT_START and not is_working):

@@ -35,13 +35,13 @@ OWN_FILE = 1 << 16
 
 
 def look(out: str) -> dict[str, set[str]]:
-    """Name -> files of every stage of a run directory that is open, the oldest first. One request to a store."""
+    """Name -> files of every stage of a run directory that is open. One request to a store."""
     stages: dict[str, set[str]] = {}
     for name, _ in storage.list_tree(storage.join(out, EXTERNAL)):
         stage, _, file = name.partition("/")
         if not file.endswith(storage.TEMPORARY):
             stages.setdefault(stage, set()).add(file)
-    return {stage: files for stage, files in sorted(stages.items()) if STAGE in files}
+    return {stage: files for stage, files in stages.items() if STAGE in files}
 
 
 class StageFolder:
@@ -70,10 +70,10 @@ class StageFolder:
 
         Raises:
             FileNotFoundError: the stage is closed.
-            UnusableInput: the driver is another version of curator.
+            UnusableInput: the driver is another version of curator, or the file is none of its own.
         """
         written = storage.read_bytes(self.path(STAGE))
-        record = json.loads(written)
+        record = _parsed(written)
         versions = (record.get("format"), record.get("curator"))
         if versions != (FORMAT, curator.__version__):
             raise UnusableInput(
@@ -104,8 +104,9 @@ class StageFolder:
 
         Raises:
             FileNotFoundError: it was done, or given to another, or the stage is closed.
+            UnusableInput: it is none that this version of curator writes.
         """
-        return self.documents.decode(json.loads(storage.read_bytes(self.path(f"{TASKS}/{name}"))))
+        return self.documents.decode(_parsed(storage.read_bytes(self.path(f"{TASKS}/{name}"))))
 
     def claim(self, name: str, holder: Mapping[str, Any]) -> Claim:
         """A claim on a task, which is not made yet."""
@@ -116,18 +117,16 @@ class StageFolder:
         self._create(f"results/{name}", result)
 
     def read_answer(self, name: str) -> dict[str, Any]:
-        """How a task ended."""
-        record: dict[str, Any] = json.loads(storage.read_bytes(self.path(f"results/{name}")))
-        return record
+        """How a task ended; empty where that cannot be read."""
+        return _read_record(self.path(f"results/{name}"))
 
     def say_cannot(self, name: str, error: Mapping[str, Any]) -> None:
         """Say that a worker cannot do this stage."""
         self._create(f"failed/{name}", error)
 
     def read_failure(self, name: str) -> dict[str, Any]:
-        """Why a worker cannot do this stage."""
-        record: dict[str, Any] = json.loads(storage.read_bytes(self.path(name)))
-        return record
+        """Why a worker cannot do this stage; empty where that cannot be read."""
+        return _read_record(self.path(name))
 
     def end(self, name: str) -> None:
         """End the claim on a task. The task goes first, so that nobody claims it anew."""
@@ -163,3 +162,18 @@ class StageFolder:
         data = storage.read_bytes(self.path(f"arrays/{name}.npy"))
         array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
         return array
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise UnusableInput(f"this is no document of a driver ({error})") from error
+
+
+def _read_record(url: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        record = json.loads(storage.read_bytes(url))
+        if isinstance(record, dict):
+            return record
+    return {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator.encoders import ENCODERS
-from curator.errors import InputError, UnusableInput, Use, counted
+from curator.errors import CuratorError, InputError, UnusableInput, Use, counted
 from curator.io import LAPSE_SECONDS, OWNER, TASKS, Claim, ClaimEnded, absolute, can_put_if, storage
 from curator_pipelines.executors import Task, cannot_open
 from curator_pipelines.external.answers import failure_of
@@ -123,7 +123,9 @@ class _Worker:
         """End the process, and give back a task that was not answered."""
         if self._open is not None:
             self._open[2].kill()
-        self._give_back()
+        # A store that is out of reach hides no interrupt: the claim lapses.
+        with contextlib.suppress(OSError):
+            self._give_back()
 
     def _work_once(self) -> bool:
         """Look for tasks, and do some; False if there was none to have."""
@@ -155,6 +157,13 @@ class _Worker:
         except FileNotFoundError:
             self._give_back()
             return False
+        except UnusableInput as error:
+            if self._claim is None:
+                raise
+            # Given back, it would end the next worker, too.
+            folder.answer(name, failure_of(error, folder.documents))
+            self._claim = None
+            return True
         number, _, attempt = name.partition("-")
         task = Task(int(number), ClaimedTask(payload, claim), int(attempt))
         with claim.kept() as has_ended:
@@ -193,7 +202,10 @@ class _Worker:
         url, written, process = self._open or ("", b"", None)
         if process is not None and process.is_alive and url == folder.url:
             return process
-        now, stage = folder.read_stage()
+        try:
+            now, stage = folder.read_stage()
+        except UnusableInput as error:
+            raise self._told(folder, error) from error
         if process is None or not process.is_alive or now != written:
             if process is not None:
                 process.kill()
@@ -201,11 +213,15 @@ class _Worker:
             try:
                 process = WorkerProcess(self._accepted(stage), self._device, folder.documents)
             except Exception as error:
-                name = f"{self._me['host']}-{self._me['worker']}"
-                folder.say_cannot(name, {"host": self._me["host"], **failure_of(error, folder.documents)})
-                raise cannot_open([error], bool(self._worked.tasks)) from error
+                raise self._told(folder, error) from error
         self._open = (folder.url, now, process)
         return process
+
+    def _told(self, folder: StageFolder, error: Exception) -> CuratorError:
+        """Tell the driver that this worker cannot do a stage; returns what ends it."""
+        name = f"{self._me['host']}-{self._me['worker']}"
+        folder.say_cannot(name, {"host": self._me["host"], **failure_of(error, folder.documents)})
+        return cannot_open([error], bool(self._worked.tasks))
 
     def _accepted(self, stage: Any) -> Any:
         """The stage as this worker does it.

@@ -1,10 +1,7 @@
 import shutil
 from pathlib import Path
 
-import pytest
-
 from curator.io import storage
-from curator_pipelines.executors import shared_storage
 from curator_pipelines.executors.shared_storage import SharedFolder, answer_from_node
 
 
@@ -29,8 +26,7 @@ def test_a_node_without_the_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_node_with_another_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_storage, "SEEN_AFTER", 0.2)
+def test_a_node_with_another_folder_of_that_name(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from curator.errors import InputError, counted
 from curator.io import storage
 from curator_pipelines.config import EncodingConfig, MeasureConfig
-from curator_pipelines.executors import Needs, Patience
+from curator_pipelines.executors import Needs, Patience, cluster_in_words
 
 if TYPE_CHECKING:
     from curator.encoders import Hardware
@@ -178,9 +178,5 @@ def _size(node: Node, device: str) -> float:
 
 
 def _missing(needs: Needs, nodes: Sequence[Node], kept: ChosenHardware | None) -> str:
-    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     begun = ", with which this run was begun" if kept is not None and kept.device == needs.device else ""
-    return (
-        f"a node with {needs.text()} for a worker{begun} (the cluster has {counted(len(nodes), 'node')} with {cpus:g} "
-        f"CPUs and {gpus:g} GPUs)"
-    )
+    return f"a node with {needs.text()} for a worker{begun} ({cluster_in_words(nodes)})"
