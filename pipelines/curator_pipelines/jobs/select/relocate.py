@@ -75,17 +75,23 @@ def _relocate(run: RunDirectory, texts: Sequence[str], reporter: Reporter) -> Re
     stores = {part.place.store for part in parts if part.place}
     new_stores = {store: target for store in sorted(stores) if (target := moved(moves, store, store))}
     _check_places(parts, new_stores)
-    count = {"sources": 0, "parts": 0}
-    for store, listed in registers.values():
-        now = [_part_there(part, wanted, states, new_stores) for part in listed]
-        count["sources"] += sum(part.url in wanted for part in listed if not part.is_retired)
-        count["parts"] += sum(old.place != new.place for old, new in zip(listed, now, strict=True))
-        if now != listed:
-            run.check_owner()
-            store.write_register(now)
+    anew = {
+        name: [_part_there(part, wanted, states, new_stores) for part in listed]
+        for name, (_, listed) in registers.items()
+    }
+    pairs = [pair for name, (_, listed) in registers.items() for pair in zip(listed, anew[name], strict=True)]
+    count = {
+        "sources": sum(old.url in wanted for old, _ in pairs if not old.is_retired),
+        "parts": sum(old.place != new.place for old, new in pairs),
+    }
     entries = [{"from": move.old, "to": move.new} for move in moves]
+    # Before the registers: a run compares by them only if this says so.
     run.record.setdefault("relocated", []).append({"at": datetime.now(UTC).isoformat(), "moves": entries, **count})
     run.save()
+    for name, (store, listed) in registers.items():
+        if anew[name] != listed:
+            run.check_owner()
+            store.write_register(anew[name])
     unmoved = sum(part.url not in wanted and not (part.place and part.place.store in new_stores) for part in parts)
     return Relocated(run.url, count["sources"], count["parts"], unmoved)
 
@@ -121,10 +127,10 @@ def _check_sources(parts: Sequence[Part], wanted: Mapping[str, str], states: Map
     sizes = {part.url: part.stat.size for part in parts}
     missing = [target for target in wanted.values() if target not in states]
     other = [wanted[name] for name in wanted if wanted[name] in states and states[wanted[name]].size != sizes[name]]
-    if missing or other:
-        counts = [f"{len(missing):,} are not there"] * bool(missing) + [f"{len(other):,} have another size"] * bool(
-            other
-        )
+    counts = [f"{len(missing):,} are not there"] if missing else []
+    if other:
+        counts.append(f"{len(other):,} have another size")
+    if counts:
         raise InputError(
             f"of {counted(len(wanted), 'source')} at the new place {' and '.join(counts)}, such as "
             f"{(missing or other)[0]}; nothing was written",

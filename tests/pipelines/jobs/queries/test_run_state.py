@@ -135,9 +135,15 @@ def test_while_a_run_goes_on_again_what_an_earlier_one_left_is_told_apart(refere
             assert states(inspect_run(out))[0] == "measure running"
 
 
+def test_a_folder_of_images_called_events_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "a.jpg").touch()
+    assert not is_run(str(tmp_path))
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     assert not is_run(str(tmp_path))
-    with pytest.raises(InputError, match=r"no run\.json"):
+    with pytest.raises(InputError, match=r"no run was begun there"):
         inspect_run(str(tmp_path))
 
 
