@@ -11,6 +11,7 @@ from .device import (
     resolve_precision as resolve_precision,
 )
 from .encoder import (
+    IDENTITY_FIELDS as IDENTITY_FIELDS,
     MIN_BATCH_SIZE as MIN_BATCH_SIZE,
     Backbone as Backbone,
     Encoder as Encoder,

@@ -17,10 +17,11 @@ from curator.encoders.fold_batch_norm import fold_batch_norms
 from curator.images import Preprocess
 from curator.types import unit_rows
 
-__all__ = ["MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]
+__all__ = ["IDENTITY_FIELDS", "MIN_BATCH_SIZE", "Backbone", "Encoder", "hash_tensors"]
 
 # Below it, kernels split the work by the number of threads and round differently.
 MIN_BATCH_SIZE = 32
+IDENTITY_FIELDS = ("architecture", "tensors", "preprocessing", "precision")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class Encoder:
     def input_shape(self) -> tuple[int, int, int, int]:
         """The one shape of a batch: (batch size, 3, height, width)."""
         return (self.batch_size, 3, *self.preprocess.crop)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What embeddings are a function of, besides the images and the kind of hardware: `IDENTITY_FIELDS`."""
+        values = (self.architecture, self.tensors_hash, self.preprocess.identity, self.precision)
+        return dict(zip(IDENTITY_FIELDS, values, strict=True))
 
     def encode(self, pixels: torch.Tensor) -> np.ndarray:
         """Embed a batch: uint8 (B, 3, h, w) -> float32 (B, dim), rows of unit length.

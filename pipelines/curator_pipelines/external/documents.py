@@ -32,13 +32,14 @@ from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, Ind
 
 __all__ = ["STAGES", "Documents", "StoredArray"]
 
-# What external workers may be told to do: stage class -> the name of its folder. Other stages run beside the driver.
-STAGES: dict[type[Any], str] = {
-    EmbedStage: "embed",
-    IndexStage: "index",
-    ListStage: "lists",
-    ScanStage: "scan",
-    PackStage: "pack",
+# What external workers may be told to do: stage class -> the field that says where it writes; None for those that only
+# read, which may be another run's index or pool. Other stages run beside the driver.
+STAGES: dict[type[Any], str | None] = {
+    EmbedStage: "store_url",
+    IndexStage: "index_url",
+    ListStage: None,
+    ScanStage: None,
+    PackStage: "out_url",
 }
 _CLASSES: tuple[type[Any], ...] = (
     *STAGES,
@@ -51,7 +52,6 @@ _ENUMS: tuple[type[Enum], ...] = (Reason, Remark, Fault)
 _BY_NAME: dict[str, type[Any]] = {kind.__name__: kind for kind in (*_CLASSES, *_ENUMS)}
 # Numbers and booleans: an array of objects could be anything.
 _ARRAY_KINDS = "biuf"
-_FIELDS_OF_WRITERS = ("store_url", "index_url", "out_url")
 _SAFE_NAME = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.")
 
 
@@ -174,9 +174,9 @@ class Documents:
         kind = _class_of(name, object)
         if values.keys() != set(_field_names(kind)):
             raise UnusableInput(f"the fields of {name} are not those of this version of curator")
-        for field in _FIELDS_OF_WRITERS:
-            if field in values and not f"{values[field]}/".startswith(f"{self._out}/"):
-                raise UnusableInput(f"{field} is not below the run directory")
+        field = STAGES.get(kind)
+        if field and not f"{values[field]}/".startswith(f"{self._out}/"):
+            raise UnusableInput(f"{field} is not below the run directory")
         if "identity" in values:
             _safe(values["identity"])
         return kind(**values)

@@ -71,8 +71,16 @@ class EmbedStage:
     min_side: int = 0
 
     def open(self, context: WorkerContext) -> Callable[[Task[EmbedTask]], DoneMark]:
-        """Build the encoder once; the function it returns stores a part and gives back its done-mark."""
+        """Build the encoder once; the function it returns stores a part and gives back its done-mark.
+
+        Raises:
+            CuratorError: see `build`, and `curator.embedding.check_fixed_batch`.
+        """
         encoder = self.build(context) if self.encoder else None
+        if encoder:
+            from curator.embedding import check_fixed_batch
+
+            check_fixed_batch(encoder, self.store_url)
         store = PartStore(self.store_url)
 
         def embed(task: Task[EmbedTask]) -> DoneMark:

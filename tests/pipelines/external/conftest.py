@@ -40,7 +40,7 @@ def short_lapses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "LAPSE_SECONDS", 6.0)
     monkeypatch.setattr(executor, "LAPSE_SECONDS", 6.0)
     monkeypatch.setattr(executor, "LOOK_SECONDS", 0.2)
-    monkeypatch.setitem(documents.STAGES, external_for_tests.ToldStage, "told")
+    monkeypatch.setitem(documents.STAGES, external_for_tests.ToldStage, None)
     monkeypatch.setitem(documents._BY_NAME, "ToldStage", external_for_tests.ToldStage)
 
 

@@ -98,7 +98,7 @@ class ToldStage:
 def register() -> None:
     from curator_pipelines.external import documents
 
-    documents.STAGES[ToldStage] = "told"
+    documents.STAGES[ToldStage] = None
     documents._BY_NAME["ToldStage"] = ToldStage
 
 

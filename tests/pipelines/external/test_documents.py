@@ -43,6 +43,7 @@ VALUES: list[Any] = [
     *(EmbedStage(f"{OUT}/pool", ENCODER, 3), EmbedTask(SOURCE, 3, "abc")),
     DoneMark(2, 1, 3, {"read": 0.1}, LEDGER, Remarks({Remark.LINKS: 1}, {Remark.LINKS: "a"}), FileHash(3, "ab")),
     *(IndexStage(f"{OUT}/index", POOL, 0.1), PieceTask(1, {0: "abc"}, "def")),
+    ListStage("s3://other/index", POOL, FLOATS),  # another run's, which is only read
     *(ListStage(f"{OUT}/index", POOL, FLOATS), ListTask(f"{OUT}/index/pieces/0", IDS > 3, 2, CURSORS, FLOATS[:, 0])),
     *(ScanStage(POOL, CentroidScan(FLOATS), (FLOATS,)), ScanStage(POOL, CslsScan(SPACE, FLOATS, FLOATS, IDS, IDS))),
     ScanTask((0, 1), IDS, CURSORS, FLOATS[:, 0], 2, None, ((FLOATS[:, 0], 3),)),
@@ -137,6 +138,8 @@ class Evil:
         {"out": "../other-run/pool"},
         {"pickle": pickle.dumps(Evil()).hex()},
         Documents(OUT).encode(EmbedStage("s3://elsewhere/pool", None)),
+        Documents(OUT).encode(IndexStage("s3://elsewhere/index", POOL, 0.1)),
+        Documents(OUT).encode(PackStage("s3://elsewhere", POOL, {})),
         Documents("/").encode(EmbedStage("/etc", None)) | {"store_url": "/etc"},
         Documents(OUT).encode(EmbedTask(SOURCE, 3, "abc")) | {"identity": "../../x"},
         Documents(OUT).encode(PieceTask(3, {}, "abc")) | {"identity": "/x"},

@@ -202,12 +202,8 @@ def load_encoding(
         plugin,
         plugin_folder() if plugin else None,
     )
-    identity = {
-        "architecture": encoder.architecture,
-        "tensors": encoder.tensors_hash,
-        "preprocessing": encoder.preprocess.identity,
-        "precision": chosen.precision,
-    } | ({"plugin": plugin} if plugin else {})
+    # The driver's own encoder may calculate otherwise than the workers'.
+    identity = encoder.identity | {"precision": chosen.precision} | ({"plugin": plugin} if plugin else {})
     described = (
         f"{spec}, {encoder.dim} dimensions, {chosen.precision} on {chosen.name}, batches of {settings.batch_size}"
     )

@@ -252,7 +252,21 @@ class EmbedJob:
                 failed.add(outcome)
                 progress.note_bad(outcome.value.ledger if outcome.value else ())
         storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
+        self._tell_other_bits(reporter)
         return failed.end()
+
+    def _tell_other_bits(self, reporter: Reporter) -> None:
+        """Say when the parts come from machines whose vectors differ in the last bits."""
+        if not self.encoding.settings:
+            return
+        from curator.embedding import kinds_of_machine
+
+        kinds = kinds_of_machine(self.store.url, self.encoding.identity)
+        if len(kinds) > 1:
+            reporter.warn(
+                f"the {self.name} was embedded by machines whose vectors of fixed images differ in the last bits: "
+                f"{'; '.join(kinds)}. Only machines of one kind give the same bytes again"
+            )
 
     def _read_before(self) -> Source | None:
         """A source that could be read in an earlier run."""
