@@ -188,8 +188,12 @@ def strike(folder: Path, endpoint: str, flags: tuple[str, ...], store: str, give
     counts["uploads"] = len(open_uploads(endpoint)) if store == "s3" else 0
     print(*left[:5], sep="\n", end="\n" * bool(left), file=sys.stderr)
     for log in sorted(logs.glob("*.log")):
-        if b"Traceback" in (text := log.read_bytes()):
-            print(f"  {log.name}: {text.decode()[-2000:]}", file=sys.stderr)
+        text = log.read_text()
+        if "Traceback" in text:
+            print(f"  {log.name}: {text[-2000:]}", file=sys.stderr)
+        for line in text.splitlines():
+            if line.startswith("curator: ") and "interrupted" not in line:
+                print(f"  {log.name}: {line}", file=sys.stderr)
     return counts
 
 

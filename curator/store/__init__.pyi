@@ -9,7 +9,7 @@ from .deny_list import (
 from .done_mark import DoneMark as DoneMark, FileSizes as FileSizes
 from .import_embeddings import check_ready as check_ready, import_part as import_part, ready_shape as ready_shape
 from .ledger import Account as Account, LedgerLines as LedgerLines, write_quarantine as write_quarantine
-from .ledger_lines import Ledger as Ledger
+from .ledger_lines import Ledger as Ledger, line_of as line_of, line_values as line_values
 from .max_bad import check_max_bad as check_max_bad
 from .moves import (
     Move as Move,

@@ -26,7 +26,7 @@ from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
 from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
-from curator.store import DoneMark, NamedParts, Place
+from curator.store import DoneMark, Ledger, NamedParts, Place, line_of, line_values
 from curator.types import LedgerLine
 from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
 
@@ -109,6 +109,8 @@ class Documents:
                     return _encode_array(value, arrays)
                 case pa.ListArray():
                     return {"stands_for": value.to_pylist()}
+                case Ledger():
+                    return {"ledger": [line_values(line) for line in value]}
                 case list():
                     return [encode(each) for each in value]
                 case Mapping():
@@ -149,6 +151,8 @@ class Documents:
                     return _decode_array(kind, shape, data)
                 case {"array_file": str(name)}:
                     return arrays.read(_safe(name))
+                case {"ledger": list(lines)}:
+                    return Ledger(map(line_of, lines))
                 case {"stands_for": list(lists)}:
                     return pa.array(lists, pa.list_(schemas.STANDS_FOR))
                 case {"enum": str(name), "name": str(member)}:

@@ -20,7 +20,7 @@ from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
 from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
-from curator.store import DoneMark, NamedParts, Place
+from curator.store import DoneMark, Ledger, NamedParts, Place
 from curator.types import LedgerLine
 from curator_pipelines.external import documents
 from curator_pipelines.external.documents import STAGES, Documents, StoredArray
@@ -37,7 +37,7 @@ TOP_K = TopK(FLOATS, IDS, IDS, IDS, 4, 2)
 STANDS_FOR = pa.array([[], [{"id": 1, "shard": "a", "key": "k", "similarity": 0.5}]], pa.list_(schemas.STANDS_FOR))
 ROWS = SelectedRows(IDS, FLOATS[:, 0], IDS.astype(np.int32), IDS.astype(np.int32), STANDS_FOR)
 ENCODER = EncoderSettings("lite0", None, "fp32", 32, "hash", {"files": {"a": "b"}}, "/home/ann")
-LEDGER = [LedgerLine("a.tar", "k", 3, "read", Reason.NO_IMAGE, "none")]
+LEDGER = Ledger([LedgerLine("a.tar", "k", 3, "read", Reason.NO_IMAGE, "none")])
 VALUES: list[Any] = [
     *(None, True, 3, -np.inf, "text", [1, "a"], (1, (2,)), {3: "x", "y": None}),
     *(EmbedStage(f"{OUT}/pool", ENCODER, 3), EmbedTask(SOURCE, 3, "abc")),
