@@ -55,7 +55,7 @@ def unfit(node: Node, hardware: Hardware | None, needs: Needs) -> str:
         hardware: what torch sees there; None where that is not known: then its workers will say what is wrong.
         needs: what a worker needs.
     """
-    if hardware is None or not needs.precision:
+    if hardware is None or not needs.precision or (needs.on_gpus and not node.gpus):
         return ""
     if needs.on_gpus and hardware.gpus < node.gpus:
         return f"it declares {counted(int(node.gpus), 'GPU')} to Ray, and torch sees {hardware.gpus} there"

@@ -52,14 +52,17 @@ class Patience:
         waited = now - self._began
         if waited >= self._seconds:
             raise CuratorError(
-                f"waited {waited / 60:.0f} minutes for {what()}",
+                f"waited {_in_words(waited)} for {what()}",
                 field="wait_for_workers",
                 value=f"{self._seconds / 60:g}m",
                 advice=("run again when there is one", Change("wait_for_workers", "larger")),
             )
         if now - self._told >= TELL_EVERY:
             self._told = now
-            left = (self._seconds - waited) / 60
-            text = f"waiting for {what()}; the run gives up in {left:.0f} minutes"
+            text = f"waiting for {what()}; the run gives up in {_in_words(self._seconds - waited)}"
             _log.warning("%s", text)
             note_event("waiting", text)
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"

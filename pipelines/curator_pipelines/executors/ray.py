@@ -31,6 +31,8 @@ __all__ = ["RayExecutor"]
 
 # A wait for messages ends after this many seconds, so that progress is asked for and nodes are counted.
 LISTEN_SECONDS = 0.25
+# The end of a process may be heard before that of its node: the cause is asked for so many seconds later.
+CAUSE_SECONDS = 1.0
 COUNT_NODES_EVERY = 2.0
 # Actors that were told to end may take this many seconds.
 LEAVE_SECONDS = 10.0
@@ -108,6 +110,11 @@ class RayExecutor:
         is_looking = self._survey is not None and self._survey.is_looking
         return 0 if is_looking else max(0, most - sum(placement.count for placement in self.placements))
 
+    @property
+    def left_out(self) -> set[str]:
+        """The ids of nodes that are there and of no use."""
+        return self._survey.left_out if self._survey is not None else set()
+
     def missing(self) -> str:
         """What a run without workers waits for, for people."""
         has = cluster_in_words(self.cluster.nodes())
@@ -162,6 +169,8 @@ class _Actors:
         self._total = total
         self._demand = Demand()
         self._patience = Patience(executor.wait_seconds, tell_after=TELL_AFTER)
+        # Workers that have ended, when that was heard, and how.
+        self._ended: dict[ActorHandle, tuple[float, Exception]] = {}
         self._began = time.monotonic()
 
     @property
@@ -188,23 +197,23 @@ class _Actors:
                 yield worker, Loss(f"node {worker.node.machine} is about to leave", ADVICE, Lost.ANNOUNCED_NODE)
             elif worker.is_leaving:
                 yield worker, self._told_to_end(worker)
-            else:
+            elif worker not in self._ended:
                 staying.append(worker)
+            elif time.monotonic() - self._ended[worker][0] > CAUSE_SECONDS:
+                yield worker, self._loss(worker, self._ended.pop(worker)[1])
         for worker in staying:
             worker.ask_progress()
         owners: dict[Any, ActorHandle] = {reference: worker for worker in staying for reference in worker.references}
         ready = _wait_for_any(list(owners))
         self._wait_patiently(staying)
-        lost = set()
         for reference in ready:
             worker = owners[reference]
-            if worker in lost:
+            if worker in self._ended:
                 continue  # both of its references say so
             try:
                 messages = worker.receive(reference)
             except ray.exceptions.RayError as error:
-                lost.add(worker)
-                yield worker, self._loss(worker, error)
+                self._ended[worker] = time.monotonic(), error
             else:
                 yield from ((worker, message) for message in messages)
 
@@ -218,7 +227,8 @@ class _Actors:
         cpus = min((placement.cpus for placement in placements), default=1.0)
         memory = min((placement.memory for placement in placements), default=0)
         gpus = self._executor.needs.gpus if self._executor.needs.on_gpus else 0.0
-        self._demand.ask(self._executor.wanted(left), cpus=cpus, gpus=gpus, memory=memory)
+        wanted, avoids = self._executor.wanted(left), self._executor.left_out
+        self._demand.ask(wanted, cpus=cpus, gpus=gpus, memory=memory, avoids=avoids)
 
     def _wait_patiently(self, workers: Sequence[ActorHandle]) -> None:
         if any(worker.is_open for worker in workers) or any(worker.has_begun() for worker in workers):

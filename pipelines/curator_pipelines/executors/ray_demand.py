@@ -45,7 +45,7 @@ class Demand:
         """How many wait."""
         return len(self._requests)
 
-    def ask(self, count: int, *, cpus: float, gpus: float, memory: int) -> None:
+    def ask(self, count: int, *, cpus: float, gpus: float, memory: int, avoids: Collection[str] = ()) -> None:
         """Let so many wait from now on.
 
         Args:
@@ -53,9 +53,12 @@ class Demand:
             cpus: that each reserves.
             gpus: that each reserves.
             memory: bytes that each reserves; 0 where that is not known.
+            avoids: ids of nodes that would have room, and are of no use.
         """
         self._end_those_with_a_node()
         shape: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus} | ({"memory": memory} if memory else {})
+        if avoids:
+            shape["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
         if shape != self._shape:
             self._end(list(self._requests))
             self._shape = shape

@@ -81,6 +81,9 @@ class Survey:
     Args:
         wants_hardware: whether it matters what torch sees.
         out: URL of a local directory that all nodes must reach; None for none.
+
+    Attributes:
+        left_out: ids of the nodes that `fit` found to be of no use.
     """
 
     def __init__(self, *, wants_hardware: bool, out: str | None = None) -> None:
@@ -88,6 +91,7 @@ class Survey:
         self._out = out
         self._looks: dict[str, _Look] = {}
         self._problems: dict[str, str] = {}
+        self.left_out: set[str] = set()
 
     @property
     def is_looking(self) -> bool:
@@ -137,7 +141,9 @@ class Survey:
             reason = self.problem(node) or unfit(node, self.hardware(node), needs)
             if not reason:
                 able.append(node)
-            elif (node.id, reason) not in _told:
+                continue
+            self.left_out.add(node.id)
+            if (node.id, reason) not in _told:
                 _told.add((node.id, reason))
                 text = f"node {node.machine} ({node.id[:8]}) is left out: {reason}"
                 _log.warning("%s", text)

@@ -1,5 +1,6 @@
 """Nodes of declared GPUs: here no machine has one, and a variable for tests says what torch sees."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from curator.errors import InputError
 from curator_pipelines.executors.fitness import Needs
 from curator_pipelines.executors.ray import RayExecutor
 from curator_pipelines.executors.ray_cluster import Cluster, connect
+from curator_pipelines.executors.ray_demand import Demand
 from curator_pipelines.executors.ray_survey import Survey, check_shared
 
 Gpus = Callable[..., str]
@@ -47,6 +49,28 @@ def test_gpus_that_torch_does_not_see_are_left_out_by_name(
     assert f"({broken[:8]}) is left out: it declares 1 GPU to Ray, and torch sees 0 there" in caplog.text
     assert sound[:8] not in caplog.text
     assert len(survey.fit(cluster.nodes(), Needs("cpu", "fp32"))) == 5
+
+
+def test_nodes_that_are_left_out_are_not_what_more_were_asked_for(
+    cluster: Cluster, gpu_nodes: tuple[str, str]
+) -> None:
+    sound, broken = gpu_nodes
+    shape: dict[str, Any] = {"cpus": 1, "gpus": 1, "memory": 0}
+    demand = Demand()
+
+    def asked(times: int, **more: Any) -> int:
+        """How many wait after a while."""
+        for _ in range(times):
+            demand.ask(1, **shape, **more)
+            time.sleep(0.2)
+        return len(demand)
+
+    assert asked(30, avoids=(sound, broken)) == 1
+    # The broken one alone has room, and that would be taken for what was asked for.
+    end = time.monotonic() + 30
+    while asked(1, avoids=(sound,)):
+        assert time.monotonic() < end
+    demand.withdraw()
 
 
 def test_busy_nodes_answer(cluster: Cluster) -> None:

@@ -40,7 +40,7 @@ def test_what_no_node_has_is_waited_for_so_long(
 
     assert code == 1, error
     assert "waiting for a node with 4 GPU for a worker (the cluster has 1 node with 0 CPUs and 0 GPUs)" in error
-    assert "waited 0 minutes for a node with 4 GPU" in error.splitlines()[-1]
+    assert "waited 2 s for a node with 4 GPU" in error.splitlines()[-1]
     assert "Traceback" not in error
 
 
