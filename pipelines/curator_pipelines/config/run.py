@@ -68,6 +68,15 @@ WarmupSize = Annotated[
         changes="warmup",
     ),
 ]
+MetricsFile = Annotated[
+    str | None,
+    Setting(
+        "The file that gets the run's numbers while it goes on, for Prometheus' node exporter.",
+        metavar="FILE",
+        changes=None,
+        is_path=True,
+    ),
+]
 
 
 def _share_or_whole(gpus: float) -> float:
@@ -79,15 +88,7 @@ def _share_or_whole(gpus: float) -> float:
 class ExecutorConfig(Config):
     """Where the work runs, and where its numbers go."""
 
-    metrics_file: Annotated[
-        str | None,
-        Setting(
-            "The file that gets the run's numbers while it goes on, for Prometheus' node exporter.",
-            metavar="FILE",
-            changes=None,
-            is_path=True,
-        ),
-    ] = None
+    metrics_file: MetricsFile = None
 
     address: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from curator.errors import InputError, Leave, Use
 from curator.settings import Config, Count, Device, EncoderName, MaxBad, Precision, Seed, Setting, Share, Urls, Weights
-from curator_pipelines.config.run import WarmupArch, WarmupSize
+from curator_pipelines.config.run import MetricsFile, WarmupArch, WarmupSize
 from curator_ssl.batch_shares import by_share
 from curator_ssl.config import TrainConfig
 
@@ -85,6 +85,7 @@ class LaunchConfig(Config):
         ),
     ] = None
     resume: Annotated[bool, Setting("Go on from OUT's checkpoint.", changes=None)] = False
+    metrics_file: MetricsFile = None
 
 
 class LaunchedTrainConfig(TrainConfig, LaunchConfig):
@@ -138,6 +139,7 @@ class WarmupConfig(Config):
     warmup_arch: WarmupArch = None
     warmup_size: WarmupSize = None
     seed: Annotated[Seed, Setting("The seed of weights, order and views.", changes="warmup")] = 0
+    metrics_file: MetricsFile = None
     device: Annotated[
         Device, Setting("The device that computes.", default_text="auto: the GPU if there is one", changes=None)
     ] = "auto"

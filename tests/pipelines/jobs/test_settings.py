@@ -198,6 +198,7 @@ CASES: dict[str, dict[str, Case]] = {
         "warmup_epochs": Case(2),
         "warmup_arch": Case("test_vit"),
         "warmup_size": Case(48),
+        "metrics_file": Case(below("curator.prom")),
         "seed": Case(4),
         "device": Case("auto"),
         "max_bad": Case("40%"),

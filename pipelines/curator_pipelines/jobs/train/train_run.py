@@ -121,7 +121,7 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
         raise InputError(f"torch sees {counted(torch.cuda.device_count(), 'GPU')}", field="nproc", value=config.nproc)
     check_backbone(training.arch, training.image_size, training.weights)
     # Of the processes that torchrun starts, the first owns OUT for all.
-    with _owned(out, reporter) as record:
+    with _owned(out, reporter, config.metrics_file) as record:
         samples = find_samples(config.target, config.shards, out, reporter.say)
         if config.epochs is None and config.steps is None and training.device == "cpu":
             reporter.say(
@@ -139,10 +139,10 @@ def run_train(config: LaunchedTrainConfig, reporter: Reporter) -> TrainSummary:
 
 
 @contextmanager
-def _owned(out: str, reporter: Reporter) -> Iterator[TrainingRecord | None]:
+def _owned(out: str, reporter: Reporter, metrics_file: str | None) -> Iterator[TrainingRecord | None]:
     """Own OUT while the block runs, and hold its record; None in a process of torchrun that is not the first."""
     if is_first():
-        with owned(out) as owner, recorded(reporter, out, owner):
+        with owned(out) as owner, recorded(reporter, out, owner, metrics_file):
             yield TrainingRecord(out, owner)
     else:
         yield None
@@ -157,7 +157,7 @@ def _recorded(
         yield {}
         return
     # Whether a call goes on is its own business, and stands in its command line.
-    settings = config.model_dump(exclude={"resume"}) | training.model_dump()
+    settings = config.model_dump(exclude={"resume", "metrics_file"}) | training.model_dump()
     with record.training(settings, has_checkpoint(record.url), so_far) as state:
         yield state
 

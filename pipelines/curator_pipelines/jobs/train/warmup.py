@@ -79,7 +79,7 @@ def run_warmup(config: WarmupConfig, reporter: Reporter) -> WarmupResult:
         CuratorError: the training failed; running it again resumes.
     """
     out = absolute(config.out)
-    with owned(out) as owner, recorded(reporter, out, owner):
+    with owned(out) as owner, recorded(reporter, out, owner, config.metrics_file):
         return warm_up(RunDirectory(out, owner), config, reporter)
 
 

@@ -48,7 +48,7 @@ def test_a_cluster_without_room_is_told_and_waited_for(ray_cluster: Any, caplog:
     executor = make_executor(config(address=ray_cluster.address, wait_for_workers="0s"), "cuda", None, "fp32")
 
     assert "room for 0 workers" in caplog.text
-    with pytest.raises(CuratorError, match=r"waited 0 minutes for a node with 1 GPU .*3 nodes with 7 CPUs and 0 GPUs"):
+    with pytest.raises(CuratorError, match=r"waited 0 s for a node with 1 GPU .*3 nodes with 7 CPUs and 0 GPUs"):
         list(executor.map(RenewStage("/nowhere"), [None, None]))
 
 

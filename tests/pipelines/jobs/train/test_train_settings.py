@@ -51,7 +51,7 @@ CASES: dict[str, Any] = {
 PROBE = {"probe_every": 1, "probe_train": ["/target-0"], "probe_test": ["/target-1"], "probe_label": "folder"}
 CASES |= dict.fromkeys(PROBE, PROBE)
 # Where a training run stands, how many processes it has, and whether it goes on.
-NOT_WALKED = {"out", "nproc", "address", "resume"}
+NOT_WALKED = {"out", "nproc", "address", "resume", "metrics_file"}
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,9 @@ def test_a_resumed_training_keeps_the_first_record_and_adds_its_call(words: list
     assert call["command"].startswith("curator train --target ") and call["host"] == socket.gethostname()
     assert set(call["stages"]) == {"start", "train"} and "changed" not in call
 
-    assert run([*words, "--resume", "--max-bad", "40%"]) == 0
+    numbers = tmp_path / "curator.prom"
+    assert run([*words, "--metrics-file", str(numbers), "--resume", "--max-bad", "40%"]) == 0
+    assert f'curator_exit_code{{out="{tmp_path}/run"}} 0' in numbers.read_text()
     again = read(tmp_path / "run")
     assert again | {"calls": None} == first | {"calls": None}
     assert again["calls"][0] == call

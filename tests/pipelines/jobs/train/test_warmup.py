@@ -67,14 +67,13 @@ def test_select_trains_once_and_uses_what_is_there(
 
 
 def test_images_are_embedded_larger_than_they_are_trained_on(default_run: dict[str, Any], tmp_path: Path) -> None:
-    run_warmup(
-        build(WarmupConfig, {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}),
-        Reporter(),
-    )
+    flags = {"out": str(tmp_path), "target": default_run["target"], "device": "cpu"}
+    run_warmup(build(WarmupConfig, flags | {"metrics_file": str(tmp_path / "curator.prom")}), Reporter())
 
     trained, kept = (load_encoder(f"checkpoint:{tmp_path}/{name}") for name in ("warmup/encoder.pt", "encoder.pt"))
     assert (trained.preprocess.crop, kept.preprocess.crop) == ((32, 32), (64, 64))
     assert kept.tensors_hash == trained.tensors_hash
+    assert "curator_exit_code{" in (tmp_path / "curator.prom").read_text()
 
 
 def test_a_stopped_warmup_goes_on(default_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
