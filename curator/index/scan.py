@@ -39,6 +39,9 @@ class ListTask:
     cursors: Cursors
     lower_bound: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        return f"the search of index piece {self.piece.rpartition('/')[2]}"
+
 
 # Tasks, taken one by one, to the best rows of each, in any order: `scan_in_this_thread`, or many workers.
 ScanLists: TypeAlias = Callable[[Iterable[ListTask]], Iterator[TopK]]

@@ -42,6 +42,9 @@ class PieceTask:
     parts: dict[int, str]
     identity: str
 
+    def __repr__(self) -> str:
+        return f"index piece {self.number}"
+
 
 class IndexStore:
     """The index below one URL. Holds no state but the URL."""

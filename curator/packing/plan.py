@@ -98,6 +98,9 @@ class OutputShard:
     identity: str
     states: Mapping[str, Stat]
 
+    def __repr__(self) -> str:
+        return self.name
+
     @property
     def ids(self) -> NDArray[np.int64]:
         """The ids of its samples, int64 (n,), ascending."""

@@ -57,6 +57,9 @@ class Source:
     read_url: str = ""
     read_version: str = ""
 
+    def __repr__(self) -> str:
+        return self.name  # its URL may hold secrets
+
     @property
     def read_stat(self) -> Stat:
         """The state that it has where it is read."""

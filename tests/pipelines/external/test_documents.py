@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import re
 from enum import Enum
 from typing import Any, get_args, get_type_hints
 
@@ -22,6 +23,7 @@ from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
 from curator.store import DoneMark, Ledger, NamedParts, Place
 from curator.types import LedgerLine
+from curator_pipelines.executors import Task
 from curator_pipelines.external import documents
 from curator_pipelines.external.documents import STAGES, Documents, StoredArray
 from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
@@ -118,6 +120,13 @@ def test_large_arrays_stand_in_files_of_their_own() -> None:
     assert same(Documents(OUT).decode(document, arrays).centroids, FLOATS)
     with pytest.raises(UnusableInput):
         Documents(OUT).decode(document)
+
+
+@pytest.mark.parametrize("kind", [EmbedTask, PieceTask, ListTask, ScanTask, OutputShard])
+def test_a_task_is_called_by_what_it_does(kind: type[Any]) -> None:
+    """Its name stands in messages, events and metrics: no arrays, and no URL with secrets."""
+    for payload in (value for value in VALUES if isinstance(value, kind)):
+        assert re.fullmatch(r"[a-z0-9:/. -]+", Task(0, payload).name), Task(0, payload).name
 
 
 class Evil:
