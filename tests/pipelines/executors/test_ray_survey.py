@@ -51,9 +51,7 @@ def test_gpus_that_torch_does_not_see_are_left_out_by_name(
     assert len(survey.fit(cluster.nodes(), Needs("cpu", "fp32"))) == 5
 
 
-def test_nodes_that_are_left_out_are_not_what_more_were_asked_for(
-    cluster: Cluster, gpu_nodes: tuple[str, str]
-) -> None:
+def test_nodes_that_are_left_out_are_not_what_more_were_asked_for(cluster: Cluster, gpu_nodes: tuple[str, str]) -> None:
     sound, broken = gpu_nodes
     shape: dict[str, Any] = {"cpus": 1, "gpus": 1, "memory": 0}
     demand = Demand()
