@@ -35,6 +35,13 @@ def test_equal_bits_are_kept_once(encoder: Encoder, tmp_path: Path) -> None:
     assert torch.__version__ in kind
 
 
+def test_the_images_are_the_same_in_larger_batches(encoder: Encoder, tmp_path: Path) -> None:
+    larger = load_encoder("timm:test_efficientnet", weights="random", device="cpu", precision="fp32", batch_size=50)
+
+    check_fixed_batch(encoder, str(tmp_path))
+    check_fixed_batch(larger, str(tmp_path))  # vectors of other images would be an error
+
+
 def test_other_bits_are_one_more_kind(encoder: Encoder, tmp_path: Path) -> None:
     check_fixed_batch(encoder, str(tmp_path))
     disturb(encoder, by=1e-6)
