@@ -156,7 +156,7 @@ def ivf_search(run: str, budget: int, recall: float) -> tuple[NDArray[np.int64],
         return stored.vectors(ids)
 
     selection, told = select_ivf(
-        index.quantiser(), index.pieces(), _centroids(run), Rules(budget=budget), recall=recall, read_rows=read_rows
+        index.open(), _centroids(run), Rules(budget=budget), recall=recall, read_rows=read_rows
     )
     return selection.ids, asdict(told) | {"refined": len(refined), "reads": reads}
 
@@ -224,7 +224,7 @@ def _true_recall(run: str, budget: int, recall: float) -> tuple[float, dict[str,
     """The share of the rows above a final cut that were read, by scoring the whole pool; and what was told."""
     index = IndexStore(storage.join(run, "index"))
     centroids = _centroids(run)
-    found, told = select_ivf(index.quantiser(), index.pieces(), centroids, Rules(budget=budget), recall=recall)
+    found, told = select_ivf(index.open(), centroids, Rules(budget=budget), recall=recall)
     assert found.lower_bounds is not None
     wanted = []
     for part, rows in PartStore(storage.join(run, "pool")).parts():

@@ -1,4 +1,5 @@
 from .codec import Codec as Codec, train_codec as train_codec
+from .contents import Contents as Contents
 from .pieces import IndexPiece as IndexPiece, build_piece as build_piece
 from .quantiser import (
     TRAIN_ROWS as TRAIN_ROWS,
@@ -9,6 +10,11 @@ from .quantiser import (
     sample_rows as sample_rows,
     train_quantiser as train_quantiser,
 )
-from .scan import ListTask as ListTask, ScanLists as ScanLists, scan_lists as scan_lists
+from .scan import (
+    ListTask as ListTask,
+    ScanLists as ScanLists,
+    piece_opener as piece_opener,
+    scan_lists as scan_lists,
+)
 from .select import select_ivf as select_ivf
 from .store import IndexStore as IndexStore, PieceTask as PieceTask

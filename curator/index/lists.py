@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator.index.pieces import IndexPiece
-from curator.index.quantiser import Quantiser
+from curator.index.contents import Contents
 from curator.index.scan import ListTask, ScanLists
 from curator.search import Cursors, TopK, merge
 
@@ -22,8 +21,7 @@ class Lists:
     """The lists of an index, over all its pieces.
 
     Args:
-        quantiser: the quantiser of the index.
-        pieces: the pieces of the index.
+        contents: what is known of them.
         scan_lists: reads the rows of the pieces.
 
     Attributes:
@@ -31,20 +29,18 @@ class Lists:
         rows: the number of all rows.
     """
 
-    def __init__(self, quantiser: Quantiser, pieces: Sequence[IndexPiece], scan_lists: ScanLists) -> None:
+    def __init__(self, contents: Contents, scan_lists: ScanLists) -> None:
         self._scan_lists = scan_lists
-        self._centres = quantiser.centroids
-        self._pieces = pieces
-        self.sizes: NDArray[np.int64] = np.sum([piece.list_sizes for piece in pieces], axis=0)
-        self.rows = int(self.sizes.sum())
-        self._nearest = np.min([piece.nearest for piece in pieces], axis=0)
-        self._means = np.sum([piece.sums for piece in pieces], axis=0) / np.maximum(self.sizes, 1)[:, None]
+        self._centres = contents.quantiser.centroids
+        self._contents = contents
+        self.sizes = contents.sizes
+        self.rows = contents.rows
 
     def upper_bounds(self, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores that no row of a list exceeds, float32 (K, lists): cos(max(0, angle to its centre - its radius))."""
         lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
         angle = np.arccos(np.clip(centroids @ self._centres.T / lengths, -1, 1))
-        radius = np.arccos(np.clip(self._nearest - ROUNDING, -1, 1))
+        radius = np.arccos(np.clip(self._contents.nearest - ROUNDING, -1, 1))
         bound: NDArray[np.float32] = lengths * np.cos(np.clip(angle - radius - ROUNDING, 0, np.pi)) + ROUNDING
         bound[:, self.sizes == 0] = -np.inf
         return bound
@@ -53,11 +49,13 @@ class Lists:
         """How near each list comes to the lower bound of a centroid, float32 (lists,); the nearest centroid counts.
 
         This is the distance of the lower bound from the mean score of the list's rows, in units of their spread: unit
-        rows whose mean has length m lie sqrt(1 - m^2) around it.
+        rows whose mean has length m lie sqrt(1 - m^2) around it. The mean is taken to lie in the centre's direction,
+        which k-means has made of the mean of its training rows.
         """
-        spread = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", self._means, self._means), 1e-4))
-        distance: NDArray[np.float32] = ((centroids @ self._means.T - lower_bounds[:, None]) / spread).max(axis=0)
-        return distance
+        mean = self._contents.cosines
+        spread = np.sqrt(np.maximum(1 - mean * mean, 1e-4))
+        distance = (centroids @ self._centres.T * mean - lower_bounds[:, None]) / spread
+        return np.asarray(distance.max(axis=0), np.float32)
 
     def scan(
         self,
@@ -79,10 +77,9 @@ class Lists:
         top_k = best or TopK.empty(len(cursors.ids), k)
 
         def tasks() -> Iterator[ListTask]:
-            for piece in self._pieces:
-                if (piece.list_sizes[lists] > 0).any():
-                    # Rows below what is known by now need not be returned from the next piece.
-                    yield ListTask(piece.url, lists, k, cursors, top_k.lower_bound)
+            for url in self._contents.with_rows_of(lists):
+                # Rows below what is known by now need not be returned from the next piece.
+                yield ListTask(url, lists, k, cursors, top_k.lower_bound)
 
         for more in (scan_lists or self._scan_lists)(tasks()):
             top_k = merge(top_k, more)

@@ -3,13 +3,15 @@
 PIECE/rows.npy       float16 (n, d), by list, then id; or, where the index has a codec,
 PIECE/codes.npy      uint8 (n, code_bytes), the codes of the rows in that order
 PIECE/ids.npy        int64 (n,)
-PIECE/lists.npz      offsets int64 (lists + 1,), sums float32 (lists, d), nearest float32 (lists,)
+PIECE/offsets.npy    int64 (lists + 1,): list i is rows[offsets[i]:offsets[i + 1]]
+PIECE/lists.npz      sizes int32, cosines float32, nearest float32, of each list: see `curator.index.contents`
 PIECE/sample.npz     rows, lists: the piece's share of the rows on which recall is measured
+
+A piece has little for each list, since there are many of both: sums of a list's rows would take as much as the rows.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,9 @@ from curator.io import npy, storage
 from curator.search import Floats, check_finite, priorities, row_norms
 from curator.types import join_id, part_ids
 
-__all__ = ["IndexPiece", "build_piece"]
+__all__ = ["LISTS", "SAMPLE", "IndexPiece", "build_piece"]
+
+OFFSETS, LISTS, SAMPLE = "offsets.npy", "lists.npz", "sample.npz"
 
 SAMPLE_SEED = 0x5EED
 # Rows that are held as float32 at a time.
@@ -32,7 +36,7 @@ BLOCK_ROWS = 16384
 
 @dataclass(frozen=True, slots=True)
 class IndexPiece:
-    """One piece, opened.
+    """One piece, opened to read rows of it.
 
     Attributes:
         url: the URL of its folder.
@@ -40,10 +44,6 @@ class IndexPiece:
         ids: int64 (n,), the ids of these rows, likewise.
         codec: the codec of the codes; None where the rows themselves are stored.
         offsets: int64 (lists + 1,): list i is stored[offsets[i]:offsets[i + 1]].
-        sums: float32 (lists, d), the sums of each list's unit rows.
-        nearest: float32 (lists,), the least cosine of a list's rows and its centroid; 1 for an empty list.
-        sample: float16 (m, d), random rows of this piece.
-        sample_lists: int32 (m,), the lists they are in.
     """
 
     url: str
@@ -51,20 +51,12 @@ class IndexPiece:
     ids: NDArray[np.int64]
     codec: Codec | None
     offsets: NDArray[np.int64]
-    sums: NDArray[np.float32]
-    nearest: NDArray[np.float32]
-    sample: Floats
-    sample_lists: NDArray[np.int32]
 
     @classmethod
     def open(cls, url: str, codec: Codec | None) -> IndexPiece:
         """Open a finished piece of an index with this codec. Rows are read when they are sliced."""
-        with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "lists.npz")))) as lists:
-            offsets, sums, nearest = lists["offsets"], lists["sums"], lists["nearest"]
-        with np.load(io.BytesIO(storage.read_bytes(storage.join(url, "sample.npz")))) as sample:
-            sample_rows, sample_lists = sample["rows"], sample["lists"]
         stored, ids = (npy.open_rows(storage.join(url, name)) for name in (_stored_name(codec), "ids.npy"))
-        return cls(url, stored, ids, codec, offsets, sums, nearest, sample_rows, sample_lists)
+        return cls(url, stored, ids, codec, npy.read_array(storage.join(url, OFFSETS)))
 
     @property
     def list_sizes(self) -> NDArray[np.int64]:
@@ -89,15 +81,16 @@ def build_piece(
     """
     ids = np.concatenate([part_ids(part, len(rows)) for part, rows in parts])
     list_of = np.concatenate([quantiser.assign(rows) for _, rows in parts])
-    sums, nearest = _describe_lists(parts, list_of, quantiser)
+    cosines, nearest = _describe_lists(parts, list_of, quantiser)
     order = np.argsort(list_of, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(list_of, minlength=len(quantiser.centroids)))])
+    sizes = np.bincount(list_of, minlength=len(quantiser.centroids))
     sampled = np.flatnonzero(priorities(ids[order], SAMPLE_SEED) < np.uint64(rate * (2**64 - 1025)))
     stored, sample = _arrange(parts, list_of, order, sampled, codec)
     npy.write_array(storage.join(url, _stored_name(codec)), stored)
     npy.write_array(storage.join(url, "ids.npy"), ids[order])
-    _write_arrays(storage.join(url, "lists.npz"), offsets=offsets.astype(np.int64), sums=sums, nearest=nearest)
-    _write_arrays(storage.join(url, "sample.npz"), rows=sample, lists=list_of[order][sampled])
+    npy.write_array(storage.join(url, OFFSETS), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    _write_arrays(storage.join(url, LISTS), sizes=sizes.astype(np.int32), cosines=cosines, nearest=nearest)
+    _write_arrays(storage.join(url, SAMPLE), rows=sample, lists=list_of[order][sampled])
     return len(ids)
 
 
@@ -118,8 +111,8 @@ def _blocks(parts: Sequence[tuple[int, Floats]]) -> Iterator[tuple[int, slice, F
 def _describe_lists(
     parts: Sequence[tuple[int, Floats]], list_of: NDArray[np.int32], quantiser: Quantiser
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The sums of each list's unit rows, and the least cosine of its rows and its centroid."""
-    sums = np.zeros(quantiser.centroids.shape, np.float32)
+    """The sum of the cosines of each list's rows and its centroid, and the least of them."""
+    sums = np.zeros(len(quantiser.centroids))
     nearest = np.ones(len(sums), np.float32)
     for first_id, places, rows in _blocks(parts):
         block = np.asarray(rows, np.float32)
@@ -127,15 +120,10 @@ def _describe_lists(
         check_finite(first_id, norms)
         unit = np.asarray(block / np.where(norms > 0, norms, 1)[:, None].astype(np.float32), np.float32)
         lists = list_of[places]
-        np.minimum.at(nearest, lists, np.vecdot(unit, quantiser.centroids[lists]))
-        _add_by_list(sums, lists, unit)
-    return sums, nearest
-
-
-def _add_by_list(sums: NDArray[np.float32], lists: NDArray[np.int32], rows: NDArray[np.float32]) -> None:
-    order = np.argsort(lists, kind="stable")
-    starts = np.flatnonzero(np.diff(lists[order], prepend=-1))
-    sums[lists[order][starts]] += np.add.reduceat(rows[order], starts, axis=0)
+        cosines = np.vecdot(unit, quantiser.centroids[lists])
+        np.minimum.at(nearest, lists, cosines)
+        sums += np.bincount(lists, cosines, len(sums))
+    return sums.astype(np.float32), nearest
 
 
 def _arrange(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,10 +61,10 @@ class Sample:
     """Random rows of the pool, scored against all centroids, in two halves.
 
     One half decides how many lists to read, the other half measures. A half that did both would measure too much.
+    Memory: the scores of all, and the rows of the deciding half.
 
     Args:
-        rows: float16 (m, d).
-        lists: int32 (m,), the lists they are in.
+        pieces: rows of each piece, float16 (m, d), and the lists they are in, int32 (m,).
         centroids: float32 (K, d).
 
     Attributes:
@@ -71,12 +72,20 @@ class Sample:
         lists: int32 (m,), the lists they are in.
     """
 
-    def __init__(self, rows: Floats, lists: NDArray[np.int32], centroids: NDArray[np.float32]) -> None:
-        wide = np.asarray(rows, np.float32)
-        self.scores = propose(wide, row_norms(wide), centroids)
-        self.lists = lists
-        self._rows, self._centroids = rows, centroids
-        self._calibrates = np.random.default_rng(SPLIT_SEED).random(len(lists)) < 0.5
+    def __init__(self, pieces: Iterable[tuple[Floats, NDArray[np.int32]]], centroids: NDArray[np.float32]) -> None:
+        chance = np.random.default_rng(SPLIT_SEED)
+        scores, lists_of, kept, calibrates = [], [], [], []
+        for rows, lists in pieces:
+            wide = np.asarray(rows, np.float32)
+            own = chance.random(len(lists)) < 0.5
+            scores.append(propose(wide, row_norms(wide), centroids))
+            lists_of.append(lists)
+            kept.append(rows[own])
+            calibrates.append(own)
+        self.scores = np.concatenate(scores, axis=1)
+        self.lists = np.concatenate(lists_of)
+        self._rows, self._centroids = np.concatenate(kept), centroids
+        self._calibrates = np.concatenate(calibrates)
 
     def __len__(self) -> int:
         return len(self.lists)
@@ -87,7 +96,7 @@ class Sample:
         The lower bound of a centroid cannot be told from its own scores: how many of its best rows are left depends on
         how many of them other centroids take. At least one round is made. float32 (K,); -inf if all rows are chosen.
         """
-        rows = self._rows[self._calibrates]
+        rows = self._rows
         clusters = len(self._centroids)
         selection = run_rounds(
             lambda cursors, k: scan_part(0, rows, self._centroids, k, cursors),

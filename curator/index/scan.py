@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.index.codec import Codec
 from curator.index.pieces import IndexPiece
 from curator.index.scan_codes import CodedRows, scan_codes
 from curator.io import storage
 from curator.search import Cursors, Floats, TopK, merge, scan_block
 from curator.selection import ReadRows
 
-__all__ = ["ListTask", "ScanLists", "scan_in_this_thread", "scan_lists"]
+__all__ = ["ListTask", "ScanLists", "piece_opener", "scan_in_this_thread", "scan_lists"]
 
 BLOCK_ROWS = 16384
+# Pieces that a worker keeps open: each has the offsets of all lists.
+OPEN_PIECES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,18 @@ class ListTask:
 ScanLists: TypeAlias = Callable[[Iterable[ListTask]], Iterator[TopK]]
 
 
-def scan_in_this_thread(
-    pieces: Sequence[IndexPiece], centroids: Floats, read_rows: ReadRows | None = None
-) -> ScanLists:
-    """A `ScanLists` over open pieces; `read_rows` as in `scan_lists`."""
-    opened = {piece.url: piece for piece in pieces}
+def piece_opener(codec: Codec | None) -> Callable[[str], IndexPiece]:
+    """Opens pieces by URL, and keeps the last ones open."""
+    return lru_cache(OPEN_PIECES)(partial(IndexPiece.open, codec=codec))
+
+
+def scan_in_this_thread(codec: Codec | None, centroids: Floats, read_rows: ReadRows | None = None) -> ScanLists:
+    """A `ScanLists` over the pieces of an index with this codec; `read_rows` as in `scan_lists`."""
+    opened = piece_opener(codec)
 
     def scan(tasks: Iterable[ListTask]) -> Iterator[TopK]:
         for task in tasks:
-            yield scan_lists(opened[task.piece], task, centroids, read_rows)
+            yield scan_lists(opened(task.piece), task, centroids, read_rows)
 
     return scan
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError, UnusableInput
+from curator.index.contents import Contents
 from curator.index.lists import Lists
-from curator.index.pieces import IndexPiece
-from curator.index.quantiser import Quantiser
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import ScanLists, scan_in_this_thread
 from curator.search import Cursors, Floats, QueryScan, TopK, check_centroids
@@ -33,8 +32,7 @@ class IndexSearch:
     """Reads the lists of an index for a selection, and keeps the best rows of those that were read.
 
     Args:
-        quantiser: the quantiser of the index.
-        pieces: the pieces of the index, at least one.
+        contents: the index, of one piece at least.
         centroids: float32 (K, d), unit rows.
         k: the number of rows that are kept for each centroid.
         scan_lists: reads the rows of the pieces.
@@ -49,26 +47,21 @@ class IndexSearch:
 
     def __init__(
         self,
-        quantiser: Quantiser,
-        pieces: list[IndexPiece],
+        contents: Contents,
         centroids: NDArray[np.float32],
         k: int,
         scan_lists: ScanLists,
         progress: Progress | None = None,
     ) -> None:
         check_centroids(centroids)
-        if not pieces:
+        if not contents.pieces:
             raise UnusableInput("the index holds no rows", advice="build the index first")
-        if centroids.shape[1] != quantiser.centroids.shape[1]:
+        if centroids.shape[1] != contents.quantiser.centroids.shape[1]:
             raise UnusableInput("index and target have different dimensions", advice="embed both with the same encoder")
-        self.lists = Lists(quantiser, pieces, scan_lists)
+        self.lists = Lists(contents, scan_lists)
         self.centroids = centroids
         self.read = np.zeros(len(self.lists.sizes), bool)
-        self.sample = Sample(
-            np.concatenate([piece.sample for piece in pieces]),
-            np.concatenate([piece.sample_lists for piece in pieces]),
-            centroids,
-        )
+        self.sample = Sample(contents.sample(), centroids)
         self._upper_bounds = self.lists.upper_bounds(centroids)
         self._k = k
         self._best = TopK.empty(len(centroids), k)
@@ -175,8 +168,7 @@ class IndexSearch:
 
 
 def select_ivf(
-    quantiser: Quantiser,
-    pieces: list[IndexPiece],
+    contents: Contents,
     centroids: NDArray[np.float32],
     rules: Rules,
     *,
@@ -194,8 +186,7 @@ def select_ivf(
     anew whenever more lists are read, so that rows read late take the same places as rows read early.
 
     Args:
-        quantiser: the quantiser of the index.
-        pieces: the pieces of the index, opened.
+        contents: the index.
         centroids: float32 (K, d), unit rows, from `find_centroids`.
         rules: the limits; `k` counts for all passes here. Every selection that is made anew makes its own filter.
         recall: the share of the relevant rows to read, above 0 and at most 1. At 1 every list is read that the
@@ -217,13 +208,12 @@ def select_ivf(
     if not 0 < recall <= 1:
         raise InputError("it is a share above 0 and at most 1", field="recall", value=recall)
     clusters = len(centroids)
-    coded = any(piece.codec for piece in pieces)
-    k = min(rules.k or (_coded_k if coded else first_k)(clusters, rules.budget), k_limit(clusters))
+    k = min(rules.k or (_coded_k if contents.codec else first_k)(clusters, rules.budget), k_limit(clusters))
 
     def scan_for(vectors: Floats) -> ScanLists:
-        return new_scan(vectors) if new_scan else scan_in_this_thread(pieces, vectors, read_rows)
+        return new_scan(vectors) if new_scan else scan_in_this_thread(contents.codec, vectors, read_rows)
 
-    search = IndexSearch(quantiser, pieces, centroids, k, scan_for(centroids), progress)
+    search = IndexSearch(contents, centroids, k, scan_for(centroids), progress)
     # How many rows a stop rule takes is not known before, so the first round must do.
     share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
     search.add(search.needed(search.sample.first_lower_bounds(share), min(recall, FIRST_RECALL)))

@@ -17,7 +17,7 @@ from typing import Any
 
 from curator.errors import UnusableInput
 from curator.index.codec import Codec
-from curator.index.pieces import IndexPiece
+from curator.index.contents import Contents
 from curator.index.quantiser import Factory, Quantiser
 from curator.io import npy, schemas, storage
 from curator.store import PartReader
@@ -26,6 +26,8 @@ __all__ = ["IndexStore", "PieceTask"]
 
 # A piece holds parts with about so many bytes of rows.
 PIECE_BYTES = 256 << 20
+# Of the files of the pieces: an index of another layout is built again.
+LAYOUT = 2
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class IndexStore:
             settings: dict[str, Any] = json.loads(storage.read_bytes(url))
         except FileNotFoundError:
             return None
-        if settings.get("version") != schemas.FORMAT_VERSION:
-            raise UnusableInput(f"{url} has an unknown format version", advice=self._advice())
+        if settings.get("version") != schemas.FORMAT_VERSION or settings.get("layout") != LAYOUT:
+            raise UnusableInput(f"{url} is of another version of curator", advice=self._advice())
         return settings
 
     def create(self, quantiser: Quantiser, codec: Codec | None, kind: str, rate: float, seed: int) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class IndexStore:
         npy.write_array(storage.join(self.url, "quantiser.npy"), quantiser.centroids)
         settings = {
             "version": schemas.FORMAT_VERSION,
+            "layout": LAYOUT,
             "factory": str(Factory(len(quantiser.centroids), kind)),
             "lists": len(quantiser.centroids),
             "quantiser": _hash(quantiser.centroids.tobytes()),
@@ -109,6 +112,11 @@ class IndexStore:
             mark = json.loads(storage.read_bytes(storage.join(self.url, "done", name)))
             pieces[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
         return pieces
+
+    def rows(self) -> list[int]:
+        """The number of rows of each finished piece."""
+        marks = storage.join(self.url, "done")
+        return [json.loads(storage.read_bytes(storage.join(marks, name)))["rows"] for name in storage.list_names(marks)]
 
     def parts(self) -> dict[int, str]:
         """Part number -> identity of every part in a finished piece."""
@@ -163,17 +171,17 @@ class IndexStore:
         numbers = free + list(range(count, count + len(cuts)))
         return [PieceTask(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
 
-    def pieces(self) -> list[IndexPiece]:
-        """Every finished piece, opened, by number."""
-        codec = self.codec()
-        return [IndexPiece.open(self.piece_url(number), codec) for number in sorted(self.finished())]
+    def open(self) -> Contents:
+        """The index, with all that its finished pieces tell of their lists."""
+        pieces = [self.piece_url(number) for number in sorted(self.finished())]
+        return Contents.read(self.quantiser(), self.codec(), pieces)
 
     def _advice(self) -> str:
         return f"remove {self.url} and build the index again"
 
 
 def _identity(parts: dict[int, str], settings: dict[str, Any]) -> str:
-    made_from = [sorted(parts.items()), settings["quantiser"], settings["sample_rate"], schemas.FORMAT_VERSION]
+    made_from = [sorted(parts.items()), settings["quantiser"], settings["sample_rate"], schemas.FORMAT_VERSION, LAYOUT]
     if "codec" in settings:
         made_from.append(settings["codec"])
     return _hash(json.dumps(made_from).encode())

@@ -251,7 +251,8 @@ class _Actors:
         self._executor.count_nodes()
         if getattr(error, "preempted", False) or self._executor.cluster.was_announced(worker.node.id):
             return Loss(f"node {worker.node.machine} left, as it had announced", ADVICE, Lost.ANNOUNCED_NODE)
-        if all(placement.node.id != worker.node.id for placement in self._executor.placements):
+        is_known = any(placement.node.id == worker.node.id for placement in self._executor.placements)
+        if not is_known or not worker.node.answers():
             return Loss(f"the loss of node {worker.node.machine}", ADVICE, Lost.NODE)
         if isinstance(error, ray.exceptions.OutOfMemoryError):
             return Loss(f"Ray's memory monitor on {worker.node.machine}", ADVICE)

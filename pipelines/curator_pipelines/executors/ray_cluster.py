@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # The head of a cluster has this many seconds to answer.
 CONNECT_SECONDS = 10.0
+# A node whose Ray does not take a connection in so many seconds is lost.
+ANSWER_SECONDS = 3.0
 # Why a node has ended, in Ray's NodeDeathInfo: nobody knows, or it was lost. All else was meant.
 UNSPECIFIED, UNEXPECTED = 0, 2
 
@@ -36,6 +38,7 @@ class Node:
         cpus: the CPUs that it offers to Ray.
         gpus: the GPUs that it offers to Ray.
         memory: the bytes of memory that it offers to Ray.
+        port: where its Ray (raylet) listens; 0 where that is not known.
     """
 
     id: str
@@ -43,6 +46,17 @@ class Node:
     cpus: float
     gpus: float
     memory: float = 0.0
+    port: int = 0
+
+    def answers(self) -> bool:
+        """Whether its Ray still listens. The head may take ten seconds and more to find out that it does not."""
+        if not self.port:
+            return True
+        try:
+            socket.create_connection((self.machine, self.port), timeout=ANSWER_SECONDS).close()
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ def _node(record: dict[str, Any]) -> Node:
         resources.get("CPU", 0.0),
         float(resources.get("GPU", 0.0)),
         float(resources.get("memory", 0.0)),
+        record["NodeManagerPort"],
     )
 
 

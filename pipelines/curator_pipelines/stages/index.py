@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.index import IndexPiece, IndexStore, ListTask, PieceTask, build_piece, scan_lists
+from curator.index import IndexStore, ListTask, PieceTask, build_piece, piece_opener, scan_lists
 from curator.search import TopK
 from curator.store import NamedParts, RowReader
 from curator_pipelines.executors import Task, WorkerContext
@@ -57,15 +57,11 @@ class ListStage:
     centroids: NDArray[np.float32]
 
     def open(self, context: WorkerContext) -> Callable[[Task[ListTask]], TopK]:
-        """Load the codec. A piece is opened when its first task comes, and stays open."""
-        codec, read_rows = IndexStore(self.index_url).codec(), RowReader(self.pool)
+        """Load the codec. A piece is opened when its first task comes, and stays open for a while."""
+        opened, read_rows = piece_opener(IndexStore(self.index_url).codec()), RowReader(self.pool)
         threadpool_limits(context.cpus)
-        opened: dict[str, IndexPiece] = {}
 
         def scan(task: Task[ListTask]) -> TopK:
-            url = task.payload.piece
-            if url not in opened:
-                opened[url] = IndexPiece.open(url, codec)
-            return scan_lists(opened[url], task.payload, self.centroids, read_rows.vectors)
+            return scan_lists(opened(task.payload.piece), task.payload, self.centroids, read_rows.vectors)
 
         return scan

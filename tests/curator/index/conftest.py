@@ -5,7 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from curator.index import Factory, IndexPiece, build_piece, default_lists, sample_rows, train_codec, train_quantiser
+from curator.index import (
+    Contents,
+    Factory,
+    IndexPiece,
+    build_piece,
+    default_lists,
+    sample_rows,
+    train_codec,
+    train_quantiser,
+)
 
 
 class Pool:
@@ -45,7 +54,8 @@ def indexed(folder, parts, cuts=(0, 3, 5), lists=None, rate=0.05, kind="Flat"):
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
         build_piece(f"{folder}/{number}", pool.content[start:end], quantiser, rate, codec)
         pieces.append(IndexPiece.open(f"{folder}/{number}", codec))
-    made = SimpleNamespace(pool=pool, quantiser=quantiser, codec=codec, pieces=pieces, rows=rows, refined=0)
+    contents = Contents.read(quantiser, codec, [piece.url for piece in pieces])
+    made = SimpleNamespace(pool=pool, quantiser=quantiser, contents=contents, pieces=pieces, rows=rows, refined=0)
 
     def counted(ids):
         made.refined += len(ids)

@@ -12,9 +12,9 @@ def test_no_row_is_further_from_its_code_than_the_code_says(by_kind, kind):
     rows = np.concatenate([dict(made.pool.parts())[1], rng.normal(size=(500, 24)).astype(np.float16)])
     rows[7] = 0
     lists = made.quantiser.assign(rows)
-    codes = made.codec.encode(rows, lists)
-    points, angles = made.codec.decode(codes, lists)
-    assert codes.shape == (len(rows), made.codec.code_bytes) and codes.dtype == np.uint8
+    codes = made.contents.codec.encode(rows, lists)
+    points, angles = made.contents.codec.decode(codes, lists)
+    assert codes.shape == (len(rows), made.contents.codec.code_bytes) and codes.dtype == np.uint8
     wide, points = rows.astype(np.float64), points.astype(np.float64)
     with np.errstate(invalid="ignore"):
         cosines = np.vecdot(wide, points) / np.linalg.norm(wide, axis=1) / np.linalg.norm(points, axis=1)
@@ -29,12 +29,12 @@ def test_no_row_is_further_from_its_code_than_the_code_says(by_kind, kind):
 
 def test_a_stored_codec_is_the_same(by_kind):
     made = by_kind("PQ12")
-    again = Codec.from_bytes(made.codec.to_bytes(), made.quantiser)
+    again = Codec.from_bytes(made.contents.codec.to_bytes(), made.quantiser)
     rows = dict(made.pool.parts())[0]
     lists = made.quantiser.assign(rows)
-    codes = made.codec.encode(rows, lists)
+    codes = made.contents.codec.encode(rows, lists)
     assert np.array_equal(again.encode(rows, lists), codes)
-    for one, other in zip(again.decode(codes, lists), made.codec.decode(codes, lists), strict=True):
+    for one, other in zip(again.decode(codes, lists), made.contents.codec.decode(codes, lists), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -17,7 +17,7 @@ def block(by_kind, request):
     rows[20:25] = 0
     rows[500:520] = rows[100:120]
     lists = made.quantiser.assign(rows)
-    points, angles = made.codec.decode(made.codec.encode(rows, lists), lists)
+    points, angles = made.contents.codec.decode(made.contents.codec.encode(rows, lists), lists)
     ids = FIRST + np.arange(len(rows))
 
     def by_codes(*arguments, angles=angles, rows=rows):

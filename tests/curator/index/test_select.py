@@ -17,7 +17,7 @@ KINDS = ["SQ8", "PQ12", "PQ1"]
 
 def ivf(made, recall, **limits):
     rules = Rules(**limits)
-    return select_ivf(made.quantiser, made.pieces, made.centroids, rules, recall=recall, read_rows=made.read_rows)
+    return select_ivf(made.contents, made.centroids, rules, recall=recall, read_rows=made.read_rows)
 
 
 @pytest.mark.parametrize("kind", ["Flat", *KINDS])

@@ -6,6 +6,7 @@ import pytest
 from curator.errors import InputError, UnusableInput
 from curator.index import (
     Factory,
+    IndexPiece,
     IndexStore,
     build_piece,
     parse_factory,
@@ -52,17 +53,42 @@ def test_a_piece_holds_every_row_once_in_its_list(made):
     ids = np.concatenate([piece.ids for piece in made.pieces])
     assert len(np.unique(ids)) == len(ids) == made.rows
     content = dict(made.pool.parts())
-    for piece in made.pieces:
-        own = np.repeat(np.arange(len(piece.sums)), np.diff(piece.offsets))
+    lists = len(made.quantiser.centroids)
+    sizes, sums, least = np.zeros(lists, int), np.zeros(lists), np.ones(lists, np.float32)
+    for piece, filled, (sample, sample_lists) in zip(
+        made.pieces, made.contents.filled, made.contents.sample(), strict=True
+    ):
+        own = np.repeat(np.arange(lists), np.diff(piece.offsets))
         assert (np.diff(own) >= 0).all()
         original = np.array([content[number >> 32][number & 0xFFFFFFFF] for number in piece.ids.tolist()])
         assert np.array_equal(original, piece.stored)
         assert np.array_equal(made.quantiser.assign(original), own)
         cosines = exact_scores(original, made.quantiser.centroids[own])
-        least = np.ones(len(piece.sums), np.float32)
         np.minimum.at(least, own, cosines)
-        assert np.abs(least - piece.nearest).max() < 1e-5
-        assert 0 < len(piece.sample) < 0.1 * len(ids)
+        np.add.at(sums, own, cosines)
+        np.add.at(sizes, own, 1)
+        assert np.array_equal(np.unpackbits(filled, count=lists), np.bincount(own, minlength=lists) > 0)
+        assert 0 < len(sample) < 0.1 * len(ids)
+        places = _places(piece)
+        assert np.array_equal(sample_lists, own[places])
+        assert np.array_equal(sample, np.asarray(piece.stored)[places])
+    assert np.array_equal(made.contents.sizes, sizes)
+    assert np.abs(made.contents.nearest - least).max() < 1e-5
+    assert np.abs(made.contents.cosines - np.where(sizes, sums / np.maximum(sizes, 1), 1)).max() < 1e-5
+
+
+def test_what_is_known_of_an_index_does_not_grow_with_its_pieces(made, make, tmp_path):
+    """Of a piece a bit a list stays, and none of its rows: so a billion rows fit beside the lists."""
+    parts = [rows for _, rows in made.pool.parts()]
+    parts = [half for part in parts for half in np.array_split(part, 13)]
+    many = make.index(tmp_path, parts, cuts=tuple(range(len(parts) + 1)), lists=len(made.quantiser.centroids)).contents
+    lists = len(many.sizes)
+
+    assert (len(many.pieces), len(made.contents.pieces)) == (65, 2)
+    assert {filled.nbytes for filled in many.filled} == {-(-lists // 8)}
+    for contents in (many, made.contents):
+        arrays = [value for value in vars(contents).values() if isinstance(value, np.ndarray)]
+        assert sum(array.nbytes for array in arrays) == 16 * lists
 
 
 def test_what_a_kill_left_is_built_again_in_the_same_pieces(stores, monkeypatch):
@@ -100,10 +126,8 @@ def test_an_index_with_parts_added_selects_as_well_as_one_from_nothing(made, sto
 
     exact = select_simcore(made.pool, made.centroids, Rules(budget=300))
     overlaps, told = [], []
-    for quantiser, pieces in ((index.quantiser(), index.pieces()), (made.quantiser, made.pieces)):
-        found, recall = select_ivf(
-            quantiser, pieces, made.centroids, Rules(budget=300), recall=0.9, read_rows=made.read_rows
-        )
+    for contents in (index.open(), made.contents):
+        found, recall = select_ivf(contents, made.centroids, Rules(budget=300), recall=0.9, read_rows=made.read_rows)
         overlaps.append(len(np.intersect1d(found.ids, exact.ids)) / 300)
         told.append(recall.estimate)
         assert (found.ids >> 32 == part).any() and recall.scanned < 1
@@ -129,7 +153,8 @@ def test_pieces_with_parts_that_are_gone_or_made_anew_are_built_again(stores, mo
     assert index.missing_parts(pool) == {2: "a" * 16}
     (plan,) = index.missing_pieces(pool)
     build(index, pool, plan)
-    assert sorted(np.unique(np.concatenate([piece.ids for piece in index.pieces()]) >> 32)) == [0, 2, 3]
+    pieces = [IndexPiece.open(url, None) for url in index.open().pieces]
+    assert sorted(np.unique(np.concatenate([piece.ids for piece in pieces]) >> 32)) == [0, 2, 3]
     assert index.outdated(pool) == []
 
 
@@ -137,7 +162,7 @@ def test_pieces_with_parts_that_are_gone_or_made_anew_are_built_again(stores, mo
 def test_an_index_of_codes_is_smaller_than_its_pool_and_another_one(made, by_kind, stores, kind):
     pool, plain = stores
     index = IndexStore(plain.url + kind)
-    settings = index.create(made.quantiser, by_kind(kind).codec, kind, 0.05, 0)
+    settings = index.create(made.quantiser, by_kind(kind).contents.codec, kind, 0.05, 0)
     assert settings["factory"] == f"IVF{len(made.quantiser.centroids)},{kind}"
     [plan], [of_plain] = index.missing_pieces(pool), plain.missing_pieces(pool)
     assert plan.parts == of_plain.parts and plan.identity != of_plain.identity
@@ -145,8 +170,10 @@ def test_an_index_of_codes_is_smaller_than_its_pool_and_another_one(made, by_kin
     stored = Path(index.piece_url(0), "codes.npy").stat().st_size
     assert stored == 128 + 4800 * ((24 if kind == "SQ8" else 12) + 2)
     assert not Path(index.piece_url(0), "rows.npy").exists()
-    [piece] = index.pieces()
-    assert np.array_equal(piece.sample, made.read_rows(piece.ids[_places(piece)]))
+    contents = index.open()
+    piece = IndexPiece.open(contents.pieces[0], contents.codec)
+    [(sample, _)] = contents.sample()
+    assert np.array_equal(sample, made.read_rows(piece.ids[_places(piece)]))
 
 
 def _places(piece):

@@ -119,8 +119,7 @@ def _select_over_index(
     index, passes = IndexStore(url), PassProgress.of(progress)
     passes.begin()
     selection, measured = select_ivf(
-        index.quantiser(),
-        index.pieces(),
+        index.open(),
         centroids,
         rules,
         recall=recall,

@@ -22,7 +22,8 @@ from curator_pipelines.stages import IndexStage
 
 __all__ = ["IndexSummary", "build_index", "pool_index", "run_index"]
 
-SAMPLE_ROWS = 50_000
+# Rows that are put aside to measure recall on: a share of all, and at least and at most so many, where that can be.
+LEAST_SAMPLE, MOST_SAMPLE = 50_000, 500_000
 LEAST_RATE, MOST_RATE = 0.01, 0.05
 
 
@@ -89,12 +90,12 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)
-    pieces = index.pieces()
+    rows = index.rows()
     return IndexSummary(
         run.url,
         (index.settings() or {})["factory"],
-        sum(len(piece.ids) for piece in pieces),
-        len(pieces),
+        sum(rows),
+        len(rows),
         built,
         time.monotonic() - started,
         reporter.warnings,
@@ -173,5 +174,5 @@ def _train(pool: StoredParts, index: IndexStore, factory: Factory, seed: int, re
     if warning:
         reporter.warn(f"index: {warning}")
     codec = train_codec(factory.kind, sample, quantiser) if coded else None
-    rate = min(MOST_RATE, max(LEAST_RATE, SAMPLE_ROWS / max(rows, 1)))
+    rate = min(MOST_RATE, max(LEAST_RATE, LEAST_SAMPLE / max(rows, 1)), MOST_SAMPLE / max(rows, 1))
     index.create(quantiser, codec, factory.kind, rate, seed)

@@ -97,7 +97,7 @@ def test_a_build_killed_in_the_middle_goes_on_to_the_same_bytes(out, factory, un
         for name in before
         if name.startswith(("index.json", "quantiser", "codec", "pieces/00000000", "done/00000001"))
     ]
-    assert len(kept) == 7 + (factory == "IVF8,SQ8") and all(after[name] == before[name] for name in kept)
+    assert len(kept) == 8 + (factory == "IVF8,SQ8") and all(after[name] == before[name] for name in kept)
     assert not temporaries(out)
 
 
