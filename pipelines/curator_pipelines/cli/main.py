@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import time
-from types import FrameType
 from typing import Any
 
 import click
 
 import curator
 from curator.errors import CuratorError, Spell
+from curator_pipelines.cli.interrupt import end_by
 from curator_pipelines.cli.run_command import Invocation
 from curator_pipelines.cli.spelling import as_flag
 from curator_pipelines.cli.tell import show_logs, tell_error, tell_traceback
@@ -106,8 +106,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; errors become one line and an exit code, never a traceback for a user's mistake."""
-    # `kill` ends a run as Ctrl-C does: workers stopped, nothing half-written, resumable.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Whoever started the command may have meant that Ctrl-C is not for it.
+    own = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN else []
+    end_by(signal.SIGTERM, *own)
     prepare_threads()
     show_logs(debug=_without_debug(sys.argv[1:])[1])
     sys.exit(run(sys.argv[1:]))
@@ -227,7 +228,3 @@ def spelling(arguments: list[str]) -> Spell:
         return as_flag(field, value)
 
     return spell
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
 from typing import Any
 
 import click
 
+from curator_pipelines.cli.interrupt import end_by
 from curator_pipelines.cli.options import json_option, options
 from curator_pipelines.cli.run_command import run_command
 from curator_pipelines.config import WorkConfig
@@ -35,7 +35,7 @@ def command(as_json: bool, **flags: Any) -> None:
     from curator_pipelines.external import work
 
     # Slurm sends it some time before it takes a machine away.
-    signal.signal(signal.SIGUSR1, _interrupt)
+    end_by(signal.SIGUSR1)
     run_command(
         WorkConfig,
         lambda config, reporter: work(
@@ -48,7 +48,3 @@ def command(as_json: bool, **flags: Any) -> None:
         flags,
         as_json,
     )
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
