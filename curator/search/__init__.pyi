@@ -6,7 +6,8 @@ from .best_similarity import (
 from .distributed_scan import (
     DistributedScan as DistributedScan,
     Keeper as Keeper,
-    KeptPass as KeptPass,
+    KeptScan as KeptScan,
+    Question as Question,
     Scanned as Scanned,
     ScanTask as ScanTask,
     scan_parts as scan_parts,

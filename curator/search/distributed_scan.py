@@ -3,6 +3,7 @@
     a sample of the parts -> a lower bound per centroid -> every part scanned for the rows above it -> merge
     queries, if there are any -> scored with the same parts in the same tasks
     too few rows above a centroid's lower bound -> a scan for that centroid again, without one
+    kept from another run, or from one that failed -> its parts are not scanned again
 
 The answer is that of `best_rows`, whatever the lower bounds, the workers and their order.
 """
@@ -23,7 +24,7 @@ from curator.search.row_scan import RowScan
 from curator.search.scan import scan_part
 from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
-__all__ = ["DistributedScan", "Keeper", "KeptPass", "Scan", "ScanTask", "Scanned", "scan_parts"]
+__all__ = ["DistributedScan", "Keeper", "KeptScan", "Question", "Scan", "ScanTask", "Scanned", "scan_parts"]
 
 # Read on the driver before each pass, for the lower bounds.
 SAMPLE_PARTS = 4
@@ -76,31 +77,50 @@ class Scanned(NamedTuple):
     parts: tuple[int, ...] = ()
 
 
-class KeptPass(NamedTuple):
-    """What a pass had found when it failed.
+class Question(NamedTuple):
+    """All that the answer of a scan depends on, but for the pool and the way of scoring.
+
+    Attributes:
+        cursors: where each centroid stands.
+        k: most rows per centroid. What is kept of a larger one answers a smaller one.
+        total: see `TopKMerger`.
+        queries: of each set of queries the vectors, float32 (m, d), and most rows per query.
+    """
+
+    cursors: Cursors
+    k: int
+    total: int | None
+    queries: tuple[tuple[NDArray[np.float32], int], ...]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no centroid has a cursor yet: so the next selection of the same target begins, too."""
+        return not bool(np.isfinite(self.cursors.scores).any())
+
+
+class KeptScan(NamedTuple):
+    """What a scan found in some parts.
 
     Attributes:
         parts: that were scanned.
         top_ks: of the centroids, then of each set of queries.
+        lower_bound: float32 (K,), scores below which rows may have been left out; -inf of a scan that was finished.
     """
 
     parts: frozenset[int]
     top_ks: tuple[TopK, ...]
+    lower_bound: NDArray[np.float32]
 
 
 class Keeper(Protocol):
-    """Keeps a pass that failed for the next run. A question is all that its answer depends on, but for the pool."""
+    """Keeps what scans found: of one that failed for the next run, and of a first one for a pool that has grown."""
 
-    def load(self, question: object) -> KeptPass | None:
-        """What is kept of a pass with this question."""
+    def load(self, question: Question) -> KeptScan | None:
+        """What is kept for this question, in parts that all are there still, as they were."""
         ...
 
-    def save(self, question: object, kept: KeptPass) -> None:
-        """Keep what a pass found."""
-        ...
-
-    def remove(self) -> None:
-        """A pass was finished."""
+    def save(self, question: Question, kept: KeptScan, is_finished: bool) -> None:
+        """Keep what a scan found."""
         ...
 
 
@@ -158,7 +178,7 @@ class DistributedScan:
         row_scan: scores them.
         workers: how many scan at the same time.
         queries: those that have begun, to be scored in the first pass.
-        keeper: keeps what a failed pass found; None where nothing is kept.
+        keeper: keeps what was found; None where nothing is kept.
     """
 
     scan: Scan
@@ -172,17 +192,33 @@ class DistributedScan:
 
     def __call__(self, cursors: Cursors, k: int, total: int | None = None) -> TopK:
         """The best `k` rows of the pool strictly after each centroid's cursor; of these the best `total`."""
+        question = Question(cursors, k, total, tuple((scan.left, scan.k) for scan in self.queries))
+        kept = self.keeper.load(question) if self.keeper else None
+        top_k = self._scan(question, kept)
+        if self.keeper:
+            unbounded = np.full(len(top_k.counts), -np.inf, np.float32)
+            found = (top_k, *(scan.found for scan in self.queries))
+            self.keeper.save(question, KeptScan(frozenset(self.parts), found, unbounded), is_finished=True)
+        return top_k
+
+    def _scan(self, question: Question, kept: KeptScan | None) -> TopK:
         every = np.arange(self.row_scan.lines)
-        if total is not None:
-            return self._pass(every, cursors, np.full(len(every), -np.inf, np.float32), k, total, self.queries)
-        lower_bound = self._lower_bound(cursors, k)
-        top_k = self._pass(every, cursors, lower_bound, k, queries=self.queries)
+        cursors, k = question.cursors, question.k
+        if kept:
+            # Above it nothing is missing in the parts that were scanned.
+            lower_bound = kept.lower_bound
+        elif question.total is not None:
+            lower_bound = np.full(len(every), -np.inf, np.float32)
+        else:
+            lower_bound = self._lower_bound(cursors, k)
+        top_k = self._pass(every, question, lower_bound, self.queries, kept)
         # Where the sampled parts promised more than there is. Without a lower bound nothing is missed.
         short = np.flatnonzero((top_k.counts < np.minimum(k, top_k.eligible)) & np.isfinite(lower_bound))
         if len(short) == 0:
             return top_k
         unbounded = np.full(len(short), -np.inf, np.float32)
-        again = self._pass(short, Cursors(cursors.scores[short], cursors.ids[short]), unbounded, k)
+        left = question._replace(cursors=Cursors(cursors.scores[short], cursors.ids[short]), queries=())
+        again = self._pass(short, left, unbounded)
         return _replaced(top_k, short, again)
 
     def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
@@ -214,15 +250,13 @@ class DistributedScan:
     def _pass(
         self,
         centroids: NDArray[np.int64],
-        cursors: Cursors,
+        question: Question,
         lower_bound: NDArray[np.float32],
-        k: int,
-        total: int | None = None,
         queries: Sequence[QueryScan] = (),
+        kept: KeptScan | None = None,
     ) -> TopK:
+        cursors, k, total, _ = question
         merger = TopKMerger(len(centroids), k, total)
-        question = (centroids, cursors, lower_bound, k, total, [(scan.left, scan.k) for scan in queries])
-        kept = self.keeper.load(question) if self.keeper else None
         done = set(kept.parts) if kept else set[int]()
         for add, top_k in zip([merger.add, *(scan.add for scan in queries)], kept.top_ks if kept else (), strict=False):
             add(top_k)
@@ -240,11 +274,11 @@ class DistributedScan:
                     scan.add(query_top_k)
                 done.update(parts)
         except Exception:
-            if self.keeper and done:
-                self.keeper.save(question, KeptPass(frozenset(done), (merger.merged(), *(q.found for q in queries))))
+            # A scan for some of the centroids is no answer for the next run.
+            if self.keeper and done and len(centroids) == self.row_scan.lines:
+                found = (merger.merged(), *(scan.found for scan in queries))
+                self.keeper.save(question, KeptScan(frozenset(done), found, lower_bound), is_finished=False)
             raise
-        if self.keeper:
-            self.keeper.remove()
         return merger.merged()
 
     def _groups(self, parts: Sequence[int]) -> Iterator[tuple[int, ...]]:

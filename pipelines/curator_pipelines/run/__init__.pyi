@@ -13,7 +13,12 @@ from .progress import (
 )
 from .progress_file import read_progress as read_progress
 from .provenance import called_as as called_as
-from .run_directory import RunDirectory as RunDirectory, TargetDirectory as TargetDirectory, target_set as target_set
+from .run_directory import (
+    KEPT_SCANS as KEPT_SCANS,
+    RunDirectory as RunDirectory,
+    TargetDirectory as TargetDirectory,
+    target_set as target_set,
+)
 from .run_record import RunRecord as RunRecord
 from .run_watch import recorded as recorded
 from .spent import Spent as Spent, spending as spending, total_use as total_use, use_in_words as use_in_words

@@ -17,10 +17,15 @@ from curator.store import PartReader, PartStore
 from curator_pipelines.run.provenance import library_versions
 from curator_pipelines.run.run_record import RunRecord
 
-__all__ = ["OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
+__all__ = ["KEPT_SCANS", "OWN_NAMES", "STAGES", "RunDirectory", "TargetDirectory", "target_set"]
 
 OWN_NAMES = ("target", "pool", "exclude", "selection", "shards", "index")
-RESERVED = (*OWN_NAMES, "warmup", "measure", "packing", "events", "run.json", "encoder.pt", "quarantine.parquet")
+# What scans of the pool found: one with which a selection begins, and a later one until it is done.
+KEPT_SCANS = ("kept_scan.npz", "unfinished_scan.npz")
+RESERVED = (
+    *(*OWN_NAMES, "warmup", "measure", "packing", "events"),
+    *("run.json", "encoder.pt", "quarantine.parquet", *KEPT_SCANS),
+)
 # What says of a stage's other files that they are finished.
 MARKS = ("selection.json", "sizes.json", "manifest.parquet", "measure.json", "index.json", "done")
 
@@ -170,6 +175,8 @@ class RunDirectory(RunRecord):
             urls = [directory.path(folder) for directory in self.target_directories() for folder in of_target[stage]]
         else:
             urls = [self.path(name) for name in {"warmup": ("encoder.pt", "warmup")}.get(stage, (stage,))]
+        if stage == "select":
+            urls += map(self.path, KEPT_SCANS)
         for url in [storage.join(url, name) for name in MARKS for url in urls] + urls:
             storage.remove(url)
         for kind in ("stages", "identities"):

@@ -148,17 +148,13 @@ class Kept:
     """A keeper in memory, which looks at no question."""
 
     def __init__(self):
-        self.kept, self.questions = None, []
+        self.kept, self.is_finished = None, None
 
     def load(self, question):
-        self.questions.append(question)
         return self.kept
 
-    def save(self, question, kept):
-        self.kept = kept
-
-    def remove(self):
-        self.kept = None
+    def save(self, question, kept, is_finished):
+        self.kept, self.is_finished = kept, is_finished
 
 
 @pytest.mark.parametrize("k", [3, 300])
@@ -188,7 +184,7 @@ def test_what_the_others_gave_is_kept_when_a_part_cannot_be_read(twin, k):
 
     with pytest.raises(OSError, match="part 7"):
         search()(Cursors.start(5), k)
-    assert keeper.kept.parts == set(read_parts)
+    assert keeper.kept.parts == set(read_parts) and not keeper.is_finished
     assert len(read_parts) >= 20
     bad.clear()
     before = set(read_parts)
@@ -197,7 +193,39 @@ def test_what_the_others_gave_is_kept_when_a_part_cannot_be_read(twin, k):
     queries.end()
 
     assert before.isdisjoint(read_parts)
-    assert keeper.kept is None
+    assert keeper.is_finished
     assert_equal(found, best_rows(pool, centroids, k))
     expected = best_rows(pool, queries._queries, 2)
     np.testing.assert_array_equal(queries.top_k.ids, expected.ids)
+
+
+@pytest.mark.parametrize("k", [3, 300])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_pool_that_has_grown_is_scanned_in_its_new_parts_alone(twin, k, workers):
+    pool, centroids = make(twin, 40)
+    queries = QueryScan(twin.unit_rows(np.random.default_rng(1).standard_normal((4, DIM))), 2)
+    keeper, read_parts = Kept(), []
+
+    def scan(tasks):
+        for task in tasks:
+            read_parts.extend(task.parts)
+            yield scan_parts(task, pool.content.get, CentroidScan(centroids), lambda rows: None, (queries.left,))
+
+    def search(parts):
+        queries.begin()
+        rows = sum(len(pool.content[part]) for part in parts)
+        found = DistributedScan(
+            scan, pool.content.get, parts, rows, CentroidScan(centroids), workers, (queries,), keeper
+        )(Cursors.start(5), k)
+        queries.end()
+        return found
+
+    search(range(30))
+    read_parts.clear()
+    found = search(range(40))
+
+    assert sorted(read_parts) == list(range(30, 40))
+    assert_equal(found, best_rows(pool, centroids, k))
+    expected = best_rows(pool, queries._queries, 2)
+    np.testing.assert_array_equal(queries.top_k.ids, expected.ids)
+    np.testing.assert_array_equal(queries.top_k.scores, expected.scores)

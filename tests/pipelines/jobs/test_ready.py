@@ -26,6 +26,7 @@ from jobs_for_tests import (
 )
 
 from curator.errors import InputError, UnusableInput
+from curator.search import Scanned, ScanTask, scan_parts
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run.progress import Reporter
 
@@ -372,3 +373,34 @@ class TestLeftOut:
 
     def test_the_damaged_image_is_in_the_ledger(self, reference: Path) -> None:
         assert [line_of(row) for row in ledger(str(reference))] == [("pool-0.tar", "0002", "decode_error")]
+
+
+def test_a_pool_that_has_grown_is_searched_in_its_new_parts_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [rows_of(5000, seed) for seed in range(6)]
+    target = write_ready(tmp_path / "target", [rows_of(7, 40)], prefix="t")
+    all_of_it, pool = (write_ready(tmp_path / name, arrays[:count]) for name, count in (("all", 6), ("pool", 5)))
+    settings = {"target": [target], "pool": [pool], "clusters": 3, "budget": "12", "manifest_only": True}
+    fresh, grown = tmp_path / "fresh", tmp_path / "grown"
+    run(out=str(grown), **settings)
+    for file in Path(all_of_it).rglob("*_0005.*"):
+        shutil.copy2(file, Path(pool) / file.parent.name / file.name)
+    scanned: list[int] = []
+
+    def noted(task: ScanTask, *rest: Any) -> Scanned:
+        scanned.extend(task.parts)
+        return scan_parts(task, *rest)
+
+    monkeypatch.setattr("curator_pipelines.stages.scan.scan_parts", noted)
+
+    summary = run(out=str(grown), **settings)
+
+    assert scanned == [5]
+    assert summary.results[""].selection["candidates"] == 30_000
+    run(out=str(fresh), **settings)
+    for name in ("selection/selected.parquet", "selection/next.parquet", "kept_scan.npz"):
+        assert (grown / name).read_bytes() == (fresh / name).read_bytes(), name
+    scanned.clear()
+    run(out=str(grown), **settings, redo="select")
+    assert sorted(scanned) == list(range(6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -139,7 +139,9 @@ def _choose_anew(
     queries = target_queries(selector, targets)
     with reporter.stage("select", candidates, "rows") as progress:
         kept = KeptArrays(targets, targets[0].pool)
-        selections = _select(selector, targets, rules, queries, config, executor, PassProgress(progress), kept)
+        selections = _select(
+            selector, targets, rules, queries, config, executor, PassProgress(progress), reporter.say, kept
+        )
         kept.remove_others()
         progress.done = candidates
     selections = [
@@ -172,6 +174,7 @@ def _select(
     config: SelectConfig,
     executor: Executor,
     progress: Progress,
+    say: Callable[[str], None],
     kept: KeptArrays,
 ) -> list[Selection]:
     """The selection of each target."""
@@ -179,12 +182,12 @@ def _select(
     if config.search == "ivf":
         search = index_search(pool, index, config.recall, executor, progress, queries)
     else:
-        search = exact_search(pool, executor, progress, queries)
+        search = exact_search(pool, executor, progress, say, queries)
     settings = {name: getattr(config, name) for name in selector.reads}
     # Of the stop rule, what it means for the target.
     stops = [{"stop": own_rules.stop} if "stop" in settings else {} for own_rules in rules]
     sample = partial(PoolSample.draw, pool, lengths=pool.lengths(), read_rows=RowReader(pool).vectors, keep=kept.keep)
-    scan = exact_scan(pool, executor, progress, queries)
+    scan = exact_scan(pool, executor, progress, say, queries)
     requests = [
         # Whatever reads the pool, the queries ride along.
         Request(

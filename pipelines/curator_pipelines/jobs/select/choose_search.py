@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,22 +25,34 @@ from curator.selection import NewScan, Rules, ScanRows, Search, Selection, selec
 from curator.store import PartReader, RowReader
 from curator.types import Progress
 from curator_pipelines.executors import Executor, InProcessExecutor, usable_cpus
-from curator_pipelines.jobs.select.scan_tasks import KeptPasses, single_parts, values_retried
+from curator_pipelines.jobs.select.scan_tasks import KeptScans, single_parts, values_retried
 from curator_pipelines.stages import ListStage, ScanStage
 
 __all__ = ["exact_scan", "exact_search", "index_identity", "index_search", "recall_line"]
 
 
-def exact_search(pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()) -> Search:
+def exact_search(
+    pool: PartReader,
+    executor: Executor,
+    progress: Progress,
+    say: Callable[[str], None],
+    queries: Sequence[QueryScan] = (),
+) -> Search:
     """The search that reads every vector, for all targets in one pass; the queries of each ride along the first."""
 
     def new_fetch(centroids: Floats) -> DistributedScan:
-        return _scan_by_tasks(pool, executor, progress, queries, CentroidScan(centroids))
+        return _scan_by_tasks(pool, executor, progress, say, queries, CentroidScan(centroids))
 
     return partial(select_each, pool, progress=progress, new_fetch=new_fetch, queries=queries)
 
 
-def exact_scan(pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan] = ()) -> NewScan:
+def exact_scan(
+    pool: PartReader,
+    executor: Executor,
+    progress: Progress,
+    say: Callable[[str], None],
+    queries: Sequence[QueryScan] = (),
+) -> NewScan:
     """The same for a selector that scores rows in its own way."""
 
     def new_scan(row_scan: RowScan) -> ScanRows:
@@ -48,7 +60,7 @@ def exact_scan(pool: PartReader, executor: Executor, progress: Progress, queries
             unanswered = [query for query in queries if query.top_k is None]
             for query in unanswered:
                 query.begin()
-            top_k = _scan_by_tasks(pool, executor, progress, unanswered, row_scan)(cursors, k, total)
+            top_k = _scan_by_tasks(pool, executor, progress, say, unanswered, row_scan)(cursors, k, total)
             for query in unanswered:
                 query.end()
             return top_k
@@ -59,20 +71,25 @@ def exact_scan(pool: PartReader, executor: Executor, progress: Progress, queries
 
 
 def _scan_by_tasks(
-    pool: PartReader, executor: Executor, progress: Progress, queries: Sequence[QueryScan], row_scan: RowScan
+    pool: PartReader,
+    executor: Executor,
+    progress: Progress,
+    say: Callable[[str], None],
+    queries: Sequence[QueryScan],
+    row_scan: RowScan,
 ) -> DistributedScan:
     reading = [scan for scan in queries if scan.reading and len(scan.left)]
     stage = ScanStage(pool.files(), row_scan, tuple(scan.left for scan in reading))
-    passes = PassProgress.of(progress)
+    passes, keeper = PassProgress.of(progress), KeptScans(pool, row_scan, say)
     # One worker alone would be no faster than this process, and would first have to start.
     where = executor if executor.workers > 1 else InProcessExecutor(usable_cpus())
 
     def scan(tasks: Iterable[ScanTask]) -> Iterator[Scanned]:
         passes.begin()
+        passes({"rows": keeper.rows})
         yield from values_retried(where, stage, tasks, single_parts, passes)
 
     parts = sorted(pool.finished())
-    keeper = KeptPasses(pool, row_scan)
     return DistributedScan(scan, pool.vectors, parts, pool.count(), row_scan, where.workers, reading, keeper)
 
 

@@ -1,11 +1,15 @@
-"""Scans by workers that one part which cannot be read does not cost: it is tried again last, and the rest is kept."""
+"""Scans by workers, and what is kept of them.
+
+One part that cannot be read does not cost a scan: it is tried again last, and the rest is kept. Of a scan that is done
+its answer is kept, so a pool that has grown is scanned in its new parts alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,14 +18,16 @@ import numpy as np
 
 from curator.errors import CuratorError
 from curator.io import public_name, storage
-from curator.search import KeptPass, RowScan, ScanTask, TopK
+from curator.search import CentroidScan, KeptScan, Question, RowScan, ScanTask, TopK
 from curator.store import PartReader
 from curator.types import Progress
 from curator_pipelines.executors import Executor, FailuresInARow, Outcome
+from curator_pipelines.run import KEPT_SCANS
 
-__all__ = ["KeptPasses", "single_parts", "values_retried"]
+__all__ = ["KeptScans", "single_parts", "values_retried"]
 
-FILE = "unfinished_scan.npz"
+# An answer is kept where it is so much smaller than what is read for it.
+WORTH = 16
 FIELDS = ("scores", "ids", "counts", "eligible")
 
 T = TypeVar("T")
@@ -80,57 +86,85 @@ def _cannot_scan(failed: Sequence[Outcome[Any, Any]]) -> CuratorError:
     return error
 
 
-class KeptPasses:
-    """Keeps what a pass that failed had found, as OUT/unfinished_scan.npz, until that pass is done: a `Keeper`.
+class KeptScans:
+    """Keeps what scans found, below OUT: a `Keeper`.
+
+    OUT/kept_scan.npz has the scan with which a selection begins, done or not, and OUT/unfinished_scan.npz a later one
+    until it is done. Both hold for any pool that has all of their parts still, as they were.
 
     Args:
-        pool: the pool that is scanned. Other parts, or parts made anew, are another question.
+        pool: the pool that is scanned.
         row_scan: how rows are scored.
+        say: is told where less is scanned.
+
+    Attributes:
+        rows: how many rows need not be scanned, of the last question.
     """
 
-    def __init__(self, pool: PartReader, row_scan: RowScan) -> None:
-        self._url = pool.url.removesuffix("pool").rstrip("/") + f"/{FILE}"
-        self._basis = (sorted(pool.finished().items()), row_scan)
-        self._stands: bool | None = None
+    def __init__(self, pool: PartReader, row_scan: RowScan, say: Callable[[str], None]) -> None:
+        self._out = pool.url.removesuffix("pool").rstrip("/")
+        self._row_scan, self._say = row_scan, say
+        self._identities, self._pool_rows = pool.finished(), pool.count()
+        self._stands = False
+        self.rows = 0
 
-    def load(self, question: object) -> KeptPass | None:
-        """What is kept of a pass that asks the same; None if there is nothing."""
-        if self._stands is False:
-            return None
+    def load(self, question: Question) -> KeptScan | None:
+        """See `Keeper.load`."""
+        self.rows, self._stands = 0, False
+        if not question.is_first:
+            self._say("the rows found for some centroids have run out: the pool is searched once more, behind them")
         try:
-            data = storage.read_bytes(self._url)
+            data = storage.read_bytes(self._url(question))
         except FileNotFoundError:
-            self._stands = False
             return None
         self._stands = True
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            if str(arrays["key"]) != self._key(question):
+            parts = arrays["parts"].tolist()
+            stand = all(
+                self._identities.get(part) == identity.decode()
+                for part, identity in zip(parts, arrays["identities"].tolist(), strict=True)
+            )
+            if not stand or str(arrays["key"]) != self._key(question) or int(arrays["k"]) < question.k:
                 return None
-            top_ks = tuple(_top_k(arrays, number) for number in range(int(arrays["count"])))
-            return KeptPass(frozenset(arrays["parts"].tolist()), top_ks)
+            top_ks = [_top_k(arrays, number) for number in range(int(arrays["count"]))]
+            kept = KeptScan(frozenset(parts), (top_ks[0].narrowed(question.k), *top_ks[1:]), arrays["lower_bound"])
+        self.rows = kept.top_ks[0].rows
+        self._say(f"{len(parts):,} of the {len(self._identities):,} parts were searched before, and are not read again")
+        return kept
 
-    def save(self, question: object, kept: KeptPass) -> None:
-        """Keep what was found, in place of whatever was kept before."""
-        arrays: dict[str, Any] = {"key": self._key(question), "count": len(kept.top_ks), "parts": sorted(kept.parts)}
+    def save(self, question: Question, kept: KeptScan, is_finished: bool) -> None:
+        """See `Keeper.save`; what was kept before in that place goes."""
+        arrays: dict[str, Any] = {"key": self._key(question), "k": question.k, "count": len(kept.top_ks)}
+        parts = sorted(kept.parts)
+        identities = np.array([self._identities[part] for part in parts], "S")
+        arrays |= {"parts": np.array(parts, np.int64), "identities": identities, "lower_bound": kept.lower_bound}
         for number, top_k in enumerate(kept.top_ks):
             arrays |= {f"{name}{number}": getattr(top_k, name) for name in FIELDS}
             arrays[f"bounds{number}"] = np.array([top_k.rows, top_k.k, top_k.floor], np.float64)
+        if is_finished and not self._is_of_use(question, arrays):
+            if self._stands:
+                storage.remove(self._url(question))
+            return
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        storage.write_bytes(self._url, buffer.getvalue())
-        self._stands = True
+        storage.write_bytes(self._url(question), buffer.getvalue())
 
-    def remove(self) -> None:
-        """A pass is done: what was kept of it, or of another, is of no use any more."""
-        if self._stands:
-            storage.remove(self._url)
-            self._stands = False
+    def _is_of_use(self, question: Question, arrays: Mapping[str, Any]) -> bool:
+        """Whether an answer may spare another run a scan: where rows are scored by nothing but the centroids."""
+        if not (question.is_first and isinstance(self._row_scan, CentroidScan)):
+            return False
+        size = sum(value.nbytes for value in arrays.values() if isinstance(value, np.ndarray))
+        return bool(WORTH * size <= 2 * self._pool_rows * self._row_scan.centroids.shape[1])
+
+    def _url(self, question: Question) -> str:
+        return f"{self._out}/{KEPT_SCANS[not question.is_first]}"
 
     def __repr__(self) -> str:
-        return public_name(self._url)
+        return public_name(self._out)
 
-    def _key(self, question: object) -> str:
-        return hashlib.sha256(pickle.dumps((self._basis, question), protocol=5)).hexdigest()
+    def _key(self, question: Question) -> str:
+        asked = (self._row_scan, question._replace(k=0))
+        return hashlib.sha256(pickle.dumps(asked, protocol=5)).hexdigest()
 
 
 def _top_k(arrays: Any, number: int) -> TopK:

@@ -40,10 +40,11 @@ def test_a_part_that_cannot_be_read(make: Make, workers: int, reference: Path, t
     centroids = np.concatenate([rows for _, rows in pool.parts()])[:5].astype(np.float32)
     rules = Rules(budget=12)
     told: Counter[str] = Counter()
+    said: list[str] = []
 
     def choose(workers: int = workers) -> list[int]:
         told.clear()
-        (selection,) = exact_search(pool, make(workers), told.update)([centroids], [rules])
+        (selection,) = exact_search(pool, make(workers), told.update, said.append)([centroids], [rules])
         return np.asarray(selection.ids).tolist()
 
     expected = choose(1)
@@ -53,15 +54,16 @@ def test_a_part_that_cannot_be_read(make: Make, workers: int, reference: Path, t
     with pytest.raises(CuratorError, match=r"search of parts 1 to 1 could not be done.*nothing is chosen") as caught:
         choose()
     assert caught.value.exit_code == 1
-    assert (out / "unfinished_scan.npz").exists()
+    assert (out / "kept_scan.npz").exists()
     lengths = pool.lengths()
 
     hidden.rename(array)
     assert choose() == expected
 
-    # Only that part was still to be read.
-    assert told["rows"] == lengths[1]
-    assert not (out / "unfinished_scan.npz").exists()
+    assert said == [f"{len(lengths) - 1} of the {len(lengths)} parts were searched before, and are not read again"]
+    assert told["rows"] == sum(lengths.values())
+    # Of so small a pool it is as large as what it spares.
+    assert not (out / "kept_scan.npz").exists()
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ class TestSelectors:
         assert caught.value.exit_code == 1
         assert not (chosen / "selection" / "selection.json").exists()
         # What a scan found is kept; csls reads a sample of the pool before its scan, and the others have none.
-        assert (chosen / "unfinished_scan.npz").exists() == (selector == "simcore")
+        assert (chosen / "kept_scan.npz").exists() == (selector == "simcore")
 
 
 def test_a_search_and_a_dedup_read_it_again(chosen: Path, hiccups: Any) -> None:
