@@ -401,6 +401,12 @@ def test_a_pool_that_has_grown_is_searched_in_its_new_parts_alone(
     run(out=str(fresh), **settings)
     for name in ("selection/selected.parquet", "selection/next.parquet", "kept_scan.npz"):
         assert (grown / name).read_bytes() == (fresh / name).read_bytes(), name
-    scanned.clear()
+    for spoil in (lambda file: file.unlink(), lambda file: file.write_bytes(b"no archive"), None):
+        scanned.clear()
+        (grown / "selection" / "selection.json").unlink()
+        if spoil:
+            spoil(grown / "kept_scan.npz")
+        run(out=str(grown), **settings)
+        assert sorted(scanned) == (list(range(6)) if spoil else [])
     run(out=str(grown), **settings, redo="select")
     assert sorted(scanned) == list(range(6))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -118,19 +119,26 @@ class KeptScans:
         except FileNotFoundError:
             return None
         self._stands = True
+        try:
+            kept = self._read(data, question)
+        except (KeyError, ValueError, zipfile.BadZipFile):
+            self._say(f"{self._url(question)} is none of this version's, and is made anew")
+            return None
+        if kept is not None:
+            self.rows = kept.top_ks[0].rows
+            searched, parts = len(kept.parts), len(self._identities)
+            self._say(f"{searched:,} of the {parts:,} parts were searched before, and are not read again")
+        return kept
+
+    def _read(self, data: bytes, question: Question) -> KeptScan | None:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             parts = arrays["parts"].tolist()
-            stand = all(
-                self._identities.get(part) == identity.decode()
-                for part, identity in zip(parts, arrays["identities"].tolist(), strict=True)
-            )
+            identities = [identity.decode() for identity in arrays["identities"].tolist()]
+            stand = all(map(lambda part, own: self._identities.get(part) == own, parts, identities))
             if not stand or str(arrays["key"]) != self._key(question) or int(arrays["k"]) < question.k:
                 return None
             top_ks = [_top_k(arrays, number) for number in range(int(arrays["count"]))]
-            kept = KeptScan(frozenset(parts), (top_ks[0].narrowed(question.k), *top_ks[1:]), arrays["lower_bound"])
-        self.rows = kept.top_ks[0].rows
-        self._say(f"{len(parts):,} of the {len(self._identities):,} parts were searched before, and are not read again")
-        return kept
+            return KeptScan(frozenset(parts), (top_ks[0].narrowed(question.k), *top_ks[1:]), arrays["lower_bound"])
 
     def save(self, question: Question, kept: KeptScan, is_finished: bool) -> None:
         """See `Keeper.save`; what was kept before in that place goes."""
