@@ -21,6 +21,15 @@ from benchmarks.fault_proxy import FaultProxy
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+@pytest.fixture(autouse=True)
+def interrupts_stay_as_they_are() -> Iterator[None]:
+    """Programs that later tests start and interrupt would ignore Ctrl-C where a test has left it ignored here."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before, "this test has changed what Ctrl-C does in the tests' process"
+
+
 # No test may fail by the clock: machines are shared.
 settings.register_profile("patient", parent=settings.default, deadline=None)
 settings.load_profile("patient")

@@ -117,12 +117,13 @@ def draw(steps: int, path: Path) -> None:
     for axis, name in zip(axes[0], names, strict=True):
         for arm, seeds in _of_target(lines, name).items():
             curves = np.array([line["curve"] for line in seeds.values()])
-            axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), marker=".", label=f"{arm} ({len(seeds)})")
+            axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), marker=".", label=arm)
         axis.set_title(name)
         axis.set_xlabel("steps of 256 images")
-    axes[0][0].set_ylabel("accuracy of the nearest neighbour, 32 px")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=3, fontsize="small", frameon=False)
-    figure.tight_layout(rect=(0, 0.16, 1, 1))
+    axes[0][0].set_ylabel("accuracy of the nearest neighbour, 32 px", fontsize="small")
+    named = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named, loc="lower center", ncols=3, fontsize="small", frameon=False)
+    figure.tight_layout(rect=(0, 0.04 + 0.05 * -(-len(named) // 3), 1, 1))
     figure.savefig(path, dpi=110)
 
 

@@ -143,9 +143,9 @@ def test_a_flag_that_must_be_there(curator: Select, no: Callable[..., str], data
     [
         ("lite", ("there is no such encoder", "near: lite0")),
         ("timm:resnet5O", ("unknown model", "near: resnet50")),
-        ("timm:resnet50.a1_in1", ("unknown weights", "resnet50.a1_in1k")),
-        ("torchvision:resnt50", ("unknown model", "near: resnet50")),
-        ("open_clip:ViT-B-3", ("unknown model", "ViT-B-32")),
+        pytest.param("timm:resnet50.a1_in1", ("unknown weights", "resnet50.a1_in1k"), marks=pytest.mark.slow),
+        pytest.param("torchvision:resnt50", ("unknown model", "near: resnet50"), marks=pytest.mark.slow),
+        pytest.param("open_clip:ViT-B-3", ("unknown model", "ViT-B-32"), marks=pytest.mark.slow),
         ("tim:resnet50", ("there is no such encoder", "near: timm")),
         ("timm:", ("the model is missing",)),
         ("", ("there is no such encoder", "lite0, timm:MODEL")),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,10 @@ def added(ray_cluster: Any) -> Iterator[Callable[..., Any]]:
 
 
 def test_what_the_dashboard_shows_of_a_worker() -> None:
-    assert repr(RayWorker("worker of s3://bucket/run")) == "curator worker of s3://bucket/run"
+    # In a thread, where it cannot take the signals of this process.
+    with ThreadPoolExecutor(1) as thread:
+        worker = thread.submit(RayWorker, "worker of s3://bucket/run").result()
+    assert repr(worker) == "curator worker of s3://bucket/run"
 
 
 def test_one_worker_a_node_with_its_cpus(make_ray: MakeRay) -> None:

@@ -93,6 +93,7 @@ class TestUse:
         assert again.payloads == []
         assert files_of(str(out)) == ours
 
+    @pytest.mark.slow
     def test_beside_shards_of_its_own(self, counted: Counted, settings: dict[str, Any], tmp_path: Path) -> None:
         first, out = str(tmp_path / "first"), str(tmp_path / "run")
         counted(out=first, **settings | {"pool": settings["pool"][:2]})
@@ -108,6 +109,7 @@ class TestUse:
         # The shards alone name the same parts.
         assert counted(**mixed | {"pool": settings["pool"]}).payloads == []
 
+    @pytest.mark.slow
     def test_new_parts_of_the_other_run_are_added(
         self, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -122,6 +124,7 @@ class TestUse:
         assert len(pool_parts(second)) == 4
         assert chosen(second) == chosen(reference)
 
+    @pytest.mark.slow
     def test_of_a_run_that_refers_itself(
         self, counted: Counted, given: dict[str, Any], other: Path, tmp_path: Path
     ) -> None:
@@ -173,6 +176,7 @@ class TestUse:
         assert len(tasks.embedded) == 5
         assert not any(row["store"] for row in pool_parts(given["out"]))
 
+    @pytest.mark.slow
     def test_copies_in_place_of_references_and_the_other_way(
         self, counted: Counted, given: dict[str, Any], other: Path
     ) -> None:
@@ -214,7 +218,9 @@ class TestCommands:
         page = (referenced_run / "report.html").read_text()
         assert page.count("data:image/jpeg") > 20
 
-    @pytest.mark.parametrize("selector", ["csls", "knn", "random"])
+    @pytest.mark.parametrize(
+        "selector", ["csls", *(pytest.param(name, marks=pytest.mark.slow) for name in ("knn", "random"))]
+    )
     def test_selectors(
         self, selector: str, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -224,6 +230,7 @@ class TestCommands:
             run(out=str(tmp_path / name), **wanted | {"pool": pool})
         assert chosen(tmp_path / "held") == chosen(tmp_path / "shards")
 
+    @pytest.mark.slow
     def test_dedup_and_exclude_while_choosing(
         self, run: Run, settings: dict[str, Any], data: Path, reference: Path, tmp_path: Path
     ) -> None:
@@ -381,6 +388,7 @@ class TestUpdates:
         run(**given)
         return other, given
 
+    @pytest.mark.slow
     def test_a_touched_shard(self, counted: Counted, both: tuple[dict[str, Any], ...], own_data: Path) -> None:
         other, given = both
         before = chosen(given["out"])

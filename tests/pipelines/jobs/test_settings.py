@@ -460,6 +460,7 @@ class NotCovered(SelectConfig):
     sharpness: Annotated[int, Setting("Planted.")] = 3
 
 
+@pytest.mark.slow
 def test_planted_settings_turn_the_walk_red(data: Path, tmp_path: Path, finished: Finished) -> None:
     with pytest.raises(AssertionError, match="dedup: what is left is not what this value gives"):
         walk(Forgotten, "select", "dedup", data, tmp_path / "forgotten", finished)
