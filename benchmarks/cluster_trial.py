@@ -177,8 +177,7 @@ def _compare(name: str, endpoint: str) -> dict[str, list[str]]:
     """What differs between the runs, and what is left over."""
     ours, theirs = (Out.at(f"s3://chaos/{kind}-{name}", endpoint) for kind in ("many", "alone"))
     left, right = ours.content(), theirs.content()
-    compared = sorted((left.keys() | right.keys()) - {"hardware.json"})
-    differing = [file for file in compared if left.get(file) != right.get(file)]
+    differing = [file for file in sorted(left.keys() | right.keys()) if left.get(file) != right.get(file)]
     return {"differing": differing, "temporaries": ours.temporaries()}
 
 

@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 __all__ = ["Out", "Watcher"]
 
 # Nobody promises the bytes of these: they hold times, or who runs.
-NOT_COMPARED = ("run.json", "owner.json", "progress.json", "report.html", "metrics.jsonl", "checkpoint.pt")
+NOT_COMPARED = (
+    *("run.json", "hardware.json", "owner.json", "progress.json"),
+    *("report.html", "metrics.jsonl", "checkpoint.pt"),
+)
 TEMPORARY = ".curator-tmp"
 
 

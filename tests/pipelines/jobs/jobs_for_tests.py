@@ -110,6 +110,8 @@ def copy_tree(url: str, target: str) -> None:
 def files_of(out: str) -> dict[str, bytes]:
     """What must be the same bytes: all but run.json, events, reports and sheets; of done-marks their names, not times.
 
+    hardware.json is of clusters alone.
+
     Arrays and metadata under their names without identities, which also tell where the sources are.
     """
     names = [
@@ -120,6 +122,7 @@ def files_of(out: str) -> dict[str, bytes]:
     found = {without_identity(name): storage.read_bytes(storage.join(out, name)) for name in names}
     assert len(found) == len(names), "two files of one part"
     found.pop("run.json")
+    found.pop("hardware.json", None)
     return {name: b"" if "/done/" in name else data for name, data in found.items()}
 
 

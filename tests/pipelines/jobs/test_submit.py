@@ -155,11 +155,13 @@ def test_variables_and_what_the_command_reserves(head: str, monkeypatch: pytest.
     monkeypatch.setenv("FROM_HERE", "here")
     options = ("--env", "CURATOR_DEBUG=1", "--env", "FROM_HERE", "--entrypoint-num-cpus", "0.5")
 
-    code, error = submit(head, "inspect", "/no/such.tar", options=options)
+    words = ["submit", "--address", head, *options, "--", "inspect", "/no/such.tar"]
+    with driver(words, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as started:
+        log, error = started.process.communicate(timeout=200)
 
-    assert code == 2, error
+    assert started.process.returncode == 2, error
     assert "CURATOR_DEBUG, FROM_HERE: whoever sees Ray's dashboard sees the value too" in error
-    assert "Traceback" in error  # as the variable asks for
+    assert "Traceback" in log  # as the variable asks for
 
 
 def test_without_waiting(head: str) -> None:
