@@ -113,11 +113,13 @@ def draw(steps: int, path: Path) -> None:
 
     lines = read_results(steps)
     names = list(dict.fromkeys(line["target"] for line in lines))
+    # The same in every drawing, whichever arms are finished.
+    colours = {arm: f"C{number}" for number, arm in enumerate(ARMS)}
     figure, axes = pyplot.subplots(1, len(names), figsize=(4.6 * len(names), 4), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for arm, seeds in _of_target(lines, name).items():
             curves = np.array([line["curve"] for line in seeds.values()])
-            axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), marker=".", label=arm)
+            axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), marker=".", label=arm, color=colours[arm])
         axis.set_title(name)
         axis.set_xlabel("steps of 256 images")
     axes[0][0].set_ylabel("accuracy of the nearest neighbour, 32 px", fontsize="small")
