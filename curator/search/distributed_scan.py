@@ -195,8 +195,12 @@ class DistributedScan:
         question = Question(cursors, k, total, tuple((scan.left, scan.k) for scan in self.queries))
         kept = self.keeper.load(question) if self.keeper else None
         top_k = self._scan(question, kept)
-        if self.keeper:
-            unbounded = np.full(len(top_k.counts), -np.inf, np.float32)
+        unbounded = np.full(len(top_k.counts), -np.inf, np.float32)
+        # An answer to more than this question is left as it is.
+        is_kept = (
+            kept is not None and len(kept.parts) == len(self.parts) and np.array_equal(kept.lower_bound, unbounded)
+        )
+        if self.keeper and not is_kept:
             found = (top_k, *(scan.found for scan in self.queries))
             self.keeper.save(question, KeptScan(frozenset(self.parts), found, unbounded), is_finished=True)
         return top_k

@@ -22,7 +22,7 @@ from curator_pipelines.executors.fitness import Needs, cluster_in_words
 from curator_pipelines.executors.patience import WAIT_SECONDS, Patience
 from curator_pipelines.executors.placement import Placement, plan_placement
 from curator_pipelines.executors.protocol import Outcome, Stage, Task, as_tasks
-from curator_pipelines.executors.ray_cluster import Cluster
+from curator_pipelines.executors.ray_cluster import Cluster, Node
 from curator_pipelines.executors.ray_demand import Demand
 from curator_pipelines.executors.ray_handle import ActorHandle
 from curator_pipelines.executors.ray_survey import Survey
@@ -171,6 +171,8 @@ class _Actors:
         self._patience = Patience(executor.wait_seconds, tell_after=TELL_AFTER)
         # Workers that have ended, when that was heard, and how.
         self._ended: dict[ActorHandle, tuple[float, Exception]] = {}
+        # Ids of nodes that did not answer: to ask one takes seconds, and it may have had many workers.
+        self._silent: set[str] = set()
         self._began = time.monotonic()
 
     @property
@@ -251,12 +253,18 @@ class _Actors:
         self._executor.count_nodes()
         if getattr(error, "preempted", False) or self._executor.cluster.was_announced(worker.node.id):
             return Loss(f"node {worker.node.machine} left, as it had announced", ADVICE, Lost.ANNOUNCED_NODE)
-        is_known = any(placement.node.id == worker.node.id for placement in self._executor.placements)
-        if not is_known or not worker.node.answers():
+        if self._is_lost(worker.node):
             return Loss(f"the loss of node {worker.node.machine}", ADVICE, Lost.NODE)
         if isinstance(error, ray.exceptions.OutOfMemoryError):
             return Loss(f"Ray's memory monitor on {worker.node.machine}", ADVICE)
         return Loss(f"the end of its process on {worker.node.machine}", ADVICE)
+
+    def _is_lost(self, node: Node) -> bool:
+        if all(placement.node.id != node.id for placement in self._executor.placements):
+            return True
+        if node.id not in self._silent and not node.answers():
+            self._silent.add(node.id)
+        return node.id in self._silent
 
     def dismiss(self, workers: Sequence[ActorHandle]) -> None:
         if workers:

@@ -38,11 +38,13 @@ class ChosenHardware:
         device: `cpu` or `cuda`.
         precision: `fp32` or `bf16`.
         name: of the device, for people.
+        auto: the precision where none is asked for, as in a warm-up.
     """
 
     device: str
     precision: str
     name: str
+    auto: str
 
 
 class RunHardware:
@@ -90,7 +92,8 @@ class RunHardware:
 
             device = resolve_device(self._config.device)
             name = "the CPU" if device.type == "cpu" else look_at_hardware().name("cuda")
-            return ChosenHardware(device.type, resolve_precision(self._config.precision, device), name)
+            precision, auto = (resolve_precision(asked, device) for asked in (self._config.precision, "auto"))
+            return ChosenHardware(device.type, precision, name, auto)
         chosen = self._on_cluster(self._cluster(), self._kept())
         if self._keeps and self._out is not None:
             storage.write_bytes(storage.join(self._out, NAME), json.dumps(asdict(chosen), indent=2).encode())
@@ -124,7 +127,8 @@ class RunHardware:
                         return chosen
                     asked = Needs(self._device(nodes, survey, kept), gpus=self._config.gpus_per_worker)
                     if not self._waits:
-                        return ChosenHardware(asked.device, self._precision(kept, "fp32"), "no node yet")
+                        auto = kept.auto if kept is not None else "fp32"
+                        return ChosenHardware(asked.device, self._precision(kept, auto), "no node yet", auto)
                     demand.ask(1, cpus=1.0, gpus=asked.gpus if asked.on_gpus else 0.0, memory=0)
                     patience.wait_for(lambda asked=asked, nodes=nodes: _missing(asked, nodes, kept))  # type: ignore[misc]
                 time.sleep(LOOK_EVERY)
@@ -148,7 +152,8 @@ class RunHardware:
                 "the cluster has %s, and the encoder runs on CPUs%s", counted(int(gpus), "GPU"), self._why_cpus(kept)
             )
         names = sorted({hardware.name(device) for _, hardware in known})
-        return ChosenHardware(device, self._precision(kept, auto), " and ".join(names) or device)
+        auto = kept.auto if kept is not None else auto
+        return ChosenHardware(device, self._precision(kept, auto), " and ".join(names) or device, auto)
 
     def _device(self, nodes: Sequence[Node], survey: Survey, kept: ChosenHardware | None) -> str:
         if self._config.device != "auto":

@@ -138,9 +138,7 @@ def _warm_up(
         urls = [url for listed in config.targets().values() for url in listed]
         settings = {"target": urls, "out": run.url, "seed": config.seed, "device": config.device}
         place = warmup_place(config, hardware, run)
-        warmup = build(WarmupConfig, settings)
-        trained = warm_up(run, warmup, reporter, sources.of_targets, elsewhere=place, precision=config.precision)
-        reporter.say(trained.text)
+        reporter.say(warm_up(run, build(WarmupConfig, settings), reporter, sources.of_targets, elsewhere=place).text)
     return f"checkpoint:{encoder}", untrained_twin(run)
 
 

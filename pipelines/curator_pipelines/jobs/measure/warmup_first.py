@@ -57,9 +57,7 @@ def train_warmup(
     """Train the warm-up of a selection, unless it is there; returns `checkpoint:OUT/encoder.pt`."""
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in SelectConfig.model_fields}
     warmup = build(WarmupConfig, shared | {"out": run.url, "target": _target_urls(config)})
-    place = warmup_place(config, hardware, run)
-    trained = warm_up(run, warmup, reporter, sources.of_targets, elsewhere=place, precision=config.precision)
-    reporter.say(trained.text)
+    reporter.say(warm_up(run, warmup, reporter, sources.of_targets, elsewhere=warmup_place(config, hardware, run)).text)
     return f"checkpoint:{run.path('encoder.pt')}"
 
 

@@ -28,6 +28,6 @@ def warmup_place(
     alone = config.model_copy(update={"workers": 1})
     return WorkerPlace(
         chosen.device,
-        chosen.precision,
-        lambda: make_executor(alone, chosen.device, run.url, chosen.precision),
+        chosen.auto,
+        lambda: make_executor(alone, chosen.device, run.url, chosen.auto),
     )

@@ -10,7 +10,7 @@ import hashlib
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -132,16 +132,21 @@ class KeptScans:
 
     def _read(self, data: bytes, question: Question) -> KeptScan | None:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            if str(arrays["key"]) != self._key(question) or int(arrays["k"]) < question.k:
+                return None
             parts = arrays["parts"].tolist()
             identities = [identity.decode() for identity in arrays["identities"].tolist()]
-            stand = all(map(lambda part, own: self._identities.get(part) == own, parts, identities))
-            if not stand or str(arrays["key"]) != self._key(question) or int(arrays["k"]) < question.k:
+            if any(self._identities.get(part) != own for part, own in zip(parts, identities, strict=True)):
                 return None
             top_ks = [_top_k(arrays, number) for number in range(int(arrays["count"]))]
             return KeptScan(frozenset(parts), (top_ks[0].narrowed(question.k), *top_ks[1:]), arrays["lower_bound"])
 
     def save(self, question: Question, kept: KeptScan, is_finished: bool) -> None:
         """See `Keeper.save`; what was kept before in that place goes."""
+        if is_finished and not self._is_of_use(question, kept):
+            if self._stands:
+                storage.remove(self._url(question))
+            return
         arrays: dict[str, Any] = {"key": self._key(question), "k": question.k, "count": len(kept.top_ks)}
         parts = sorted(kept.parts)
         identities = np.array([self._identities[part] for part in parts], "S")
@@ -149,19 +154,15 @@ class KeptScans:
         for number, top_k in enumerate(kept.top_ks):
             arrays |= {f"{name}{number}": getattr(top_k, name) for name in FIELDS}
             arrays[f"bounds{number}"] = np.array([top_k.rows, top_k.k, top_k.floor], np.float64)
-        if is_finished and not self._is_of_use(question, arrays):
-            if self._stands:
-                storage.remove(self._url(question))
-            return
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         storage.write_bytes(self._url(question), buffer.getvalue())
 
-    def _is_of_use(self, question: Question, arrays: Mapping[str, Any]) -> bool:
+    def _is_of_use(self, question: Question, kept: KeptScan) -> bool:
         """Whether an answer may spare another run a scan: where rows are scored by nothing but the centroids."""
         if not (question.is_first and isinstance(self._row_scan, CentroidScan)):
             return False
-        size = sum(value.nbytes for value in arrays.values() if isinstance(value, np.ndarray))
+        size = sum(getattr(top_k, name).nbytes for top_k in kept.top_ks for name in FIELDS)
         return bool(WORTH * size <= 2 * self._pool_rows * self._row_scan.centroids.shape[1])
 
     def _url(self, question: Question) -> str:

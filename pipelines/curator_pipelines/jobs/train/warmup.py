@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator.errors import Another, CuratorError, InputError, Redo, Use
 from curator.io import absolute, owned, storage
-from curator.settings import Precision, build, declared
+from curator.settings import build, declared
 from curator.sources import Source
 from curator_pipelines.config import WarmupConfig
 from curator_pipelines.run import Reporter, RunDirectory, recorded
@@ -89,7 +89,6 @@ def warm_up(
     reporter: Reporter,
     target_sources: Sequence[Source] = (),
     elsewhere: WorkerPlace | None = None,
-    precision: Precision = "auto",
 ) -> WarmupResult:
     """As `run_warmup`, for who owns the run directory already.
 
@@ -99,7 +98,6 @@ def warm_up(
         reporter: is told of the training.
         target_sources: what the target stands for, where that was looked up before.
         elsewhere: the worker that trains; None for this process.
-        precision: of the run, which is that of its workers: so that it does not matter who trains.
     """
     from curator.encoders import copy_at_size
     from curator_pipelines.jobs.train.train_run import cores_of_each, train_on_samples
@@ -117,7 +115,7 @@ def warm_up(
     if is_trained:
         _check_settings(run, config)
         return WarmupResult(encoder, f"encoder     {encoder} was trained before")
-    asked = _training(config, work, len(samples.samples), elsewhere, precision)
+    asked = _training(config, work, len(samples.samples), elsewhere)
     machine = (elsewhere.device, elsewhere.precision) if elsewhere else None
     training = resolve_machine(asked, cores=cores_of_each(1), machine=machine)
     try:
@@ -210,9 +208,7 @@ def _check_settings(run: RunDirectory, config: WarmupConfig) -> None:
         )
 
 
-def _training(
-    config: WarmupConfig, work: str, images: int, elsewhere: WorkerPlace | None, precision: Precision
-) -> TrainConfig:
+def _training(config: WarmupConfig, work: str, images: int, elsewhere: WorkerPlace | None) -> TrainConfig:
     from curator.encoders import resolve_device
 
     effort = EFFORTS[elsewhere.device if elsewhere else resolve_device(config.device).type]
@@ -227,7 +223,6 @@ def _training(
         "out": work,
         "arch": config.warmup_arch or ARCHITECTURE,
         "image_size": config.warmup_size or effort.image_size,
-        "precision": precision,
         "save_every": 50,
     }
     shared = {name: getattr(config, name) for name in WarmupConfig.model_fields if name in TrainConfig.model_fields}

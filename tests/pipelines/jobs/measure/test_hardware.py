@@ -45,7 +45,7 @@ def test_the_workers_hardware_is_resolved_once_and_kept(
 ) -> None:
     on_gpu = choose()
 
-    assert on_gpu == ChosenHardware("cuda", HERE, "cuda (stand-in of a test)")
+    assert on_gpu == ChosenHardware("cuda", HERE, "cuda (stand-in of a test)", HERE)
     assert json.loads((tmp_path / "hardware.json").read_text())["device"] == "cuda"
     assert not caplog.messages
 
@@ -55,7 +55,7 @@ def test_the_workers_hardware_is_resolved_once_and_kept(
     ray_cluster.remove_node(gpu_node)
     with pytest.raises(CuratorError, match=r"1 GPU for a worker, with which this run was begun .*3 nodes"):
         choose()
-    assert choose(waits=False) == ChosenHardware("cuda", HERE, "no node yet")
+    assert choose(waits=False) == ChosenHardware("cuda", HERE, "no node yet", HERE)
     assert choose(redo="embed").device == "cpu"
     assert choose().device == "cpu"
 
