@@ -157,17 +157,17 @@ def simulated_rounds(budget: int) -> tuple[int, int]:
     return len(selection.ids), selection.passes
 
 
-def _simulated_fetch(cursors: Cursors, k: int) -> TopK:
+def _simulated_fetch(lines: NDArray[np.int64], cursors: Cursors, k: int) -> TopK:
     """The next `k` rows of each centroid: random ids of the billion, with falling scores."""
-    scores = np.empty((CLUSTERS, k), np.float32)
-    ids = np.empty((CLUSTERS, k), np.int64)
-    for centroid in range(CLUSTERS):
-        random = np.random.default_rng([centroid, int(cursors.ids[centroid]) & 0x7FFFFFFF])
-        falling = min(float(cursors.scores[centroid]), 1.0) - np.cumsum(random.random(k)) * FALL
+    scores = np.empty((len(lines), k), np.float32)
+    ids = np.empty((len(lines), k), np.int64)
+    for place, centroid in enumerate(lines):
+        random = np.random.default_rng([centroid, int(cursors.ids[place]) & 0x7FFFFFFF])
+        falling = min(float(cursors.scores[place]), 1.0) - np.cumsum(random.random(k)) * FALL
         names = random.integers(0, BILLION, k)
         order = np.lexsort((names, -falling.astype(np.float32)))
-        scores[centroid], ids[centroid] = falling[order], names[order]
-    full = np.full(CLUSTERS, k)
+        scores[place], ids[place] = falling[order], names[order]
+    full = np.full(len(lines), k)
     return TopK(scores, ids, full, full + BILLION, BILLION, k)
 
 

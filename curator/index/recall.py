@@ -99,7 +99,7 @@ class Sample:
         rows = self._rows
         clusters = len(self._centroids)
         selection = run_rounds(
-            lambda cursors, k: scan_part(0, rows, self._centroids, k, cursors),
+            lambda lines, cursors, k: scan_part(0, rows, self._centroids[lines], k, cursors),
             clusters,
             Rules(budget=max(1, math.ceil(share * len(rows)))),
         )

@@ -35,7 +35,7 @@ class IndexSearch:
         contents: the index, of one piece at least.
         centroids: float32 (K, d), unit rows.
         k: the number of rows that are kept for each centroid.
-        scan_lists: reads the rows of the pieces.
+        new_scan: makes of centroids what reads the rows of the pieces for them.
         progress: is told of the rows read.
 
     Attributes:
@@ -50,7 +50,7 @@ class IndexSearch:
         contents: Contents,
         centroids: NDArray[np.float32],
         k: int,
-        scan_lists: ScanLists,
+        new_scan: Callable[[Floats], ScanLists],
         progress: Progress | None = None,
     ) -> None:
         check_centroids(centroids)
@@ -58,7 +58,8 @@ class IndexSearch:
             raise UnusableInput("the index holds no rows", advice="build the index first")
         if centroids.shape[1] != contents.quantiser.centroids.shape[1]:
             raise UnusableInput("index and target have different dimensions", advice="embed both with the same encoder")
-        self.lists = Lists(contents, scan_lists)
+        self._new_scan = new_scan
+        self.lists = Lists(contents, new_scan(centroids))
         self.centroids = centroids
         self.read = np.zeros(len(self.lists.sizes), bool)
         self.sample = Sample(contents.sample(), centroids)
@@ -67,22 +68,21 @@ class IndexSearch:
         self._best = TopK.empty(len(centroids), k)
         self._progress = progress
 
-    def fetch(self, cursors: Cursors, k: int) -> TopK:
+    def fetch(self, lines: NDArray[np.int64], cursors: Cursors, k: int) -> TopK:
         """The best rows after the cursors in the lists read so far: a `Fetch` for `run_rounds`."""
         if k == self._k and not np.isfinite(cursors.scores).any():
             return self._best
-        return self.lists.scan(self.read, k, cursors)
+        return self.lists.scan(self.read, k, cursors, scan_lists=self._new_scan(self.centroids[lines]))
 
-    def answer(self, queries: QueryScan, scan_lists: ScanLists) -> None:
+    def answer(self, queries: QueryScan) -> None:
         """Find the best rows of some queries in the lists read so far.
 
-        Args:
-            queries: those that are centroids cost nothing, for the others the lists are read again.
-            scan_lists: reads the rows of the pieces for `queries.left`, once they have begun.
+        Those that are centroids cost nothing, for the others the lists are read again.
         """
-        left = len(queries.left)
-        if left:
-            queries.add(self.lists.scan(self.read, queries.k, Cursors.start(left), scan_lists=scan_lists))
+        queries.begin(self.centroids, self._k)
+        if left := len(queries.left):
+            start, scan_lists = Cursors.start(left), self._new_scan(queries.left)
+            queries.add(self.lists.scan(self.read, queries.k, start, scan_lists=scan_lists))
         queries.end(self._best)
 
     def add(self, lists: NDArray[np.bool_]) -> None:
@@ -213,7 +213,7 @@ def select_ivf(
     def scan_for(vectors: Floats) -> ScanLists:
         return new_scan(vectors) if new_scan else scan_in_this_thread(contents.codec, vectors, read_rows)
 
-    search = IndexSearch(contents, centroids, k, scan_for(centroids), progress)
+    search = IndexSearch(contents, centroids, k, scan_for, progress)
     # How many rows a stop rule takes is not known before, so the first round must do.
     share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
     search.add(search.needed(search.sample.first_lower_bounds(share), min(recall, FIRST_RECALL)))
@@ -228,8 +228,7 @@ def select_ivf(
         extensions += 1
     measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, extensions)
     if queries is not None:
-        queries.begin(centroids, k)
-        search.answer(queries, scan_for(queries.left))
+        search.answer(queries)
     assert selection.stop_reason is not StopReason.POOL_EXHAUSTED or not search.unread()
     return replace(selection, candidates=search.lists.rows, anchor_rows=centroids), measured
 

@@ -10,22 +10,25 @@ from numpy.typing import NDArray
 
 from curator.search import Cursors, TopK
 
-__all__ = ["LEAST_K", "BestRows", "Fetch", "Frontier", "first_k", "k_limit"]
+__all__ = ["LEAST_K", "ROOM", "BestRows", "Fetch", "Frontier", "first_k", "k_limit"]
 
-# Reads the pool once: cursors and k to the top-k after them. `best_rows` on one machine, or a job of many.
-Fetch: TypeAlias = Callable[[Cursors, int], TopK]
+# Reads the pool once: numbers of centroids, int64, the cursor of each, and k, to the top-k after the cursors.
+Fetch: TypeAlias = Callable[[NDArray[np.int64], Cursors, int], TopK]
 
-TOP_K_BYTES = 1 << 30
-# At the peak of a scan, where the old and the new top-k are held: 12 each, newcomers, and what sorting takes.
-ENTRY_BYTES = 40
+# Rows of all centroids together that are held: within 1.5 GiB. 62 bytes a row were measured at the peak, where a scan's
+# top-k is put beside what is held; 35 while a scan merges top-k.
+ROOM = (3 << 29) // 60
 LEAST_K = 500
 # Rows of a centroid that are looked at ahead where its best one was refused.
 ROWS_BEHIND = 64
+# Where there is room for it, so many times the rows are read that a steady pace would need: the pace grows, as more and
+# more of the rows were taken by others.
+AHEAD = 4
 
 
 def k_limit(clusters: int) -> int:
-    """The most rows per centroid that a scan keeps within 1 GiB."""
-    return max(1, TOP_K_BYTES // (ENTRY_BYTES * clusters))
+    """The most rows per centroid that there is room for."""
+    return max(1, ROOM // clusters)
 
 
 def first_k(clusters: int, budget: int | None) -> int:
@@ -54,6 +57,15 @@ class BestRows(NamedTuple):
 class Frontier:
     """The top-k of all centroids, without the rows that were removed. Reads the pool again where rows run out early.
 
+    Then only for the centroids that will need more, as far as the rows that each has left behind tell.
+
+    Args:
+        fetch: reads the pool.
+        clusters: number of centroids.
+        k: rows per centroid that the first pass keeps, if there is room.
+        budget: how many rows will be removed in all, about; None if nobody knows.
+        room: rows of all centroids together that are held.
+
     Attributes:
         passes: how often the pool was read.
         k: rows per centroid kept by the last pass.
@@ -61,15 +73,21 @@ class Frontier:
         exhausted: whether `best_in_memory` saw that every row of the pool was removed.
     """
 
-    def __init__(self, fetch: Fetch, clusters: int, k: int) -> None:
+    def __init__(self, fetch: Fetch, clusters: int, k: int, budget: int | None = None, room: int = ROOM) -> None:
         self.passes = 0
-        self.k = min(k, k_limit(clusters))
+        self.k = 0
         self.candidates = 0
         self.exhausted = False
         self._fetch = fetch
+        self._budget = budget
+        self._room = room
+        # Behind the last row that was read of each centroid.
         self._cursors = Cursors.start(clusters)
+        self._complete = np.zeros(clusters, bool)
+        self._left_behind = np.zeros(clusters, np.int64)
         self._removed_ids: list[NDArray[np.int64]] = []
-        self._fill()
+        self._hold(_Rows.none())
+        self._read(np.arange(clusters), max(1, min(k, room // clusters)))
 
     def best(self) -> BestRows | None:
         """Each centroid's best row that was not removed; None if every row of the pool was.
@@ -83,9 +101,7 @@ class Frontier:
             # All centroids see the same rows, so one that has seen its last means there are none left.
             if self._complete[empty].any():
                 return None
-            self._cursors = self._consumed()
-            self.k = min(2 * self.k, k_limit(len(empty)))
-            self._fill()
+            self._read(*self._needed(empty))
 
     def best_in_memory(self) -> BestRows | None:
         """As `best`, without reading the pool: None too where the top-k of a centroid ends."""
@@ -97,13 +113,13 @@ class Frontier:
         """Ids of the next rows of one centroid behind its best one, at most 64, those not removed."""
         at = int(self._at[centroid])
         places = np.arange(at + 1, at + 1 + ROWS_BEHIND)
-        return self._ids_of(places[places < int(self._start[centroid]) + self._rows.shape[-1]])
+        return self._ids_of(places[places < int(self._end[centroid])])
 
     def upcoming(self, count: int) -> NDArray[np.int64]:
         """Ids of the next rows of centroids behind their best ones, at most `count`, those not removed."""
         steps = np.arange(1, 1 + max(1, count // len(self._at)))
         places = self._at + steps[:, None]
-        return self._ids_of(np.minimum(places, self._start + self._rows.shape[-1] - 1).reshape(-1)[:count])
+        return self._ids_of(np.minimum(places, self._end).reshape(-1)[:count])
 
     def _ids_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = self._rows.take(places)
@@ -134,40 +150,101 @@ class Frontier:
         self._removed[self._best] = True
         self._removed_ids.append(self._ids[self._best])
 
-    def _fill(self) -> None:
-        """Replace the top-k by the next rows after the cursors."""
-        clusters = len(self._cursors.ids)
-        # The old top-k must not be held while the new one is built.
-        self._scores = np.empty(0, np.float32)
-        self._rows = np.empty(0, np.int64)
-        top_k = self._fetch(self._cursors, self.k)
+    def _needed(self, empty: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
+        """The centroids to read on for, those without rows among them, and how many rows for each."""
+        left_behind, held = self._left_behind + self._used(), self._held()
+        removed = sum(map(len, self._removed_ids))
+        # Without a budget the pool is read whenever as many rows were removed as in all before.
+        to_come = max(self._budget - removed, removed // 4) if self._budget else removed
+        # However much is held, each pass goes on by some rows.
+        room = max(self._room - int(held.sum()), self._room // 4)
+        needed = AHEAD * left_behind * (to_come / max(removed, 1))
+        while True:
+            lacking = np.ceil(needed).astype(np.int64) - held
+            lines = np.flatnonzero(((lacking > 0) & ~self._complete) | empty)
+            k = max(1, int(lacking[lines].max()))
+            fits = room // len(lines)
+            if k <= fits or needed.max() < 1:
+                return lines, max(1, min(k, fits))
+            needed *= 0.8
+
+    def _read(self, lines: NDArray[np.int64], k: int) -> None:
+        """Read the next rows of some centroids, behind those that are held."""
+        self.k = k
+        top_k = self._fetch(lines, Cursors(self._cursors.scores[lines], self._cursors.ids[lines]), k)
         self.passes += 1
         self.candidates = top_k.rows
-        self._complete = top_k.complete
+        self._complete[lines] = top_k.complete
+        last = np.flatnonzero(top_k.counts)
+        self._cursors.scores[lines[last]] = top_k.scores[last, top_k.counts[last] - 1]
+        self._cursors.ids[lines[last]] = top_k.ids[last, top_k.counts[last] - 1]
         used = np.arange(top_k.ids.shape[1]) < top_k.counts[:, None]
-        self._ids, ranks = _ranked(top_k.ids[used])
+        read = _Rows(np.repeat(lines, top_k.counts).astype(np.int32), top_k.ids[used], top_k.scores[used])
+        del top_k, used
+        self._left_behind += self._used()
+        self._hold(self._unused().then(read))
+
+    def _hold(self, rows: _Rows) -> None:
+        """Hold these rows, those of each centroid in order, and no others."""
+        counts = np.bincount(rows.lines, minlength=len(self._complete))
+        self._ids, ranks = _ranked(rows.ids)
         self._removed = np.zeros(len(self._ids) + 1, bool)
         if self._removed_ids:
             self._removed[:-1] = np.isin(self._ids, np.concatenate(self._removed_ids))
-        # One more column, which names no row, marks the end of every centroid's rows.
-        width = top_k.ids.shape[1] + 1
-        self._rows = np.full((clusters, width), len(self._ids), np.int32)
-        self._rows[:, :-1][used] = ranks
-        self._scores = np.full((clusters, width), -np.inf, np.float32)
-        self._scores[:, :-1][used] = top_k.scores[used]
-        self._start = np.arange(clusters) * width
+        # One more place, which names no row, marks the end of every centroid's rows.
+        self._end = np.cumsum(counts + 1) - 1
+        self._start = self._end - counts
+        self._rows = np.full(len(ranks) + len(counts), len(self._ids), np.int32)
+        self._scores = np.full(len(self._rows), -np.inf, np.float32)
+        order = np.argsort(rows.lines, kind="stable")
+        places = np.arange(len(order)) + rows.lines[order]
+        self._rows[places], self._scores[places] = ranks[order], rows.scores[order]
         self._at = self._start.copy()
-        self._best = self._rows[:, 0]
+        self._best = self._rows.take(self._at)
 
-    def _consumed(self) -> Cursors:
-        """Cursors at the last row before each centroid's place; the old cursor where it has not moved."""
-        moved = self._at > self._start
-        last = np.where(moved, self._at - 1, self._at)
-        rows = self._rows.take(last)
-        scores = np.where(moved, self._scores.take(last), self._cursors.scores)
-        ids = self._cursors.ids.copy()
-        ids[moved] = self._ids[rows[moved]]
-        return Cursors(scores, ids)
+    def _is_unused(self) -> NDArray[np.bool_]:
+        """Of each place, whether a row stands there that was not removed."""
+        return ~self._removed.take(self._rows) & (self._rows < len(self._ids))
+
+    def _held(self) -> NDArray[np.int64]:
+        """How many rows of each centroid were not removed, int64 (K,)."""
+        return np.add.reduceat(self._is_unused(), self._start, dtype=np.int64)
+
+    def _used(self) -> NDArray[np.int64]:
+        """How many rows of each centroid were removed since the pool was read, int64 (K,)."""
+        used: NDArray[np.int64] = self._end - self._start - self._held()
+        return used
+
+    def _unused(self) -> _Rows:
+        places = np.flatnonzero(self._is_unused())
+        lines = np.searchsorted(self._end, places).astype(np.int32)
+        return _Rows(lines, self._ids[self._rows[places]], self._scores[places])
+
+
+class _Rows(NamedTuple):
+    """Rows of centroids.
+
+    Attributes:
+        lines: int32 (n,), the number of the centroid.
+        ids: int64 (n,).
+        scores: float32 (n,).
+    """
+
+    lines: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def none(cls) -> _Rows:
+        """No rows."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32))
+
+    def then(self, others: _Rows) -> _Rows:
+        """These, and others behind them."""
+        if not len(self.ids):
+            return others
+        lines, ids = np.concatenate([self.lines, others.lines]), np.concatenate([self.ids, others.ids])
+        return _Rows(lines, ids, np.concatenate([self.scores, others.scores]))
 
 
 def _ranked(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import Another, CuratorError, Use
-from curator.selection.frontier import BestRows, Fetch, Frontier, first_k
+from curator.selection.frontier import ROOM, BestRows, Fetch, Frontier, first_k
 from curator.selection.next_round import next_round
 from curator.selection.not_chosen import NextRows, Skipped, SkippedRow
 from curator.selection.outlook import in_order, look_ahead, mean_of
@@ -25,7 +25,9 @@ from curator.types import Progress
 __all__ = ["run_rounds"]
 
 
-def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | None = None) -> Selection:
+def run_rounds(
+    fetch: Fetch, clusters: int, rules: Rules, progress: Progress | None = None, *, room: int = ROOM
+) -> Selection:
     """Choose rows by rounds over the top-k that `fetch` reads.
 
     Args:
@@ -33,12 +35,13 @@ def run_rounds(fetch: Fetch, clusters: int, rules: Rules, progress: Progress | N
         clusters: number of centroids K.
         rules: the limits.
         progress: told of the rows chosen.
+        room: rows of all centroids together that are held; the fewer, the more often the pool is read.
 
     Returns:
         the selection; its objective is NaN if the budget cut the first round short. Cost K log K per round.
     """
     budget, row_filter = rules.budget, rules.new_filter()
-    frontier = Frontier(fetch, clusters, rules.k or first_k(clusters, budget))
+    frontier = Frontier(fetch, clusters, rules.k or first_k(clusters, budget), budget, room)
     log = _Log(rules, has_filter=row_filter is not None)
     while True:
         turn = next_round(frontier, row_filter, log.number)

@@ -35,7 +35,7 @@ def select_simcore(
         rules: the limits; with neither a budget nor a stop rule the whole pool is put in order.
         block_rows: rows scored at once; changes time and memory, never the result.
         progress: told of the rows read and chosen.
-        fetch: reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this thread.
+        fetch: reads the pool, for instance by many workers; None for `best_rows` in this thread.
 
     Returns:
         the selection. One pass over the pool (see `best_rows`) where the top-k of the centroids last, more where they
@@ -47,9 +47,9 @@ def select_simcore(
     check_centroids(centroids)
     passes = PassProgress.of(progress)
 
-    def read_here(cursors: Cursors, k: int) -> TopK:
+    def read_here(lines: NDArray[np.int64], cursors: Cursors, k: int) -> TopK:
         passes.begin()
-        return best_rows(pool, centroids, k, cursors, block_rows=block_rows, progress=passes)
+        return best_rows(pool, centroids[lines], k, cursors, block_rows=block_rows, progress=passes)
 
     return with_centroids(pool, centroids, run_rounds(fetch or read_here, len(centroids), rules, progress))
 

@@ -136,7 +136,9 @@ def test_simcore_on_it_is_simcore(twin):
     # Few rows per centroid, so that the pool is read several times.
     rules = Rules(budget=400, k=20)
 
-    spread = select_simcore(pool, centroids, rules, fetch=Workers(pool, centroids).search())
+    spread = select_simcore(
+        pool, centroids, rules, fetch=lambda lines, *asked: Workers(pool, centroids[lines]).search()(*asked)
+    )
     plain = select_simcore(pool, centroids, rules)
 
     np.testing.assert_array_equal(spread.ids, plain.ids)

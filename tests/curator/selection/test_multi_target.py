@@ -54,7 +54,8 @@ def test_the_top_k_of_all_targets_stay_within_their_bound(twin, monkeypatch):
         return scan(pool, centroids, k, cursors, **settings)
 
     monkeypatch.setattr(multi_target, "best_rows", watching)
-    monkeypatch.setattr("curator.selection.frontier.TOP_K_BYTES", 40 * 100)
+    monkeypatch.setattr("curator.selection.frontier.ROOM", 100)
+    monkeypatch.setattr(multi_target, "ROOM", 100)
     pool = twin.ArrayPool([twin.unit_rows(np.random.default_rng(2).standard_normal((60, 5)))])
     select_each(pool, *targets(twin))
     assert all(lines * k <= 100 for lines, k in ks)

@@ -13,7 +13,7 @@ def fetch_of(scores, ids):
     scores, ids = np.array(scores, np.float32), np.array(ids, np.int64)
     counts = np.full(len(ids), ids.shape[1])
     calls = iter([TopK(scores, ids, counts, counts, ids.shape[1], 1000)])
-    return lambda cursors, k: next(calls)
+    return lambda lines, cursors, k: next(calls)
 
 
 def test_rounds_need_no_pool():
