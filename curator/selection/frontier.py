@@ -15,9 +15,9 @@ __all__ = ["LEAST_K", "ROOM", "BestRows", "Fetch", "Frontier", "first_k", "k_lim
 # Reads the pool once: numbers of centroids, int64, the cursor of each, and k, to the top-k after the cursors.
 Fetch: TypeAlias = Callable[[NDArray[np.int64], Cursors, int], TopK]
 
-# Rows of all centroids together that are held: within 1.5 GiB. 62 bytes a row were measured at the peak, where a scan's
+# Rows of all centroids together that are held: within 1 GiB. 62 bytes a row were measured at the peak, where a scan's
 # top-k is put beside what is held; 35 while a scan merges top-k.
-ROOM = (3 << 29) // 60
+ROOM = (1 << 30) // 60
 LEAST_K = 500
 # Rows of a centroid that are looked at ahead where its best one was refused.
 ROWS_BEHIND = 64

@@ -52,7 +52,7 @@ def select_each(
 
     Returns:
         selections equal to those of `select_simcore` for each target alone, but for how often the pool was
-        read. Memory as there: the top-k of all targets share 1.5 GiB.
+        read. Memory as there: the top-k of all targets share 1 GiB.
 
     Raises:
         InputError: as `select_simcore`.
