@@ -30,16 +30,17 @@ class DenseSearch:
         self._ids: NDArray[np.int64] = np.argsort(-found, axis=1, kind="stable")
         self._scores = np.take_along_axis(found, self._ids, axis=1)
 
-    def __call__(self, cursors: Cursors, k: int) -> TopK:
-        """The best k rows of each centroid after its cursor."""
+    def __call__(self, lines: NDArray[np.int64], cursors: Cursors, k: int) -> TopK:
+        """The best k rows of some centroids after their cursors."""
+        of_line, ids_of_line = self._scores[lines], self._ids[lines]
         at, before = cursors.scores[:, None], cursors.ids[:, None]
-        passed = (self._scores > at) | ((self._scores == at) & (self._ids <= before))
+        passed = (of_line > at) | ((of_line == at) & (ids_of_line <= before))
         eligible = passed.shape[1] - np.count_nonzero(passed, axis=1)
         counts = np.minimum(eligible, k)
         width = int(counts.max(initial=0))
         place = passed.shape[1] - eligible[:, None] + np.arange(width)
         place = np.minimum(place, passed.shape[1] - 1)
         held = np.arange(width) < counts[:, None]
-        scores = np.where(held, np.take_along_axis(self._scores, place, axis=1), np.float32(-np.inf))
-        ids = np.where(held, np.take_along_axis(self._ids, place, axis=1), np.iinfo(np.int64).max)
+        scores = np.where(held, np.take_along_axis(of_line, place, axis=1), np.float32(-np.inf))
+        ids = np.where(held, np.take_along_axis(ids_of_line, place, axis=1), np.iinfo(np.int64).max)
         return TopK(scores, ids, counts, eligible, passed.shape[1], k)

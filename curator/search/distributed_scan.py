@@ -26,10 +26,10 @@ from curator.search.top_k import NO_ROW, Cursors, TopK, TopKMerger
 
 __all__ = ["DistributedScan", "Keeper", "KeptScan", "Question", "Scan", "ScanTask", "Scanned", "scan_parts"]
 
-# Read on the driver before each pass, for the lower bounds.
+# Read on the driver before each pass, for the lower bounds: so many rows of a part, and a sixteenth of all, at most.
 SAMPLE_PARTS = 4
-# A pool of fewer than this many times `SAMPLE_PARTS` is scanned without lower bounds.
-SAMPLE_WORTH = 4
+SAMPLE_ROWS = 16384
+SAMPLE_WORTH = 16
 # In one task: what a lost worker costs.
 MOST_PARTS = 64
 # At least, so that all end at about the same time.
@@ -208,13 +208,8 @@ class DistributedScan:
     def _scan(self, question: Question, kept: KeptScan | None) -> TopK:
         every = np.arange(self.row_scan.lines)
         cursors, k = question.cursors, question.k
-        if kept:
-            # Above it nothing is missing in the parts that were scanned.
-            lower_bound = kept.lower_bound
-        elif question.total is not None:
-            lower_bound = np.full(len(every), -np.inf, np.float32)
-        else:
-            lower_bound = self._lower_bound(cursors, k)
+        # Above what a kept scan had nothing is missing in the parts that were scanned.
+        lower_bound = kept.lower_bound if kept else self._lower_bound(cursors, k)
         top_k = self._pass(every, question, lower_bound, self.queries, kept)
         # Where the sampled parts promised more than there is. Without a lower bound nothing is missed.
         short = np.flatnonzero((top_k.counts < np.minimum(k, top_k.eligible)) & np.isfinite(lower_bound))
@@ -228,28 +223,27 @@ class DistributedScan:
     def _lower_bound(self, cursors: Cursors, k: int) -> NDArray[np.float32]:
         """Per centroid, a score that about `k` rows after its cursor reach, judging by a sample of the parts."""
         none = np.full(self.row_scan.lines, -np.inf, np.float32)
-        # A worker alone scans one part after the other, and knows its bounds as it goes.
-        if self.workers < 2 or len(self.parts) < SAMPLE_WORTH * SAMPLE_PARTS:
+        if len(self.parts) < SAMPLE_PARTS:
             return none
-        sample = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
-        blocks = [(part, rows) for part in sample if (rows := self._maybe_read(part)) is not None]
-        seen = sum(len(rows) for _, rows in blocks)
+        sampled = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
+        sample = [rows for part in sampled if (rows := self._some_rows(part)) is not None]
+        seen = sum(map(len, sample))
         expected = k * seen / max(self.rows, 1)
         # Aims at half as many more, because parts differ, and at three deviations of a count more.
-        rank = math.ceil(1.5 * expected + 3 * math.sqrt(expected)) + 3
-        if rank >= k:
+        count = math.ceil(1.5 * expected + 3 * math.sqrt(expected)) + 3
+        if count >= k or seen == 0:
             return none
-        merger = TopKMerger(self.row_scan.lines, rank)
-        for part, rows in blocks:
-            merger.add(self.row_scan.scan(part, rows, rank, cursors, merger.lower_bound))
-        return merger.merged().lower_bound
+        reached = self.row_scan.reached_by(count, np.concatenate(sample), cursors)
+        return none if reached is None else reached
 
-    def _maybe_read(self, part: int) -> Floats | None:
-        """A part's rows; None if it cannot be read, which is for the scan to tell. The bounds change no answer."""
+    def _some_rows(self, part: int) -> Floats | None:
+        """Rows all over a part; None if it cannot be read, which is for the scan to tell. Bounds change no answer."""
         try:
-            return self.read(part)
+            rows = self.read(part)
         except OSError:
             return None
+        most = min(SAMPLE_ROWS, self.rows // (SAMPLE_WORTH * SAMPLE_PARTS))
+        return rows[:: -(-len(rows) // max(1, most)) or 1]
 
     def _pass(
         self,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curator.search.passes import PassProgress
 from curator.search.pool import Floats, Pool
-from curator.search.scan import check_centroids, scan_part
+from curator.search.scan import check_centroids, reached_by, scan_part
 from curator.search.top_k import Cursors, TopK, TopKMerger
 
 __all__ = ["CentroidScan", "RowScan", "scan_pool"]
@@ -53,6 +53,10 @@ class RowScan(Protocol):
         """
         ...
 
+    def reached_by(self, count: int, rows: Floats, cursors: Cursors) -> NDArray[np.float32] | None:
+        """Per line a score that so many of some rows, at least, reach after its cursor; None if that is not known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CentroidScan:
@@ -87,6 +91,10 @@ class CentroidScan:
     ) -> TopK:
         """The best rows of one part: see `scan_part`. A row stands in many lines, so a total would limit nothing."""
         return scan_part(part, rows, self.centroids, k, cursors, lower_bound)
+
+    def reached_by(self, count: int, rows: Floats, cursors: Cursors) -> NDArray[np.float32]:
+        """See `curator.search.scan`."""
+        return reached_by(count, rows, self.centroids, cursors)
 
 
 def scan_pool(

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from curator.errors import InputError
 from curator.search.pool import Floats, Pool, check_finite, check_rows, first_id
 from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
-from curator.search.top_k import Cursors, TopK, TopKMerger, merge, top_k_of_pairs
+from curator.search.top_k import Cursors, TopK, TopKMerger, top_k_of_pairs
 from curator.types import Progress
 
-__all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "scan_block", "scan_part"]
+__all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "reached_by", "scan_block", "scan_part"]
 
 BLOCK_ROWS = 16384
 # Most proposed scores at a time (8 MiB): with many centroids a block has fewer rows.
 BLOCK_SCORES = 1 << 21
+# Of so many rows of a sample the best alone is looked at, where that leaves many times the rows that are counted.
+MOST_GROUPED = 64
+LEAST_GROUPS = 8
 
 
 def best_rows(
@@ -86,11 +89,45 @@ def scan_part(
         the top-k of this part, to be merged with those of other parts.
     """
     check_rows(part, rows, centroids.shape[1])
-    best = TopK.empty(len(centroids), k)
+    best = TopKMerger(len(centroids), k)
     for first, block in blocks(part, rows, len(centroids), block_rows):
         least = best.lower_bound if lower_bound is None else np.maximum(lower_bound, best.lower_bound)
-        best = merge(best, scan_block(first, block, centroids, k, cursors, least))
-    return best
+        best.add(scan_block(first, block, centroids, k, cursors, least))
+    return best.merged()
+
+
+def reached_by(count: int, rows: Floats, centroids: Floats, cursors: Cursors) -> NDArray[np.float32]:
+    """Per centroid a score that at least so many rows after its cursor reach, near to the best such score.
+
+    The best proposed scores of groups of rows stand for the rows, so little is sorted.
+
+    Args:
+        count: how many rows, at least 1.
+        rows: float16 or float32 (n, d).
+        centroids: float32 (K, d).
+        cursors: where each centroid stands.
+
+    Returns:
+        float32 (K,); -inf where fewer rows do. Cost 2nKd.
+    """
+    rows = widen(rows)
+    norms = row_norms(rows)
+    error = np.float32(margin(centroids))
+    groups = len(rows) // min(MOST_GROUPED, max(1, len(rows) // (LEAST_GROUPS * count)))
+    scores = np.full(len(centroids), -np.inf, np.float32)
+    if count > groups:
+        return scores
+    step = max(1, BLOCK_SCORES // len(rows))
+    for start in range(0, len(centroids), step):
+        lines = slice(start, start + step)
+        proposed = propose(rows, norms, centroids[lines])
+        proposed[proposed >= cursors.scores[lines, None] - error] = -np.inf
+        best = np.full((len(proposed), groups), -np.inf, np.float32)
+        for first in range(0, len(rows), groups):
+            some = proposed[:, first : first + groups]
+            np.maximum(best[:, : some.shape[1]], some, out=best[:, : some.shape[1]])
+        scores[lines] = np.partition(best, groups - count, axis=1)[:, groups - count] - error
+    return scores
 
 
 def scan_block(
@@ -119,7 +156,7 @@ def scan_block(
     check_finite(first, norms)
     proposed = propose(rows, norms, centroids)
     listed, above = shortlist(proposed, k, cursors.scores, lower_bound, margin(centroids))
-    centroid_of, row_of = np.divmod(np.flatnonzero(listed), max(1, len(rows)))
+    centroid_of, row_of = np.divmod(listed, max(1, len(rows)))
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
     return ranked(centroid_of, scores, first + row_of, above, len(rows), k, cursors, lower_bound)
 
@@ -159,7 +196,7 @@ def shortlist(
     upper_bound: NDArray[np.float32],
     lower_bound: NDArray[np.float32],
     error: float,
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which proposed scores may belong to the best `k` between a lower bound and an upper bound.
 
     Args:
@@ -170,13 +207,15 @@ def shortlist(
         error: see `margin`.
 
     Returns:
-        bool (K, n), True for rows to score exactly; int64 (K,), the rows that surely lie above the upper bound.
+        int64, ascending, the places among the K x n scores of those to compute exactly; int64 (K,), the rows that
+        surely lie above the upper bound.
     """
     lowest = lower_bound - np.float32(error)
     highest = upper_bound + np.float32(error)
     bounded = bool(np.isfinite(upper_bound).any())
     listed = proposed >= lowest[:, None]
-    crowded = np.flatnonzero(np.count_nonzero(listed, axis=1) > k)
+    places = np.flatnonzero(listed)
+    crowded = np.flatnonzero(np.bincount(places // max(1, listed.shape[1]), minlength=len(listed)) > k)
     if len(crowded):
         below = proposed[crowded]
         if bounded:
@@ -186,11 +225,11 @@ def shortlist(
         kth = np.partition(below, below.shape[1] - k, axis=1)[:, below.shape[1] - k]
         lowest[crowded] = np.maximum(lowest[crowded], kth - np.float32(2 * error))
         listed[crowded] = proposed[crowded] >= lowest[crowded, None]
+        places = np.flatnonzero(listed)
     if not bounded:
-        return listed, np.zeros(len(proposed), np.int64)
+        return places, np.zeros(len(proposed), np.int64)
     above = proposed > highest[:, None]
-    listed &= ~above
-    return listed, np.count_nonzero(above, axis=1)
+    return places[~above.reshape(-1)[places]], np.count_nonzero(above, axis=1)
 
 
 def blocks(part: int, rows: Floats, centroids: int, block_rows: int) -> Iterator[tuple[int, Floats]]:

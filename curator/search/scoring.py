@@ -147,13 +147,10 @@ def propose(rows: Floats, norms: NDArray[np.float64], centroids: Floats) -> NDAr
         float32 (K, n): one contiguous line per centroid, since bounds are applied by centroid. Cost 2nKd.
     """
     inverse = 1.0 / np.where(norms > 0, norms, 1.0)
-    if len(norms) == 0 or (inverse.max() < 1e15 and inverse.min() > 1e-15):
-        product: NDArray[np.float32] = centroids @ rows.T
-        product *= inverse.astype(np.float32)
-        return product
     # Beyond these lengths float32 would lose bits to underflow or overflow.
-    unit = (rows * inverse[:, None]).astype(np.float32, copy=False)
-    return np.asarray(centroids @ unit.T)
+    is_usual = len(norms) == 0 or (inverse.max() < 1e15 and inverse.min() > 1e-15)
+    unit = rows * (inverse.astype(np.float32) if is_usual else inverse)[:, None]
+    return np.asarray(centroids @ unit.astype(np.float32, copy=False).T)
 
 
 def margin(centroids: Floats) -> float:

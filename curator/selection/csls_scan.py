@@ -105,6 +105,9 @@ class CslsScan:
             merger.add(self._scan_block(first, block, k, cursors, np.maximum(lower_bound, merger.lower_bound)))
         return merger.merged()
 
+    def reached_by(self, count: int, rows: Floats, cursors: Cursors) -> None:
+        """Not known without the densities of all of these rows."""
+
     def _scan_block(self, first: int, rows: Floats, k: int, cursors: Cursors, lower_bound: NDArray[np.float32]) -> TopK:
         wide = widen(rows)
         norms = row_norms(wide)

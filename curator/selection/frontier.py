@@ -19,6 +19,9 @@ Fetch: TypeAlias = Callable[[NDArray[np.int64], Cursors, int], TopK]
 # top-k is put beside what is held; 35 while a scan merges top-k.
 ROOM = (1 << 30) // 60
 LEAST_K = 500
+# Where the budget is known: rows of all centroids together, and of each, at least.
+LEAST_ROWS = 50_000
+LEAST_OF_EACH = 128
 # Rows of a centroid that are looked at ahead where its best one was refused.
 ROWS_BEHIND = 64
 # Where there is room for it, so many times the rows are read that a steady pace would need: the pace grows, as more and
@@ -38,8 +41,10 @@ def first_k(clusters: int, budget: int | None) -> int:
     pool up to eight times its share in what was measured, less at smaller ones. More rows cost time and memory, too
     few cost a second pass over the pool; the result of a selection never depends on it.
     """
-    share = -(-(budget or 0) // clusters)
-    return min(max(LEAST_K, 12 * share), k_limit(clusters))
+    if budget is None:
+        return min(LEAST_K, k_limit(clusters))
+    least = max(LEAST_OF_EACH, min(LEAST_K, LEAST_ROWS // clusters))
+    return min(max(least, 12 * -(-budget // clusters)), k_limit(clusters))
 
 
 class BestRows(NamedTuple):

@@ -115,7 +115,7 @@ def _scan(
     top = proposed.max(axis=0)
     lower_bound = -math.inf if best.last_key is None else -best.last_key
     limits = np.array([-cursor[0]], np.float32), np.array([lower_bound], np.float32)
-    listed = np.flatnonzero(shortlist(top[None], best.k, *limits, error)[0][0])
+    listed, _ = shortlist(top[None], best.k, *limits, error)
     rivals = proposed[:, listed] >= top[listed] - np.float32(2 * error)
     target_of, place = np.nonzero(rivals)
     scores = exact_pairs(rows, norms, unit, listed[place], target_of)

@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from curator.errors import CuratorError, InputError
 from curator.search import scan as search
-from curator.search.scan import best_rows, scan_part, shortlist
+from curator.search.scan import best_rows, reached_by, scan_part, shortlist
 from curator.search.scoring import exact_scores
 from curator.search.top_k import Cursors, merge
 
@@ -132,16 +132,36 @@ def test_a_floor_leaves_out_what_lies_below(twin, small):
 def test_shortlist_keeps_what_the_error_may_hide():
     proposed = np.array([[0.9, 0.5, 0.52, 0.1, 0.48]], np.float32)
     everything = np.array([np.inf], np.float32), np.array([-np.inf], np.float32)
-    assert shortlist(proposed, 2, *everything, 0.005)[0].tolist() == [[True, False, True, False, False]]
+    assert shortlist(proposed, 2, *everything, 0.005)[0].tolist() == [0, 2]
     # The second best is 0.52, its true value at least 0.51, which 0.5 may reach.
-    assert shortlist(proposed, 2, *everything, 0.01)[0].tolist() == [[True, True, True, False, False]]
+    assert shortlist(proposed, 2, *everything, 0.01)[0].tolist() == [0, 1, 2]
 
 
 def test_shortlist_counts_what_surely_lies_above_the_ceiling():
     proposed = np.array([[0.9, 0.5, 0.52, 0.1]], np.float32)
     wanted, above = shortlist(proposed, 1, np.array([0.505], np.float32), np.array([0.2], np.float32), 0.01)
-    assert wanted.tolist() == [[False, True, False, False]]
+    assert wanted.tolist() == [1]
     assert above.tolist() == [2]
+
+
+@pytest.mark.parametrize("count", [1, 3, 40, 200, 201])
+@pytest.mark.parametrize("has_cursors", [False, True])
+def test_so_many_rows_after_the_cursor_reach_the_score(twin, count, has_cursors):
+    rng = np.random.default_rng(6)
+    rows, centroids = rng.standard_normal((200, 4)).astype(np.float16), twin.unit_rows(rng.standard_normal((3, 4)))
+    everything = scan_part(0, rows, centroids, 200, Cursors.start(3))
+    cursors = Cursors(everything.scores[:, 9].copy(), everything.ids[:, 9]) if has_cursors else Cursors.start(3)
+
+    score = reached_by(count, rows, centroids, cursors)
+
+    after = everything.scores[:, 10 * has_cursors :]
+    reach = np.count_nonzero(after >= score[:, None], axis=1)
+    if count > after.shape[1]:
+        assert np.isneginf(score).all()
+    else:
+        # Groups may hide some of the best rows behind others, but not many.
+        assert (reach >= count).all()
+        assert (reach <= 1.5 * count + 2).all()
 
 
 def test_memory_maps_and_float32_rows(tmp_path, twin):
