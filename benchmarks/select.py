@@ -1,16 +1,17 @@
-"""Exact selection against its floor and against the published greedy.
+"""Exact selection against its floor and against what users would run in its place.
 
-`python -m benchmarks.select [ROWS DIM ...]` over synthetic pools (200,000 x 128 and 1,280,000 x 128 unless told), and
-`python -m benchmarks.select rounds` for the rounds alone.
+`python -m benchmarks.select [ROWS DIM CENTROIDS ...]` over synthetic pools (1,280,000 rows of 128 and 512 dimensions,
+100 and 700 centroids, unless told), and `python -m benchmarks.select rounds` for the rounds alone.
 
-Floor: every float16 part read once, and one float32 matrix product with the centroids. Peer, up to `GREEDY_ROWS` rows:
-SimCore as the paper's Algorithm 1 says it: the whole matrix of similarities, each centroid's order by a full sort, and
-queues. Every measurement has a process of its own; MB are of its own memory, mapped files apart. Files are in the page
-cache, since they were just written.
+Ours is the search of `curator select` in one process. Floor: every float16 part read once, and one float32 matrix
+product with the centroids. Peers, up to `PEER_ROWS` rows: see `benchmarks.select_peers`; DuckDB where it is installed.
+Every measurement has a process of its own; MB are of its own memory, mapped files apart. Files are in the page cache,
+since they were just written.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 from pathlib import Path
@@ -18,19 +19,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.index import CLUSTERS, make_pool
+from benchmarks import select_peers
+from benchmarks.index import make_pool
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
 from curator.io import storage
 from curator.search import Cursors, TopK, widen
-from curator.selection import Rules, find_centroids, run_rounds, select_each, select_simcore
+from curator.selection import Rules, Selection, find_centroids, run_rounds
 from curator.store import PartStore
+from curator_pipelines.executors import InProcessExecutor, usable_cpus
+from curator_pipelines.jobs.select.choose_search import exact_search
 
 BUDGET = 0.01
 TARGETS = 8
-GREEDY_ROWS = 1_300_000
-SIZES = ("200000", "128", "1280000", "128")
-BLOCK_ROWS = 16384
+TARGET_ROWS = 2_000
+PEER_ROWS = 1_300_000
+SIZES = ("1280000", "128", "100", "1280000", "128", "700", "1280000", "512", "100", "1280000", "512", "700")
+BLOCK_ROWS = 4096
+CLUSTERS = 100
 BILLION = 1_000_000_000
 CORESET = 10_000_000
 FALL = 5e-6
@@ -44,59 +50,73 @@ def main() -> None:
         return
     from benchmarks.data import describe_machine  # here, since torch would count in every measurement
 
-    print(f"exact selection, K = {CLUSTERS}, budget {BUDGET:.0%}; {describe_machine()}\n")
-    print("| rows x d | what | seconds | MB | against ours |\n|---|---|---|---|---|")
+    print(f"exact selection, budget {BUDGET:.0%}; {describe_machine()}\n")
+    print("| rows x d | centroids | what | seconds | MB | |\n|---|---|---|---|---|---|", flush=True)
     sizes = [int(arg) for arg in args or SIZES]
-    for rows, dim in zip(sizes[::2], sizes[1::2], strict=True):
-        with tempfile.TemporaryDirectory(prefix="curator-select-") as run:
+    with tempfile.TemporaryDirectory(prefix="curator-select-") as folder:
+        for rows, dim, clusters in zip(sizes[::3], sizes[1::3], sizes[2::3], strict=True):
+            run = f"{folder}/{rows}x{dim}"
             measure(make_pool, run, rows, dim)
-            _compare(run, rows, dim)
+            measure(write_targets, run, rows, dim, clusters)
+            _compare(run, rows, dim, clusters)
 
 
-def _compare(run: str, rows: int, dim: int) -> None:
+def _compare(run: str, rows: int, dim: int, clusters: int) -> None:
     budget = int(BUDGET * rows)
-    case = f"| {rows:,} x {dim} |"
-    ours = measure(exact, run, budget)
-    _print(case, "ours", ours, "")
-    _print(case, "floor: read, one product", floor := measure(read_and_multiply, run), "")
-    print(f"{case} | | | ours takes {ours.seconds / floor.seconds:.1f} times the floor |")
-    measure(write_targets, run, rows, dim)
-    several = measure(exact_for_several, run, budget)
+    case = f"| {rows:,} x {dim} | {clusters} |"
+    ours = measure(exact, run, budget, 1)
+    floor = measure(read_and_multiply, run)
+    _print(case, "ours", ours, f"{ours.seconds / floor.seconds:.1f} times the floor")
+    _print(case, "floor: read, one product", floor, "")
+    several = measure(exact, run, budget, TARGETS)
     _print(case, f"ours, {TARGETS} targets at once", several, f"{several.seconds / ours.seconds:.1f} times the time")
-    if rows <= GREEDY_ROWS:
-        peer = measure(published_greedy, run, budget)
-        # Its float32 products differ in the last bits, and so does the order of rows that are nearly equal.
-        shared = len(np.intersect1d(peer.result, ours.result)) / budget
-        ratio = f"{peer.seconds / ours.seconds:.1f} times the time, {peer.anonymous / ours.anonymous:.1f} times the MB"
-        _print(case, "published greedy", peer, f"{ratio}; {shared:.4f} of the coreset shared")
+    if rows > PEER_ROWS:
+        return
+    centroids = _targets(run)[0]
+    for peer in (select_peers.published_greedy, select_peers.faiss_flat, select_peers.bloom_filter):
+        _print_peer(case, measure(select_peers.within_memory, peer, run, centroids, budget), peer.__name__, ours)
+    if importlib.util.find_spec("duckdb"):
+        found = measure(select_peers.duckdb_lists, run, centroids, budget)
+        _print(case, f"DuckDB, read, and {select_peers.ASKED} of the centroids' lists", found, "")
+
+
+def _print_peer(case: str, peer: Measured, name: str, ours: Measured) -> None:
+    name = name.replace("_", " ")
+    if peer.result is None:
+        print(f"{case} {name} | | | needs more than {select_peers.MEMORY >> 30} GiB |", flush=True)
+        return
+    # Their float32 products differ in the last bits, and so does the order of rows that are nearly equal.
+    shared = len(np.intersect1d(peer.result, ours.result[0])) / len(ours.result[0])
+    ratio = f"{peer.seconds / ours.seconds:.1f} times the time, {peer.anonymous / ours.anonymous:.1f} times the MB"
+    _print(case, name, peer, f"{ratio}; {shared:.4f} of the coreset shared")
 
 
 def _print(case: str, what: str, cost: Measured, note: str) -> None:
     print(f"{case} {what} | {cost.seconds:.2f} | {cost.anonymous:,.0f} | {note} |", flush=True)
 
 
-def exact(run: str, budget: int) -> NDArray[np.int64]:
-    """Our selection."""
-    return select_simcore(_pool(run), _centroids(run), Rules(budget=budget)).ids
+def exact(run: str, budget: int, targets: int) -> list[NDArray[np.int64]]:
+    """Our selections for so many targets, in one search."""
+    # What an earlier search kept would be taken for the answer.
+    Path(run, "kept_scan.npz").unlink(missing_ok=True)
+    centroids = list(_targets(run)[:targets])
+    executor = InProcessExecutor(usable_cpus())
+    search = exact_search(_pool(run), executor, lambda increments: None, lambda text: None)
+    found: list[Selection] = search(centroids, [Rules(budget=budget)] * targets)
+    return [selection.ids for selection in found]
 
 
-def write_targets(run: str, rows: int, dim: int) -> None:
-    """The centroids of several targets."""
+def write_targets(run: str, rows: int, dim: int, clusters: int) -> None:
+    """The centroids of several targets, and the rows of the first."""
     mixture = make_mixture(rows, dim, 0)
-    centroids = [find_centroids(draw_target(mixture, 2_000, seed), CLUSTERS, 0) for seed in range(TARGETS)]
-    np.save(Path(run, "targets.npy"), np.stack(centroids))
-
-
-def exact_for_several(run: str, budget: int) -> list[int]:
-    """Our selection for several targets, in one pass over the pool; how much was chosen for each."""
-    centroids = np.load(Path(run, "targets.npy"))
-    found = select_each(_pool(run), centroids, [Rules(budget=budget)] * len(centroids))
-    return [len(selection.ids) for selection in found]
+    targets = [draw_target(mixture, TARGET_ROWS, seed) for seed in range(TARGETS)]
+    np.save(Path(run, "target.npy"), targets[0])
+    np.save(Path(run, "targets.npy"), np.stack([find_centroids(target, clusters, 0) for target in targets]))
 
 
 def read_and_multiply(run: str) -> float:
     """The floor."""
-    centroids = _centroids(run)
+    centroids = _targets(run)[0]
     total = 0.0
     for _, rows in _pool(run).parts():
         for start in range(0, len(rows), BLOCK_ROWS):
@@ -104,40 +124,12 @@ def read_and_multiply(run: str) -> float:
     return total
 
 
-def published_greedy(run: str, budget: int) -> NDArray[np.int64]:
-    """SimCore, CVPR 2023, Algorithm 1 with a budget: in each round each centroid takes its best row that is left.
-
-    Where several centroids want the same row in a round, it is the one with the highest score that gets it.
-    """
-    parts = list(_pool(run).parts())
-    ids = np.concatenate([(np.int64(part) << 32) + np.arange(len(rows)) for part, rows in parts])
-    rows = np.concatenate([rows for _, rows in parts]).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    scores = _centroids(run) @ rows.T
-    order = np.argsort(-scores, axis=1, kind="stable")
-    taken = np.zeros(len(ids), bool)
-    heads = np.zeros(len(order), np.int64)
-    chosen: list[int] = []
-    while len(chosen) < budget:
-        wanted = []
-        for centroid, queue in enumerate(order):
-            while taken[queue[heads[centroid]]]:
-                heads[centroid] += 1
-            row = queue[heads[centroid]]
-            wanted.append((-scores[centroid, row], row))
-        for _, row in sorted(set(wanted)):
-            if not taken[row] and len(chosen) < budget:
-                taken[row] = True
-                chosen.append(row)
-    return ids[chosen]
-
-
 def _pool(run: str) -> PartStore:
     return PartStore(storage.join(run, "pool"))
 
 
-def _centroids(run: str) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.load(Path(run, "centroids.npy"))
+def _targets(run: str) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.load(Path(run, "targets.npy"))
     return found
 
 
