@@ -1,5 +1,12 @@
 from .codec import Codec as Codec, train_codec as train_codec
 from .contents import Contents as Contents
+from .merge import (
+    MOST_RUNS as MOST_RUNS,
+    MergeTask as MergeTask,
+    merge_lists as merge_lists,
+    merge_tasks as merge_tasks,
+    next_merge as next_merge,
+)
 from .pieces import IndexPiece as IndexPiece, build_piece as build_piece
 from .quantiser import (
     TRAIN_ROWS as TRAIN_ROWS,

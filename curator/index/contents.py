@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from curator.index.quantiser import Quantiser
 from curator.io import storage
 from curator.search import Floats
 
-__all__ = ["Contents"]
+__all__ = ["Contents", "MergedPiece", "list_sizes"]
 
 T = TypeVar("T")
+# The URL of a piece that has all rows of some lists, the first of them, and the list after the last.
+MergedPiece: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Contents:
     Attributes:
         quantiser: assigns rows to lists.
         codec: codes the rows; None where the index keeps them as they are.
-        pieces: the URL of each piece.
-        filled: for each piece, which lists have rows in it, as `np.packbits` packs them.
+        built: the URL of each piece as it was built; these tell of lists and sample.
+        pieces: the URL of each piece that has rows.
+        filled: for each of these, which lists may have rows in it, as `np.packbits` packs them.
         sizes: int64 (lists,), the number of rows in each list, over all pieces.
         cosines: float32 (lists,), the mean cosine of a list's rows and its centroid; 1 for an empty list.
         nearest: float32 (lists,), the least of these cosines; 1 for an empty list.
@@ -38,6 +41,7 @@ class Contents:
 
     quantiser: Quantiser
     codec: Codec | None
+    built: tuple[str, ...]
     pieces: tuple[str, ...]
     filled: tuple[NDArray[np.uint8], ...]
     sizes: NDArray[np.int64]
@@ -45,18 +49,40 @@ class Contents:
     nearest: NDArray[np.float32]
 
     @classmethod
-    def read(cls, quantiser: Quantiser, codec: Codec | None, pieces: Sequence[str]) -> Contents:
-        """Read what the pieces tell of their lists, a few pieces at a time: one request each."""
+    def read(
+        cls,
+        quantiser: Quantiser,
+        codec: Codec | None,
+        built: Sequence[str],
+        merged: Sequence[MergedPiece] = (),
+        moved: Collection[str] = (),
+    ) -> Contents:
+        """Read what the pieces tell of their lists, a few pieces at a time: one request each.
+
+        Args:
+            quantiser: of the index.
+            codec: of the index.
+            built: the URLs of the pieces as they were built.
+            merged: the pieces into which rows were moved.
+            moved: those that were built and have no rows any more.
+        """
         lists = len(quantiser.centroids)
         sizes, sums, nearest = np.zeros(lists, np.int64), np.zeros(lists), np.ones(lists, np.float32)
-        filled = []
-        for own_sizes, own_sums, own_nearest in _each(_read_lists, pieces):
+        pieces, filled = [], []
+        for url, (own_sizes, own_sums, own_nearest) in zip(built, _each(_read_lists, built), strict=True):
             sizes += own_sizes
             sums += own_sums
             np.minimum(nearest, own_nearest, out=nearest)
-            filled.append(np.packbits(own_sizes > 0))
+            if url not in moved:
+                pieces.append(url)
+                filled.append(np.packbits(own_sizes > 0))
+        for url, first, last in merged:
+            own = np.zeros(lists, bool)
+            own[first:last] = sizes[first:last] > 0
+            pieces.append(url)
+            filled.append(np.packbits(own))
         cosines = np.where(sizes > 0, sums / np.maximum(sizes, 1), 1.0).astype(np.float32)
-        return cls(quantiser, codec, tuple(pieces), tuple(filled), sizes, cosines, nearest)
+        return cls(quantiser, codec, tuple(built), tuple(pieces), tuple(filled), sizes, cosines, nearest)
 
     @property
     def rows(self) -> int:
@@ -70,7 +96,15 @@ class Contents:
 
     def sample(self) -> Iterator[tuple[Floats, NDArray[np.int32]]]:
         """The rows that were put aside, float16 (m, d), and the lists they are in, int32 (m,), of a piece at a time."""
-        return _each(_read_sample, self.pieces)
+        return _each(_read_sample, self.built)
+
+
+def list_sizes(lists: int, built: Sequence[str]) -> NDArray[np.int64]:
+    """The number of rows in each list, over some pieces as they were built; int64 (lists,)."""
+    sizes = np.zeros(lists, np.int64)
+    for own_sizes, _, _ in _each(_read_lists, built):
+        sizes += own_sizes
+    return sizes
 
 
 def _each(read: Callable[[str], T], urls: Sequence[str]) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""A piece of the index: the rows of consecutive parts, grouped by list.
+"""A piece of the index: the rows of consecutive parts, grouped by list; or, of a merge, all rows of consecutive lists.
 
 PIECE/rows.npy       float16 (n, d), by list, then id; or, where the index has a codec,
 PIECE/codes.npy      uint8 (n, code_bytes), the codes of the rows in that order
@@ -6,6 +6,8 @@ PIECE/ids.npy        int64 (n,)
 PIECE/offsets.npy    int64 (lists + 1,): list i is rows[offsets[i]:offsets[i + 1]]
 PIECE/lists.npz      sizes int32, cosines float32, nearest float32, of each list: see `curator.index.contents`
 PIECE/sample.npz     rows, lists: the piece's share of the rows on which recall is measured
+
+A piece of a merge has the first three; the last two stay where they were built (`curator.index.merge`).
 
 A piece has little for each list, since there are many of both: sums of a list's rows would take as much as the rows.
 """
@@ -25,7 +27,7 @@ from curator.io import npy, storage
 from curator.search import Floats, check_finite, priorities, row_norms
 from curator.types import join_id, part_ids
 
-__all__ = ["LISTS", "SAMPLE", "IndexPiece", "build_piece"]
+__all__ = ["LISTS", "OFFSETS", "SAMPLE", "IndexPiece", "build_piece", "remove_rows", "stored_name", "write_rows"]
 
 OFFSETS, LISTS, SAMPLE = "offsets.npy", "lists.npz", "sample.npz"
 
@@ -55,7 +57,7 @@ class IndexPiece:
     @classmethod
     def open(cls, url: str, codec: Codec | None) -> IndexPiece:
         """Open a finished piece of an index with this codec. Rows are read when they are sliced."""
-        stored, ids = (npy.open_rows(storage.join(url, name)) for name in (_stored_name(codec), "ids.npy"))
+        stored, ids = (npy.open_rows(storage.join(url, name)) for name in (stored_name(codec), "ids.npy"))
         return cls(url, stored, ids, codec, npy.read_array(storage.join(url, OFFSETS)))
 
     @property
@@ -86,15 +88,29 @@ def build_piece(
     sizes = np.bincount(list_of, minlength=len(quantiser.centroids))
     sampled = np.flatnonzero(priorities(ids[order], SAMPLE_SEED) < np.uint64(rate * (2**64 - 1025)))
     stored, sample = _arrange(parts, list_of, order, sampled, codec)
-    npy.write_array(storage.join(url, _stored_name(codec)), stored)
-    npy.write_array(storage.join(url, "ids.npy"), ids[order])
-    npy.write_array(storage.join(url, OFFSETS), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    write_rows(url, stored, ids[order], sizes, codec)
     _write_arrays(storage.join(url, LISTS), sizes=sizes.astype(np.int32), cosines=cosines, nearest=nearest)
     _write_arrays(storage.join(url, SAMPLE), rows=sample, lists=list_of[order][sampled])
     return len(ids)
 
 
-def _stored_name(codec: Codec | None) -> str:
+def write_rows(
+    url: str, stored: NDArray[Any], ids: NDArray[np.int64], sizes: NDArray[np.int64], codec: Codec | None
+) -> None:
+    """Write what is read of a piece's rows: they, or their codes, and their ids, both by list, and each list's size."""
+    npy.write_array(storage.join(url, stored_name(codec)), stored)
+    npy.write_array(storage.join(url, "ids.npy"), ids)
+    npy.write_array(storage.join(url, OFFSETS), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+
+def remove_rows(url: str, has_codec: bool) -> None:
+    """Remove that of a piece again; what it tells of its lists, and its sample, stay."""
+    for name in (OFFSETS, "ids.npy", "codes.npy" if has_codec else "rows.npy"):
+        storage.remove(storage.join(url, name))
+
+
+def stored_name(codec: Codec | None) -> str:
+    """The name of the file with rows or codes."""
     return "codes.npy" if codec else "rows.npy"
 
 

@@ -18,7 +18,7 @@ from curator.io import storage
 from curator.search import Cursors, Floats, TopK, merge, scan_block
 from curator.selection import ReadRows
 
-__all__ = ["ListTask", "ScanLists", "piece_opener", "scan_in_this_thread", "scan_lists"]
+__all__ = ["ListTask", "ScanLists", "blocks", "piece_opener", "scan_in_this_thread", "scan_lists"]
 
 BLOCK_ROWS = 16384
 # Pieces that a worker keeps open: each has the offsets of all lists.
@@ -80,7 +80,7 @@ def scan_lists(piece: IndexPiece, task: ListTask, centroids: Floats, read_rows: 
     """
     best = TopK.empty(len(centroids), task.k)
     waiting: list[TopK] = []
-    for slices in _blocks(piece, task.lists):
+    for slices in blocks(piece, task.lists):
         ids, stored, positions = _read(piece, slices)
         lower_bound = np.maximum(best.lower_bound, task.lower_bound)
         if piece.codec is None:
@@ -107,7 +107,7 @@ def _scan_rows(
     return top_k
 
 
-def _blocks(piece: IndexPiece, lists: NDArray[np.bool_]) -> Iterator[list[slice]]:
+def blocks(piece: IndexPiece, lists: NDArray[np.bool_]) -> Iterator[list[slice]]:
     """The positions of the lists' rows, about `BLOCK_ROWS` rows at a time."""
     slices: list[slice] = []
     rows = 0

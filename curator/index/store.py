@@ -5,24 +5,28 @@ quantiser.npy                    float32 (lists, d)
 codec.faiss                      codes the rows, where the index does not keep them as they are
 pieces/00000000/...              see `curator.index.pieces`
 done/00000000-<identity>.json    written last: the piece is complete
+merges.json                      the merges, and the pieces whose rows they have
+merged/<name>/00000000/...       a piece of a merge: see `curator.index.merge`
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from curator.errors import UnusableInput
 from curator.index.codec import Codec
-from curator.index.contents import Contents
+from curator.index.contents import Contents, MergedPiece
+from curator.index.pieces import remove_rows
 from curator.index.quantiser import Factory, Quantiser
 from curator.io import npy, schemas, storage
 from curator.store import PartReader
 
-__all__ = ["IndexStore", "PieceTask"]
+__all__ = ["PIECE_BYTES", "IndexStore", "Merge", "PieceTask"]
 
 # A piece holds parts with about so many bytes of rows.
 PIECE_BYTES = 256 << 20
@@ -46,6 +50,25 @@ class PieceTask:
 
     def __repr__(self) -> str:
         return f"index piece {self.number}"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Pieces that have the rows of other pieces, put together by list.
+
+    Attributes:
+        name: of its folder.
+        built: number -> identity of the pieces, as they were built, whose rows it has.
+        cuts: its piece i has the rows of lists cuts[i] to cuts[i + 1].
+    """
+
+    name: str
+    built: dict[int, str]
+    cuts: tuple[int, ...]
+
+    def is_current(self, identities: Mapping[int, str]) -> bool:
+        """Whether all that it has still is in the index; number -> identity of the finished pieces."""
+        return self.built.items() <= identities.items()
 
 
 class IndexStore:
@@ -113,10 +136,74 @@ class IndexStore:
             pieces[int(name[:8])] = {int(part): identity for part, identity in mark["parts"].items()}
         return pieces
 
-    def rows(self) -> list[int]:
-        """The number of rows of each finished piece."""
+    def identities(self) -> dict[int, str]:
+        """Number -> identity of every finished piece."""
+        names = storage.list_names(storage.join(self.url, "done"))
+        return {int(name[:8]): name[9:].removesuffix(".json") for name in names}
+
+    def rows_of_pieces(self) -> dict[int, int]:
+        """Number -> rows of every finished piece, as it was built."""
         marks = storage.join(self.url, "done")
-        return [json.loads(storage.read_bytes(storage.join(marks, name)))["rows"] for name in storage.list_names(marks)]
+        return {
+            int(name[:8]): json.loads(storage.read_bytes(storage.join(marks, name)))["rows"]
+            for name in storage.list_names(marks)
+        }
+
+    def row_bytes(self) -> int:
+        """Bytes that a row takes in a piece."""
+        codec = self.codec()
+        return 8 + (codec.code_bytes if codec else 2 * self.quantiser().centroids.shape[1])
+
+    def merges(self) -> list[Merge]:
+        """What was put together."""
+        return [
+            Merge(merge["name"], {int(number): own for number, own in merge["built"].items()}, tuple(merge["cuts"]))
+            for merge in self._read_merges()["merges"]
+        ]
+
+    def merged_pieces(self, merge: Merge) -> list[MergedPiece]:
+        """The pieces of a merge."""
+        return [
+            (self.merged_url(merge.name, number), first, last)
+            for number, (first, last) in enumerate(pairwise(merge.cuts))
+        ]
+
+    def merged_url(self, name: str, number: int) -> str:
+        """The URL of the folder of a merge's piece; the name is a hash, in hexadecimal digits."""
+        return storage.join(self.url, "merged", f"{int(name, 16):016x}", f"{number:08d}")
+
+    def finish_merge(self, merge: Merge) -> None:
+        """Take a merge whose pieces all are written for those that it was made of, and remove their rows."""
+        identities = self.identities()
+        others = (own for own in self.merges() if not own.built.items() & merge.built.items())
+        merges = [*(own for own in others if own.is_current(identities)), *([merge] if merge.built else [])]
+        self._write_merges(merges, is_swept=False)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove merges that count no more, and rows that a merge has, where that was not done to the end."""
+        found = self._read_merges()
+        if found.get("is_swept", True):
+            return
+        merges = self.merges()
+        folder = storage.join(self.url, "merged")
+        for name in sorted(set(storage.list_entries(folder)[1]) - {merge.name for merge in merges}):
+            storage.remove(storage.join(folder, name))
+        has_codec = "codec" in (self.settings() or {})
+        for number in (number for merge in merges for number in merge.built):
+            remove_rows(self.piece_url(number), has_codec)
+        self._write_merges(merges, is_swept=True)
+
+    def _read_merges(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(storage.read_bytes(storage.join(self.url, "merges.json")))
+        except FileNotFoundError:
+            return {"merges": []}
+        return found
+
+    def _write_merges(self, merges: Sequence[Merge], is_swept: bool) -> None:
+        text = json.dumps({"merges": [asdict(merge) for merge in merges], "is_swept": is_swept})
+        storage.write_bytes(storage.join(self.url, "merges.json"), text.encode())
 
     def parts(self) -> dict[int, str]:
         """Part number -> identity of every part in a finished piece."""
@@ -172,9 +259,18 @@ class IndexStore:
         return [PieceTask(n, cut, _identity(cut, settings)) for n, cut in zip(numbers, cuts, strict=False)]
 
     def open(self) -> Contents:
-        """The index, with all that its finished pieces tell of their lists."""
-        pieces = [self.piece_url(number) for number in sorted(self.finished())]
-        return Contents.read(self.quantiser(), self.codec(), pieces)
+        """The index, with all that its finished pieces tell of their lists.
+
+        Raises:
+            UnusableInput: parts of it are gone, and it was not brought up to date.
+        """
+        identities, merges = self.identities(), self.merges()
+        if any(not merge.is_current(identities) for merge in merges):
+            raise UnusableInput(f"{self.url} is half brought up to date", advice="run curator index --add again")
+        moved = {self.piece_url(number) for merge in merges for number in merge.built}
+        merged = [piece for merge in merges for piece in self.merged_pieces(merge)]
+        built = [self.piece_url(number) for number in sorted(identities)]
+        return Contents.read(self.quantiser(), self.codec(), built, merged, moved)
 
     def _advice(self) -> str:
         return f"remove {self.url} and build the index again"

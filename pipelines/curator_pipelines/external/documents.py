@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from curator.errors import Another, Change, InputError, Leave, Reason, Redo, UnusableInput, Use
-from curator.index import ListTask, PieceTask
+from curator.index import ListTask, MergeTask, PieceTask
 from curator.io import Fault, FileHash, Stat, public_name, schemas
 from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
@@ -28,7 +28,16 @@ from curator.selection import CslsScan, HalfWhitened
 from curator.sources import Remark, Remarks, Source
 from curator.store import DoneMark, Ledger, NamedParts, Place, line_of, line_values
 from curator.types import LedgerLine
-from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
+from curator_pipelines.stages import (
+    EmbedStage,
+    EmbedTask,
+    EncoderSettings,
+    IndexStage,
+    ListStage,
+    MergeStage,
+    PackStage,
+    ScanStage,
+)
 
 __all__ = ["STAGES", "Documents", "StoredArray"]
 
@@ -37,6 +46,7 @@ __all__ = ["STAGES", "Documents", "StoredArray"]
 STAGES: dict[type[Any], str | None] = {
     EmbedStage: "store_url",
     IndexStage: "index_url",
+    MergeStage: "index_url",
     ListStage: None,
     ScanStage: None,
     PackStage: "out_url",
@@ -44,7 +54,7 @@ STAGES: dict[type[Any], str | None] = {
 _CLASSES: tuple[type[Any], ...] = (
     *STAGES,
     *(EncoderSettings, NamedParts, Place, CentroidScan, CslsScan, HalfWhitened),
-    *(EmbedTask, Source, Stat, PieceTask, ListTask, ScanTask, Cursors, OutputShard, SelectedRows),
+    *(EmbedTask, Source, Stat, PieceTask, MergeTask, ListTask, ScanTask, Cursors, OutputShard, SelectedRows),
     *(DoneMark, LedgerLine, Remarks, FileHash, TopK, Scanned, PackedShard),
     *(Another, Change, Leave, Redo, Use),
 )

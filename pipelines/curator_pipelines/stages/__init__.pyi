@@ -5,7 +5,7 @@ from .embed import (
     EncoderSettings as EncoderSettings,
     kills_workers as kills_workers,
 )
-from .index import IndexStage as IndexStage, ListStage as ListStage
+from .index import IndexStage as IndexStage, ListStage as ListStage, MergeStage as MergeStage
 from .keys import KeyStage as KeyStage, KeyTask as KeyTask
 from .measure import MeasureStage as MeasureStage, MeasureTask as MeasureTask, SampleBlock as SampleBlock
 from .pack import PackStage as PackStage

@@ -1,4 +1,4 @@
-"""The index stages: stored parts become a piece of the index, and lists of a piece are scanned."""
+"""The index stages: stored parts become a piece, pieces are put together by list, and lists of a piece are scanned."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from curator.index import IndexStore, ListTask, PieceTask, build_piece, piece_opener, scan_lists
+from curator.index import (
+    IndexStore,
+    ListTask,
+    MergeTask,
+    PieceTask,
+    build_piece,
+    merge_lists,
+    piece_opener,
+    scan_lists,
+)
 from curator.search import TopK
 from curator.store import NamedParts, RowReader
 from curator_pipelines.executors import Task, WorkerContext
 
-__all__ = ["IndexStage", "ListStage"]
+__all__ = ["IndexStage", "ListStage", "MergeStage"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,26 @@ class IndexStage:
             return rows
 
         return build
+
+
+@dataclass(frozen=True)
+class MergeStage:
+    """Writes pieces of a merge of the index at `index_url`."""
+
+    index_url: str
+
+    def open(self, context: WorkerContext) -> Callable[[Task[MergeTask]], int]:
+        """Load the codec once; the function writes a piece and returns its number of rows."""
+        index = IndexStore(self.index_url)
+        lists, codec = len(index.quantiser().centroids), index.codec()
+
+        def merge(task: Task[MergeTask]) -> int:
+            url = index.merged_url(task.payload.merge, task.payload.number)
+            rows = merge_lists(url, task.payload, lists, codec)
+            context.report({"rows": rows})
+            return rows
+
+        return merge
 
 
 @dataclass(frozen=True)

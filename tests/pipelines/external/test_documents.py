@@ -15,7 +15,7 @@ import pytest
 from external_for_tests import ToldStage
 
 from curator.errors import Another, InputError, Reason, UnusableInput
-from curator.index import ListTask, PieceTask
+from curator.index import ListTask, MergeTask, PieceTask
 from curator.io import FileHash, Stat, schemas
 from curator.packing import OutputShard, PackedShard, SelectedRows
 from curator.search import CentroidScan, Cursors, Scanned, ScanTask, TopK
@@ -26,7 +26,16 @@ from curator.types import LedgerLine
 from curator_pipelines.executors import Task
 from curator_pipelines.external import documents
 from curator_pipelines.external.documents import STAGES, Documents, StoredArray
-from curator_pipelines.stages import EmbedStage, EmbedTask, EncoderSettings, IndexStage, ListStage, PackStage, ScanStage
+from curator_pipelines.stages import (
+    EmbedStage,
+    EmbedTask,
+    EncoderSettings,
+    IndexStage,
+    ListStage,
+    MergeStage,
+    PackStage,
+    ScanStage,
+)
 
 OUT = "s3://bucket/run"
 FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -45,6 +54,7 @@ VALUES: list[Any] = [
     *(EmbedStage(f"{OUT}/pool", ENCODER, 3), EmbedTask(SOURCE, 3, "abc")),
     DoneMark(2, 1, 3, {"read": 0.1}, LEDGER, Remarks({Remark.LINKS: 1}, {Remark.LINKS: "a"}), FileHash(3, "ab")),
     *(IndexStage(f"{OUT}/index", POOL, 0.1), PieceTask(1, {0: "abc"}, "def")),
+    *(MergeStage(f"{OUT}/index"), MergeTask("ab", 1, 2, 3, ((f"{OUT}/index/pieces/0", None), ("a", IDS)))),
     ListStage("s3://other/index", POOL, FLOATS),  # another run's, which is only read
     *(ListStage(f"{OUT}/index", POOL, FLOATS), ListTask(f"{OUT}/index/pieces/0", IDS > 3, 2, CURSORS, FLOATS[:, 0])),
     *(ScanStage(POOL, CentroidScan(FLOATS), (FLOATS,)), ScanStage(POOL, CslsScan(SPACE, FLOATS, FLOATS, IDS, IDS))),

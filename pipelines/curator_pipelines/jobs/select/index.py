@@ -9,16 +9,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from curator.errors import CuratorError, InputError, Leave, Use, counted
-from curator.index import Factory, IndexStore, parse_factory, sample_rows, train_codec, train_quantiser
+from curator.index import (
+    MOST_RUNS,
+    Factory,
+    IndexStore,
+    merge_tasks,
+    next_merge,
+    parse_factory,
+    sample_rows,
+    train_codec,
+    train_quantiser,
+)
 from curator.io import absolute, owned, storage
 from curator.plugins import require_package
 from curator.sources import Source
 from curator.store import PartStore, StoredParts
+from curator.types import Progress
 from curator_pipelines.config import IndexConfig
 from curator_pipelines.executors import Executor, FailuresInARow
 from curator_pipelines.jobs.measure import make_executor
 from curator_pipelines.run import Reporter, RunDirectory, duration, recorded
-from curator_pipelines.stages import IndexStage
+from curator_pipelines.stages import IndexStage, MergeStage
 
 __all__ = ["IndexSummary", "build_index", "pool_index", "run_index"]
 
@@ -90,11 +101,11 @@ def _run_index(run: RunDirectory, config: IndexConfig, reporter: Reporter) -> In
     run.record.setdefault("stages", {})
     executor = make_executor(config, "cpu", run.url)
     built = build_index(run, pool, config.factory, config.seed, executor, reporter)
-    rows = index.rows()
+    rows = index.rows_of_pieces()
     return IndexSummary(
         run.url,
         (index.settings() or {})["factory"],
-        sum(rows),
+        sum(rows.values()),
         len(rows),
         built,
         time.monotonic() - started,
@@ -126,11 +137,28 @@ def build_index(
 ) -> int:
     """Train the quantiser where there is none, and build the pieces that are missing; returns how many.
 
+    Where a list's rows lie in more than a few places then, pieces are put together.
+
     Raises:
         InputError: faiss is missing, or the factory string does not fit.
         CuratorError: a piece could not be built.
     """
     index = IndexStore(run.path("index"))
+    built = _build_pieces(run, index, pool, factory, seed, executor, reporter)
+    index.sweep()
+    _merge_pieces(run, index, executor, reporter)
+    return built
+
+
+def _build_pieces(
+    run: RunDirectory,
+    index: IndexStore,
+    pool: StoredParts,
+    factory: str | None,
+    seed: int,
+    executor: Executor,
+    reporter: Reporter,
+) -> int:
     rows = pool.count()
     if index.settings() is None:
         _train(pool, index, _parse(pool, factory), seed, reporter)
@@ -147,18 +175,42 @@ def build_index(
     stage = IndexStage(index.url, pool.files(), settings["sample_rate"])
     with run.stage("index") as state, reporter.stage("index", rows, "rows") as progress:
         progress.done = rows - sum(pool.counts[part].embedded for plan in plans for part in plan.parts)
-        with closing(executor.map(stage, plans, on_progress=progress)) as outcomes:
-            errors, in_a_row = [], FailuresInARow()
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    errors.append(outcome.error)
-                if in_a_row.add(outcome):
-                    break
-        storage.remove_temporaries(index.url)  # of workers that were killed on the way
-        if errors:
-            raise CuratorError(f"index: {errors[0]}") from errors[0]
+        _run_all(index, executor, stage, plans, progress)
         state |= {"pieces": len(index.finished()), "built": len(plans), "factory": settings["factory"]}
     return len(plans)
+
+
+def _merge_pieces(run: RunDirectory, index: IndexStore, executor: Executor, reporter: Reporter) -> None:
+    """Put pieces together, so that no list has its rows in more than a few places."""
+    merge = next_merge(index)
+    if merge is None:
+        return
+    rows = sum(own for number, own in index.rows_of_pieces().items() if number in merge.built)
+    pieces = counted(len(merge.built), "piece is", "pieces are")
+    reporter.say(f"index: {pieces} put together, so that a list is read in {MOST_RUNS} places at the most")
+    storage.remove_temporaries(index.url)
+    with reporter.stage("merge", rows, "rows") as progress:
+        _run_all(index, executor, MergeStage(index.url), merge_tasks(index, merge), progress)
+    run.check_owner()
+    index.finish_merge(merge)
+
+
+def _run_all(index: IndexStore, executor: Executor, stage: Any, tasks: Sequence[Any], progress: Progress) -> None:
+    """Do all tasks; many alike failures in a row end it at once.
+
+    Raises:
+        CuratorError: some failed.
+    """
+    with closing(executor.map(stage, tasks, on_progress=progress)) as outcomes:
+        errors, in_a_row = [], FailuresInARow()
+        for outcome in outcomes:
+            if outcome.error is not None:
+                errors.append(outcome.error)
+            if in_a_row.add(outcome):
+                break
+    storage.remove_temporaries(index.url)  # of workers that were killed on the way
+    if errors:
+        raise CuratorError(f"index: {errors[0]}") from errors[0]
 
 
 def _parse(pool: StoredParts, factory: str | None) -> Factory:

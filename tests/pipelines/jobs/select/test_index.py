@@ -17,7 +17,7 @@ from jobs_for_tests import (
 )
 
 from curator.errors import InputError, UnusableInput
-from curator.index import IndexStore, store
+from curator.index import IndexStore, merge, store
 from curator.io import storage
 from curator_pipelines.config.select import IndexConfig, build
 from curator_pipelines.executors import InProcessExecutor, LocalExecutor
@@ -27,8 +27,9 @@ from curator_pipelines.run.progress import Reporter
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """A shard a part, built in this process."""
+    """A shard a part, built in this process, and not put together."""
     monkeypatch.setattr(store, "PIECE_BYTES", 1)
+    monkeypatch.setattr(merge, "MOST_RUNS", 4)
     monkeypatch.setattr(job, "make_executor", lambda *arguments: InProcessExecutor())
 
 
@@ -227,3 +228,22 @@ def test_an_index_on_s3_is_read_by_ranges(run, factory, settings, s3_bucket, ref
     assert told.selection["index"]["proven"] and told.selection["index"]["used"]["factory"] == factory
     exact = (reference / "selection/selected.parquet").read_bytes()
     assert storage.read_bytes(f"{s3_bucket}/run/selection/selected.parquet") == exact
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_many_pieces_are_put_together_and_select_the_same(out, run, settings, factory, monkeypatch, workers):
+    """Of four pieces three become one."""
+    monkeypatch.setattr(merge, "MOST_RUNS", 2)
+    if workers:
+        monkeypatch.setattr(job, "make_executor", lambda *arguments: LocalExecutor(workers=workers))
+    index(out, factory=factory)
+    again = index(out, factory=factory)
+    assert (again.pieces, again.built) == (4, 0)
+    (made,) = IndexStore(str(out / "index")).merges()
+    assert len(made.built) == 3
+    assert len(list((out / "index").rglob("ids.npy"))) == 2
+    record = run(out=str(out), **settings, search="ivf", recall=1.0).selection
+    assert record["index"]["proven"]
+    exact = run(out=str(out), **settings).selection
+    assert record["identity"] != exact["identity"]
+    assert not temporaries(out)
