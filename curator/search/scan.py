@@ -21,8 +21,8 @@ from curator.types import Progress
 __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "reached_by", "scan_block", "scan_part"]
 
 BLOCK_ROWS = 16384
-# Most proposed scores at a time (8 MiB): with many centroids a block has fewer rows.
-BLOCK_SCORES = 1 << 21
+# Most proposed scores at a time (16 MiB): with many centroids a block has fewer rows.
+BLOCK_SCORES = 1 << 22
 # Of so many rows of a sample the best alone is looked at, where that leaves many times the rows that are counted.
 MOST_GROUPED = 64
 LEAST_GROUPS = 8

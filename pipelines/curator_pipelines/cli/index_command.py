@@ -20,8 +20,9 @@ __all__ = ["command"]
 def command(as_json: bool, **flags: Any) -> None:
     """Index an embedded pool, to select from it many times without reading every vector.
 
-    Groups the vectors by lists of a coarse quantiser trained on a sample of them. Shards of the index that are
-    finished are not built again; `--add` never touches them. `curator select --search ivf` uses it.
+    Groups the vectors by lists of a coarse quantiser trained on a sample of them. Pieces of the index that are
+    finished are not built again; more than two are put together by list, so that each list is read in two places
+    at the most. `curator select --search ivf` uses it.
 
     An index of codes is smaller, and selects the same: vectors that their codes leave in doubt are read from the
     pool. SQ8 takes about a byte a dimension, PQm m bytes a vector, and leaves most of what it scans in doubt.
