@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curator.search import Floats, Pairs, SimilarityJoin
 from curator.selection.filters import AHEAD_ROWS, Ahead, Filter, Rejection, nothing_ahead
-from curator.selection.near_duplicate_filters import ReadHashes, ReadRows, hashes_of
+from curator.selection.near_duplicate_filters import ReadHashes, ReadRows
 
 __all__ = ["COPIES", "DUPLICATE", "NEAR_DUPLICATE", "no_duplicates"]
 
@@ -27,6 +27,8 @@ NEAR_DUPLICATE = "near_duplicate"
 COPIES = 0.99
 # Rows that wait, and those decided since the last time that they were removed.
 HELD_ROWS = 8192
+# Hashes that are remembered.
+KNOWN_HASHES = 1 << 18
 
 
 def no_duplicates(read_rows: ReadRows, hashes: ReadHashes, basis: NDArray[np.float32], threshold: float) -> Filter:
@@ -89,6 +91,7 @@ class _NoDuplicates:
         # Chosen rows that were not added yet: they are with the next comparison.
         self._taken: list[_Row] = []
         self._waiting: dict[int, _Row] = {}
+        self._known_hashes: dict[int, str | None] = {}
         # Every row that came in, in order; those that do not wait any more among them.
         self._held, self._held_rows = SimilarityJoin(basis), list[_Row]()
 
@@ -154,12 +157,21 @@ class _NoDuplicates:
         apart = queries != members
         close, queries, members = close[apart], queries[apart], members[apart]
         if len(close):
-            hashes = hashes_of(self._hashes, np.concatenate([queries, members]))
+            hashes = self._hashes_of([*queries.tolist(), *members.tolist()])
             pairs_of_hashes = zip(hashes[: len(close)], hashes[len(close) :], strict=True)
             same[close] = [bool(query) and query == member for query, member in pairs_of_hashes]
         keep = np.flatnonzero(same | (pairs.similarity >= np.float32(self._threshold)))
         columns = (column[keep].tolist() for column in (*pairs, same))
         return (_Near(*near) for near in zip(*columns, strict=True))
+
+    def _hashes_of(self, ids: list[int]) -> list[str | None]:
+        """The hash of each id; a row is near to many others, one after another, and is looked up once."""
+        if len(self._known_hashes) > KNOWN_HASHES:
+            self._known_hashes = {}
+        unknown = np.array(sorted(set(ids) - self._known_hashes.keys()), np.int64)
+        if len(unknown):
+            self._known_hashes |= zip(unknown.tolist(), self._hashes(unknown), strict=True)
+        return [self._known_hashes[number] for number in ids]
 
     def _forget(self, wanted: list[int]) -> None:
         """Remove rows that do not wait any more, and those that wait the longest: they may come again as fresh ones."""

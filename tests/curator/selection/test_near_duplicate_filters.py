@@ -100,6 +100,21 @@ def test_the_first_rows_do_not_depend_on_the_budget(twin):
     assert len(whole.skipped) > 50
 
 
+def test_a_hash_is_looked_up_once(twin):
+    """Each look-up may read a group of the metadata, and a row is near to many that come one after another."""
+    rows = np.repeat(twin.unit_rows(np.random.default_rng(0).standard_normal((4, 3))), 100, axis=0).astype(np.float16)
+    pool, asked = twin.ArrayPool(np.split(rows, 4)), []
+
+    def hashes(ids):
+        asked.extend(ids.tolist())
+        return [str(number) for number in ids.tolist()]
+
+    without = no_duplicates(reader_of(pool), hashes, directions(rows.astype(np.float32)), 0.999)
+    chosen = select_simcore(pool, twin.unit_rows(rows[:2]), Rules(10, new_filter=lambda: without))
+    assert (len(chosen), len(chosen.skipped)) == (4, 396)
+    assert len(asked) == len(set(asked)) == 400
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.97])
 def test_evaluation_rows_keep_near_rows_out(twin, threshold):
     rng = np.random.default_rng(1)
