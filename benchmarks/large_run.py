@@ -39,8 +39,8 @@ INTERVAL = 0.2
 def main() -> None:
     """Print the table."""
     work, rows, dim, first = Path(sys.argv[1]), *(int(word) for word in [*sys.argv[2:], *DEFAULTS[len(sys.argv) - 2 :]])
-    budget = str(rows // 1000)
-    print(f"{rows:,} x {dim}, budget {budget}; {describe_machine()}\n")
+    budget, filtered = str(rows // 1000), str(rows // 10_000)
+    print(f"{rows:,} x {dim}, budget {budget}, with deny and dedup {filtered}; {describe_machine()}\n")
     print(
         "| what | seconds | driver, MB | largest worker, MB | read, MB | exit |\n|---|---|---|---|---|---|", flush=True
     )
@@ -48,7 +48,7 @@ def main() -> None:
     named = [word for name in TARGETS for word in ("--target", f"{name}={work}/{name}")]
     asked = ["--pool", f"{source}/pool", "--budget", budget, "--encoder", "lite0", "--manifest-only", "--no-report"]
     exact = ["select", *named, *asked, "--out", out]
-    filters = ["--deny", f"{work}/deny.txt", "--dedup", "0.98"]
+    filters = ["--deny", f"{work}/deny.txt", "--dedup", "0.98", "--budget", filtered]
     ivf = ["--search", "ivf", "--recall", "0.95"]
     lines = [
         ("embed: import", ["embed", "--pool", f"{work}/ready", "--out", source, "--encoder", "lite0"]),

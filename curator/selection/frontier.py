@@ -26,7 +26,7 @@ LEAST_OF_EACH = 128
 ROWS_BEHIND = 64
 # Where there is room for it, so many times the rows are read that a steady pace would need: the pace grows, as more and
 # more of the rows were taken by others.
-AHEAD = 4
+AHEAD = 2
 
 
 def k_limit(clusters: int) -> int:
