@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 
 # The share of all measurements whose interval holds the true recall.
 LEVEL = 0.95
-SPLIT_SEED = 0
+SPLIT_SEED, THIN_SEED = 0, 1
+# Scores that are held, 256 MiB: with many centroids fewer rows are looked at.
+MOST_SCORES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,26 @@ class Recall:
         return asdict(self) | {"level": LEVEL, "interval": "Clopper-Pearson"}
 
 
+class _Block(NamedTuple):
+    """Rows of the sample, the lists they are in, whether they calibrate, and of each a random number from 0 to 1."""
+
+    rows: Floats
+    lists: NDArray[np.int32]
+    calibrates: NDArray[np.bool_]
+    drawn: NDArray[np.float64]
+
+    def below(self, share: float) -> _Block:
+        """Those whose random number is below the share."""
+        kept = self.drawn < share
+        return _Block(self.rows[kept], self.lists[kept], self.calibrates[kept], self.drawn[kept])
+
+
 class Sample:
     """Random rows of the pool, scored against all centroids, in two halves.
 
     One half decides how many lists to read, the other half measures. A half that did both would measure too much.
-    Memory: the scores of all, and the rows of the deciding half.
+    Memory: the scores, and the rows of the deciding half. Of more rows than there is room for every second one is left
+    out, drawn at random, until they fit.
 
     Args:
         pieces: rows of each piece, float16 (m, d), and the lists they are in, int32 (m,).
@@ -70,22 +87,30 @@ class Sample:
     Attributes:
         scores: float32 (K, m), the scores of the rows.
         lists: int32 (m,), the lists they are in.
+        given: int32, the lists of all rows, those left out, too.
     """
 
     def __init__(self, pieces: Iterable[tuple[Floats, NDArray[np.int32]]], centroids: NDArray[np.float32]) -> None:
         chance = np.random.default_rng(SPLIT_SEED)
-        scores, lists_of, kept, calibrates = [], [], [], []
+        thinning = np.random.default_rng(THIN_SEED)
+        given, blocks, share = [], list[_Block](), 1.0
         for rows, lists in pieces:
-            wide = np.asarray(rows, np.float32)
-            own = chance.random(len(lists)) < 0.5
-            scores.append(propose(wide, row_norms(wide), centroids))
-            lists_of.append(lists)
-            kept.append(rows[own])
-            calibrates.append(own)
-        self.scores = np.concatenate(scores, axis=1)
-        self.lists = np.concatenate(lists_of)
-        self._rows, self._centroids = np.concatenate(kept), centroids
-        self._calibrates = np.concatenate(calibrates)
+            given.append(lists)
+            calibrates, drawn = chance.random(len(lists)) < 0.5, thinning.random(len(lists))
+            blocks.append(_Block(rows, lists, calibrates, drawn).below(share))
+            while sum(len(block.lists) for block in blocks) * len(centroids) > MOST_SCORES:
+                share /= 2
+                blocks = [block.below(share) for block in blocks]
+        self.given = np.concatenate(given)
+        self.lists = np.concatenate([block.lists for block in blocks])
+        self._calibrates = np.concatenate([block.calibrates for block in blocks])
+        self.scores, end = np.empty((len(centroids), len(self.lists)), np.float32), 0
+        for block in blocks:
+            wide, start = np.asarray(block.rows, np.float32), end
+            end += len(wide)
+            self.scores[:, start:end] = propose(wide, row_norms(wide), centroids)
+        self._rows = np.concatenate([block.rows[block.calibrates] for block in blocks])
+        self._centroids = centroids
 
     def __len__(self) -> int:
         return len(self.lists)

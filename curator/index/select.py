@@ -152,7 +152,7 @@ class IndexSearch:
         hits = int(self.read[lists].sum())
         proven = not (self.possible(lower_bounds) & ~self.read).any()
         low, high = (1.0, 1.0) if proven else clopper_pearson(hits, len(lists))
-        rows_read = int(self.lists.sizes[self.read].sum()) + int((~self.read[self.sample.lists]).sum())
+        rows_read = int(self.lists.sizes[self.read].sum()) + int((~self.read[self.sample.given]).sum())
         return Recall(
             estimate=1.0 if proven else hits / len(lists) if len(lists) else None,
             low=low,
