@@ -266,7 +266,7 @@ class IndexStore:
         """
         identities, merges = self.identities(), self.merges()
         if any(not merge.is_current(identities) for merge in merges):
-            raise UnusableInput(f"{self.url} is half brought up to date", advice="run curator index --add again")
+            raise UnusableInput(f"{self.url} is half brought up to date", advice="index the pool once more")
         moved = {self.piece_url(number) for merge in merges for number in merge.built}
         merged = [piece for merge in merges for piece in self.merged_pieces(merge)]
         built = [self.piece_url(number) for number in sorted(identities)]

@@ -155,7 +155,7 @@ def test_parts_that_are_gone_or_made_anew_leave_no_row_behind(grown, made, gone)
     outdated = grown.index.outdated(PartStore(grown.pool.url))
     assert outdated == list(gone)
     grown.index.remove_pieces(outdated)
-    with pytest.raises(UnusableInput, match="half brought up to date: run curator index --add again"):
+    with pytest.raises(UnusableInput, match="half brought up to date: index the pool once more"):
         grown.index.open()
 
     grown(anew, identity="a" * 16)
