@@ -18,8 +18,8 @@ __all__ = ["LEVEL", "Recall", "Sample", "clopper_pearson"]
 # The share of all measurements whose interval holds the true recall.
 LEVEL = 0.95
 SPLIT_SEED, THIN_SEED = 0, 1
-# Scores that are held, 256 MiB: with many centroids fewer rows are looked at.
-MOST_SCORES = 1 << 26
+# Scores that are held, 768 MiB: with many centroids fewer rows are looked at.
+MOST_SCORES = 3 << 26
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Sample:
     """Random rows of the pool, scored against all centroids, in two halves.
 
     One half decides how many lists to read, the other half measures. A half that did both would measure too much.
-    Memory: the scores, and the rows of the deciding half. Of more rows than there is room for every second one is left
-    out, drawn at random, until they fit.
+    Memory: the scores, and the rows of the deciding half. Of more rows than there is room for as many are left
+    out at random.
 
     Args:
         pieces: rows of each piece, float16 (m, d), and the lists they are in, int32 (m,).
@@ -99,7 +99,7 @@ class Sample:
             calibrates, drawn = chance.random(len(lists)) < 0.5, thinning.random(len(lists))
             blocks.append(_Block(rows, lists, calibrates, drawn).below(share))
             while sum(len(block.lists) for block in blocks) * len(centroids) > MOST_SCORES:
-                share /= 2
+                share *= 0.9
                 blocks = [block.below(share) for block in blocks]
         self.given = np.concatenate(given)
         self.lists = np.concatenate([block.lists for block in blocks])
