@@ -27,7 +27,9 @@ TABLES, BITS = 8, 16
 Ids = NDArray[np.int64]
 
 
-def within_memory(function: Callable[[str, Ids, int], Ids | None], run: str, centroids: Ids, budget: int) -> Ids | None:
+def within_memory(
+    function: Callable[[str, NDArray[np.float32], int], Ids], run: str, centroids: NDArray[np.float32], budget: int
+) -> Ids | None:
     """What the function returns; None where it would take more than `MEMORY`."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     try:

@@ -165,7 +165,7 @@ def scan_parts(
 
 @dataclass(frozen=True, slots=True)
 class DistributedScan:
-    """A `Fetch` for `run_rounds` that reads the pool by many workers.
+    """Reads the pool once, by many workers: see `NewFetch` in `curator.selection.multi_target`.
 
     Memory on the driver as for `best_rows`, whatever the number of parts: what comes back in all is little more
     than the answer.
