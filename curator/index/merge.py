@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -92,8 +92,8 @@ def _cuts(index: IndexStore, numbers: Sequence[int]) -> tuple[int, ...]:
     return tuple(cuts)
 
 
-def merge_tasks(index: IndexStore, merge: Merge) -> list[MergeTask]:
-    """The pieces of a merge that are not written yet."""
+def merge_tasks(index: IndexStore, merge: Merge) -> Iterator[MergeTask]:
+    """The pieces of a merge that are not written yet, one by one: each names all pieces that it is made of."""
     identities, finished = index.identities(), index.finished()
     older = [own for own in index.merges() if own.built.items() & merge.built.items()]
     loose = [number for number, own in sorted(merge.built.items()) if not _holds(older, number, own)]
@@ -104,12 +104,10 @@ def merge_tasks(index: IndexStore, merge: Merge) -> list[MergeTask]:
         kept = sorted(part for number, _ in own.built.items() & identities.items() for part in finished[number])
         parts = None if own.is_current(identities) else np.array(kept, np.int64)
         inputs += [(piece, parts) for piece in index.merged_pieces(own)]
-    tasks = []
     for number, (url, first, last) in enumerate(index.merged_pieces(merge) if merge.built else ()):
         if not storage.exists(storage.join(url, OFFSETS)):
             own_inputs = ((own[0], parts) for own, parts in inputs if own[1] < last and first < own[2])
-            tasks.append(MergeTask(merge.name, number, first, last, tuple(own_inputs)))
-    return tasks
+            yield MergeTask(merge.name, number, first, last, tuple(own_inputs))
 
 
 def merge_lists(url: str, task: MergeTask, lists: int, codec: Codec | None) -> int:

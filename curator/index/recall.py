@@ -77,7 +77,7 @@ class Sample:
     """Random rows of the pool, scored against all centroids, in two halves.
 
     One half decides how many lists to read, the other half measures. A half that did both would measure too much.
-    Memory: the scores, and the rows of the deciding half. Of more rows than there is room for some are left out,
+    Memory: the scores, and the rows. Of more rows than there is room for some are left out,
     at random.
 
     Args:

@@ -30,6 +30,8 @@ __all__ = ["DistributedScan", "Keeper", "KeptScan", "Question", "Scan", "ScanTas
 SAMPLE_PARTS = 4
 SAMPLE_ROWS = 16384
 SAMPLE_WORTH = 16
+# A pool of fewer parts is sampled only where parts are mapped files: of others whole parts would be read twice.
+MANY_PARTS = 16
 # In one task: what a lost worker costs.
 MOST_PARTS = 64
 # At least, so that all end at about the same time.
@@ -226,7 +228,11 @@ class DistributedScan:
         if len(self.parts) < SAMPLE_PARTS:
             return none
         sampled = [self.parts[place] for place in np.linspace(0, len(self.parts) - 1, SAMPLE_PARTS).astype(int)]
-        sample = [rows for part in sampled if (rows := self._some_rows(part)) is not None]
+        first = self._some_rows(sampled[0])
+        if len(self.parts) < MANY_PARTS and not isinstance(first, np.memmap):
+            return none
+        others = map(self._some_rows, sampled[1:])
+        sample = [rows for rows in (first, *others) if rows is not None]
         seen = sum(map(len, sample))
         expected = k * seen / max(self.rows, 1)
         # Aims at half as many more, because parts differ, and at three deviations of a count more.

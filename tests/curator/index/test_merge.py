@@ -64,7 +64,7 @@ def put_together(grown, most=None):
     planned = next_merge(index)
     if planned is None:
         return 0
-    tasks = merge_tasks(index, planned)
+    tasks = list(merge_tasks(index, planned))
     for task in tasks[:most]:
         merge_lists(index.merged_url(task.merge, task.number), task, len(index.quantiser().centroids), grown.codec)
     if most is None:

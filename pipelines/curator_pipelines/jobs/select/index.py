@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -195,7 +195,7 @@ def _merge_pieces(run: RunDirectory, index: IndexStore, executor: Executor, repo
     index.finish_merge(merge)
 
 
-def _run_all(index: IndexStore, executor: Executor, stage: Any, tasks: Sequence[Any], progress: Progress) -> None:
+def _run_all(index: IndexStore, executor: Executor, stage: Any, tasks: Iterable[Any], progress: Progress) -> None:
     """Do all tasks; many alike failures in a row end it at once.
 
     Raises:
