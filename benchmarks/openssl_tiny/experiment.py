@@ -20,15 +20,15 @@ from benchmarks.data import describe_machine
 from benchmarks.groups import classes_of_groups, label_of, photo_of, read_samples
 from curator.encoders import copy_at_size
 
-__all__ = ["ARMS", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
+__all__ = ["ARMS", "NUMBERS", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
 
 TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
 POOL = f"{TINY}/pool-*.tar"
 # Views are 32 px; whole images are probed at twice the size, too, since objects in random crops are larger.
 SIZES = (32, 64)
 PROBES = ("linear", "knn 1")
-# The same on every machine; `auto` would give fp32 where the CPU has no bf16 arithmetic.
-NUMBERS = ["--precision", "bf16"]
+# Told, so that it is the same on every machine: `auto` gives fp32 where the CPU has no bf16 arithmetic.
+NUMBERS = "bf16"
 # Steps between the nearest-neighbour probes that the curves are made of.
 PROBED_EVERY = 500
 # Of every arm, unless told otherwise.
@@ -61,10 +61,10 @@ class Target:
 
 
 class Experiment:
-    """One number of steps, in a folder of its own."""
+    """One number of steps in one kind of numbers, in a folder of its own."""
 
-    def __init__(self, work: Path, steps: int, compiled: bool = False) -> None:
-        self.work, self.steps, self.compiled = work, steps, compiled
+    def __init__(self, work: Path, steps: int, numbers: str = NUMBERS, compiled: bool = False) -> None:
+        self.work, self.steps, self.numbers, self.compiled = work, steps, numbers, compiled
         self.classes = _classes_of_pool(work)
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
@@ -87,6 +87,7 @@ class Experiment:
             "steps": self.steps,
             "added": len(chosen),
             "precision": float(relevant.mean()) if chosen else None,
+            "numbers": self.numbers,
             "compiled": self.compiled,
             "machine": describe_machine(),
             "tested": pq.read_metadata(out / f"predictions-{SIZES[0]}.parquet").num_rows,
@@ -96,7 +97,8 @@ class Experiment:
 
     def _train(self, target: Target, out: Path, seed: int, *flags: str) -> None:
         length = ["--steps", str(self.steps), "--batch-size", "256", "--image-size", str(SIZES[0])]
-        how = ["--arch", "small_resnet", *length, *NUMBERS, "--seed", str(seed), "--save-every", "250", "--resume"]
+        how = ["--arch", "small_resnet", *length, "--seed", str(seed), "--save-every", "250", "--resume"]
+        how += ["--precision", self.numbers]
         sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", "cls"]
         how += ["--compile"] * self.compiled
         told = ["--probe-every", str(PROBED_EVERY), *sides]
@@ -108,7 +110,7 @@ class Experiment:
         encoder, predictions = out / f"encoder-{size}.pt", out / f"predictions-{size}.parquet"
         copy_at_size(str(out / "encoder.pt"), str(encoder), size)
         sides = ["--train", target.photos, "--test", target.test, "--label", "cls"]
-        told = ["--seeds", "1", *NUMBERS, "--predictions", str(predictions), "--json"]
+        told = ["--seeds", "1", "--precision", self.numbers, "--predictions", str(predictions), "--json"]
         curator("probe", "--encoder", f"checkpoint:{encoder}", *sides, *told)
         table = pq.read_table(predictions).sort_by("key")
         return {probe: _as_text(_right(table, probe)) for probe in PROBES}

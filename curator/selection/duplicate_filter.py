@@ -27,6 +27,7 @@ NEAR_DUPLICATE = "near_duplicate"
 COPIES = 0.99
 # Rows that wait, and those decided since the last time that they were removed.
 HELD_ROWS = 8192
+HELD_OF_NAMED = 8
 # Hashes that are remembered.
 KNOWN_HASHES = 1 << 18
 
@@ -57,7 +58,7 @@ class _Row:
 
     Attributes:
         id: its id.
-        place: among the rows held.
+        place: among the rows held; -1 once it was forgotten.
         match: the chosen row that keeps it out, as its rejection; None while it may be chosen.
         near: the rows that it keeps out once it is chosen, how near it is to each, and whether the hashes are equal.
     """
@@ -94,36 +95,51 @@ class _NoDuplicates:
         self._known_hashes: dict[int, str | None] = {}
         # Every row that came in, in order; those that do not wait any more among them.
         self._held, self._held_rows = SimilarityJoin(basis), list[_Row]()
+        # Of each row held, whether it waits, and whether a chosen row keeps it out: a byte each.
+        self._waits, self._kept_out = bytearray(), bytearray()
 
     def __call__(self, rows: NDArray[np.int64], ahead: Ahead = nothing_ahead, /) -> tuple[int, Rejection] | None:
         for place, number in enumerate(rows.tolist()):
             if number not in self._waiting:
                 self._enter(rows[place:].tolist(), ahead)
             row = self._waiting.pop(number)
+            self._waits[row.place] = False
             if row.match is not None:
                 return place, row.match
             for other, similarity, same in row.near:
-                other.meet(number, similarity, same)
+                self._keep_out(other, number, similarity, same)
             self._taken.append(row)
         return None
 
     def _enter(self, wanted: list[int], ahead: Ahead) -> None:
         """Compare rows that were not heard of before, and some of those ahead."""
         self._add_taken()
-        if len(self._held) > HELD_ROWS:
-            self._forget(wanted)
+        named = ahead().tolist()
+        room = max(HELD_ROWS, HELD_OF_NAMED * len(named))
+        if len(self._held) > room:
+            self._forget(wanted, room // 2)
         fresh = [number for number in wanted if number not in self._waiting]
-        later = (number for number in ahead().tolist() if number not in self._waiting)
+        later = (number for number in named if number not in self._waiting)
         fresh = list(dict.fromkeys([*fresh, *islice(later, AHEAD_ROWS)]))
         ids, first = np.array(fresh, np.int64), len(self._held)
         vectors, entering = self._read_rows(ids), [_Row(*row) for row in zip(fresh, count(first), strict=False)]
+        self._hold(entering, vectors)
         limit = min(self._threshold, COPIES)
         for near in self._near(self._chosen.find(vectors, limit), fresh, self._chosen_ids):
-            entering[near.query].meet(self._chosen_ids[near.member], near.similarity, near.same)
-        self._held.add(vectors)
-        self._held_rows += entering
+            self._keep_out(entering[near.query], self._chosen_ids[near.member], near.similarity, near.same)
         self._waiting |= zip(fresh, entering, strict=True)
         self._compare_waiting(vectors, entering, limit)
+
+    def _hold(self, rows: list[_Row], vectors: Floats) -> None:
+        self._held.add(vectors)
+        self._held_rows += rows
+        self._waits += b"\1" * len(rows)
+        self._kept_out += bytes(row.match is not None for row in rows)
+
+    def _keep_out(self, row: _Row, chosen: int, similarity: float, same: bool) -> None:
+        row.meet(chosen, similarity, same)
+        if row.place >= 0:
+            self._kept_out[row.place] = True
 
     def _add_taken(self) -> None:
         if self._taken:
@@ -134,9 +150,9 @@ class _NoDuplicates:
     def _compare_waiting(self, vectors: Floats, entering: list[_Row], limit: float) -> None:
         """Note whom the entering rows keep out, and who keeps them out, among all that wait."""
         ids, held_ids = [row.id for row in entering], [row.id for row in self._held_rows]
-        waits = np.array([self._waiting.get(row.id) is row for row in self._held_rows], bool)
+        waits = np.array(self._waits, bool)
         # What a chosen row keeps out will never keep out another.
-        may_come = waits & np.array([row.match is None for row in self._held_rows], bool)
+        may_come = waits & ~np.array(self._kept_out, bool)
         for near in self._near(self._held.find(vectors, limit, among=may_come), ids, held_ids):
             row, other = entering[near.query], self._held_rows[near.member]
             if row is not other:
@@ -173,18 +189,20 @@ class _NoDuplicates:
             self._known_hashes |= zip(unknown.tolist(), self._hashes(unknown), strict=True)
         return [self._known_hashes[number] for number in ids]
 
-    def _forget(self, wanted: list[int]) -> None:
+    def _forget(self, wanted: list[int], kept_rows: int) -> None:
         """Remove rows that do not wait any more, and those that wait the longest: they may come again as fresh ones."""
-        kept = dict(islice(reversed(self._waiting.items()), HELD_ROWS // 2))
+        kept = dict(islice(reversed(self._waiting.items()), kept_rows))
         kept |= {number: row for number in wanted if (row := self._waiting.get(number)) is not None}
         self._waiting = dict(reversed(kept.items()))
-        rows, self._held_rows = list(self._waiting.values()), []
+        rows = list(self._waiting.values())
         vectors = self._held.take(np.array([row.place for row in rows], np.int64))
-        self._held = SimilarityJoin(self._basis)
-        self._held.add(vectors)
-        for row in rows:
-            row.place = len(self._held_rows)
-            self._held_rows.append(row)
+        for row in self._held_rows:
+            row.place = -1
+        self._held, self._held_rows = SimilarityJoin(self._basis), []
+        self._waits, self._kept_out = bytearray(), bytearray()
+        for place, row in enumerate(rows):
+            row.place = place
+        self._hold(rows, vectors)
 
 
 def _ids(numbers: Sequence[int], places: NDArray[np.int64]) -> NDArray[np.int64]:

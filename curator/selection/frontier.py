@@ -115,16 +115,15 @@ class Frontier:
         return None if empty.any() else self._best_rows()
 
     def behind(self, centroid: int) -> NDArray[np.int64]:
-        """Ids of the next rows of one centroid behind its best one, at most 64, those not removed."""
+        """Ids of the next rows of one centroid behind its best one, at most 256, those not removed."""
         at = int(self._at[centroid])
         places = np.arange(at + 1, at + 1 + ROWS_BEHIND)
         return self._ids_of(places[places < int(self._end[centroid])])
 
-    def upcoming(self, count: int) -> NDArray[np.int64]:
-        """Ids of the next rows of centroids behind their best ones, at most `count`, those not removed."""
-        steps = np.arange(1, 1 + max(1, count // len(self._at)))
-        places = self._at + steps[:, None]
-        return self._ids_of(np.minimum(places, self._end).reshape(-1)[:count])
+    def upcoming(self, rounds: int, count: int) -> NDArray[np.int64]:
+        """Ids of the next rows of centroids behind their best ones, `rounds` of each or `count`, those not removed."""
+        steps = np.arange(1, 1 + max(rounds, count // len(self._at)))
+        return self._ids_of(np.minimum(self._at + steps[:, None], self._end).reshape(-1))
 
     def _ids_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = self._rows.take(places)

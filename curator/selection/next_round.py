@@ -16,6 +16,8 @@ from curator.selection.outlook import in_order
 
 __all__ = ["Round", "next_round"]
 
+# Rounds to come whose rows are named to the filter.
+AHEAD_ROUNDS = 5
 # A centroid's place in the order of choice: the score negated, the id of its row, its number.
 Place = tuple[float, int, int]
 
@@ -124,5 +126,5 @@ class _Turn:
         """Rows that may be asked about next: behind the row refused last, then in this round, then in those to come."""
         rest = np.array([row for _, row, _ in self.places[self.at : self.at + AHEAD_ROWS]], np.int64)
         behind = frontier.behind(self.hot) if self.hot is not None else rest[:0]
-        rows = np.concatenate([behind, rest, frontier.upcoming(AHEAD_ROWS)])
+        rows = np.concatenate([behind, rest, frontier.upcoming(AHEAD_ROUNDS, AHEAD_ROWS)])
         return np.array([row for row in rows.tolist() if row not in self.settled], np.int64)
