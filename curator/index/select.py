@@ -15,7 +15,7 @@ from curator.index.lists import Lists
 from curator.index.recall import Recall, Sample, clopper_pearson
 from curator.index.scan import ScanLists, scan_in_this_thread
 from curator.search import Cursors, Floats, QueryScan, TopK, check_centroids
-from curator.selection import ReadRows, Rules, Selection, StopReason, first_k, k_limit, run_rounds
+from curator.selection import ReadRows, Rules, Selection, StopReason, first_k, k_limit, no_filter, run_rounds
 from curator.types import Progress
 
 __all__ = ["IndexSearch", "select_ivf"]
@@ -183,7 +183,8 @@ def select_ivf(
     Lists are read in order of nearness until the calibrating half of the sample says that the given share of the
     relevant rows is among them: of those at or above the lower bound of a centroid. The first lists are read by the
     lower bounds of a selection from that half, the others, step by step, by those of the selection itself. It is made
-    anew whenever more lists are read, so that rows read late take the same places as rows read early.
+    anew whenever more lists are read, so that rows read late take the same places as rows read early; with a filter
+    only once the lists are read that a selection without it needs.
 
     Args:
         contents: the index.
@@ -217,15 +218,22 @@ def select_ivf(
     # How many rows a stop rule takes is not known before, so the first round must do.
     share = (rules.budget or 0) / max(search.lists.rows, 1) if rules.stop is None else 0.0
     search.add(search.needed(search.sample.first_lower_bounds(share), min(recall, FIRST_RECALL)))
-    extensions = 0
-    while True:
-        selection = run_rounds(search.fetch, clusters, replace(rules, k=k), progress)
-        bounds = selection.lower_bounds
-        more = search.double() if bounds is None else search.needed(bounds, recall)
-        if not more.any():
-            break
-        search.add(more)
-        extensions += 1
+    extensions = chosen = 0
+    rules = replace(rules, k=k)
+    # A filter costs more than the rest of a selection: most of the lists are found without it.
+    drafts = [] if rules.new_filter is no_filter else [replace(rules, new_filter=no_filter)]
+    for own in [*drafts, rules]:
+        while True:
+            if progress:
+                progress({"chosen": -chosen})
+            selection = run_rounds(search.fetch, clusters, own, progress)
+            chosen = len(selection)
+            bounds = selection.lower_bounds
+            more = search.double() if bounds is None else search.needed(bounds, recall)
+            if not more.any():
+                break
+            search.add(more)
+            extensions += 1
     measured = search.measure(np.full(clusters, -np.inf, np.float32) if bounds is None else bounds, extensions)
     if queries is not None:
         search.answer(queries)

@@ -45,7 +45,7 @@ from .result import (
     Threshold as Threshold,
 )
 from .rounds import run_rounds as run_rounds
-from .rules import Rules as Rules
+from .rules import Rules as Rules, no_filter as no_filter
 from .selectors import (
     SELECTOR_SETTINGS as SELECTOR_SETTINGS,
     SELECTORS as SELECTORS,

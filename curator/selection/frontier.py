@@ -24,8 +24,8 @@ LEAST_ROWS = 50_000
 LEAST_OF_EACH = 128
 # Rows of a centroid that are looked at ahead where its best one was refused.
 ROWS_BEHIND = 64
-# Where there is room for it, so many times the rows are read that a steady pace would need: the pace grows, as more and
-# more of the rows were taken by others.
+# Where there is room for it, so many times the rows are read that a steady pace would need, and each time so many times
+# more: the pace grows, as more and more of the rows were taken by others.
 AHEAD = 2
 
 
@@ -68,7 +68,7 @@ class Frontier:
         fetch: reads the pool.
         clusters: number of centroids.
         k: rows per centroid that the first pass keeps, if there is room.
-        budget: how many rows will be removed in all, about; None if nobody knows.
+        budget: how many rows will be removed in all, those skipped apart; None if nobody knows.
         room: rows of all centroids together that are held.
 
     Attributes:
@@ -91,6 +91,7 @@ class Frontier:
         self._complete = np.zeros(clusters, bool)
         self._left_behind = np.zeros(clusters, np.int64)
         self._removed_ids: list[NDArray[np.int64]] = []
+        self._skipped = 0
         self._hold(_Rows.none())
         self._read(np.arange(clusters), max(1, min(k, room // clusters)))
 
@@ -143,9 +144,10 @@ class Frontier:
     def _best_rows(self) -> BestRows:
         return BestRows(self._scores.take(self._at), self._ids.take(self._best))
 
-    def remove(self, centroid: int) -> None:
-        """Remove the best row of one centroid, for all centroids."""
+    def skip(self, centroid: int) -> None:
+        """Remove the best row of one centroid, for all centroids; it does not count towards the budget."""
         row = self._best[centroid]
+        self._skipped += 1
         self._removed[row] = True
         self._removed_ids.append(self._ids[row : row + 1])
 
@@ -157,9 +159,12 @@ class Frontier:
     def _needed(self, empty: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
         """The centroids to read on for, those without rows among them, and how many rows for each."""
         left_behind, held = self._left_behind + self._used(), self._held()
-        removed = sum(map(len, self._removed_ids))
+        removed = len(np.unique(np.concatenate(self._removed_ids))) if self._removed_ids else 0
+        chosen = removed - self._skipped
         # Without a budget the pool is read whenever as many rows were removed as in all before.
-        to_come = max(self._budget - removed, removed // 4) if self._budget else removed
+        to_come = float(removed)
+        if self._budget and chosen:
+            to_come = max(self._budget - chosen, chosen // 4) * removed / chosen
         # However much is held, each pass goes on by some rows.
         room = max(self._room - int(held.sum()), self._room // 4)
         needed = AHEAD * left_behind * (to_come / max(removed, 1))

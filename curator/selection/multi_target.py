@@ -45,7 +45,7 @@ def select_each(
         pool: its parts.
         centroids: those of each target, float32 (K, d), unit rows.
         rules: the limits of each selection, in the same order.
-        progress: told of the rows read.
+        progress: told of the rows read and chosen.
         new_fetch: makes what reads the pool, such as `DistributedScan` by many workers; None for `best_rows` in this
             thread. It scores what is left of the queries that have begun, too.
         queries: for each target, or for none, rows whose best pool rows the first pass also looks for.
@@ -59,8 +59,8 @@ def select_each(
     """
     for rows in centroids:
         check_centroids(rows)
-    scans = _SharedScans(len(centroids))
     passes = PassProgress.of(progress)
+    scans = _SharedScans(len(centroids), passes)
 
     def read_here(together: Floats) -> Callable[[Cursors, int], TopK]:
         return lambda cursors, k: best_rows(watched(pool, queries), together, k, cursors, progress=passes)
@@ -72,7 +72,7 @@ def select_each(
                 lambda lines, cursors, k: scans.wait(number, _Request(lines, cursors, k)),
                 len(own),
                 rules[number],
-                progress=scans.check,
+                progress=scans.went_on,
                 room=ROOM // len(centroids),
             )
         finally:
@@ -131,6 +131,7 @@ class _SharedScans:
     """Where the rounds of all targets wait for a scan, and the one thread that scans for them."""
 
     targets: int
+    progress: Progress
     _running: set[int] = field(init=False)
     _requests: dict[int, _Request] = field(default_factory=dict)
     _answers: dict[int, TopK] = field(default_factory=dict)
@@ -155,8 +156,14 @@ class _SharedScans:
             self._running.discard(number)
             self._changed.notify_all()
 
-    def check(self, increments: Mapping[str, int] | None = None) -> None:
-        """Called by rounds as they go on: ends them if nobody needs their result any more."""
+    def went_on(self, increments: Mapping[str, int]) -> None:
+        """Called by rounds as they go on."""
+        with self._changed:
+            self.check()
+            self.progress(increments)
+
+    def check(self) -> None:
+        """Called by rounds: ends them if nobody needs their result any more."""
         if self._cancelled:
             raise InterruptedError("the selection was cancelled")
 

@@ -55,7 +55,7 @@ def next_round(frontier: Frontier, row_filter: Filter | None, number: int) -> Ro
         negated, row, centroid = run[place]
         skipped.append(SkippedRow.build(row, -negated, centroid, number, rejection))
         turn.refuse(run[place])
-        frontier.remove(centroid)
+        frontier.skip(centroid)
         before, best = best, frontier.best()
         if best is None:
             return Round(None, skipped)

@@ -46,6 +46,7 @@ class StageProgress:
         self.total = total
         self.unit = unit
         self.done = 0
+        self.chosen = 0
         self.bad = 0
         self.note = ""
         self.last_bad: deque[str] = deque(maxlen=LAST_BAD)
@@ -56,6 +57,7 @@ class StageProgress:
     def __call__(self, increments: Mapping[str, int]) -> None:
         """Add increments and show them: a `curator.types.Progress`."""
         self.done += increments.get(self.unit, 0)
+        self.chosen += increments.get("chosen", 0)
         self.bad += increments.get("bad", 0)
         if increments.get(self.unit):
             self._pace.note(self.done)
@@ -101,6 +103,8 @@ class StageProgress:
             words.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         if eta is not None:
             words.append(f"ETA {duration(eta)}")
+        if self.chosen:
+            words.append(f"{self.chosen:,} chosen")
         if self.bad:
             words.append(f"{self.bad:,} bad")
         if self.note:

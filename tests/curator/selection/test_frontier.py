@@ -40,7 +40,7 @@ def test_removed_rows_leave_every_centroid():
     best = frontier.best()
     assert best.ids.tolist() == [2, 2]
     assert best.scores.tolist() == [0.5, 0.25]
-    frontier.remove(0)
+    frontier.skip(0)
     assert frontier.best().ids.tolist() == [4, 4]
     frontier.remove_all()
     assert frontier.best() is None
@@ -51,7 +51,7 @@ def test_a_centroid_without_rows_is_read_on_behind_those_it_had():
     calls = []
     frontier = Frontier(fetch_from(LISTS, calls), 2, 2)
     frontier.best()
-    frontier.remove(1)
+    frontier.skip(1)
     # Row 3 is not in centroid 0's best two, and centroid 1 goes on to row 1.
     assert frontier.best().ids.tolist() == [1, 1]
     frontier.remove_all()
@@ -71,7 +71,7 @@ def test_only_centroids_that_will_need_more_are_read_on():
     frontier = Frontier(fetch_from(lists, calls), 4, 40, budget=150)
     for _ in range(100):
         frontier.best()
-        frontier.remove(0)
+        frontier.skip(0)
     assert [lines for lines, _, _ in calls] == [[0, 1, 2, 3], [0]]
 
 
@@ -93,7 +93,7 @@ def test_whatever_the_room_the_rows_come_in_the_same_order(data):
         assert list(zip(best.scores.tolist(), best.ids.tolist(), strict=True)) == expected
         removed = data.draw(st.integers(0, 3))
         if removed < 3:
-            frontier.remove(removed)
+            frontier.skip(removed)
             left.discard(expected[removed][1])
         else:
             frontier.remove_all()

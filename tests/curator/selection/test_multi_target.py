@@ -1,9 +1,10 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from curator.errors import CuratorError
-from curator.selection import Rules, deny, multi_target, select_each, select_simcore
-from curator.selection.rules import no_filter
+from curator.selection import Rules, deny, multi_target, no_filter, select_each, select_simcore
 
 
 def targets(twin, count=4):
@@ -26,7 +27,9 @@ def test_each_is_as_alone_and_the_pool_is_read_together(twin):
     rng = np.random.default_rng(1)
     pool = twin.ArrayPool(twin.split(twin.unit_rows(rng.standard_normal((120, 5)), np.float16), [30, 30, 77]))
     centroids, rules = targets(twin)
-    together = select_each(pool, centroids, rules)
+    told = Counter()
+    together = select_each(pool, centroids, rules, progress=told.update)
+    assert told["chosen"] == sum(map(len, together))
     reads, pool.reads = pool.reads, 0
     for ours, own_centroids, own_rules in zip(together, centroids, rules, strict=True):
         alone = select_simcore(pool, own_centroids, own_rules)

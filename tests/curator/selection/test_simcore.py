@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from curator.errors import CuratorError, InputError
-from curator.selection import Rejection, Rules, deny, objective, select_simcore
-from curator.selection.rules import no_filter
+from curator.selection import Rejection, Rules, deny, no_filter, objective, select_simcore
 
 
 def both(twin, pool, centroids, *, new_filter=None, k=None, block_rows=16384, **limits):

@@ -34,6 +34,15 @@ def test_a_reporter_prints_plain_lines_without_a_terminal(capsys: pytest.Capture
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in err.splitlines())
 
 
+def test_rows_chosen_are_told_as_the_choice_goes_on() -> None:
+    with Reporter(quiet=True) as reporter, reporter.stage("select", 40, "rows") as progress:
+        progress({"rows": 40})
+        progress({"chosen": 1200})
+        assert progress.end_text().endswith(", 1,200 chosen")
+        progress({"chosen": -1200})
+        assert "chosen" not in progress.text()
+
+
 @pytest.mark.parametrize("colour", [None, "1"])
 def test_a_quiet_reporter_prints_nothing_and_keeps_the_warnings(
     colour: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

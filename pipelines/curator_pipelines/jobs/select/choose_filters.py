@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curator.io import public_text
 from curator.search import SimilarityJoin, directions
-from curator.selection import Filter, OwnImages, deny, first_rejection, near_evaluation, no_duplicates
+from curator.selection import Filter, OwnImages, deny, first_rejection, near_evaluation, no_duplicates, no_filter
 from curator.store import PartReader, RowReader
 from curator_pipelines.config import SelectConfig
 from curator_pipelines.run import TargetDirectory
@@ -40,6 +40,9 @@ class Filters:
     def maker(self, directory: TargetDirectory) -> Callable[[], Filter | None]:
         """What makes the filter of one selection for a target, for `Rules`."""
         config, pool = self.config, directory.pool
+        is_denied = self.denied is not None and len(self.denied) > 0
+        if not (is_denied or config.skip_own or self.evaluation or config.dedup is not None):
+            return no_filter
         # Duplicates are compared along the main directions of the target, since what is chosen is like it.
         basis = directions(directory.target_vectors) if config.dedup is not None else None
         own = own_images(directory) if config.skip_own else None
@@ -47,7 +50,7 @@ class Filters:
         def new_filter() -> Filter | None:
             read_rows = RowReader(pool)
             filters = []
-            if self.denied is not None and len(self.denied):
+            if self.denied is not None and is_denied:
                 filters.append(deny(self.denied, because=public_text(config.deny or "")))
             if own is not None:
                 filters.append(own.filter())
@@ -56,7 +59,7 @@ class Filters:
             if config.dedup is not None and basis is not None:
                 # It has a memory, so it comes last.
                 filters.append(no_duplicates(read_rows.vectors, read_rows.hashes, basis, config.dedup))
-            return first_rejection(*filters) if filters else None
+            return first_rejection(*filters)
 
         return new_filter
 
