@@ -27,7 +27,7 @@ from curator.io import npy, storage
 from curator.search import Floats, check_finite, priorities, row_norms
 from curator.types import join_id, part_ids
 
-__all__ = ["LISTS", "OFFSETS", "SAMPLE", "IndexPiece", "build_piece", "remove_rows", "stored_name", "write_rows"]
+__all__ = ["LISTS", "OFFSETS", "SAMPLE", "IndexPiece", "build_piece", "row_files", "stored_name", "write_rows"]
 
 OFFSETS, LISTS, SAMPLE = "offsets.npy", "lists.npz", "sample.npz"
 
@@ -103,10 +103,9 @@ def write_rows(
     npy.write_array(storage.join(url, OFFSETS), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
 
 
-def remove_rows(url: str, has_codec: bool) -> None:
-    """Remove that of a piece again; what it tells of its lists, and its sample, stay."""
-    for name in (OFFSETS, "ids.npy", "codes.npy" if has_codec else "rows.npy"):
-        storage.remove(storage.join(url, name))
+def row_files(url: str, has_codec: bool) -> list[str]:
+    """The files of a piece that hold its rows, without what it tells of its lists and its sample."""
+    return [storage.join(url, name) for name in (OFFSETS, "ids.npy", "codes.npy" if has_codec else "rows.npy")]
 
 
 def stored_name(codec: Codec | None) -> str:

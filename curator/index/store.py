@@ -21,7 +21,7 @@ from typing import Any
 from curator.errors import UnusableInput
 from curator.index.codec import Codec
 from curator.index.contents import Contents, MergedPiece
-from curator.index.pieces import remove_rows
+from curator.index.pieces import row_files
 from curator.index.quantiser import Factory, Quantiser
 from curator.io import npy, schemas, storage
 from curator.store import PartReader
@@ -190,8 +190,8 @@ class IndexStore:
         for name in sorted(set(storage.list_entries(folder)[1]) - {merge.name for merge in merges}):
             storage.remove(storage.join(folder, name))
         has_codec = "codec" in (self.settings() or {})
-        for number in (number for merge in merges for number in merge.built):
-            remove_rows(self.piece_url(number), has_codec)
+        built = [self.piece_url(number) for merge in merges for number in merge.built]
+        storage.remove_files([file for url in built for file in row_files(url, has_codec)])
         self._write_merges(merges, is_swept=True)
 
     def _read_merges(self) -> dict[str, Any]:
@@ -223,9 +223,7 @@ class IndexStore:
         """Remove pieces, their done-marks first. What is left of their parts is missing then, and built again."""
         numbers = set(numbers)
         marks = storage.list_names(storage.join(self.url, "done")) if numbers else []
-        for name in marks:
-            if int(name[:8]) in numbers:
-                storage.remove(storage.join(self.url, "done", name))
+        storage.remove_files([storage.join(self.url, "done", name) for name in marks if int(name[:8]) in numbers])
         for number in sorted(numbers):
             storage.remove(self.piece_url(number))
 

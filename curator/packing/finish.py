@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,8 +70,8 @@ def begin_packing(out_url: str, shards: Sequence[OutputShard]) -> set[int]:
     surplus = tars - {shard.name for shard in shards}
     stale = marked - {shard.mark_name for shard in done}
     # Marks go first: a mark that outlives the replacement of its tar would vouch for other bytes.
-    _remove_all(storage.join(marks, name) for name in sorted(stale))
-    _remove_all(storage.join(folder, name) for name in sorted(surplus))
+    storage.remove_files([storage.join(marks, name) for name in sorted(stale)])
+    storage.remove_files([storage.join(folder, name) for name in sorted(surplus)])
     return {shard.number for shard in done}
 
 
@@ -139,8 +138,3 @@ def _write_manifest(out_url: str, tables: Iterable[pa.Table], plan: str) -> None
     ):
         for table in tables:
             writer.write_table(table.replace_schema_metadata(schema.metadata))
-
-
-def _remove_all(urls: Iterable[str]) -> None:
-    with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-        list(threads.map(storage.remove, urls))

@@ -178,8 +178,7 @@ class PartStore(PartReader):
     def remove_files(self, names: Iterable[tuple[int, str]]) -> None:
         """Remove the arrays and metadata of these parts and identities, whose done-marks must be gone already."""
         urls = [make(self.url, *name) for name in names for make in (part_files.array_url, part_files.metadata_url)]
-        with ThreadPoolExecutor(storage.REMOTE_THREADS) as threads:
-            list(threads.map(storage.remove, urls))
+        storage.remove_files(urls)
 
     def writer(self, part: int, identity: str, shard: str, dim: int) -> PartWriter:
         """What takes the rows of a part block by block. The done-mark goes last: without it the part does not exist."""

@@ -190,7 +190,7 @@ def test_what_another_plan_left_goes(grown):
 def test_rows_are_removed_later_where_a_kill_came_between(grown, monkeypatch):
     grown(*range(13))
     with monkeypatch.context() as patch:
-        patch.setattr(store, "remove_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(store, "row_files", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             put_together(grown)
     assert ids_of(grown) == every_id(*range(13))

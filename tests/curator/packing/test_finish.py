@@ -115,10 +115,17 @@ def test_packing_fewer_shards_removes_the_surplus(somewhere):
 def test_sizes_go_first_then_the_manifest_and_they_come_back_last(pool, monkeypatch):
     pack_all(pool, plan_of(pool, size=4))
     events = []
-    remove, write_file = storage.remove, storage.write_file
-    monkeypatch.setattr(storage, "remove", lambda url: (events.append(f"- {url.rpartition('/')[2]}"), remove(url)))
+    remove, remove_files, write_file = storage.remove, storage.remove_files, storage.write_file
+
+    def name_of(url):
+        return url.rpartition("/")[2]
+
+    monkeypatch.setattr(storage, "remove", lambda url: (events.append(f"- {name_of(url)}"), remove(url)))
     monkeypatch.setattr(
-        storage, "write_file", lambda url, *size: (events.append(f"+ {url.rpartition('/')[2]}"), write_file(url))[1]
+        storage, "remove_files", lambda urls: (events.extend(f"- {name_of(url)}" for url in urls), remove_files(urls))
+    )
+    monkeypatch.setattr(
+        storage, "write_file", lambda url, *size: (events.append(f"+ {name_of(url)}"), write_file(url))[1]
     )
     pack_all(pool, plan_of(pool, size=50))
     assert events[:2] == ["- sizes.json", "- manifest.parquet"]
