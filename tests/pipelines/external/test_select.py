@@ -12,6 +12,7 @@ from external_for_tests import Start
 
 import curator
 from benchmarks.run_files import Out
+from curator.index import IndexStore, merge, store
 
 ROWS, DIM = 60, 8
 
@@ -31,7 +32,12 @@ def write_ready(folder: Path, seed: int) -> str:
 
 
 @pytest.mark.parametrize("search", ["exact", "ivf"])
-def test_the_files_are_those_of_a_local_run(worker_of: Start, tmp_path: Path, search: str) -> None:
+def test_the_files_are_those_of_a_local_run(
+    worker_of: Start, tmp_path: Path, search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of three pieces of the index two are put together.
+    monkeypatch.setattr(store, "PIECE_BYTES", 1)
+    monkeypatch.setattr(merge, "MOST_RUNS", 2)
     target, pool = write_ready(tmp_path / "target", 0), write_ready(tmp_path / "pool", 1)
     settings = {"target": target, "pool": pool, "budget": 20, "clusters": 3, "search": search, "manifest_only": True}
     local, other = str(tmp_path / "local"), str(tmp_path / "run")
@@ -44,3 +50,5 @@ def test_the_files_are_those_of_a_local_run(worker_of: Start, tmp_path: Path, se
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
     assert pq.read_table(tmp_path / "run" / "quarantine.parquet").num_rows == 2
+    if search == "ivf":
+        assert len(IndexStore(f"{other}/index").merges()) == 1

@@ -27,7 +27,7 @@ import pytest
 from PIL import Image
 
 from curator.images import HEAD
-from curator.index import IndexStore, PieceTask
+from curator.index import IndexStore, MergeTask, PieceTask
 from curator.io import storage
 from curator.store.done_mark import DoneMark
 from curator.store.part_store import PartStore
@@ -35,7 +35,7 @@ from curator_pipelines.executors import InProcessExecutor, Task, WorkerContext
 from curator_pipelines.jobs.queries.verify_run import verify
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages.embed import EmbedStage, EmbedTask
-from curator_pipelines.stages.index import IndexStage
+from curator_pipelines.stages.index import IndexStage, MergeStage
 from curator_pipelines.stages.pack import PackStage
 from curator_pipelines.stages.scan import ScanStage
 
@@ -293,6 +293,21 @@ class DyingIndexStage(IndexStage):
                 return build(task)
 
         return build_or_die
+
+
+class DyingMergeStage(MergeStage):
+    """The worker dies when it has written the pieces of a merge, and before it can tell."""
+
+    def open(self, context: WorkerContext) -> Any:
+        merge = super().open(context)
+
+        def merge_or_die(task: Task[MergeTask]) -> int:
+            rows = merge(task)
+            if not task.attempt:
+                _die()
+            return rows
+
+        return merge_or_die
 
 
 class HeldIndexStage(IndexStage):

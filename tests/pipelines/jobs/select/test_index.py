@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jobs_for_tests import (
     DyingIndexStage,
+    DyingMergeStage,
     assert_same_bytes,
     differing,
     driver,
@@ -247,3 +248,36 @@ def test_many_pieces_are_put_together_and_select_the_same(out, run, settings, fa
     exact = run(out=str(out), **settings).selection
     assert record["identity"] != exact["identity"]
     assert not temporaries(out)
+
+
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_worker_killed_while_pieces_are_put_together_changes_nothing(
+    out, factory, monkeypatch, make_ray, where, tmp_path
+):
+    monkeypatch.setattr(merge, "MOST_RUNS", 2)
+    shutil.copytree(out, tmp_path / "undisturbed")
+    index(tmp_path / "undisturbed", factory=factory)
+    executor = make_ray(2) if where == "ray" else LocalExecutor(workers=2)
+    monkeypatch.setattr(job, "make_executor", lambda *arguments: executor)
+    monkeypatch.setattr(job, "MergeStage", DyingMergeStage)
+
+    index(out, factory=factory)
+
+    assert len(IndexStore(str(out / "index")).merges()) == 1
+    assert differing(index_files(out), index_files(tmp_path / "undisturbed")) == []
+    assert not temporaries(out)
+
+
+@pytest.mark.slow
+def test_pieces_are_put_together_on_s3(run, factory, settings, s3_bucket, reference, monkeypatch):
+    monkeypatch.setattr(merge, "MOST_RUNS", 2)
+    run(out=f"{s3_bucket}/run", **settings)
+    index(f"{s3_bucket}/run", factory=factory)
+    (made,) = IndexStore(f"{s3_bucket}/run/index").merges()
+    assert len(made.built) == 3
+
+    told = run(out=f"{s3_bucket}/run", **settings, search="ivf", recall=1.0)
+
+    assert told.selection["index"]["proven"]
+    exact = (reference / "selection/selected.parquet").read_bytes()
+    assert storage.read_bytes(f"{s3_bucket}/run/selection/selected.parquet") == exact
