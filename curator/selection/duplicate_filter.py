@@ -27,7 +27,6 @@ NEAR_DUPLICATE = "near_duplicate"
 COPIES = 0.99
 # Rows that wait, and those decided since the last time that they were removed.
 HELD_ROWS = 8192
-HELD_OF_NAMED = 8
 # Hashes that are remembered.
 KNOWN_HASHES = 1 << 18
 
@@ -114,12 +113,10 @@ class _NoDuplicates:
     def _enter(self, wanted: list[int], ahead: Ahead) -> None:
         """Compare rows that were not heard of before, and some of those ahead."""
         self._add_taken()
-        named = ahead().tolist()
-        room = max(HELD_ROWS, HELD_OF_NAMED * len(named))
-        if len(self._held) > room:
-            self._forget(wanted, room // 2)
+        if len(self._held) > HELD_ROWS:
+            self._forget(wanted)
         fresh = [number for number in wanted if number not in self._waiting]
-        later = (number for number in named if number not in self._waiting)
+        later = (number for number in ahead().tolist() if number not in self._waiting)
         fresh = list(dict.fromkeys([*fresh, *islice(later, AHEAD_ROWS)]))
         ids, first = np.array(fresh, np.int64), len(self._held)
         vectors, entering = self._read_rows(ids), [_Row(*row) for row in zip(fresh, count(first), strict=False)]
@@ -189,9 +186,9 @@ class _NoDuplicates:
             self._known_hashes |= zip(unknown.tolist(), self._hashes(unknown), strict=True)
         return [self._known_hashes[number] for number in ids]
 
-    def _forget(self, wanted: list[int], kept_rows: int) -> None:
+    def _forget(self, wanted: list[int]) -> None:
         """Remove rows that do not wait any more, and those that wait the longest: they may come again as fresh ones."""
-        kept = dict(islice(reversed(self._waiting.items()), kept_rows))
+        kept = dict(islice(reversed(self._waiting.items()), HELD_ROWS // 2))
         kept |= {number: row for number in wanted if (row := self._waiting.get(number)) is not None}
         self._waiting = dict(reversed(kept.items()))
         rows = list(self._waiting.values())

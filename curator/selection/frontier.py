@@ -24,8 +24,8 @@ LEAST_ROWS = 50_000
 LEAST_OF_EACH = 128
 # Rows of a centroid that are looked at ahead where its best one was refused.
 ROWS_BEHIND = 64
-# Where there is room for it, so many times the rows are read that a steady pace would need, and each time so many times
-# more: the pace grows, as more and more of the rows were taken by others.
+# Where there is room for it, so many times the rows are read that a steady pace would need: the pace grows, as more and
+# more of the rows were taken by others.
 AHEAD = 2
 
 
@@ -116,7 +116,7 @@ class Frontier:
         return None if empty.any() else self._best_rows()
 
     def behind(self, centroid: int) -> NDArray[np.int64]:
-        """Ids of the next rows of one centroid behind its best one, at most 256, those not removed."""
+        """Ids of the next rows of one centroid behind its best one, at most 64, those not removed."""
         at = int(self._at[centroid])
         places = np.arange(at + 1, at + 1 + ROWS_BEHIND)
         return self._ids_of(places[places < int(self._end[centroid])])
