@@ -93,6 +93,12 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def emulated_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 in this process, whatever its CPU: emulated it is slow, but it is the same code."""
+    monkeypatch.setattr("curator.encoders.device.has_native_bf16", lambda device: True)
+
+
+@pytest.fixture
 def faulty_s3(s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """The way to the mock server, which `fault` can break. Only curator's retries help: botocore has one attempt."""
     import s3fs

