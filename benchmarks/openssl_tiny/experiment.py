@@ -20,7 +20,7 @@ from benchmarks.data import describe_machine
 from benchmarks.groups import classes_of_groups, label_of, photo_of, read_samples
 from curator.encoders import copy_at_size
 
-__all__ = ["ARMS", "NUMBERS", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
+__all__ = ["ARMS", "PRECISION", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
 
 TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
 POOL = f"{TINY}/pool-*.tar"
@@ -28,7 +28,7 @@ POOL = f"{TINY}/pool-*.tar"
 SIZES = (32, 64)
 PROBES = ("linear", "knn 1")
 # Told, so that it is the same on every machine: `auto` gives fp32 where the CPU has no bf16 arithmetic.
-NUMBERS = "bf16"
+PRECISION = "bf16"
 # Steps between the nearest-neighbour probes that the curves are made of.
 PROBED_EVERY = 500
 # Of every arm, unless told otherwise.
@@ -61,10 +61,10 @@ class Target:
 
 
 class Experiment:
-    """One number of steps in one kind of numbers, in a folder of its own."""
+    """One number of steps at one precision, in a folder of its own."""
 
-    def __init__(self, work: Path, steps: int, numbers: str = NUMBERS, compiled: bool = False) -> None:
-        self.work, self.steps, self.numbers, self.compiled = work, steps, numbers, compiled
+    def __init__(self, work: Path, steps: int, precision: str = PRECISION, compiled: bool = False) -> None:
+        self.work, self.steps, self.precision, self.compiled = work, steps, precision, compiled
         self.classes = _classes_of_pool(work)
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
@@ -86,8 +86,8 @@ class Experiment:
             "seed": seed,
             "steps": self.steps,
             "added": len(chosen),
-            "precision": float(relevant.mean()) if chosen else None,
-            "numbers": self.numbers,
+            "relevant": float(relevant.mean()) if chosen else None,
+            "precision": self.precision,
             "compiled": self.compiled,
             "machine": describe_machine(),
             "tested": pq.read_metadata(out / f"predictions-{SIZES[0]}.parquet").num_rows,
@@ -98,7 +98,7 @@ class Experiment:
     def _train(self, target: Target, out: Path, seed: int, *flags: str) -> None:
         length = ["--steps", str(self.steps), "--batch-size", "256", "--image-size", str(SIZES[0])]
         how = ["--arch", "small_resnet", *length, "--seed", str(seed), "--save-every", "250", "--resume"]
-        how += ["--precision", self.numbers]
+        how += ["--precision", self.precision]
         sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", "cls"]
         how += ["--compile"] * self.compiled
         told = ["--probe-every", str(PROBED_EVERY), *sides]
@@ -110,7 +110,7 @@ class Experiment:
         encoder, predictions = out / f"encoder-{size}.pt", out / f"predictions-{size}.parquet"
         copy_at_size(str(out / "encoder.pt"), str(encoder), size)
         sides = ["--train", target.photos, "--test", target.test, "--label", "cls"]
-        told = ["--seeds", "1", "--precision", self.numbers, "--predictions", str(predictions), "--json"]
+        told = ["--seeds", "1", "--precision", self.precision, "--predictions", str(predictions), "--json"]
         curator("probe", "--encoder", f"checkpoint:{encoder}", *sides, *told)
         table = pq.read_table(predictions).sort_by("key")
         return {probe: _as_text(_right(table, probe)) for probe in PROBES}

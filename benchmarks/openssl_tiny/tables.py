@@ -1,6 +1,6 @@
 """The tables and the figure of the experiment, from results.jsonl alone.
 
-    python -m benchmarks.openssl_tiny.tables [--steps 2500] [--numbers bf16] [--figure FILE]
+    python -m benchmarks.openssl_tiny.tables [--steps 2500] [--precision bf16] [--figure FILE]
 
 Intervals are of seeds and test photos drawn anew; of one seed they are of photos alone.
 """
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.openssl_tiny.experiment import ARMS, NUMBERS, PROBES, SIZES, STEPS
+from benchmarks.openssl_tiny.experiment import ARMS, PRECISION, PROBES, SIZES, STEPS
 
 __all__ = ["RESULTS", "read_results", "tables"]
 
@@ -29,23 +29,23 @@ def main() -> None:
     """Print the tables, and draw the curves."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.openssl_tiny.tables")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--numbers", default=NUMBERS)
+    parser.add_argument("--precision", default=PRECISION)
     parser.add_argument("--figure", type=Path)
     flags = parser.parse_args()
-    print(tables(flags.steps, flags.numbers))
+    print(tables(flags.steps, flags.precision))
     if flags.figure:
-        draw(flags.steps, flags.numbers, flags.figure)
+        draw(flags.steps, flags.precision, flags.figure)
 
 
-def read_results(steps: int, numbers: str = NUMBERS) -> list[Line]:
-    """The finished arms of that many steps, calculated in these numbers."""
+def read_results(steps: int, precision: str = PRECISION) -> list[Line]:
+    """The finished arms of that many steps, at this precision."""
     lines = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    return [line for line in lines if (line["steps"], line["numbers"]) == (steps, numbers)]
+    return [line for line in lines if (line["steps"], line["precision"]) == (steps, precision)]
 
 
-def tables(steps: int, numbers: str = NUMBERS) -> str:
+def tables(steps: int, precision: str = PRECISION) -> str:
     """One table a target: accuracies, and the differences to the target alone with their 95% intervals."""
-    lines = read_results(steps, numbers)
+    lines = read_results(steps, precision)
     return "\n\n".join(
         _table(name, _of_target(lines, name)) for name in dict.fromkeys(line["target"] for line in lines)
     )
@@ -68,7 +68,7 @@ def _table(name: str, arms: dict[str, dict[int, Line]]) -> str:
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for arm, seeds in arms.items():
         first = next(iter(seeds.values()))
-        relevant = [line["precision"] for line in seeds.values()]
+        relevant = [line["relevant"] for line in seeds.values()]
         cells = [
             arm,
             f"{first['added']:,}",
@@ -105,14 +105,14 @@ def _difference(right: dict[int, NDArray[np.bool_]], alone: dict[int, NDArray[np
     return f"{gains.mean():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def draw(steps: int, numbers: str, path: Path) -> None:
+def draw(steps: int, precision: str, path: Path) -> None:
     """Accuracy of the nearest neighbour over steps, one drawing a target, one line an arm: the mean of its seeds."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    lines = read_results(steps, numbers)
+    lines = read_results(steps, precision)
     names = list(dict.fromkeys(line["target"] for line in lines))
     # The same in every drawing, whichever arms are finished.
     colours = {arm: f"C{number}" for number, arm in enumerate(ARMS)}

@@ -37,6 +37,7 @@ class StageProgress:
         show: is called after each change.
 
     Attributes:
+        chosen: the rows chosen so far, in a stage that chooses.
         note: text that is shown behind the counts.
     """
 

@@ -84,18 +84,33 @@ def test_a_pool_is_exhausted_only_when_all_of_it_was_read(made):
     assert recall.extensions > 0
 
 
-def test_a_filter_that_remembers_is_asked_anew_for_each_selection(made):
-    filters = []
+def test_a_filter_is_asked_once_the_lists_are_read_that_a_selection_without_it_needs(made):
+    filters, told = [], Counter()
 
     def new_filter():
         filters.append(deny([0]))
         return filters[-1]
 
-    told = Counter()
-    selection, recall = ivf(made, 0.9, budget=300, stop=None, new_filter=new_filter, progress=told.update)
-    # The lists that a selection without it needs are read before.
-    assert 1 <= len(filters) <= recall.extensions + 1
-    assert told["chosen"] == len(selection)
+    selection, recall = ivf(made, 0.9, budget=3000, new_filter=new_filter, progress=told.update)
+
+    assert (len(filters), recall.extensions) == (1, 1)
+    # What was told of the selections before is taken back.
+    assert told["chosen"] == len(selection) == 3000
+
+
+def test_a_filter_that_remembers_is_made_anew_for_each_selection(made):
+    _, without = ivf(made, 0.9, budget=300)
+    near, _ = ivf(made, 1.0, budget=3000)
+    filters = []
+
+    def new_filter():
+        filters.append(deny(near.ids))
+        return filters[-1]
+
+    # All that is near is denied, so the lists of what lies farther off are needed, too.
+    _, recall = ivf(made, 0.9, budget=300, new_filter=new_filter)
+
+    assert len(filters) == 1 + recall.extensions - without.extensions > 1
 
 
 def test_the_interval_holds_the_true_recall_about_as_often_as_it_says(make, tmp_path):

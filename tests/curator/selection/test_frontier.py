@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from curator.search.top_k import TopK
-from curator.selection.frontier import Frontier, first_k, k_limit
+from curator.selection.frontier import AHEAD, Frontier, first_k, k_limit
 
 
 def fetch_from(lists, calls):
@@ -73,6 +73,19 @@ def test_only_centroids_that_will_need_more_are_read_on():
         frontier.best()
         frontier.skip(0)
     assert [lines for lines, _, _ in calls] == [[0, 1, 2, 3], [0]]
+
+
+def test_rows_that_are_skipped_do_not_count_as_budget():
+    # 5 of 20 are chosen when the first 10 rows are used up: 15 are to come, and as many are skipped again.
+    calls = []
+    frontier = Frontier(fetch_from([[(1 - row / 256, row) for row in range(200)]], calls), 1, 10, budget=20)
+    for _ in range(5):
+        frontier.best()
+        frontier.skip(0)
+        frontier.best()
+        frontier.remove_all()
+    frontier.best()
+    assert [k for _, _, k in calls] == [10, AHEAD * 30]
 
 
 @given(data=st.data())

@@ -39,27 +39,26 @@ class Filters:
 
     def maker(self, directory: TargetDirectory) -> Callable[[], Filter | None]:
         """What makes the filter of one selection for a target, for `Rules`."""
-        config, pool = self.config, directory.pool
-        is_denied = self.denied is not None and len(self.denied) > 0
-        if not (is_denied or config.skip_own or self.evaluation or config.dedup is not None):
+        config, denied, evaluation = self.config, self.denied, self.evaluation
+        makers: list[Callable[[RowReader], Filter]] = []
+        if denied is not None and len(denied):
+            makers.append(lambda _: deny(denied, because=public_text(config.deny or "")))
+        if config.skip_own:
+            own = own_images(directory)
+            makers.append(lambda _: own.filter())
+        if evaluation:
+            makers.append(lambda pool: near_evaluation(pool.vectors, *evaluation, config.exclude_above))
+        if (threshold := config.dedup) is not None:
+            # Along the main directions of the target, since what is chosen is like it.
+            basis = directions(directory.target_vectors)
+            # It has a memory, so it comes last.
+            makers.append(lambda pool: no_duplicates(pool.vectors, pool.hashes, basis, threshold))
+        if not makers:
             return no_filter
-        # Duplicates are compared along the main directions of the target, since what is chosen is like it.
-        basis = directions(directory.target_vectors) if config.dedup is not None else None
-        own = own_images(directory) if config.skip_own else None
 
-        def new_filter() -> Filter | None:
-            read_rows = RowReader(pool)
-            filters = []
-            if self.denied is not None and is_denied:
-                filters.append(deny(self.denied, because=public_text(config.deny or "")))
-            if own is not None:
-                filters.append(own.filter())
-            if self.evaluation:
-                filters.append(near_evaluation(read_rows.vectors, *self.evaluation, config.exclude_above))
-            if config.dedup is not None and basis is not None:
-                # It has a memory, so it comes last.
-                filters.append(no_duplicates(read_rows.vectors, read_rows.hashes, basis, config.dedup))
-            return first_rejection(*filters)
+        def new_filter() -> Filter:
+            pool = RowReader(directory.pool)
+            return first_rejection(*(make(pool) for make in makers))
 
         return new_filter
 
