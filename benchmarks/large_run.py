@@ -84,8 +84,8 @@ def _line(what: str, *words: str, killed_at: str | None = None) -> None:
     seen: dict[int, float] = {}
     while process.poll() is None:
         time.sleep(INTERVAL)
-        for pid in _group(process.pid):
-            anonymous, seen[pid] = _usage(pid, seen.get(pid, 0.0))
+        for pid in processes_of(process.pid):
+            anonymous, seen[pid] = own_memory(pid), _read(pid, seen.get(pid, 0.0))
             if pid == process.pid:
                 driver = max(driver, anonymous)
             else:
@@ -100,7 +100,7 @@ def _line(what: str, *words: str, killed_at: str | None = None) -> None:
     print(f"| {what} | {cells} |", flush=True)
 
 
-def _group(leader: int) -> list[int]:
+def processes_of(leader: int) -> list[int]:
     """All processes of a session."""
     members = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -113,15 +113,21 @@ def _group(leader: int) -> list[int]:
     return members
 
 
-def _usage(pid: int, before: float) -> tuple[float, float]:
-    """MB of a process's own memory, and MB that it has read by calls; mapped files are not read by calls."""
+def own_memory(pid: int) -> float:
+    """MB of a process's own memory, mapped files apart; 0 of one that has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-        io = Path(f"/proc/{pid}/io").read_text()
     except OSError:
-        return 0.0, before
-    anonymous = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
-    return anonymous / 1024, int(io.split()[1]) / 2**20
+        return 0.0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0) / 1024
+
+
+def _read(pid: int, before: float) -> float:
+    """MB that a process has read by calls; mapped files are not read by calls."""
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split()[1]) / 2**20
+    except OSError:
+        return before
 
 
 def write_all(work: Path, rows: int, dim: int) -> None:
@@ -140,7 +146,7 @@ def write_all(work: Path, rows: int, dim: int) -> None:
         job.join()
         assert job.exitcode == 0
     for seed, name in enumerate(TARGETS):
-        _write(work / name, 0, draw_target(mixture, TARGET_ROWS, seed), f"{name}-")
+        write_ready(work / name, 0, draw_target(mixture, TARGET_ROWS, seed), f"{name}-")
     random = np.random.default_rng(0)
     denied = random.choice(rows, min(DENIED, rows // 10), replace=False)
     (work / "deny.txt").write_text("\n".join(f"{number:012d}" for number in denied.tolist()) + "\n")
@@ -148,10 +154,11 @@ def write_all(work: Path, rows: int, dim: int) -> None:
 
 def _write_files(folder: Path, parts: range, mixture: Mixture, ends: np.ndarray, rows: int) -> None:
     for part in parts:
-        _write_file(folder, part, mixture, ends, min(PART_ROWS, rows - part * PART_ROWS))
+        write_vectors(folder, part, mixture, ends, min(PART_ROWS, rows - part * PART_ROWS))
 
 
-def _write_file(folder: Path, part: int, mixture: Mixture, ends: np.ndarray, rows: int) -> None:
+def write_vectors(folder: Path, part: int, mixture: Mixture, ends: np.ndarray, rows: int) -> None:
+    """One file of ready embeddings with its keys, unless it is there; `ends` are the mixture's shares added up."""
     if (folder / "metadata" / f"metadata_{part}.parquet").exists():
         return
     random = np.random.default_rng(part)
@@ -166,10 +173,11 @@ def _write_file(folder: Path, part: int, mixture: Mixture, ends: np.ndarray, row
         drawn *= mixture.widths[of][:, None]
         drawn += mixture.centres[of]
         vectors[start : start + count] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    _write(folder, part, vectors, "", part * PART_ROWS)
+    write_ready(folder, part, vectors, "", part * PART_ROWS)
 
 
-def _write(folder: Path, part: int, vectors: np.ndarray, prefix: str, first: int = 0) -> None:
+def write_ready(folder: Path, part: int, vectors: np.ndarray, prefix: str, first: int = 0) -> None:
+    """Vectors as ready embeddings; keys are the prefix and a number, from `first` on."""
     for name in ("img_emb", "metadata"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     np.save(folder / "img_emb" / f"img_emb_{part}.npy", vectors)

@@ -3,16 +3,20 @@
     python -m benchmarks.pack [COPIES]
 
 The pool is COPIES (4) of the test shards, embedded by a small network of random weights: packing does not look at
-vectors. Floor of a dense selection: `cp` of as many bytes. Peer of a sparse one: what a user writes with webdataset.
+vectors. Floors of a dense selection: `cp` of as many bytes, which looks at none of them, and their sha256 alone. Pools
+of large samples are noise, as JPEG of 100 KB and 1 MB. Peer of a sparse selection: what a user writes with webdataset.
 Files are in the page cache. The last lines pack from a mock S3 that answers 50 ms late, into it, and count requests.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.data import describe_machine, pool_sources
 from benchmarks.mock_s3 import mock_s3
@@ -31,6 +36,10 @@ ROUNDS = 3
 SPARSE = 0.01
 LATENCY = 0.05
 S3_SHARDS = 4
+# Pixels a side of noise that takes some 100 KB and 1 MB.
+LARGE_SIDES = (290, 920)
+LARGE_SHARDS = 4
+LARGE_BYTES = 400_000_000
 
 
 def main() -> None:
@@ -61,7 +70,52 @@ def main() -> None:
         _row("`cp` of the same shards", copied, "", "")
         _row(f"sparse ({SPARSE:.0%}), ours", few, f"{thin:.3f}", f"{_ratio(written, few)} times as fast as webdataset")
         _row("read all, webdataset.ShardWriter", written, f"{1 / SPARSE:.0f}", "")
+        for side in LARGE_SIDES:
+            _dense(work / f"side-{side}", side)
         _on_s3(tars[:S3_SHARDS])
+
+
+def _dense(work: Path, side: int) -> None:
+    """All of a pool of large samples."""
+    tars, size = _large(work / "tars", side)
+    _embed([str(tar) for tar in tars], str(work / "run"))
+    store = PartStore(str(work / "run" / "pool"))
+    every = _choose(store, 1.0)
+    packs, copied, hashed = [], [], []
+    for number in range(ROUNDS):
+        packs.append(_seconds(_pack, store, every, str(work / f"dense-{number}")))
+        copied.append(_seconds(_copy, tars, work / f"copied-{number}"))
+        hashed.append(_seconds(_hash, tars))
+    read = _amplification(_pack(store, every, str(work / "again")))
+    what = f"dense, {len(every.ids):,} samples of {size / 1e3:,.0f} KB"
+    _row(f"{what}, ours", packs, f"{read:.3f}", f"{_ratio(copied, packs)} of the rate of `cp`")
+    _row("`cp` of the same shards", copied, "", "")
+    _row("sha256 of the same bytes, nothing written", hashed, "", f"{_ratio(copied, hashed)} of the rate of `cp`")
+
+
+def _large(folder: Path, side: int) -> tuple[list[Path], int]:
+    """Shards of noise, `side` pixels a side: their files, and the bytes of an image."""
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "jpeg", quality=95)
+    image = buffer.getvalue()
+    tars = [folder / f"{number}.tar" for number in range(LARGE_SHARDS)]
+    for number, path in enumerate(tars):
+        with tarfile.open(path, "w") as tar:
+            for sample in range(LARGE_BYTES // LARGE_SHARDS // len(image)):
+                # A decoder ignores what follows the image, so that each is another.
+                data = image + f"{number} {sample}".encode()
+                member = tarfile.TarInfo(f"{sample:06d}.jpg")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return tars, len(image)
+
+
+def _hash(tars: list[Path]) -> None:
+    for path in tars:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
 
 
 def _on_s3(tars: list[Path]) -> None:

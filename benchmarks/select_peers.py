@@ -1,12 +1,14 @@
 """What users would run in place of an exact selection, on the same pool; each returns the ids of what it chooses.
 
 All read the pool's float16 parts and keep float32 rows of unit length, as each of these ways asks for. They may take
-`MEMORY`; one that needs more ends with None.
+`MEMORY`; one that needs more ends with None. `python -m benchmarks.select_peers NAME WORK BUDGET` is a whole program
+(see `benchmarks.whole_command`).
 """
 
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,3 +151,23 @@ def _read(run: str) -> tuple[Ids, NDArray[np.float32]]:
     np.concatenate([rows for _, rows in parts], out=rows, casting="same_kind")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return ids, rows
+
+
+def main() -> None:
+    """Choose, and write the keys of what was chosen to WORK/NAME.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name, work, budget = sys.argv[1:]
+    target = np.load(f"{work}/target/img_emb/img_emb_0.npy").astype(np.float32)
+    target /= np.linalg.norm(target, axis=1, keepdims=True)
+    ids = globals()[name](f"{work}/out", target, int(budget))
+    keys = []
+    for part, path in enumerate(sorted(Path(work, "ready", "metadata").glob("*.parquet"))):
+        column = pq.read_table(path)["image_path"]
+        keys.append(column.take(pa.array(ids[ids >> 32 == part] & 0xFFFFFFFF)).combine_chunks())
+    pq.write_table(pa.table({"key": pa.concat_arrays(keys)}), f"{work}/{name}.parquet")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curator.packing import ustar
 from curator.packing.names import Namer, extensions
@@ -28,7 +30,8 @@ class MemberCopy(NamedTuple):
         key: the key of the sample in the source shard.
         source_offset: the byte at which the data begins in the source shard.
         size: the bytes of data.
-        sha256: the hash that the data must have; empty where the metadata has none, as for all but the image.
+        sha256: the hash that the data must have; empty where there is none, as for all but the image, or where the
+            hash of the whole sample is checked.
         name: the name of the member in the output shard; empty where nothing is packed.
         target_offset: the byte at which the data begins in the output shard.
     """
@@ -85,6 +88,7 @@ def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
         rows: the metadata of its samples, in the order of its ids: id, image_path, shard, sha256,
             sample_sha256, members.
     """
+    begins, end = _begins(rows["members"].combine_chunks(), shard.order())
     namer = Namer()
     keys: list[str] = []
     samples: list[list[MemberCopy]] = []
@@ -93,16 +97,23 @@ def lay_out(shard: OutputShard, rows: pa.Table) -> TarLayout:
         for row in batch.to_pylist():
             names = _arrange(tuple(member["ext"] for member in row["members"])).names
             keys.append(namer.name(split_id(row["id"])[0], row["image_path"], names))
-            samples.append(sample_copies(keys[-1], row | {"key": row["image_path"]}))
-            ranges += sample_ranges(row | {"key": row["image_path"]})
-    copies: list[MemberCopy] = []
-    position = 0
-    for index in shard.order():
-        for copy in samples[index]:
-            target = position + ustar.BLOCK
-            copies.append(copy._replace(target_offset=target))
-            position = target + ustar.padded(copy.size)
-    return TarLayout(keys, copies, ustar.archive_size(position), ranges)
+            row["key"] = row["image_path"]
+            whole = sample_ranges(row)
+            # The hash of the whole sample is that of its image, too: one is enough.
+            row["sha256"] = "" if whole else row["sha256"]
+            samples.append(sample_copies(keys[-1], row, begins[len(samples)]))
+            ranges += whole
+    copies = [copy for index in shard.order() for copy in samples[index]]
+    return TarLayout(keys, copies, ustar.archive_size(end), ranges)
+
+
+def _begins(members: pa.ListArray, order: NDArray[np.int64]) -> tuple[list[int], int]:
+    """The byte of the output shard at which each sample begins, by row, and the byte after the last one."""
+    taken = ustar.BLOCK + ustar.padded(members.flatten().field("size").to_numpy().astype(np.int64))
+    sizes = np.add.reduceat(taken, members.offsets.to_numpy()[:-1] - members.offsets[0].as_py())
+    begins = np.empty(len(sizes), np.int64)
+    begins[order] = np.cumsum(sizes[order]) - sizes[order]
+    return begins.tolist(), int(sizes.sum())
 
 
 def member_order(members: Sequence[Member], exts: Sequence[str], image: int) -> list[int]:
@@ -128,26 +139,26 @@ def member_order(members: Sequence[Member], exts: Sequence[str], image: int) -> 
     return order
 
 
-def sample_copies(name: str, row: dict[str, Any]) -> list[MemberCopy]:
-    """The members of a sample in the order in which they are written, without target offsets.
+def sample_copies(name: str, row: dict[str, Any], begin: int = 0) -> list[MemberCopy]:
+    """The members of a sample in the order in which they are written.
 
     Args:
         name: the name of the sample in the output shard.
         row: the shard, key, sha256 and members of the sample, as in a manifest.
+        begin: the byte of the output shard at which the sample begins.
     """
     members = row["members"]
     arranged = _arrange(tuple(member["ext"] for member in members))
-    return [
-        MemberCopy(
-            row["shard"],
-            row["key"],
-            members[index]["offset"],
-            members[index]["size"],
-            row["sha256"] if index == arranged.image else "",
-            f"{name}.{arranged.names[index]}",
+    copies = []
+    for index in arranged.order:
+        begin += ustar.BLOCK
+        offset, size = members[index]["offset"], members[index]["size"]
+        sha256 = row["sha256"] if index == arranged.image else ""
+        copies.append(
+            MemberCopy(row["shard"], row["key"], offset, size, sha256, f"{name}.{arranged.names[index]}", begin)
         )
-        for index in arranged.order
-    ]
+        begin += ustar.padded(size)
+    return copies
 
 
 def sample_ranges(row: dict[str, Any]) -> list[SampleRange]:

@@ -16,7 +16,7 @@ from curator.io import Stat, count_traffic, public_text, storage
 from curator.packing import ustar
 from curator.packing.layout import MemberCopy, SampleRange
 
-__all__ = ["Read", "fetch_reads", "plan_reads", "source_changed"]
+__all__ = ["Chunk", "RangeChunk", "Read", "fetch_reads", "plan_reads", "source_changed"]
 
 # Gaps up to this many bytes are read along: headers, and a small member that is skipped.
 MAX_GAP = 4 << 10

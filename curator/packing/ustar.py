@@ -14,7 +14,11 @@ NAME_BYTES = 100
 # The largest size of 11 octal digits. Larger ones are written in base 256, as GNU tar does.
 MAX_OCTAL = 8**11 - 1
 SIZE = slice(124, 136)
-CHECKSUM = slice(148, 156)
+OWNER = b"0000644\0" + 2 * b"0000000\0"  # mode, uid, gid
+TIME = b"00000000000\0"
+KIND = b"0".ljust(101, b"\0") + b"ustar\x0000"  # a file, no link name
+# The checksum is the sum of all bytes, and counts itself as eight spaces.
+FIXED = sum(OWNER + TIME + KIND + b" " * 8)
 
 
 def header(name: str, size: int) -> bytes:
@@ -33,20 +37,10 @@ def header(name: str, size: int) -> bytes:
     raw = name.encode()
     if not 0 < len(raw) <= NAME_BYTES or b"\0" in raw:
         raise ValueError(f"no USTAR name: {name!r}")
-    fields = [
-        raw.ljust(NAME_BYTES, b"\0"),
-        b"0000644\0",
-        b"0000000\0",  # uid
-        b"0000000\0",  # gid
-        _number(size),
-        b"00000000000\0",  # mtime
-        b" " * 8,  # the checksum counts itself as spaces
-        b"0".ljust(101, b"\0"),  # type and link name
-        b"ustar\x0000",
-    ]
-    block = bytearray(b"".join(fields).ljust(BLOCK, b"\0"))
-    block[CHECKSUM] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    number = _number(size)
+    checksum = FIXED + sum(raw) + sum(number)
+    block = b"".join([raw.ljust(NAME_BYTES, b"\0"), OWNER, number, TIME, b"%06o\0 " % checksum, KIND])
+    return block.ljust(BLOCK, b"\0")
 
 
 def padded(size: int) -> int:

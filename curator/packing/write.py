@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from curator.io import schemas, storage
 from curator.packing import ustar
 from curator.packing.layout import MemberCopy, SampleRange, TarLayout, lay_out
 from curator.packing.plan import OutputShard, SelectedRows
-from curator.packing.ranges import Read, fetch_reads, plan_reads, source_changed
+from curator.packing.ranges import Chunk, RangeChunk, Read, fetch_reads, plan_reads, source_changed
 from curator.store import PartFiles
 
 __all__ = ["ChunkHash", "PackedShard", "manifest_columns", "pack_shard"]
 
 COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "sample_sha256", "width", "height", "members"]
+
+# Of one call that writes; the system takes 1,024.
+MOST_PIECES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,9 @@ def pack_shard(
 ) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 
-    Reads are in the order of the sources, and every chunk is written to its final position. So memory holds one read
-    (see `ranges.fetch_reads`), whatever the sizes of members, samples and shard, plus the metadata of the shard. The
-    same output shard gives the same bytes.
+    Reads are in the order of the sources, and every chunk is written to its final position. So memory holds two reads
+    (see `ranges.fetch_reads`), of which one is hashed while the next is fetched, whatever the sizes of members, samples
+    and shard, plus the metadata of the shard. The same output shard gives the same bytes.
 
     Args:
         store: the store of the pool.
@@ -135,24 +139,55 @@ def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, byte
 
 
 def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
-    image, sample = ChunkHash(), ChunkHash()
-    for read, data in fetched:
-        for copy, start, chunk in read.chunks(data):
-            # Every member has a first chunk, which is empty for an empty member.
-            before = ustar.header(copy.name, copy.size) if start == 0 else b""
-            _write(file, before, chunk, copy.target_offset + start - len(before))
-            if copy.sha256:
-                digest = image.add(copy, start, chunk)
-                if digest not in (None, copy.sha256):
-                    raise source_changed(copy, "its image has another sha256")
+    check = _Check()
+    # Hashing takes as long as reading and writing together, and needs no Python meanwhile: so it goes on beside them.
+    with ThreadPoolExecutor(1) as beside:
+        checked: Future[None] | None = None
+        for read, data in fetched:
+            if checked is not None:
+                checked.result()
+            chunks = list(read.chunks(data))
+            checked = beside.submit(check.add, chunks, read.range_chunks(data))
+            _write_chunks(file, chunks)
+        if checked is not None:
+            checked.result()
+
+
+def _write_chunks(file: int, chunks: Iterable[Chunk]) -> None:
+    """Each chunk to its place, the first of a member with its header; what stands side by side by one call."""
+    pieces: list[bytes | memoryview] = []
+    begin = end = 0
+    for copy, start, chunk in chunks:
+        # Every member has a first chunk, which is empty for an empty member.
+        before = ustar.header(copy.name, copy.size) if start == 0 else b""
+        position = copy.target_offset + start - len(before)
+        if not 0 <= position - end < ustar.BLOCK or len(pieces) > MOST_PIECES:
+            _write(file, pieces, begin)
+            pieces, begin, end = [], position, position
+        pieces += [bytes(position - end), before, chunk]
+        end = position + len(before) + len(chunk)
+    _write(file, pieces, begin)
+
+
+class _Check:
+    """Whether what is copied is what was embedded, read by read."""
+
+    def __init__(self) -> None:
+        self._image, self._sample = ChunkHash(), ChunkHash()
+
+    def add(self, chunks: Iterable[Chunk], range_chunks: Iterable[RangeChunk]) -> None:
+        """Hash the chunks of the next read; raises where a hash is another one."""
+        for copy, start, chunk in chunks:
+            if copy.sha256 and self._image.add(copy, start, chunk) not in (None, copy.sha256):
+                raise source_changed(copy, "its image has another sha256")
         # Captions and labels belong to the image: another one of the same size is no better than another image.
-        for whole, start, chunk in read.range_chunks(data):
-            if sample.add(whole, start, chunk) not in (None, whole.sha256):
+        for whole, start, chunk in range_chunks:
+            if self._sample.add(whole, start, chunk) not in (None, whole.sha256):
                 raise source_changed(whole, "its members have another sha256")
 
 
-def _write(file: int, before: bytes, chunk: memoryview, position: int) -> None:
-    written = os.pwritev(file, [before, chunk], position)
-    whole = before + chunk if written < len(before) + len(chunk) else b""
-    while written < len(whole):
+def _write(file: int, pieces: list[bytes | memoryview], position: int) -> None:
+    written, size = os.pwritev(file, pieces, position), sum(map(len, pieces))
+    whole = b"".join(pieces) if written < size else b""
+    while written < size:
         written += os.pwrite(file, whole[written:], position + written)

@@ -1,3 +1,4 @@
+import functools
 import os
 import shutil
 import sys
@@ -7,7 +8,28 @@ from typing import Any
 
 import pytest
 
+import curator.embedding.crash_probe
+import curator.encoders.load
+
 HERE = os.path.dirname(__file__)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def encoder_loaded_once() -> Iterator[None]:
+    """Drivers in this process share their encoder, and what they know of images; workers find out by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        load = curator.encoders.load.load_encoder
+        once = functools.cache(load)
+
+        def load_encoder(spec: str, **named: Any) -> Any:
+            # What stands in a file may change.
+            in_a_file = spec.startswith("checkpoint:") or named.get("weights") not in (None, "random")
+            return (load if in_a_file else once)(spec, **named)
+
+        patch.setattr(curator.encoders.load, "load_encoder", load_encoder)
+        sound = functools.cache(curator.embedding.crash_probe.sound_images)
+        patch.setattr(curator.embedding.crash_probe, "sound_images", lambda images: sound(tuple(images)))
+        yield
 
 
 @pytest.fixture(scope="session")

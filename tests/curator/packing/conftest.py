@@ -67,7 +67,7 @@ class Pool:
         return {member.ext: member.data or b"" for member in self.samples[sample_id].members}
 
 
-def build_pool(root: str, tars: list[bytes]) -> Pool:
+def build_pool(root: str, tars: list[bytes], hashed: bool = True) -> Pool:
     urls = [storage.join(root, "in", f"shard-{number:03d}.tar") for number in range(len(tars))]
     for url, data in zip(urls, tars, strict=True):
         storage.write_bytes(url, data)
@@ -78,7 +78,7 @@ def build_pool(root: str, tars: list[bytes]) -> Pool:
     for part, source in zip(parts, sources, strict=True):
         rows = []
         with storage.open_stream(source.url) as stream:
-            for entry in read_samples(stream, source.name, hashed=True):
+            for entry in read_samples(stream, source.name, hashed=hashed):
                 assert isinstance(entry, RawSample)
                 pool.samples[join_id(part.part, len(rows))] = entry
                 rows.append(row_of(entry))
@@ -97,7 +97,7 @@ def row_of(sample: RawSample) -> SampleRow:
 
 
 @pytest.fixture
-def make_pool() -> Callable[[str, list[bytes]], Pool]:
+def make_pool() -> Callable[..., Pool]:
     return build_pool
 
 

@@ -175,6 +175,28 @@ def test_the_manifest_says_where_all_came_from_in_tar_order(pool):
         assert [member["ext"] for member in row["members"]] == ["jpg", "txt", "cls"]
 
 
+def test_more_members_than_one_call_writes(make_pool, make_tar, make_entries, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "MOST_PIECES", 4)
+    pool = make_pool(str(tmp_path), [make_tar(make_entries(9, 700))])
+    (unit,), _ = pack(pool)
+    check_against_sources(pool, unit, by_tarfile(storage.read_bytes(unit.url(pool.out))))
+
+
+def test_a_system_that_writes_a_little_at_a_time(make_pool, make_tar, make_entries, tmp_path, monkeypatch):
+    pool = make_pool(str(tmp_path), [make_tar(make_entries(9, 3000))])
+    whole, at_once = os.pwrite, []
+
+    def little(file, data, position):
+        at_once.append(len(data))
+        return whole(file, bytes(data)[:1000], position)
+
+    monkeypatch.setattr(os, "pwrite", little)
+    monkeypatch.setattr(os, "pwritev", lambda file, pieces, position: little(file, b"".join(pieces), position))
+    (unit,), _ = pack(pool)
+    assert max(at_once) > 1000
+    check_against_sources(pool, unit, by_tarfile(storage.read_bytes(unit.url(pool.out))))
+
+
 def test_the_same_plan_gives_the_same_bytes(pool, tmp_path):
     plan, _ = pack(pool, size=25)
     pool.out = str(tmp_path / "again")
@@ -204,6 +226,16 @@ def test_a_changed_image_is_caught_and_nothing_is_left(make_pool, make_tar, make
     assert storage.list_tree(storage.join(pool.out, "packing")) == []
     if storage.is_local(anywhere):
         pack(pool, pool.ids[:4])
+
+
+def test_a_changed_image_is_caught_where_no_hash_of_the_sample_is_known(make_pool, make_tar, tmp_path):
+    pool = make_pool(str(tmp_path), [make_tar([("a.jpg", b"image"), ("b.jpg", b"other")])], hashed=False)
+    pack(pool)
+    time = os.stat(pool.shards[0]).st_mtime_ns
+    storage.write_bytes(pool.shards[0], make_tar([("a.jpg", b"image"), ("b.jpg", b"0ther")]))
+    os.utime(pool.shards[0], ns=(time, time))
+    with pytest.raises(CuratorError, match=r"shard-000\.tar: b: its image has another sha256; the source changed"):
+        pack(pool)
 
 
 @pytest.mark.parametrize("ending", ["txt", "cls"])

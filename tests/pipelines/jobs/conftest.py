@@ -14,8 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from jobs_for_tests import ENCODER, CountsTasks, ShardServer, write_data
 
-import curator.embedding.crash_probe
-import curator.encoders.load
 from curator_pipelines.config.select import SelectConfig, build
 from curator_pipelines.executors import Executor, InProcessExecutor
 from curator_pipelines.jobs.measure import choice
@@ -36,24 +34,6 @@ def no_hang() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def encoder_loaded_once() -> Iterator[None]:
-    """Drivers in this process share their encoder, and what they know of images; workers find out by themselves."""
-    with pytest.MonkeyPatch.context() as patch:
-        load = curator.encoders.load.load_encoder
-        once = functools.cache(load)
-
-        def load_encoder(spec: str, **named: Any) -> Any:
-            # What stands in a file may change.
-            in_a_file = spec.startswith("checkpoint:") or named.get("weights") not in (None, "random")
-            return (load if in_a_file else once)(spec, **named)
-
-        patch.setattr(curator.encoders.load, "load_encoder", load_encoder)
-        sound = functools.cache(curator.embedding.crash_probe.sound_images)
-        patch.setattr(curator.embedding.crash_probe, "sound_images", lambda images: sound(tuple(images)))
-        yield
 
 
 def run_with(executor: Executor | None, **settings: Any) -> SelectSummary:
