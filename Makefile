@@ -34,9 +34,10 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/demo.stamp
 	$(BIN)/curator demo --out .demo
 
-# A process of the tests that dies ends them: with another in its place they were seen to wait for ever.
+# A process of the tests that dies ends them: with another in its place they were seen to wait for ever. They share the
+# cores with one another, so threads of a matrix product that have nothing to do must not spin.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart=0
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart=0
 
 test-all: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest

@@ -69,7 +69,11 @@ def _compare(run: str, rows: int, dim: int, clusters: int) -> None:
     _print(case, "ours", ours, f"{ours.seconds / floor.seconds:.1f} times the floor")
     _print(case, "floor: read, one product", floor, "")
     several = measure(exact, run, budget, TARGETS)
-    _print(case, f"ours, {TARGETS} targets at once", several, f"{several.seconds / ours.seconds:.1f} times the time")
+    note = f"{several.seconds / ours.seconds:.1f} times one, {_passes(several)} passes"
+    _print(case, f"ours, {TARGETS} targets at once", several, note)
+    alone = measure(one_by_one, run, budget)
+    note = f"{several.seconds / alone.seconds:.2f} times this at once; {alone.result} passes together"
+    _print(case, f"ours, the {TARGETS} one after another", alone, note)
     if rows > PEER_ROWS:
         return
     centroids = _targets(run)[0]
@@ -86,24 +90,37 @@ def _print_peer(case: str, peer: Measured, name: str, ours: Measured) -> None:
         print(f"{case} {name} | | | needs more than {select_peers.MEMORY >> 30} GiB |", flush=True)
         return
     # Their float32 products differ in the last bits, and so does the order of rows that are nearly equal.
-    shared = len(np.intersect1d(peer.result, ours.result[0])) / len(ours.result[0])
+    ids = ours.result[0].ids
+    shared = len(np.intersect1d(peer.result, ids)) / len(ids)
     ratio = f"{peer.seconds / ours.seconds:.1f} times the time, {peer.anonymous / ours.anonymous:.1f} times the MB"
     _print(case, name, peer, f"{ratio}; {shared:.4f} of the coreset shared")
+
+
+def _passes(found: Measured) -> int:
+    return max(selection.passes for selection in found.result)
 
 
 def _print(case: str, what: str, cost: Measured, note: str) -> None:
     print(f"{case} {what} | {cost.seconds:.2f} | {cost.anonymous:,.0f} | {note} |", flush=True)
 
 
-def exact(run: str, budget: int, targets: int) -> list[NDArray[np.int64]]:
+def exact(run: str, budget: int, targets: int) -> list[Selection]:
     """Our selections for so many targets, in one search."""
+    return _search(run, budget, list(_targets(run)[:targets]))
+
+
+def one_by_one(run: str, budget: int) -> int:
+    """A search for each target; how often the pool was read."""
+    return sum(_search(run, budget, [centroids])[0].passes for centroids in _targets(run))
+
+
+def _search(run: str, budget: int, centroids: list[NDArray[np.float32]]) -> list[Selection]:
     # What an earlier search kept would be taken for the answer.
     Path(run, "kept_scan.npz").unlink(missing_ok=True)
-    centroids = list(_targets(run)[:targets])
     executor = InProcessExecutor(usable_cpus())
     search = exact_search(_pool(run), executor, lambda increments: None, lambda text: None)
-    found: list[Selection] = search(centroids, [Rules(budget=budget)] * targets)
-    return [selection.ids for selection in found]
+    found: list[Selection] = search(centroids, [Rules(budget=budget)] * len(centroids))
+    return found
 
 
 def write_targets(run: str, rows: int, dim: int, clusters: int) -> None:

@@ -23,6 +23,8 @@ __all__ = ["BLOCK_ROWS", "best_rows", "check_centroids", "ranked", "reached_by",
 BLOCK_ROWS = 16384
 # Most proposed scores at a time (16 MiB): with many centroids a block has fewer rows.
 BLOCK_SCORES = 1 << 22
+# Proposed at a time: with more, blocks would have so few rows that what each costs by centroid counted most.
+MOST_CENTROIDS = 1024
 # Of so many rows of a sample the best alone is looked at, where that leaves many times the rows that are counted.
 MOST_GROUPED = 64
 LEAST_GROUPS = 8
@@ -56,7 +58,7 @@ def best_rows(
     best = TopKMerger(len(centroids), k)
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
-        for first, block in blocks(part, rows, len(centroids), block_rows):
+        for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
             best.add(scan_block(first, block, centroids, k, cursors, best.lower_bound))
             if progress:
                 progress({"rows": len(block)})
@@ -90,7 +92,7 @@ def scan_part(
     """
     check_rows(part, rows, centroids.shape[1])
     best = TopKMerger(len(centroids), k)
-    for first, block in blocks(part, rows, len(centroids), block_rows):
+    for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
         least = best.lower_bound if lower_bound is None else np.maximum(lower_bound, best.lower_bound)
         best.add(scan_block(first, block, centroids, k, cursors, least))
     return best.merged()
@@ -154,11 +156,30 @@ def scan_block(
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
-    proposed = propose(rows, norms, centroids)
-    listed, above = shortlist(proposed, k, cursors.scores, lower_bound, margin(centroids))
+    listed, above = _shortlists(rows, norms, centroids, k, cursors.scores, lower_bound)
     centroid_of, row_of = np.divmod(listed, max(1, len(rows)))
     scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
     return ranked(centroid_of, scores, first + row_of, above, len(rows), k, cursors, lower_bound)
+
+
+def _shortlists(
+    rows: NDArray[np.float32],
+    norms: NDArray[np.float64],
+    centroids: Floats,
+    k: int,
+    upper_bound: NDArray[np.float32],
+    lower_bound: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `shortlist`, `MOST_CENTROIDS` at a time."""
+    error = margin(centroids)
+    listed, above = [], []
+    for start in range(0, max(1, len(centroids)), MOST_CENTROIDS):
+        lines = slice(start, start + MOST_CENTROIDS)
+        proposed = propose(rows, norms, centroids[lines])
+        places, over = shortlist(proposed, k, upper_bound[lines], lower_bound[lines], error)
+        listed.append(places + start * len(rows))
+        above.append(over)
+    return np.concatenate(listed), np.concatenate(above)
 
 
 def ranked(

@@ -37,8 +37,10 @@ def test_equals_a_sort_of_all_scores(twin, small, k, block_rows):
     assert found.complete.tolist() == [k >= 50] * 3
 
 
+@pytest.mark.parametrize("centroids_at_a_time", [1, 2, 1024])
 @pytest.mark.parametrize("block_rows", [4, 16384])
-def test_after_every_possible_cursor(twin, small, block_rows):
+def test_after_every_possible_cursor(twin, small, block_rows, centroids_at_a_time, monkeypatch):
+    monkeypatch.setattr(search, "MOST_CENTROIDS", centroids_at_a_time)
     pool, centroids = small
     orders = [twin.order_of(pool, centroid) for centroid in centroids]
     for place in range(50):
