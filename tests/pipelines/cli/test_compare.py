@@ -24,6 +24,7 @@ def other(finished_data: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_selectors_as_text_and_page(curator: Command, finished_data: Path, other: Path, tmp_path: Path) -> None:
     ran = curator("compare", finished_data / "run", other, "--out", tmp_path / "page.html")
     assert ran.code == 0

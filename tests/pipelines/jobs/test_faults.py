@@ -76,6 +76,7 @@ STOPS = [interrupt, terminate, kill]
 
 
 class TestKilledWorker:
+    @pytest.mark.slow
     def test_in_embed(
         self, server: ShardServer, served: dict[str, Any], served_reference: Path, out: Path, tmp_path: Path
     ) -> None:

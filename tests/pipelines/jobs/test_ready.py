@@ -124,6 +124,7 @@ class TestReadyEmbeddings:
         with pytest.raises(Exception, match=r"9 rows and .* 10"):
             run(out=str(tmp_path / "run"), **ready | {"pool": [str(pool)]})
 
+    @pytest.mark.slow
     def test_images_as_target_of_ready_embeddings(
         self, run: Run, settings: dict[str, Any], reference: Path, tmp_path: Path
     ) -> None:
@@ -167,6 +168,7 @@ class TestOtherRunsPool:
         assert set(changed) <= {"selection/selection.json", "quarantine.parquet"}
         assert not verify(str(out), Reporter()).differences
 
+    @pytest.mark.slow
     def test_grows_with_it(self, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path) -> None:
         pool, first, second = settings["pool"], str(tmp_path / "first"), str(tmp_path / "second")
         counted(out=first, **settings | {"pool": pool[:3]})
@@ -179,6 +181,7 @@ class TestOtherRunsPool:
         assert tasks.embedded == ["pool-3.tar"]
         assert chosen(Path(second)) == chosen(reference)
 
+    @pytest.mark.slow
     def test_beside_shards(self, counted: Counted, settings: dict[str, Any], reference: Path, tmp_path: Path) -> None:
         first, out = str(tmp_path / "first"), tmp_path / "run"
         counted(out=first, **settings | {"pool": settings["pool"][:2]})

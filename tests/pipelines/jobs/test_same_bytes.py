@@ -110,6 +110,7 @@ VARIANTS: dict[str, Variant] = {
 SLOW = (
     "one worker of one thread",
     "one worker of two threads",
+    "two workers",
     "Ray, one actor",
     "Ray, three actors on three nodes",
     "Ray, actors killed and tasks retried",

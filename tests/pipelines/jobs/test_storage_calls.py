@@ -79,6 +79,7 @@ def test_the_finished_run_again_knows_once_too(again, folder):
     assert again.of("read", SHARD).total() == PARTS, again.table(str(folder))
 
 
+@pytest.mark.slow
 def test_the_report_and_its_contact_sheet_read_a_picture_once(again, folder):
     calls = counting(folder / "log", "report", f"counted://{folder}/run")
     reads = calls.of("read", r"/(pool/\d{6}|target)\.tar$")

@@ -145,7 +145,7 @@ def _work(budget: Budget, begin: Any, total: Any, most: Any, size: int) -> None:
                 total.value -= size
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_budget_of_processes_is_never_exceeded_but_by_one_alone(method: str) -> None:
     context: BaseContext = multiprocessing.get_context(method)
     budget, total, most = Budget(10, context), context.Value("q", 0), context.Value("q", 0)

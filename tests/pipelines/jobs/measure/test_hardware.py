@@ -60,6 +60,7 @@ def test_the_workers_hardware_is_resolved_once_and_kept(
     assert choose().device == "cpu"
 
 
+@pytest.mark.slow
 def test_gpus_that_torch_does_not_see(choose: Choose, ray_cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
     node = ray_cluster.add_node(num_cpus=1, num_gpus=1)
     try:
