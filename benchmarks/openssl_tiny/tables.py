@@ -1,8 +1,9 @@
 """The tables and the figure of the experiment, from results.jsonl alone.
 
-    python -m benchmarks.openssl_tiny.tables [--steps 2500] [--precision bf16] [--figure FILE]
+    python -m benchmarks.openssl_tiny.tables [--steps 2500] [--precision bf16] [--base ARM] [--figure FILE]
 
-Intervals are of seeds and test photos drawn anew; of one seed they are of photos alone.
+Differences are to the arm that --base names, the target alone unless told, over the seeds that both have. Intervals are
+of seeds and test photos drawn anew; of one seed they are of photos alone.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.openssl_tiny.tables")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--precision", default=PRECISION)
+    parser.add_argument("--base", choices=list(ARMS), default=BASE)
     parser.add_argument("--figure", type=Path)
     flags = parser.parse_args()
-    print(tables(flags.steps, flags.precision))
+    print(tables(flags.steps, flags.precision, flags.base))
     if flags.figure:
         draw(flags.steps, flags.precision, flags.figure)
 
@@ -43,11 +45,11 @@ def read_results(steps: int, precision: str = PRECISION) -> list[Line]:
     return [line for line in lines if (line["steps"], line["precision"]) == (steps, precision)]
 
 
-def tables(steps: int, precision: str = PRECISION) -> str:
-    """One table a target: accuracies, and the differences to the target alone with their 95% intervals."""
+def tables(steps: int, precision: str = PRECISION, base: str = BASE) -> str:
+    """One table a target: accuracies, and the differences to an arm with their 95% intervals."""
     lines = read_results(steps, precision)
     return "\n\n".join(
-        _table(name, _of_target(lines, name)) for name in dict.fromkeys(line["target"] for line in lines)
+        _table(name, _of_target(lines, name), base) for name in dict.fromkeys(line["target"] for line in lines)
     )
 
 
@@ -60,11 +62,11 @@ def _of_target(lines: list[Line], name: str) -> dict[str, dict[int, Line]]:
     }
 
 
-def _table(name: str, arms: dict[str, dict[int, Line]]) -> str:
+def _table(name: str, arms: dict[str, dict[int, Line]], base: str) -> str:
     columns = [(probe, size) for size in SIZES for probe in PROBES]
     heads = [name, "added", "relevant", "seeds"]
     for probe, size in columns:
-        heads += [f"{probe}, {size} px", "more than alone"]
+        heads += [f"{probe}, {size} px", "more than alone" if base == BASE else f"more than {base}"]
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for arm, seeds in arms.items():
         first = next(iter(seeds.values()))
@@ -78,8 +80,8 @@ def _table(name: str, arms: dict[str, dict[int, Line]]) -> str:
         for probe, size in columns:
             right = {seed: _right(line, probe, size) for seed, line in seeds.items()}
             cells.append(f"{np.mean([row.mean() for row in right.values()]):.3f}")
-            alone = {seed: _right(line, probe, size) for seed, line in arms.get(BASE, {}).items()}
-            cells.append("" if arm == BASE else _difference(right, alone))
+            other = {seed: _right(line, probe, size) for seed, line in arms.get(base, {}).items()}
+            cells.append("" if arm == base else _difference(right, other))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -90,12 +92,12 @@ def _right(line: Line, probe: str, size: int) -> NDArray[np.bool_]:
     return np.unpackbits(packed, count=line["tested"]).astype(bool)
 
 
-def _difference(right: dict[int, NDArray[np.bool_]], alone: dict[int, NDArray[np.bool_]]) -> str:
+def _difference(right: dict[int, NDArray[np.bool_]], other: dict[int, NDArray[np.bool_]]) -> str:
     """The mean difference over the seeds that both have, and its 95% interval: seeds and test photos drawn anew."""
-    seeds = sorted(right.keys() & alone.keys())
+    seeds = sorted(right.keys() & other.keys())
     if not seeds:
         return ""
-    gains = np.stack([right[seed].astype(float) - alone[seed] for seed in seeds])
+    gains = np.stack([right[seed].astype(float) - other[seed] for seed in seeds])
     random = np.random.default_rng(0)
     drawn = np.empty(DRAWS)
     for draw in range(DRAWS):
