@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ INTERVAL = 0.05
 def main() -> None:
     """Print the table."""
     print(f"whole commands, budget {BUDGET:.0%}; {describe_machine()}\n")
-    print("| rows x d | target rows | what | seconds | MB | against ours, seconds and MB |\n|---|---|---|---|---|---|")
+    print("| rows x d | target rows | what | seconds | MB | against ours, of ready embeddings and a pool that stands |")
+    print(f"|{'---|' * 6}", flush=True)
     sizes = [int(word) for word in sys.argv[1:] or SIZES]
     for rows, dim, wanted in zip(sizes[::3], sizes[1::3], sizes[2::3], strict=True):
         with tempfile.TemporaryDirectory(prefix="curator-whole-") as folder:
@@ -53,35 +55,37 @@ def _compare(work: Path, rows: int, dim: int, wanted: int) -> None:
     words = [sys.executable, "-m", "curator_pipelines", "select", *words, "--manifest-only", "--no-report"]
     case = f"| {rows:,} x {dim} | {wanted} |"
     start = run([sys.executable, "-m", "curator_pipelines", "--version"])
-    ours = run([*words, "--pool", f"{work}/ready", "--out", f"{work}/out"])
+    ready = run([*words, "--pool", f"{work}/ready", "--out", f"{work}/out"])
     referenced = run([*words, "--pool", f"{work}/out/pool", "--out", f"{work}/second"])
     np.save(work / "out" / "targets.npy", np.load(work / "out" / "selection" / "centroids.npy")[None])
     np.save(work / "out" / "target.npy", target)
     search = measure(exact, f"{work}/out", budget, 1)
-    for what, cost in (("`curator --version`", start), ("ours, from ready embeddings", ours)):
+    for what, cost in (("`curator --version`", start), ("ours, from ready embeddings", ready)):
         print(f"{case} {what} | {cost[0]:.2f} | {cost[1]:,.0f} | |", flush=True)
-    note = f"the whole commands take {ours[0] / search.seconds:.1f} and {referenced[0] / search.seconds:.1f} times this"
+    note = f"the whole commands: {ready[0] / search.seconds:.1f} and {referenced[0] / search.seconds:.1f} times this"
     print(f"{case} ours, a pool that stands | {referenced[0]:.2f} | {referenced[1]:,.0f} | |", flush=True)
     print(f"{case} its search alone | {search.seconds:.2f} | {search.anonymous:,.0f} | {note} |", flush=True)
     for peer in PEERS:
         words = [sys.executable, "-m", "benchmarks.select_peers", peer, str(work), str(budget)]
         cost = run(words)
-        ratio = f"{cost[0] / referenced[0]:.1f}, {cost[1] / referenced[1]:.1f} (a pool that stands)"
+        against = (f"{cost[0] / ours[0]:.1f}" for ours in (ready, referenced))
+        ratio = f"{' and '.join(against)} times the time, {cost[1] / referenced[1]:.1f} times the MB"
         print(f"{case} {peer.replace('_', ' ')} | {cost[0]:.2f} | {cost[1]:,.0f} | {ratio} |", flush=True)
 
 
 def run(words: list[str]) -> tuple[float, float]:
     """Run a command: seconds, and the most MB that its processes had together."""
     started, most = time.perf_counter(), 0.0
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while process.poll() is None:
-        most = max(most, sum(own_memory(pid) for pid in processes_of(process.pid)))
-        time.sleep(INTERVAL)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)}: exit {process.returncode}\n{process.communicate()[1]}")
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True)
+        while process.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(INTERVAL)
+            most = max(most, sum(own_memory(pid) for pid in processes_of(process.pid)))
+        seconds = time.perf_counter() - started
+        if process.returncode:
+            told.seek(0)
+            raise SystemExit(f"{' '.join(words)}: exit {process.returncode}\n{told.read()}")
     return seconds, most
 
 

@@ -69,9 +69,9 @@ def pack_shard(
 ) -> PackedShard:
     """Write one output shard and, after it stands, its done-mark: its rows of the manifest.
 
-    Reads are in the order of the sources, and every chunk is written to its final position. So memory holds two reads
-    (see `ranges.fetch_reads`), of which one is hashed while the next is fetched, whatever the sizes of members, samples
-    and shard, plus the metadata of the shard. The same output shard gives the same bytes.
+    Reads are in the order of the sources, and every chunk is written to its final position. So memory holds one read
+    more than `ranges.fetch_reads` does, which is hashed meanwhile, whatever the sizes of members, samples and shard,
+    plus the metadata of the shard. The same output shard gives the same bytes.
 
     Args:
         store: the store of the pool.
@@ -142,15 +142,18 @@ def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
     check = _Check()
     # Hashing takes as long as reading and writing together, and needs no Python meanwhile: so it goes on beside them.
     with ThreadPoolExecutor(1) as beside:
-        checked: Future[None] | None = None
-        for read, data in fetched:
-            if checked is not None:
+        checked: Future[None] = beside.submit(check.add, (), ())
+        try:
+            for read, data in fetched:
                 checked.result()
-            chunks = list(read.chunks(data))
-            checked = beside.submit(check.add, chunks, read.range_chunks(data))
-            _write_chunks(file, chunks)
-        if checked is not None:
+                chunks = list(read.chunks(data))
+                checked = beside.submit(check.add, chunks, read.range_chunks(data))
+                _write_chunks(file, chunks)
+        except Exception:
+            # What an earlier read was found to be comes first.
             checked.result()
+            raise
+        checked.result()
 
 
 def _write_chunks(file: int, chunks: Iterable[Chunk]) -> None:
@@ -161,12 +164,15 @@ def _write_chunks(file: int, chunks: Iterable[Chunk]) -> None:
         # Every member has a first chunk, which is empty for an empty member.
         before = ustar.header(copy.name, copy.size) if start == 0 else b""
         position = copy.target_offset + start - len(before)
-        if not 0 <= position - end < ustar.BLOCK or len(pieces) > MOST_PIECES:
+        if pieces and (not 0 <= position - end < ustar.BLOCK or len(pieces) > MOST_PIECES):
             _write(file, pieces, begin)
-            pieces, begin, end = [], position, position
+            pieces = []
+        if not pieces:
+            begin = end = position
         pieces += [bytes(position - end), before, chunk]
         end = position + len(before) + len(chunk)
-    _write(file, pieces, begin)
+    if pieces:
+        _write(file, pieces, begin)
 
 
 class _Check:

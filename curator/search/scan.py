@@ -58,7 +58,7 @@ def best_rows(
     best = TopKMerger(len(centroids), k)
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
-        for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
+        for first, block in _blocks(part, rows, centroids, block_rows):
             best.add(scan_block(first, block, centroids, k, cursors, best.lower_bound))
             if progress:
                 progress({"rows": len(block)})
@@ -92,7 +92,7 @@ def scan_part(
     """
     check_rows(part, rows, centroids.shape[1])
     best = TopKMerger(len(centroids), k)
-    for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
+    for first, block in _blocks(part, rows, centroids, block_rows):
         least = best.lower_bound if lower_bound is None else np.maximum(lower_bound, best.lower_bound)
         best.add(scan_block(first, block, centroids, k, cursors, least))
     return best.merged()
@@ -156,30 +156,30 @@ def scan_block(
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
-    listed, above = _shortlists(rows, norms, centroids, k, cursors.scores, lower_bound)
-    centroid_of, row_of = np.divmod(listed, max(1, len(rows)))
-    scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
-    return ranked(centroid_of, scores, first + row_of, above, len(rows), k, cursors, lower_bound)
+    return TopK.stack(
+        [
+            _scan_lines(first, rows, norms, centroids[some], k, cursors.take(some), lower_bound[some])
+            for start in range(0, max(1, len(centroids)), MOST_CENTROIDS)
+            for some in [slice(start, start + MOST_CENTROIDS)]
+        ]
+    )
 
 
-def _shortlists(
+def _scan_lines(
+    first: int,
     rows: NDArray[np.float32],
     norms: NDArray[np.float64],
     centroids: Floats,
     k: int,
-    upper_bound: NDArray[np.float32],
+    cursors: Cursors,
     lower_bound: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As `shortlist`, `MOST_CENTROIDS` at a time."""
-    error = margin(centroids)
-    listed, above = [], []
-    for start in range(0, max(1, len(centroids)), MOST_CENTROIDS):
-        lines = slice(start, start + MOST_CENTROIDS)
-        proposed = propose(rows, norms, centroids[lines])
-        places, over = shortlist(proposed, k, upper_bound[lines], lower_bound[lines], error)
-        listed.append(places + start * len(rows))
-        above.append(over)
-    return np.concatenate(listed), np.concatenate(above)
+) -> TopK:
+    """`scan_block` for so many centroids as are proposed at a time."""
+    proposed = propose(rows, norms, centroids)
+    listed, above = shortlist(proposed, k, cursors.scores, lower_bound, margin(centroids))
+    centroid_of, row_of = np.divmod(listed, max(1, len(rows)))
+    scores = exact_pairs(rows, norms, centroids, row_of, centroid_of)
+    return ranked(centroid_of, scores, first + row_of, above, len(rows), k, cursors, lower_bound)
 
 
 def ranked(
@@ -254,10 +254,14 @@ def shortlist(
 
 
 def blocks(part: int, rows: Floats, centroids: int, block_rows: int) -> Iterator[tuple[int, Floats]]:
-    """A part in blocks, each with the id of its first row; each row will be scored with that many centroids."""
+    """A part in blocks, each with the id of its first row; so many centroids are proposed for each row at a time."""
     step = max(1, min(block_rows, BLOCK_SCORES // max(1, centroids)))
     for start in range(0, len(rows), step):
         yield first_id(part) + start, rows[start : start + step]
+
+
+def _blocks(part: int, rows: Floats, centroids: Floats, block_rows: int) -> Iterator[tuple[int, Floats]]:
+    return blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows)
 
 
 def check_centroids(centroids: Floats) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,10 @@ class Cursors:
         """Before the first row, for `clusters` centroids."""
         return cls(np.full(clusters, np.inf, np.float32), np.full(clusters, -1, np.int64))
 
+    def take(self, lines: slice) -> Cursors:
+        """Those of some of the centroids, as views."""
+        return Cursors(self.scores[lines], self.ids[lines])
+
 
 @dataclass(frozen=True, slots=True)
 class TopK:
@@ -64,6 +69,23 @@ class TopK:
         scores = np.empty((clusters, 0), np.float32)
         ids = np.empty((clusters, 0), np.int64)
         return cls(scores, ids, np.zeros(clusters, np.int64), np.zeros(clusters, np.int64), 0, k)
+
+    @classmethod
+    def stack(cls, groups: Sequence[TopK]) -> TopK:
+        """The top-k of groups of centroids, one behind the other: of the same rows and k, and without a floor."""
+        if len(groups) == 1:
+            return groups[0]
+        width = max(group.scores.shape[1] for group in groups)
+        lines = sum(len(group.counts) for group in groups)
+        scores, ids = np.full((lines, width), -np.inf, np.float32), np.full((lines, width), NO_ROW, np.int64)
+        start = 0
+        for group in groups:
+            some = (slice(start, start + len(group.counts)), slice(group.scores.shape[1]))
+            scores[some], ids[some] = group.scores, group.ids
+            start += len(group.counts)
+        counts = np.concatenate([group.counts for group in groups])
+        eligible = np.concatenate([group.eligible for group in groups])
+        return cls(scores, ids, counts, eligible, groups[0].rows, groups[0].k)
 
     def take(self, lines: slice) -> TopK:
         """The top-k of some of the centroids, as views."""

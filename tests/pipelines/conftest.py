@@ -10,6 +10,7 @@ import pytest
 
 import curator.embedding.crash_probe
 import curator.encoders.load
+from curator.encoders import ENCODERS
 
 HERE = os.path.dirname(__file__)
 
@@ -22,8 +23,9 @@ def encoder_loaded_once() -> Iterator[None]:
         once = functools.cache(load)
 
         def load_encoder(spec: str, **named: Any) -> Any:
-            # What stands in a file may change.
+            # What stands in a file may change, a plug-in's code too.
             in_a_file = spec.startswith("checkpoint:") or named.get("weights") not in (None, "random")
+            in_a_file = in_a_file or ENCODERS.identity(spec) is not None
             return (load if in_a_file else once)(spec, **named)
 
         patch.setattr(curator.encoders.load, "load_encoder", load_encoder)
