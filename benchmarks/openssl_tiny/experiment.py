@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from benchmarks.commands import curator
 from benchmarks.data import describe_machine
-from benchmarks.groups import classes_of_groups, label_of, photo_of, read_samples
+from benchmarks.groups import NO_CLASS, classes_of_groups, label_of, photo_of, read_samples
 from curator.encoders import copy_at_size
 
-__all__ = ["ARMS", "PRECISION", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
+__all__ = ["ARMS", "GROCERIES", "PRECISION", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
 
 TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
-POOL = f"{TINY}/pool-*.tar"
+GROCERY = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
+# The target whose photos, pool and test photos are those of GROCERY.
+GROCERIES = "groceries"
 # Views are 32 px; whole images are probed at twice the size, too, since objects in random crops are larger.
 SIZES = (32, 64)
 PROBES = ("linear", "knn 1")
@@ -37,27 +39,25 @@ STEPS = 2500
 
 @dataclass(frozen=True)
 class Target:
-    """A group of classes: its photos, labelled ones to test with, and the pool's samples of its classes.
+    """A group of classes: its photos, labelled ones to test with, a pool, and the pool's samples of its classes.
 
     Attributes:
         name: of the group.
-        classes: the numbers of its classes; for measuring and for the oracle, never for selecting.
-        budget: how many of the pool's samples are of them.
+        photos: the shard of its unlabelled photos.
+        test: the shards of its photos to test with.
+        label: where its labels are, as `curator probe --label` takes it.
+        pool: the shards of the pool.
+        keys: of all samples of the pool.
+        relevant: those of its classes; for measuring and for the oracle, never for selecting. As many are the budget.
     """
 
     name: str
-    classes: tuple[int, ...]
-    budget: int
-
-    @property
-    def photos(self) -> str:
-        """The shard of its unlabelled photos."""
-        return f"{TINY}/{self.name}-target-000000.tar"
-
-    @property
-    def test(self) -> str:
-        """The shard of its photos to test with."""
-        return f"{TINY}/{self.name}-test-000000.tar"
+    photos: str
+    test: str
+    label: str
+    pool: str
+    keys: tuple[str, ...]
+    relevant: frozenset[str]
 
 
 class Experiment:
@@ -65,18 +65,26 @@ class Experiment:
 
     def __init__(self, work: Path, steps: int, precision: str = PRECISION, compiled: bool = False) -> None:
         self.work, self.steps, self.precision, self.compiled = work, steps, precision, compiled
-        self.classes = _classes_of_pool(work)
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def target(self, name: str) -> Target:
         """A target, by name."""
-        members = classes_of_groups(TINY)[name]
-        return Target(name, tuple(members), int(np.isin([*self.classes.values()], members).sum()))
+        if name == GROCERIES:
+            pool = f"{GROCERY}/pool-*.tar"
+            classes = self._classes(pool)
+            relevant = frozenset(key for key, number in classes.items() if number != NO_CLASS)
+            photos, test, label = f"{GROCERY}/target-000000.tar", f"{GROCERY}/probe-test-*.tar", "json:label"
+            return Target(name, photos, test, label, pool, tuple(classes), relevant)
+        pool, members = f"{TINY}/pool-*.tar", classes_of_groups(TINY)[name]
+        classes = self._classes(pool)
+        relevant = frozenset(key for key, number in classes.items() if number in members)
+        photos, test = f"{TINY}/{name}-target-000000.tar", f"{TINY}/{name}-test-000000.tar"
+        return Target(name, photos, test, "cls", pool, tuple(classes), relevant)
 
     def arm(self, target: Target, name: str, seed: int) -> dict[str, Any]:
         """Select, train and probe one arm; what it gave."""
         beside, chosen = ARMS[name](self, target, seed)
-        relevant = np.isin([self.classes[key] for key in chosen], target.classes)
+        relevant = [key in target.relevant for key in chosen]
         out = self.work / f"train-{target.name}-{_slug(name)}-{seed}"
         self._train(target, out, seed, *beside)
         correct = {str(size): self._probe(target, out, size) for size in SIZES}
@@ -86,7 +94,7 @@ class Experiment:
             "seed": seed,
             "steps": self.steps,
             "added": len(chosen),
-            "relevant": float(relevant.mean()) if chosen else None,
+            "relevant": float(np.mean(relevant)) if chosen else None,
             "precision": self.precision,
             "compiled": self.compiled,
             "machine": describe_machine(),
@@ -99,7 +107,7 @@ class Experiment:
         length = ["--steps", str(self.steps), "--batch-size", "256", "--image-size", str(SIZES[0])]
         how = ["--arch", "small_resnet", *length, "--seed", str(seed), "--save-every", "250", "--resume"]
         how += ["--precision", self.precision]
-        sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", "cls"]
+        sides = ["--probe-train", target.photos, "--probe-test", target.test, "--probe-label", target.label]
         how += ["--compile"] * self.compiled
         told = ["--probe-every", str(PROBED_EVERY), *sides]
         # The one core that an arm has is faster without a second process on it.
@@ -109,7 +117,7 @@ class Experiment:
         """Which test photos each probe names rightly: a bit a photo in the order of their keys, as hexadecimal text."""
         encoder, predictions = out / f"encoder-{size}.pt", out / f"predictions-{size}.parquet"
         copy_at_size(str(out / "encoder.pt"), str(encoder), size)
-        sides = ["--train", target.photos, "--test", target.test, "--label", "cls"]
+        sides = ["--train", target.photos, "--test", target.test, "--label", target.label]
         told = ["--seeds", "1", "--precision", self.precision, "--predictions", str(predictions), "--json"]
         curator("probe", "--encoder", f"checkpoint:{encoder}", *sides, *told)
         table = pq.read_table(predictions).sort_by("key")
@@ -118,8 +126,8 @@ class Experiment:
     def coreset(self, target: Target, name: str, encoder: str, seed: int, *flags: str) -> tuple[list[str], list[str]]:
         """Select by an encoder; the flags to train on it beside the target, and the keys of what was chosen."""
         out = self.work / f"select-{target.name}-{_slug(name)}-{seed}"
-        where = ["--target", target.photos, "--pool", self._pool(encoder), "--out", str(out)]
-        how = ["--encoder", encoder, "--budget", str(target.budget), "--seed", str(seed), "--manifest-only"]
+        where = ["--target", target.photos, "--pool", self._pool(target, encoder), "--out", str(out)]
+        how = ["--encoder", encoder, "--budget", str(len(target.relevant)), "--seed", str(seed), "--manifest-only"]
         # Arms that share a selection may run side by side; others are not held up.
         with self._locks[out]:
             curator("select", *where, *how, "--no-report", *flags)
@@ -129,20 +137,29 @@ class Experiment:
     def oracle(self, target: Target) -> tuple[list[str], list[str]]:
         """Every sample of the pool that is of the target's classes, by its label."""
         folder = self.work / f"oracle-{target.name}"
-        relevant = {key for key, number in self.classes.items() if number in target.classes}
         with self._locks[folder]:
             if not folder.exists():
-                _write_folder(folder, relevant)
-        return ["--shards", str(folder)], sorted(relevant)
+                _write_folder(folder, target)
+        return ["--shards", str(folder)], sorted(target.relevant)
 
-    def _pool(self, encoder: str) -> str:
+    def _pool(self, target: Target, encoder: str) -> str:
         """The pool, embedded once where the encoder does not change with the seed."""
         if encoder != "lite0":
-            return POOL
-        out = self.work / "pool-lite0"
+            return target.pool
+        out = self.work / f"{_set_of(target.pool)}-lite0"
         with self._locks[out]:
-            curator("embed", "--pool", POOL, "--out", str(out), "--encoder", "lite0")
+            curator("embed", "--pool", target.pool, "--out", str(out), "--encoder", "lite0")
         return str(out / "pool")
+
+    def _classes(self, pool: str) -> dict[str, int]:
+        """Key -> class of every sample of a pool, -1 for none; read once."""
+        kept = self.work / f"{_set_of(pool)}-classes.json"
+        with self._locks[kept]:
+            if not kept.exists():
+                self.work.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps({sample.key: label_of(sample)[0] for sample in read_samples(pool)}))
+        classes: dict[str, int] = json.loads(kept.read_text())
+        return classes
 
 
 def _with(flags: list[str], of: str) -> Callable[[Experiment, Target, int], tuple[list[str], list[str]]]:
@@ -162,7 +179,7 @@ ARMS: dict[str, Callable[[Experiment, Target, int], tuple[list[str], list[str]]]
     "target + SimCore, warm-up": lambda run, target, seed: run.coreset(target, "warmup", "warmup", seed),
     LITE0: lambda run, target, seed: run.coreset(target, "lite0", "lite0", seed),
     "target + csls, lite0": lambda run, target, seed: run.coreset(target, "csls", "lite0", seed, "--selector", "csls"),
-    "target + whole pool": lambda run, target, seed: (["--shards", POOL], list(run.classes)),
+    "target + whole pool": lambda run, target, seed: (["--shards", target.pool], list(target.keys)),
     "target + oracle": lambda run, target, seed: run.oracle(target),
     f"{LITE0}, last fifth on the target": _with(["--finish-on-target", "20%"], LITE0),
     f"{LITE0}, a quarter of each batch from the target": _with(["--target-share", "25%"], LITE0),
@@ -188,20 +205,15 @@ def _slug(name: str) -> str:
     return name.replace("target + ", "").replace(",", "").replace(" ", "-")
 
 
-def _classes_of_pool(work: Path) -> dict[str, int]:
-    """Key -> class of every sample of the pool; read once."""
-    kept = work / "classes.json"
-    if not kept.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({sample.key: label_of(sample)[0] for sample in read_samples(POOL)}))
-    classes: dict[str, int] = json.loads(kept.read_text())
-    return classes
+def _set_of(pool: str) -> str:
+    """The name of the folder that a pool's shards are in."""
+    return Path(pool).parent.name
 
 
-def _write_folder(folder: Path, keys: set[str]) -> None:
+def _write_folder(folder: Path, target: Target) -> None:
     half_written = folder.with_name(f"{folder.name}.part")
     half_written.mkdir(parents=True, exist_ok=True)
-    for sample in read_samples(POOL, photos=True):
-        if sample.key in keys:
+    for sample in read_samples(target.pool, photos=True):
+        if sample.key in target.relevant:
             (half_written / f"{sample.key}.jpg").write_bytes(photo_of(sample))
     half_written.rename(folder)
