@@ -2,7 +2,7 @@
 
 `python -m benchmarks.index [ROWS DIM [FOLDER]]` over a synthetic pool (100,000 x 128), kept in FOLDER if one is given;
 `python -m benchmarks.index POOL TARGET` over embeddings of two runs, such as RUN/pool and RUN/target;
-`python -m benchmarks.index honest` says how often the true recall lies in the interval told;
+`python -m benchmarks.index honest [ROWS DIM]` says how often the true recall lies in the interval told;
 `python -m benchmarks.index seeds [ROWS DIM]` says over 20 seeds how much is read for 0.99, and what is found;
 `python -m benchmarks.index codes [ROWS DIM]` compares indexes that keep rows, SQ8 and PQ codes.
 
@@ -41,11 +41,9 @@ HONEST_SEEDS = 20
 def main() -> None:
     """Print the table."""
     args = sys.argv[1:]
-    if args == ["honest"]:
-        honest()
-        return
-    if args[:1] in (["codes"], ["seeds"]):
-        (codes if args[0] == "codes" else seeds)(*map(int, args[1:]))
+    tables = {"honest": honest, "seeds": seeds, "codes": codes}
+    if args and args[0] in tables:
+        tables[args[0]](*map(int, args[1:]))
         return
     with tempfile.TemporaryDirectory(prefix="curator-index-") as folder:
         if args and not args[0].isdigit():

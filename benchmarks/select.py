@@ -77,7 +77,7 @@ def _compare(run: str, rows: int, dim: int, clusters: int) -> None:
     if rows > PEER_ROWS:
         return
     centroids = _targets(run)[0]
-    for peer in (select_peers.published_greedy, select_peers.faiss_flat, select_peers.bloom_filter):
+    for peer in select_peers.PEERS.values():
         _print_peer(case, measure(select_peers.within_memory, peer, run, centroids, budget), peer.__name__, ours)
     if importlib.util.find_spec("duckdb"):
         found = measure(select_peers.duckdb_lists, run, centroids, budget)

@@ -19,7 +19,7 @@ from curator.search import Cursors, TopK
 from curator.selection import Rules, first_k, run_rounds
 from curator.store import PartStore
 
-__all__ = ["bloom_filter", "duckdb_lists", "faiss_flat", "published_greedy", "within_memory"]
+__all__ = ["PEERS", "bloom_filter", "duckdb_lists", "faiss_flat", "published_greedy", "within_memory"]
 
 MEMORY = 14 << 30
 # Of the centroids so many are asked of DuckDB, since each is a query of its own.
@@ -153,6 +153,10 @@ def _read(run: str) -> tuple[Ids, NDArray[np.float32]]:
     return ids, rows
 
 
+# Those that choose the whole budget.
+PEERS = {"published_greedy": published_greedy, "faiss_flat": faiss_flat, "bloom_filter": bloom_filter}
+
+
 def main() -> None:
     """Choose, and write the keys of what was chosen to WORK/NAME.parquet."""
     import pyarrow as pa
@@ -161,7 +165,7 @@ def main() -> None:
     name, work, budget = sys.argv[1:]
     target = np.load(f"{work}/target/img_emb/img_emb_0.npy").astype(np.float32)
     target /= np.linalg.norm(target, axis=1, keepdims=True)
-    ids = globals()[name](f"{work}/out", target, int(budget))
+    ids = PEERS[name](f"{work}/out", target, int(budget))
     keys = []
     for part, path in enumerate(sorted(Path(work, "ready", "metadata").glob("*.parquet"))):
         column = pq.read_table(path)["image_path"]

@@ -24,11 +24,11 @@ from benchmarks.data import describe_machine
 from benchmarks.large_run import PART_ROWS, own_memory, processes_of, write_ready, write_vectors
 from benchmarks.measure import measure
 from benchmarks.select import exact
+from benchmarks.select_peers import PEERS
 from benchmarks.synthetic import draw_target, make_mixture
 
 BUDGET = 0.01
 SIZES = ("1280000", "128", "100", "1280000", "512", "100")
-PEERS = ("published_greedy", "faiss_flat", "bloom_filter")
 INTERVAL = 0.05
 
 

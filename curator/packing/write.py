@@ -25,7 +25,7 @@ __all__ = ["ChunkHash", "PackedShard", "manifest_columns", "pack_shard"]
 
 COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "sample_sha256", "width", "height", "members"]
 
-# Of one call that writes; the system takes 1,024.
+# Most pieces that one call writes, about; the system takes 1,024.
 MOST_PIECES = 500
 
 
@@ -49,7 +49,7 @@ class PackedShard:
 
 
 class ChunkHash:
-    """The sha256 of images or samples whose chunks come in order, alternating between those that share bytes."""
+    """The sha256 of images and samples whose chunks come in order, alternating between those that share bytes."""
 
     def __init__(self) -> None:
         self._open: dict[MemberCopy | SampleRange, Any] = {}
@@ -139,15 +139,15 @@ def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, byte
 
 
 def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
-    check = _Check()
+    hashes = ChunkHash()
     # Hashing takes as long as reading and writing together, and needs no Python meanwhile: so it goes on beside them.
     with ThreadPoolExecutor(1) as beside:
-        checked: Future[None] = beside.submit(check.add, (), ())
+        checked: Future[None] = beside.submit(_check, hashes, (), ())
         try:
             for read, data in fetched:
                 checked.result()
                 chunks = list(read.chunks(data))
-                checked = beside.submit(check.add, chunks, read.range_chunks(data))
+                checked = beside.submit(_check, hashes, chunks, read.range_chunks(data))
                 _write_chunks(file, chunks)
         except Exception:
             # What an earlier read was found to be comes first.
@@ -175,21 +175,15 @@ def _write_chunks(file: int, chunks: Iterable[Chunk]) -> None:
         _write(file, pieces, begin)
 
 
-class _Check:
-    """Whether what is copied is what was embedded, read by read."""
-
-    def __init__(self) -> None:
-        self._image, self._sample = ChunkHash(), ChunkHash()
-
-    def add(self, chunks: Iterable[Chunk], range_chunks: Iterable[RangeChunk]) -> None:
-        """Hash the chunks of the next read; raises where a hash is another one."""
-        for copy, start, chunk in chunks:
-            if copy.sha256 and self._image.add(copy, start, chunk) not in (None, copy.sha256):
-                raise source_changed(copy, "its image has another sha256")
-        # Captions and labels belong to the image: another one of the same size is no better than another image.
-        for whole, start, chunk in range_chunks:
-            if self._sample.add(whole, start, chunk) not in (None, whole.sha256):
-                raise source_changed(whole, "its members have another sha256")
+def _check(hashes: ChunkHash, chunks: Iterable[Chunk], range_chunks: Iterable[RangeChunk]) -> None:
+    """Hash the chunks of the next read; raises where what was read is not what was embedded."""
+    for copy, start, chunk in chunks:
+        if copy.sha256 and hashes.add(copy, start, chunk) not in (None, copy.sha256):
+            raise source_changed(copy, "its image has another sha256")
+    # Captions and labels belong to the image: another one of the same size is no better than another image.
+    for whole, start, chunk in range_chunks:
+        if hashes.add(whole, start, chunk) not in (None, whole.sha256):
+            raise source_changed(whole, "its members have another sha256")
 
 
 def _write(file: int, pieces: list[bytes | memoryview], position: int) -> None:

@@ -58,7 +58,7 @@ def best_rows(
     best = TopKMerger(len(centroids), k)
     for part, rows in pool.parts():
         check_rows(part, rows, centroids.shape[1])
-        for first, block in _blocks(part, rows, centroids, block_rows):
+        for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
             best.add(scan_block(first, block, centroids, k, cursors, best.lower_bound))
             if progress:
                 progress({"rows": len(block)})
@@ -92,7 +92,7 @@ def scan_part(
     """
     check_rows(part, rows, centroids.shape[1])
     best = TopKMerger(len(centroids), k)
-    for first, block in _blocks(part, rows, centroids, block_rows):
+    for first, block in blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows):
         least = best.lower_bound if lower_bound is None else np.maximum(lower_bound, best.lower_bound)
         best.add(scan_block(first, block, centroids, k, cursors, least))
     return best.merged()
@@ -156,11 +156,11 @@ def scan_block(
     rows = widen(rows)
     norms = row_norms(rows)
     check_finite(first, norms)
+    groups = [slice(start, start + MOST_CENTROIDS) for start in range(0, max(1, len(centroids)), MOST_CENTROIDS)]
     return TopK.stack(
         [
-            _scan_lines(first, rows, norms, centroids[some], k, cursors.take(some), lower_bound[some])
-            for start in range(0, max(1, len(centroids)), MOST_CENTROIDS)
-            for some in [slice(start, start + MOST_CENTROIDS)]
+            _scan_lines(first, rows, norms, centroids[lines], k, cursors.take(lines), lower_bound[lines])
+            for lines in groups
         ]
     )
 
@@ -258,10 +258,6 @@ def blocks(part: int, rows: Floats, centroids: int, block_rows: int) -> Iterator
     step = max(1, min(block_rows, BLOCK_SCORES // max(1, centroids)))
     for start in range(0, len(rows), step):
         yield first_id(part) + start, rows[start : start + step]
-
-
-def _blocks(part: int, rows: Floats, centroids: Floats, block_rows: int) -> Iterator[tuple[int, Floats]]:
-    return blocks(part, rows, min(len(centroids), MOST_CENTROIDS), block_rows)
 
 
 def check_centroids(centroids: Floats) -> None:

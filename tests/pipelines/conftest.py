@@ -25,8 +25,8 @@ def encoder_loaded_once() -> Iterator[None]:
         def load_encoder(spec: str, **named: Any) -> Any:
             # What stands in a file may change, a plug-in's code too.
             in_a_file = spec.startswith("checkpoint:") or named.get("weights") not in (None, "random")
-            in_a_file = in_a_file or ENCODERS.identity(spec) is not None
-            return (load if in_a_file else once)(spec, **named)
+            may_change = in_a_file or ENCODERS.identity(spec) is not None
+            return (load if may_change else once)(spec, **named)
 
         patch.setattr(curator.encoders.load, "load_encoder", load_encoder)
         sound = functools.cache(curator.embedding.crash_probe.sound_images)
