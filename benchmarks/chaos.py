@@ -29,11 +29,11 @@ from typing import Any
 import fsspec
 
 from benchmarks.chaos_hits import Command, finish, hit, start
+from benchmarks.data import DATA
 from benchmarks.fault_proxy import FaultProxy, by_chance
 from benchmarks.mock_s3 import mock_s3
 from benchmarks.run_files import Out, Watcher
 
-DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
 FAULTY_SHARE = 0.05
 TARGET_SAMPLES = 100
 # A stage that is over before it can be hit is tried so many times a kill.

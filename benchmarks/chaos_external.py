@@ -29,8 +29,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos import DATA, first_samples, open_uploads, upload_pool
+from benchmarks.chaos import first_samples, open_uploads, upload_pool
 from benchmarks.chaos_hits import Command, finish, start
+from benchmarks.data import DATA
 from benchmarks.mock_s3 import mock_s3
 from benchmarks.run_files import Out
 

@@ -29,7 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos import DATA, first_samples, open_uploads, upload_pool
+from benchmarks.chaos import first_samples, open_uploads, upload_pool
+from benchmarks.data import DATA
 from benchmarks.mock_s3 import mock_s3
 from benchmarks.run_files import Out
 

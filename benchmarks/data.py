@@ -11,6 +11,9 @@ import torch
 
 from curator.sources import Source, find_sources
 
+# For what needs these very shards, and not any real photos.
+DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
+
 
 def pool_sources() -> list[Source]:
     """Shards of real photos."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import tarfile
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchmarks.data import describe_machine
+from benchmarks.data import DATA, describe_machine
 from benchmarks.measure import measure
 from curator.io import part_files, storage
 from curator.settings import build
@@ -40,7 +39,6 @@ from curator_pipelines.jobs.select import embed, run_select
 from curator_pipelines.run import Reporter
 from curator_pipelines.stages import EmbedTask
 
-DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
 TARGET = DATA / "target-000000.tar"
 # Length of what is added to a vector of length 1.
 MOVED = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,11 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.commands import curator
-from benchmarks.data import describe_machine
+from benchmarks.data import DATA, describe_machine
 from curator.encoders import copy_at_size, load_backbone
 from curator.sources import find_sources, read_source
 from curator.types import RawSample
 
-DATA = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
 TARGET = str(DATA / "target-000000.tar")
 POOL = [str(path) for path in sorted(DATA.glob("pool-*.tar"))]
 TEST = [str(path) for path in sorted(DATA.glob("probe-test-*.tar"))]

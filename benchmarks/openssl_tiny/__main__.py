@@ -5,8 +5,8 @@
 
 Needs the shards of CURATOR_TINY_DATA (see `benchmarks.groups`: TINY): 650 to 800 photos of 64 px as target, a pool of
 30,750 photos of 200 classes of which 15 to 18% are of the target's, and 1,950 to 2,400 labelled photos to test with.
-Groceries are those of CURATOR_TEST_DATA (GROCERY): 648 photos of 81 classes, a pool of 10,069 images with 22.7%
-groceries, 2,485 photos to test with. Labels measure, and choose the oracle's images; they never select.
+The groceries are those of CURATOR_TEST_DATA (GROCERY there): 648 photos of 81 classes, a pool of 10,069 images of which
+22.7% are groceries, and 2,485 photos to test with. Labels measure, and choose the oracle's images; they never select.
 
 Every arm takes the same number of optimiser steps, and what is finished in WORK is not done again: stop it and run it
 again as you like; other steps or another precision need another WORK. Lines of finished arms are added to results.jsonl
@@ -23,10 +23,8 @@ import os
 from pathlib import Path
 
 from benchmarks.commands import on_own_cores
-from benchmarks.openssl_tiny.experiment import ARMS, GROCERIES, PRECISION, STEPS, Experiment
+from benchmarks.openssl_tiny.experiment import ARMS, PRECISION, STEPS, TARGETS, Experiment
 from benchmarks.openssl_tiny.tables import RESULTS, read_results, tables
-
-TARGETS = ("arthropods", "vehicles", "food", GROCERIES)
 
 
 def main() -> None:

@@ -16,16 +16,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.commands import curator
-from benchmarks.data import describe_machine
-from benchmarks.groups import NO_CLASS, classes_of_groups, label_of, photo_of, read_samples
+from benchmarks.data import DATA, describe_machine
+from benchmarks.groups import NO_CLASS, OWN_TARGETS, classes_of_groups, label_of, photo_of, read_samples
 from curator.encoders import copy_at_size
 
-__all__ = ["ARMS", "GROCERIES", "PRECISION", "PROBES", "SIZES", "STEPS", "Experiment", "Target"]
+__all__ = ["ARMS", "PRECISION", "PROBES", "SIZES", "STEPS", "TARGETS", "Experiment", "Target"]
 
 TINY = Path(os.environ.get("CURATOR_TINY_DATA", "../shared/tiny"))
-GROCERY = Path(os.environ.get("CURATOR_TEST_DATA", "../shared/data"))
-# The target whose photos, pool and test photos are those of GROCERY.
-GROCERIES = "groceries"
+# The photos, pool and test photos of the last are those of DATA.
+TARGETS = (*OWN_TARGETS, "groceries")
 # Views are 32 px; whole images are probed at twice the size, too, since objects in random crops are larger.
 SIZES = (32, 64)
 PROBES = ("linear", "knn 1")
@@ -43,6 +42,7 @@ class Target:
 
     Attributes:
         name: of the group.
+        data: the name of the set that it is of; targets of a set share the pool.
         photos: the shard of its unlabelled photos.
         test: the shards of its photos to test with.
         label: where its labels are, as `curator probe --label` takes it.
@@ -52,6 +52,7 @@ class Target:
     """
 
     name: str
+    data: str
     photos: str
     test: str
     label: str
@@ -69,17 +70,16 @@ class Experiment:
 
     def target(self, name: str) -> Target:
         """A target, by name."""
-        if name == GROCERIES:
-            pool = f"{GROCERY}/pool-*.tar"
-            classes = self._classes(pool)
-            relevant = frozenset(key for key, number in classes.items() if number != NO_CLASS)
-            photos, test, label = f"{GROCERY}/target-000000.tar", f"{GROCERY}/probe-test-*.tar", "json:label"
-            return Target(name, photos, test, label, pool, tuple(classes), relevant)
-        pool, members = f"{TINY}/pool-*.tar", classes_of_groups(TINY)[name]
-        classes = self._classes(pool)
+        if name in OWN_TARGETS:
+            data, pool, label = "tiny", f"{TINY}/pool-*.tar", "cls"
+            photos, test = f"{TINY}/{name}-target-000000.tar", f"{TINY}/{name}-test-000000.tar"
+        else:
+            data, pool, label = "grocery", f"{DATA}/pool-*.tar", "json:label"
+            photos, test = f"{DATA}/target-000000.tar", f"{DATA}/probe-test-*.tar"
+        classes = self._classes(data, pool)
+        members = classes_of_groups(TINY)[name] if name in OWN_TARGETS else {*classes.values()} - {NO_CLASS}
         relevant = frozenset(key for key, number in classes.items() if number in members)
-        photos, test = f"{TINY}/{name}-target-000000.tar", f"{TINY}/{name}-test-000000.tar"
-        return Target(name, photos, test, "cls", pool, tuple(classes), relevant)
+        return Target(name, data, photos, test, label, pool, tuple(classes), relevant)
 
     def arm(self, target: Target, name: str, seed: int) -> dict[str, Any]:
         """Select, train and probe one arm; what it gave."""
@@ -146,14 +146,14 @@ class Experiment:
         """The pool, embedded once where the encoder does not change with the seed."""
         if encoder != "lite0":
             return target.pool
-        out = self.work / f"{_set_of(target.pool)}-lite0"
+        out = self.work / f"{target.data}-lite0"
         with self._locks[out]:
             curator("embed", "--pool", target.pool, "--out", str(out), "--encoder", "lite0")
         return str(out / "pool")
 
-    def _classes(self, pool: str) -> dict[str, int]:
+    def _classes(self, data: str, pool: str) -> dict[str, int]:
         """Key -> class of every sample of a pool, -1 for none; read once."""
-        kept = self.work / f"{_set_of(pool)}-classes.json"
+        kept = self.work / f"{data}-classes.json"
         with self._locks[kept]:
             if not kept.exists():
                 self.work.mkdir(parents=True, exist_ok=True)
@@ -203,11 +203,6 @@ def _as_text(right: NDArray[np.bool_]) -> str:
 
 def _slug(name: str) -> str:
     return name.replace("target + ", "").replace(",", "").replace(" ", "-")
-
-
-def _set_of(pool: str) -> str:
-    """The name of the folder that a pool's shards are in."""
-    return Path(pool).parent.name
 
 
 def _write_folder(folder: Path, target: Target) -> None:

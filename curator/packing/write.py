@@ -25,7 +25,7 @@ __all__ = ["ChunkHash", "PackedShard", "manifest_columns", "pack_shard"]
 
 COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "sample_sha256", "width", "height", "members"]
 
-# Most pieces that one call writes, about; the system takes 1,024.
+# One call writes at most three pieces more than this; the system takes 1,024.
 MOST_PIECES = 500
 
 
