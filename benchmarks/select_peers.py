@@ -2,15 +2,19 @@
 
 All read the pool's float16 parts and keep float32 rows of unit length, as each of these ways asks for. They may take
 `MEMORY`; one that needs more ends with None. `python -m benchmarks.select_peers NAME WORK BUDGET` is a whole program
-(see `benchmarks.whole_command`).
+(see `benchmarks.whole_command`). The code of SimCore's authors is asked where `CURATOR_AUTHORS_CODE` names a clone of it
+(github.com/sungnyun/openssl-simcore).
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +23,23 @@ from curator.search import Cursors, TopK
 from curator.selection import Rules, first_k, run_rounds
 from curator.store import PartStore
 
-__all__ = ["PEERS", "bloom_filter", "duckdb_lists", "faiss_flat", "published_greedy", "within_memory"]
+__all__ = [
+    "PEERS",
+    "authors_greedy",
+    "bloom_filter",
+    "duckdb_lists",
+    "faiss_flat",
+    "published_greedy",
+    "within_memory",
+]
 
 MEMORY = 14 << 30
 # Of the centroids so many are asked of DuckDB, since each is a query of its own.
 ASKED = 10
 TABLES, BITS = 8, 16
+AUTHORS_CODE = os.environ.get("CURATOR_AUTHORS_CODE", "")
+# Rows that the authors' code embeds and compares at once.
+AUTHORS_BATCH = 512
 
 Ids = NDArray[np.int64]
 
@@ -64,6 +79,27 @@ def published_greedy(run: str, centroids: NDArray[np.float32], budget: int) -> I
                 taken[row] = True
                 chosen.append(row)
     return ids[chosen]
+
+
+def authors_greedy(run: str, centroids: NDArray[np.float32], budget: int) -> Ids:
+    """The authors' own `greedy` (util/sampling.py of their repository), over their matrix of similarities.
+
+    It needs a name that is not among its arguments, `args`, which is set here. In a last round that is more than what
+    is left of the budget it draws at random, where ours takes the best.
+    """
+    import torch
+
+    spec = importlib.util.spec_from_file_location("authors_sampling", Path(AUTHORS_CODE, "util", "sampling.py"))
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{AUTHORS_CODE} is no clone of the authors' code")
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    vars(code)["args"] = SimpleNamespace(stop=False, patience=0)
+    ids, rows = _read(run)
+    wanted = torch.from_numpy(centroids)
+    similarities = [wanted @ some.T for some in torch.from_numpy(rows).split(AUTHORS_BATCH)]
+    chosen = code.greedy(torch.cat(similarities, dim=1).T, sampling_nums=budget)
+    return ids[np.fromiter(chosen, np.int64)]
 
 
 def faiss_flat(run: str, centroids: NDArray[np.float32], budget: int) -> Ids:
@@ -155,6 +191,8 @@ def _read(run: str) -> tuple[Ids, NDArray[np.float32]]:
 
 # Those that choose the whole budget.
 PEERS = {"published_greedy": published_greedy, "faiss_flat": faiss_flat, "bloom_filter": bloom_filter}
+if AUTHORS_CODE:
+    PEERS["authors_greedy"] = authors_greedy
 
 
 def main() -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import torch
 
@@ -17,12 +15,11 @@ from curator.errors import SampleError
 from curator.images import Budget, OpenedImage, decoding_size, is_out_of_memory
 from curator.types import ImageBatch, LedgerLine, RawSample, SampleRow
 
-__all__ = ["Decoder", "fill_batches", "run_ahead"]
+__all__ = ["Decoder", "fill_batches"]
 
 # What files that wait for a thread, or for their turn, may take together.
 RAW_BYTES = 1 << 29
 
-T = TypeVar("T")
 Decoded = tuple[SampleRow, torch.Tensor]
 
 
@@ -126,44 +123,3 @@ def fill_batches(
             rows, pixels = [], torch.zeros_like(pixels)
     if rows:
         yield ImageBatch(rows, pixels)
-
-
-def run_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
-    """Run an iterator in a thread of its own, at most `depth` items ahead of the consumer.
-
-    Its exceptions are raised here. Closing this generator stops the thread.
-    """
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: tuple[T | None, BaseException | None]) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def produce() -> None:
-        end: BaseException = StopIteration()
-        try:
-            for item in items:
-                put((item, None))
-                if stopped.is_set():
-                    return
-        except BaseException as error:
-            end = error
-        put((None, end))
-
-    thread = threading.Thread(target=produce, daemon=True, name="run-ahead")
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        thread.join()

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from curator.embedding.crash_probe import find_crashing_samples
-from curator.embedding.decode_batches import Decoder, fill_batches, run_ahead
+from curator.embedding.decode_batches import Decoder, fill_batches
 from curator.encoders import Encoder
 from curator.errors import Reason
+from curator.io import run_ahead
 from curator.sources import Remarks, Source, read_source
 from curator.store import DoneMark, Ledger
 from curator.types import EmbeddingBlock, ImageBatch, LedgerLine, Progress, RawSample, SampleRow

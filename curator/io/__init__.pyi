@@ -29,6 +29,7 @@ from .names import (
 )
 from .part_files import FileHash as FileHash
 from .removal import OWNER as OWNER
+from .run_ahead import run_ahead as run_ahead
 from .run_lock import Owner as Owner, current_holder as current_holder, owned as owned
 from .schemas import FORMAT_VERSION as FORMAT_VERSION, SELECTED as SELECTED
 from .scratch import scratch_folder as scratch_folder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +86,9 @@ def pack_shard(
             object store. Nothing is left behind.
     """
     rows = store.rows(shard.ids, COLUMNS)
-    layout = lay_out(shard, rows)
-    reads = plan_reads(layout.copies, layout.ranges)
+    with _garbage_left():
+        layout = lay_out(shard, rows)
+        reads = plan_reads(layout.copies, layout.ranges)
     with storage.write_file(shard.url(out_url), layout.size) as path:
         _write_tar(path, layout, fetch_reads(reads, urls or {}, shard.states))
     columns = manifest_columns(rows, shard.chosen, shard.name, layout.keys).take(pa.array(shard.order()))
@@ -131,6 +134,19 @@ def manifest_columns(
     return pa.table(arrays, schema=schemas.MANIFEST)
 
 
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Python looks for no garbage: a layout is tens of thousands of tuples, and it would go through all of them each
+    time that a quarter more stand, a fifth of the time of packing, to find none."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, bytes]]) -> None:
     with open(path, "wb", buffering=0) as file:
         # Bytes that are not written later are zeros: the padding and the end of the archive.
@@ -148,7 +164,8 @@ def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
                 checked.result()
                 chunks = list(read.chunks(data))
                 checked = beside.submit(_check, hashes, chunks, read.range_chunks(data))
-                _write_chunks(file, chunks)
+                # In the order of the output: what will stand side by side is written together.
+                _write_chunks(file, sorted(chunks, key=lambda chunk: chunk[0].target_offset + chunk[1]))
         except Exception:
             # What an earlier read was found to be comes first.
             checked.result()

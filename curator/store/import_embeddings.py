@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.io import npy, schemas, storage
+from curator.io import npy, run_ahead, schemas, storage
 from curator.sources import Source, pair_state
 from curator.store.done_mark import DoneMark
 from curator.store.ledger_lines import Ledger
@@ -24,6 +24,11 @@ from curator.store.ready_blocks import ReadyBlocks, open_ready
 from curator.types import LedgerLine
 
 __all__ = ["check_ready", "import_part", "ready_shape"]
+
+# Blocks that wait to be written.
+AHEAD = 1
+# Numbers that are float64 at a time: a megabyte.
+WIDE_NUMBERS = 1 << 17
 
 
 def _read_header(source: Source) -> npy.Header:
@@ -88,6 +93,8 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
     The metadata needs a column `image_path` (clip-retrieval's layout) in the array's row order. Of
     another run's part the places of the samples in their shards are kept, so it stays packable.
 
+    Reading and dividing take as long as writing, and go on beside it in a thread of their own.
+
     Memory: some blocks of 4 MiB and a row group of the metadata, however large the files are; of remote metadata, a
     copy below TMPDIR.
 
@@ -117,7 +124,8 @@ def import_part(source: Source, store: PartStore, part: int, identity: str, min_
             ledger = Ledger(chain(made.ledger, left_out)).ordered()
             return DoneMark(made.seen, rows, ready.dim, seconds, ledger, made.remarks)
 
-        return store.write_blocks(part, identity, ready.dim, blocks, finish)
+        with closing(run_ahead(blocks, AHEAD)) as read:
+            return store.write_blocks(part, identity, ready.dim, read, finish)
 
 
 def _opened(source: Source) -> AbstractContextManager[ReadyBlocks]:
@@ -153,10 +161,17 @@ def _sound_blocks(
 
 
 def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    wide = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    good = np.isfinite(norms) & (norms > 0)
-    return (wide / np.where(good, norms, 1.0)[:, None]).astype(np.float16), good
+    """The rows at unit length, and which of them have a length that is neither zero nor infinite."""
+    unit, good = np.empty(vectors.shape, np.float16), np.empty(len(vectors), bool)
+    step = max(1, WIDE_NUMBERS // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        some = slice(start, start + step)
+        wide = vectors[some].astype(np.float64)
+        norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+        good[some] = np.isfinite(norms) & (norms > 0)
+        wide /= np.where(good[some], norms, 1.0)[:, None]
+        unit[some] = wide
+    return unit, good
 
 
 def _as_metadata(source: Source, foreign: pa.Table) -> pa.Table:

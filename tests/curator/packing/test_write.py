@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import os
@@ -188,6 +189,29 @@ def test_more_members_than_one_call_writes(make_pool, make_tar, tmp_path, monkey
     (unit,), _ = pack(pool)
     assert 100 < max(pieces_of) < os.sysconf("SC_IOV_MAX")
     check_against_sources(pool, unit, by_tarfile(storage.read_bytes(unit.url(pool.out))))
+
+
+def test_what_comes_to_stand_side_by_side_is_written_by_one_call(make_pool, make_tar, tmp_path, monkeypatch):
+    pool = make_pool(str(tmp_path), [make_tar([("a.jpg", b"image"), ("a.txt", b"text"), ("a.cls", b"7")])])
+    whole, positions = os.pwritev, []
+
+    def counted(file, pieces, position):
+        positions.append(position)
+        return whole(file, pieces, position)
+
+    monkeypatch.setattr(os, "pwritev", counted)
+    pack(pool)
+    assert positions == [0]
+
+
+def test_garbage_is_collected_again_after_the_layout(make_pool, make_tar, make_entries, tmp_path, monkeypatch):
+    pool = make_pool(str(tmp_path), [make_tar(make_entries(3, 300))])
+    collects = []
+    monkeypatch.setattr(write, "lay_out", lambda *given: collects.append(gc.isenabled()) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pack(pool)
+    assert collects == [False]
+    assert gc.isenabled()
 
 
 def test_a_system_that_writes_a_little_at_a_time(make_pool, make_tar, make_entries, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from curator.store import (
     find_changes,
     part_of,
 )
-from curator_pipelines.executors import Executor
+from curator_pipelines.executors import Executor, InProcessExecutor, usable_cpus
 from curator_pipelines.jobs.measure import Encoding, provenance
 from curator_pipelines.jobs.select.embedded import Embedded, collect_parts
 from curator_pipelines.jobs.select.failed_shards import FailedShards
@@ -243,6 +243,9 @@ class EmbedJob:
             return failed.end()
         self._note_provenance(mixed=bool(finished), reporter=reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
+        # The ready embeddings of a target are few: they stand before a worker has started, and nothing in them can kill.
+        if self.encoding.settings is None and self.name != "pool":
+            executor = InProcessExecutor(usable_cpus())
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,
             closing(executor.map(stage, tasks, on_progress=progress)) as outcomes,
