@@ -31,7 +31,8 @@ from benchmarks.groups import Group, load_groups
 from benchmarks.index import make_pool
 from benchmarks.measure import measure
 from benchmarks.synthetic import draw_target, make_mixture
-from curator.search import MemoryPool, widen
+from curator.float16 import widen
+from curator.search import MemoryPool
 from curator.selection import (
     PoolSample,
     Rules,

@@ -23,8 +23,9 @@ from benchmarks import select_peers
 from benchmarks.index import make_pool
 from benchmarks.measure import Measured, measure
 from benchmarks.synthetic import draw_target, make_mixture
+from curator.float16 import widen
 from curator.io import storage
-from curator.search import Cursors, TopK, widen
+from curator.search import Cursors, TopK
 from curator.selection import Rules, Selection, find_centroids, run_rounds
 from curator.store import PartStore
 from curator_pipelines.executors import InProcessExecutor, usable_cpus

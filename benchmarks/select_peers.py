@@ -2,8 +2,8 @@
 
 All read the pool's float16 parts and keep float32 rows of unit length, as each of these ways asks for. They may take
 `MEMORY`; one that needs more ends with None. `python -m benchmarks.select_peers NAME WORK BUDGET` is a whole program
-(see `benchmarks.whole_command`). The code of SimCore's authors is asked where `CURATOR_AUTHORS_CODE` names a clone of it
-(github.com/sungnyun/openssl-simcore).
+(see `benchmarks.whole_command`). The code of SimCore's authors is asked where `CURATOR_AUTHORS_CODE` names a clone of
+it (github.com/sungnyun/openssl-simcore).
 """
 
 from __future__ import annotations

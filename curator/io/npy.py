@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from math import prod
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from curator.errors import CuratorError
 from curator.io import storage
+from curator.io.part_files import FileHash
 
 __all__ = [
     "Header",
@@ -76,37 +78,54 @@ class RowWriter:
         path: not the final one: see `storage.write_file`.
         dim: columns.
         dtype: of the elements.
+        expected: rows that will probably come, if that is known. If they do, the file is not read again to be hashed.
 
     Attributes:
         count: rows written so far.
     """
 
-    def __init__(self, path: Path, dim: int, dtype: Any) -> None:
+    def __init__(self, path: Path, dim: int, dtype: Any, expected: int | None = None) -> None:
         self.count = 0
-        self._dim, self._dtype = dim, np.dtype(dtype)
+        self._path, self._dim, self._dtype, self._expected = path, dim, np.dtype(dtype), expected
         self._file = open(path, "wb")  # noqa: SIM115
-        self._write_header()
+        self._digest = hashlib.sha256()
+        self._add(self._header(expected or 0))
 
     def write(self, rows: NDArray[Any]) -> None:
         """Write rows (n, dim) behind those that are there."""
-        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+        self._add(np.ascontiguousarray(rows, self._dtype).data)
         self.count += len(rows)
 
     def close(self) -> None:
         """Note the number of rows in the header. It may be called again."""
         if not self._file.closed:
-            self._file.seek(0)
-            self._write_header()
+            self._size = self._file.tell()
+            if self.count != (self._expected or 0):
+                self._file.seek(0)
+                self._file.write(self._header(self.count))
             self._file.close()
 
-    def _write_header(self) -> None:
+    def file_hash(self) -> FileHash:
+        """Of the closed file."""
+        if self.count != self._expected:
+            return FileHash.of(self._path)
+        return FileHash(self._size, self._digest.hexdigest())
+
+    def _add(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        if self._expected is not None:
+            self._digest.update(data)
+
+    def _header(self, rows: int) -> bytes:
         # numpy keeps room in a header for the largest number of rows, so it always has the same length.
         described = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (self.count, self._dim),
+            "shape": (rows, self._dim),
         }
-        np.lib.format.write_array_header_1_0(self._file, described)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, described)
+        return header.getvalue()
 
 
 def read_array(url: str) -> NDArray[Any]:

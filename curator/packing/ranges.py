@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import TracebackType
+from typing import NamedTuple
 
 from curator.errors import CuratorError, Redo
 from curator.io import Stat, count_traffic, public_text, storage
@@ -82,6 +83,8 @@ class Read:
 
     def _check_header(self, copy: MemberCopy, view: memoryview) -> None:
         start = _begin(copy) - self.start
+        if view[start : start + ustar.BLOCK][ustar.SIZE] == ustar.size_field(copy.size):
+            return
         stated = ustar.stated_size(bytes(view[start : start + ustar.BLOCK]))
         # A size that octal digits cannot hold may stand in a PAX header instead.
         if stated != copy.size and copy.size <= ustar.MAX_OCTAL:
@@ -105,13 +108,10 @@ def plan_reads(copies: Iterable[MemberCopy], ranges: Iterable[SampleRange] = ())
         copies: members of any shards, in any order.
         ranges: whole samples of them, whose hashes will be checked.
     """
-    items: list[MemberCopy | SampleRange] = [*copies, *ranges]
-    ordered = sorted(items, key=lambda item: (item.shard, _begin(item)))
+    spans = [_Span(item.shard, _begin(item), _end(item), item) for item in (*copies, *ranges)]
+    spans.sort(key=itemgetter(0, 1))
     return [
-        read
-        for shard, group in groupby(ordered, key=attrgetter("shard"))
-        for run in _runs(group)
-        for read in _cut(shard, run)
+        read for shard, group in groupby(spans, key=itemgetter(0)) for run in _runs(group) for read in _cut(shard, run)
     ]
 
 
@@ -259,28 +259,39 @@ def _end(item: MemberCopy | SampleRange) -> int:
     return item.source_offset + item.size
 
 
-def _runs(items: Iterable[MemberCopy | SampleRange]) -> Iterator[list[MemberCopy | SampleRange]]:
+class _Span(NamedTuple):
+    """The bytes of a shard that a member, its header included, or a sample takes."""
+
+    shard: str
+    begin: int
+    end: int
+    item: MemberCopy | SampleRange
+
+
+def _runs(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
     """Groups of neighbours that are near enough to be read together."""
-    run: list[MemberCopy | SampleRange] = []
-    end = 0
-    for item in items:
-        if run and _begin(item) - end > MAX_GAP:
+    run: list[_Span] = []
+    last = 0
+    for span in spans:
+        _, begin, end, _ = span
+        if run and begin - last > MAX_GAP:
             yield run
             run = []
-        run.append(item)
-        end = max(end, _end(item))
+        run.append(span)
+        if end > last:
+            last = end
     if run:
         yield run
 
 
-def _cut(shard: str, run: list[MemberCopy | SampleRange]) -> Iterator[Read]:
-    last = max(map(_end, run))
+def _cut(shard: str, run: list[_Span]) -> Iterator[Read]:
+    last = max(span.end for span in run)
     waiting = deque(run)
-    for start in range(_begin(run[0]), last, MAX_READ):
+    for start in range(run[0].begin, last, MAX_READ):
         end = min(start + MAX_READ, last)
-        items = []
-        while waiting and _begin(waiting[0]) < end:
-            items.append(waiting.popleft())
-        copies = tuple(item for item in items if isinstance(item, MemberCopy))
-        yield Read(shard, start, end, copies, tuple(item for item in items if isinstance(item, SampleRange)))
-        waiting.extendleft(reversed([item for item in items if _end(item) > end]))
+        spans = []
+        while waiting and waiting[0].begin < end:
+            spans.append(waiting.popleft())
+        copies = tuple(span.item for span in spans if isinstance(span.item, MemberCopy))
+        yield Read(shard, start, end, copies, tuple(span.item for span in spans if isinstance(span.item, SampleRange)))
+        waiting.extendleft(reversed([span for span in spans if span.end > end]))

@@ -6,7 +6,7 @@ same members give the same bytes on every Python.
 
 from __future__ import annotations
 
-__all__ = ["BLOCK", "archive_size", "header", "padded", "stated_size"]
+__all__ = ["BLOCK", "SIZE", "archive_size", "header", "padded", "size_field", "stated_size"]
 
 BLOCK = 512
 RECORD = 20 * BLOCK
@@ -37,10 +37,17 @@ def header(name: str, size: int) -> bytes:
     raw = name.encode()
     if not 0 < len(raw) <= NAME_BYTES or b"\0" in raw:
         raise ValueError(f"no USTAR name: {name!r}")
-    number = _number(size)
+    number = size_field(size)
     checksum = FIXED + sum(raw) + sum(number)
     block = b"".join([raw.ljust(NAME_BYTES, b"\0"), OWNER, number, TIME, b"%06o\0 " % checksum, KIND])
     return block.ljust(BLOCK, b"\0")
+
+
+def size_field(size: int) -> bytes:
+    """The field of a header that says how many bytes of data follow, as most programs write it."""
+    if size <= MAX_OCTAL:
+        return b"%011o\0" % size
+    return b"\x80" + size.to_bytes(11, "big")
 
 
 def padded(size: int) -> int:
@@ -68,9 +75,3 @@ def stated_size(block: bytes) -> int | None:
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         return None
-
-
-def _number(size: int) -> bytes:
-    if size <= MAX_OCTAL:
-        return b"%011o\0" % size
-    return b"\x80" + size.to_bytes(11, "big")

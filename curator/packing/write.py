@@ -27,6 +27,8 @@ __all__ = ["ChunkHash", "PackedShard", "manifest_columns", "pack_shard"]
 
 COLUMNS = ["image_path", "shard", "offset", "size", "sha256", "sample_sha256", "width", "height", "members"]
 
+# Bytes. With smaller chunks two threads wait for each other longer than either hashes.
+SMALL = 32 << 10
 # One call writes at most three pieces more than this; the system takes 1,024.
 MOST_PIECES = 500
 
@@ -136,8 +138,11 @@ def manifest_columns(
 
 @contextmanager
 def _garbage_left() -> Iterator[None]:
-    """Python looks for no garbage: a layout is tens of thousands of tuples, and it would go through all of them each
-    time that a quarter more stand, a fifth of the time of packing, to find none."""
+    """Python looks for no garbage meanwhile.
+
+    A layout is tens of thousands of tuples, and it would go through all of them each time that a quarter more stand: a
+    fifth of the time of packing, to find none.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -156,14 +161,19 @@ def _write_tar(path: Path, layout: TarLayout, fetched: Iterable[tuple[Read, byte
 
 def _copy(file: int, fetched: Iterable[tuple[Read, bytes]]) -> None:
     hashes = ChunkHash()
+    checked: Future[None] = Future()
+    checked.set_result(None)
     # Hashing takes as long as reading and writing together, and needs no Python meanwhile: so it goes on beside them.
     with ThreadPoolExecutor(1) as beside:
-        checked: Future[None] = beside.submit(_check, hashes, (), ())
         try:
             for read, data in fetched:
                 checked.result()
                 chunks = list(read.chunks(data))
-                checked = beside.submit(_check, hashes, chunks, read.range_chunks(data))
+                to_check = hashes, chunks, read.range_chunks(data)
+                if len(data) < SMALL * len(chunks):
+                    _check(*to_check)
+                else:
+                    checked = beside.submit(_check, *to_check)
                 # In the order of the output: what will stand side by side is written together.
                 _write_chunks(file, sorted(chunks, key=lambda chunk: chunk[0].target_offset + chunk[1]))
         except Exception:

@@ -40,7 +40,6 @@ from .scoring import (
     propose as propose,
     row_norms as row_norms,
     sum_in_order as sum_in_order,
-    widen as widen,
 )
 from .similarity_join import Pairs as Pairs, SimilarityJoin as SimilarityJoin, directions as directions
 from .top_k import Cursors as Cursors, TopK as TopK, TopKMerger as TopKMerger, merge as merge

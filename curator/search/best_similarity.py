@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.float16 import widen
 from curator.search.pool import Floats, check_finite, check_rows
 from curator.search.scan import BLOCK_ROWS, blocks, check_centroids
-from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
+from curator.search.scoring import exact_pairs, margin, propose, row_norms
 
 __all__ = ["best_similarity", "nearest", "nearest_in_block"]
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator.float16 import widen
 from curator.search.pool import Floats, Pool, check_finite, check_rows, first_id
-from curator.search.scoring import exact_pairs, margin, propose, row_norms, widen
+from curator.search.scoring import exact_pairs, margin, propose, row_norms
 from curator.search.top_k import Cursors, TopK, TopKMerger, top_k_of_pairs
 from curator.types import Progress
 

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from curator.search.pool import Floats
 
-__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "sum_in_order", "widen"]
+__all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "sum_in_order"]
 
 # The least distance at which a proposed score is told from a lower or upper bound.
 MARGIN = 1e-5
 # Pairs scored at once: their float64 products stay in the processor's cache up to some 500 dimensions.
 CHUNK = 1024
-# Numbers widened at once: they stay in the processor's cache from one step to the next.
-WIDEN_NUMBERS = 1 << 16
-# The sign bit, and the 15 others of a float16 moved up by 13 places (0x8FFFE000).
-SIGN_AND_HALF = np.int32(-0x70002000)
+# Numbers that are float64 at once: they stay in the processor's cache.
+WIDE_NUMBERS = 1 << 16
 
 
 def exact_scores(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
@@ -96,32 +94,6 @@ def exact_pairs(
     return scores
 
 
-def widen(rows: Floats) -> NDArray[np.float32]:
-    """`np.asarray(rows, np.float32)`, for float16 some six times as fast as numpy's conversion number by number.
-
-    The 15 bits of exponent and fraction, 13 places further up, are a float32 of the same fraction whose exponent is
-    too small by the difference of the two formats' biases, 112: a product with 2^112 is exact, denormals included.
-
-    Args:
-        rows: float16 or float32 (n, d).
-    """
-    if rows.dtype != np.float16:
-        return np.asarray(rows, np.float32)
-    wide = np.empty(rows.shape, np.float32)
-    step = max(1, WIDEN_NUMBERS // max(1, rows.shape[1]))
-    for start in range(0, len(rows), step):
-        narrow, block = rows[start : start + step], wide[start : start + step]
-        bits = block.view(np.int32)
-        bits[...] = narrow.view(np.int16)
-        bits <<= 13
-        bits &= SIGN_AND_HALF
-        block *= np.float32(2.0**112)
-        # What stands for infinity and NaN in float16 has become a number above all others.
-        if block.size and not (block.min() > -65536 and block.max() < 65536):
-            block[...] = narrow
-    return wide
-
-
 def row_norms(rows: Floats) -> NDArray[np.float64]:
     """Lengths of rows, summed in whatever order is fast.
 
@@ -131,8 +103,12 @@ def row_norms(rows: Floats) -> NDArray[np.float64]:
     Returns:
         float64 (n,).
     """
-    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    return norms
+    squares = np.empty(len(rows))
+    step = max(1, WIDE_NUMBERS // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        wide = rows[start : start + step].astype(np.float64)
+        np.vecdot(wide, wide, out=squares[start : start + step])
+    return np.sqrt(squares, out=squares)
 
 
 def propose(rows: Floats, norms: NDArray[np.float64], centroids: Floats) -> NDArray[np.float32]:
@@ -149,6 +125,11 @@ def propose(rows: Floats, norms: NDArray[np.float64], centroids: Floats) -> NDAr
     inverse = 1.0 / np.where(norms > 0, norms, 1.0)
     # Beyond these lengths float32 would lose bits to underflow or overflow.
     is_usual = len(norms) == 0 or (inverse.max() < 1e15 and inverse.min() > 1e-15)
+    if is_usual and len(centroids) < rows.shape[1]:
+        # The scores are fewer than the rows' numbers.
+        product: NDArray[np.float32] = centroids @ rows.T
+        product *= inverse.astype(np.float32)
+        return product
     unit = rows * (inverse.astype(np.float32) if is_usual else inverse)[:, None]
     return np.asarray(centroids @ unit.astype(np.float32, copy=False).T)
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.float16 import widen
 from curator.search.pool import Floats
-from curator.search.scoring import MARGIN, exact_pairs, row_norms, widen
+from curator.search.scoring import MARGIN, exact_pairs, row_norms
 from curator.types import unit_rows
 
 __all__ = ["Pairs", "SimilarityJoin", "directions"]

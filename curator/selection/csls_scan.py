@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.float16 import widen
 from curator.search import (
     BLOCK_ROWS,
     Cursors,
@@ -30,7 +31,6 @@ from curator.search import (
     margin,
     ranked,
     row_norms,
-    widen,
 )
 from curator.selection.half_whitened import HalfWhitened
 

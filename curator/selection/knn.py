@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator.errors import InputError
+from curator.float16 import widen
 from curator.search import (
     BLOCK_ROWS,
     Floats,
@@ -24,7 +25,6 @@ from curator.search import (
     propose,
     row_norms,
     shortlist,
-    widen,
 )
 from curator.selection.ordered_choice import Best, Cursor, Page, choose_in_order
 from curator.selection.result import Selection

@@ -209,22 +209,27 @@ class PartStore(PartReader):
         return mark
 
     def write_blocks(
-        self, part: int, identity: str, dim: int, blocks: Iterable[Block], finish: Callable[[int], DoneMark]
+        self,
+        part: int,
+        identity: str,
+        shape: tuple[int, int],
+        blocks: Iterable[Block],
+        finish: Callable[[int], DoneMark],
     ) -> DoneMark:
         """Store a finished part that comes some rows at a time; see `commit`. Memory: a block, and a row group.
 
         Args:
             part: its number.
             identity: see `part_of`.
-            dim: columns of its array.
+            shape: rows that its array has if none is left out, and columns.
             blocks: vectors, float16 (n, dim), and the metadata of as many rows, again and again.
             finish: is called with the number of all rows when the blocks have ended, and gives the done-mark; what it
                 raises leaves no part.
         """
         array_url, metadata_url = (make(self.url, part, identity) for make in NAMES)
         with storage.write_file(array_url) as array, storage.write_file(metadata_url) as metadata:
-            mark = finish(_save_blocks(array, metadata, dim, blocks))
-            mark = replace(mark, array=FileHash.of(array), metadata=FileHash.of(metadata))
+            rows, array_hash = _save_blocks(array, metadata, shape, blocks)
+            mark = replace(finish(rows), array=array_hash, metadata=FileHash.of(metadata))
         self.mark(part, identity, mark)
         return mark
 
@@ -356,14 +361,15 @@ def _is_as_it_was(part: Part, sources: Mapping[str, Source]) -> bool:
     return part.url in sources and sources[part.url].stat == part.stat
 
 
-def _save_blocks(array: Path, metadata: Path, dim: int, blocks: Iterable[Block]) -> int:
-    """Write vectors and metadata side by side; returns how many rows."""
+def _save_blocks(array: Path, metadata: Path, shape: tuple[int, int], blocks: Iterable[Block]) -> tuple[int, FileHash]:
+    """Write vectors and metadata side by side; returns how many rows, and the hash of the array's file."""
+    expected, dim = shape
     with (
-        closing(npy.RowWriter(array, dim, np.float16)) as row_writer,
+        closing(npy.RowWriter(array, dim, np.float16, expected)) as row_writer,
         parquet.BlockWriter(metadata, schemas.METADATA) as table_writer,
     ):
         for vectors, table in blocks:
             row_writer.write(vectors)
             table_writer.add(table)
         table_writer.finish()
-    return row_writer.count
+    return row_writer.count, row_writer.file_hash()

@@ -83,7 +83,7 @@ class PartWriter:
         if not self._rows.count:
             self._table.write({field.name: pa.nulls(0, field.type) for field in schemas.METADATA})
         self._close()
-        mark = replace(mark, array=FileHash.of(self._array), metadata=FileHash.of(self._metadata))
+        mark = replace(mark, array=self._rows.file_hash(), metadata=FileHash.of(self._metadata))
         self._files.close()
         self._store.mark(self._part, self._identity, mark)
         return mark

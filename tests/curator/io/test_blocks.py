@@ -4,20 +4,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curator.io import npy, parquet, schemas
+from curator.io import FileHash, npy, parquet, schemas
 
 
+@pytest.mark.parametrize("expected", [0, 1, 7, 140_001])
 @pytest.mark.parametrize("cuts", [[], [0], [1], [3, 0, 4], [70_000, 1, 70_000]])
-def test_an_array(cuts, tmp_path):
+def test_an_array(cuts, expected, tmp_path):
     rng = np.random.default_rng(0)
     blocks = [rng.normal(size=(count, 3)).astype(np.float16) for count in cuts]
-    writer = npy.RowWriter(tmp_path / "blocks.npy", 3, np.float16)
+    writer = npy.RowWriter(tmp_path / "blocks.npy", 3, np.float16, expected)
     for rows in blocks:
         writer.write(rows)
     writer.close()
     npy.save_array(tmp_path / "whole.npy", np.concatenate([np.empty((0, 3), np.float16), *blocks]))
 
     assert (tmp_path / "blocks.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert writer.file_hash() == FileHash.of(tmp_path / "blocks.npy")
 
 
 def rows_of(first, count):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curator.search.scoring import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms, widen
+from curator.search.scoring import MARGIN, exact_pairs, exact_scores, margin, propose, row_norms
 
 
 def every_pair(rows, centroids):
@@ -73,26 +73,6 @@ def test_pairs_halfway_between_two_float32():
     assert scores.tolist() == [0.5, 0.5 + 4 * 2.0**-25, 0.5 + 2.0**-24]
 
 
-def test_every_float16_is_widened_as_numpy_does_it():
-    rows = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 64)
-    expected = rows.astype(np.float32)
-
-    wide = widen(rows)
-
-    finite = np.isfinite(expected)
-    assert wide[finite].view(np.int32).tolist() == expected[finite].view(np.int32).tolist()
-    assert np.array_equal(wide, expected, equal_nan=True)
-
-
-@pytest.mark.parametrize("dim", [1, 3, 100_000])
-def test_widening_in_steps(dim):
-    rows = np.random.default_rng(0).standard_normal((7, dim)).astype(np.float16)
-    rows[5, dim // 2] = -np.inf
-    assert np.array_equal(widen(rows), rows.astype(np.float32))
-    assert np.array_equal(widen(rows[:0]), np.empty((0, dim), np.float32))
-    assert widen(wide := rows.astype(np.float32)) is wide
-
-
 @pytest.mark.parametrize(("dim", "dtype"), [(2, np.float16), (128, np.float16), (1024, np.float32)])
 def test_proposed_scores_are_within_the_margin(twin, dim, dtype):
     rng = np.random.default_rng(2)
@@ -106,9 +86,20 @@ def test_proposed_scores_are_within_the_margin(twin, dim, dtype):
 
 
 @pytest.mark.parametrize("size", [1e-36, 1e36])
-def test_proposals_survive_extreme_lengths(size):
-    rows = np.array([[3, 4]], np.float32) * np.float32(size)
-    assert propose(rows, row_norms(rows), np.eye(2, dtype=np.float32)).ravel() == pytest.approx([0.6, 0.8])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_proposals_survive_extreme_lengths(size, dim):
+    rows = np.array([[3, 4, 0][:dim]], np.float32) * np.float32(size)
+    assert propose(rows, row_norms(rows), np.eye(2, dim, dtype=np.float32)).ravel() == pytest.approx([0.6, 0.8])
+
+
+@pytest.mark.parametrize("dim", [1, 3, 100_000])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_lengths_of_rows_in_steps(dim, dtype):
+    rows = np.random.default_rng(0).standard_normal((7, dim)).astype(dtype)
+    rows[2] = 0
+    rows[5, dim // 2] = -np.inf
+    assert row_norms(rows) == pytest.approx(np.linalg.norm(rows.astype(np.float64), axis=1), rel=1e-12)
+    assert row_norms(rows[:0]).shape == (0,)
 
 
 def test_a_zero_row_is_proposed_with_zero():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from curator.search import exact_pairs, margin, row_norms, widen
+from curator.float16 import widen
+from curator.search import exact_pairs, margin, row_norms
 from curator.selection.half_whitened import HalfWhitened
 
 

@@ -243,7 +243,7 @@ class EmbedJob:
             return failed.end()
         self._note_provenance(mixed=bool(finished), reporter=reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
-        # The ready embeddings of a target are few: they stand before a worker has started, and nothing in them can kill.
+        # A target's ready embeddings are few: they stand before a worker has started, and none of them can kill it.
         if self.encoding.settings is None and self.name != "pool":
             executor = InProcessExecutor(usable_cpus())
         with (
