@@ -108,7 +108,8 @@ def plan_reads(copies: Iterable[MemberCopy], ranges: Iterable[SampleRange] = ())
         copies: members of any shards, in any order.
         ranges: whole samples of them, whose hashes will be checked.
     """
-    spans = [_Span(item.shard, _begin(item), _end(item), item) for item in (*copies, *ranges)]
+    items: list[MemberCopy | SampleRange] = [*copies, *ranges]
+    spans = [_Span(item.shard, _begin(item), _end(item), item) for item in items]
     spans.sort(key=itemgetter(0, 1))
     return [
         read for shard, group in groupby(spans, key=itemgetter(0)) for run in _runs(group) for read in _cut(shard, run)

@@ -45,9 +45,8 @@ def test_blocks_give_what_one_call_gives(block, dtype, tmp_path, monkeypatch):
     wide = rows[good].astype(np.float64)
     vectors = np.load(tmp_path / "pool" / "img_emb" / f"img_emb_00000007-{IDENTITY}.npy")
     assert vectors.dtype == np.float16
-    assert np.array_equal(
-        vectors, (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32).astype(np.float16)
-    )
+    unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    assert np.array_equal(vectors, unit.astype(np.float16))
     table = pq.read_table(tmp_path / "pool" / "metadata" / f"metadata_00000007-{IDENTITY}.parquet")
     assert table["image_path"].to_pylist() == [f"k{row}" for row in good]
     assert table["index"].to_pylist() == list(range(47))
