@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Real images for the tests marked shared_data; without them those tests are skipped.
 export CURATOR_TEST_DATA ?= $(abspath $(wildcard ../shared/data))
+# Hundreds of commands and workers start in the tests: where Python may not keep what it compiled, each compiles curator anew.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := curator pipelines ssl tests benchmarks docs
 
 .PHONY: help demo test test-all check check-deploy format docs bench chaos clean
