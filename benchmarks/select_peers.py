@@ -98,7 +98,10 @@ def authors_greedy(run: str, centroids: NDArray[np.float32], budget: int) -> Ids
     ids, rows = _read(run)
     wanted = torch.from_numpy(centroids)
     similarities = [wanted @ some.T for some in torch.from_numpy(rows).split(AUTHORS_BATCH)]
-    chosen = code.greedy(torch.cat(similarities, dim=1).T, sampling_nums=budget)
+    try:
+        chosen = code.greedy(torch.cat(similarities, dim=1).T, sampling_nums=budget)
+    except RuntimeError as error:  # so torch says that there is no memory
+        raise MemoryError from error
     return ids[np.fromiter(chosen, np.int64)]
 
 

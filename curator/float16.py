@@ -33,15 +33,15 @@ def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(rows, np.float32)
     wide = np.empty(rows.shape, np.float32)
     for some in _steps(rows):
-        narrow, block = rows[some], wide[some]
+        half, block = rows[some], wide[some]
         bits = block.view(np.int32)
-        bits[...] = narrow.view(np.int16)
+        bits[...] = half.view(np.int16)
         bits <<= 13
         bits &= SIGN_AND_HALF
         block *= np.float32(2.0**112)
         # What stands for infinity and NaN in float16 has become a number above all others.
         if block.size and not (block.min() > -65536 and block.max() < 65536):
-            block[...] = narrow
+            block[...] = half
     return wide
 
 

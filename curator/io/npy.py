@@ -85,7 +85,7 @@ class RowWriter:
     """
 
     def __init__(self, path: Path, dim: int, dtype: Any, expected: int | None = None) -> None:
-        self.count = 0
+        self.count = self._size = 0
         self._path, self._dim, self._dtype, self._expected = path, dim, np.dtype(dtype), expected
         self._file = open(path, "wb")  # noqa: SIM115
         self._digest = hashlib.sha256()

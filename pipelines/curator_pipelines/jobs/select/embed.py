@@ -35,6 +35,8 @@ __all__ = ["EmbedJob"]
 
 # Finished parts that are asked how many bytes a sample takes.
 LOOK_PARTS = 16
+# Ready embeddings that are imported sooner than a worker starts.
+FEW_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -243,8 +245,7 @@ class EmbedJob:
             return failed.end()
         self._note_provenance(mixed=bool(finished), reporter=reporter)
         stage = EmbedStage(self.store.url, self.encoding.settings, self.min_side)
-        # A target's ready embeddings are few: they stand before a worker has started, and none of them can kill it.
-        if self.encoding.settings is None and self.name != "pool":
+        if self._is_imported_here:
             executor = InProcessExecutor(usable_cpus())
         with (
             reporter.stage(self.name, self.samples_left, "samples") as progress,
@@ -257,6 +258,12 @@ class EmbedJob:
         storage.remove_temporaries(self.store.url)  # of workers that were killed on the way
         self._tell_other_bits(reporter)
         return failed.end()
+
+    @property
+    def _is_imported_here(self) -> bool:
+        """Few ready embeddings of a target stand before a worker has started, and none of them can kill it."""
+        is_ready = self.encoding.settings is None and self.name != "pool"
+        return is_ready and self.samples_left is not None and self.samples_left <= FEW_ROWS
 
     def _tell_other_bits(self, reporter: Reporter) -> None:
         """Say when the parts come from machines whose vectors differ in the last bits."""
