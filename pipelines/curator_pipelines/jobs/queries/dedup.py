@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator.io import parquet, public_name, schemas
@@ -23,6 +24,8 @@ __all__ = ["DedupResult", "find_copies", "run_dedup"]
 
 # So many first halves of hashes are held at a time; a larger pool's hashes are read several times.
 HASHES_AT_ONCE = 1 << 25
+# Of a sha256.
+HEX_DIGITS = 64
 
 
 @dataclass(frozen=True)
@@ -128,19 +131,25 @@ def find_copies(store: PartReader, rows: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _copies_of_share(store: PartReader, share: int, shares: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    hash_blocks, id_blocks = [np.empty(0, "S64")], [np.empty(0, np.int64)]
+    halves, id_blocks = [np.empty((0, 2), np.uint64)], [np.empty(0, np.int64)]
     for part, table in store.each_metadata(["sha256"]):
-        column = table["sha256"].combine_chunks()
-        rows = np.flatnonzero(np.asarray(column.is_valid()))
-        text = np.asarray(column.take(rows).to_numpy(zero_copy_only=False), "S64")
-        in_share = np.array([int(prefix, 16) % shares == share for prefix in text.astype("S8")], bool)
-        hash_blocks.append(text[in_share])
-        id_blocks.append(ids_at(part, rows[in_share]))
-    ids = np.concatenate(id_blocks)
-    order = np.argsort(ids)
-    ids = ids[order]
-    _, first, inverse = np.unique(np.concatenate(hash_blocks)[order], return_index=True, return_inverse=True)
-    # The first row with a hash has the lowest id.
-    originals = ids[first][inverse] if len(ids) else ids
-    is_copy = originals != ids
-    return ids[is_copy], originals[is_copy]
+        is_known = np.asarray(table["sha256"].is_valid())
+        found = _first_halves(table["sha256"].drop_null())
+        in_share = found[:, 0] % np.uint64(shares) == share
+        halves.append(found[in_share])
+        id_blocks.append(ids_at(part, np.flatnonzero(is_known)[in_share]))
+    high, low = np.concatenate(halves).T
+    # Stable, and parts and rows ascend: of equal hashes the first is that of the lowest id.
+    order = np.lexsort((low, high))
+    high, low, ids = high[order], low[order], np.concatenate(id_blocks)[order]
+    is_copy = np.zeros(len(ids), bool)
+    is_copy[1:] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    firsts = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(ids))))
+    return ids[is_copy], ids[firsts[is_copy]]
+
+
+def _first_halves(hashes: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Of hex digests the first 128 bits, uint64 (n, 2): no two images of a pool have the same by chance."""
+    text = hashes.combine_chunks().cast(pa.binary()).cast(pa.binary(HEX_DIGITS)).buffers()[1]
+    digests = np.frombuffer(bytes.fromhex(bytes(text).decode()), ">u8")
+    return digests.reshape(len(hashes), -1)[:, :2].astype(np.uint64)
