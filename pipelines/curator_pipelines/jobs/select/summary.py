@@ -41,10 +41,14 @@ def time_line(seconds: float, stages: Mapping[str, float]) -> str:
 
 
 def used_lines(used: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What the whole command used of CPUs, GPUs and storage, and each of its stages."""
+    """What the whole command used of CPUs, GPUs and storage, and each of its stages.
+
+    >>> used_lines({"birds/target": {"cpu_ms": 2000}, "pool": {"cpu_ms": 1000}})
+    ['used        3.0 s of CPU', '  birds/target 2.0 s of CPU', '  pool      1.0 s of CPU']
+    """
     if not used:
         return []
-    stages = [f"  {name:10}{use_in_words(of_stage)}" for name, of_stage in used.items()]
+    stages = [f"  {name:9} {use_in_words(of_stage)}" for name, of_stage in used.items()]
     return [f"used        {use_in_words(total_use(used.values()))}", *stages]
 
 
