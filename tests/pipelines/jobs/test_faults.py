@@ -72,7 +72,7 @@ def kill(started: Driver) -> int:
     return -signal.SIGKILL
 
 
-STOPS = [interrupt, terminate, kill]
+STOPS = [interrupt, pytest.param(terminate, marks=pytest.mark.slow), kill]
 
 
 class TestKilledWorker:

@@ -46,6 +46,10 @@ def factory(request):
     return request.param
 
 
+# Where an index of codes says nearly all that one of rows would.
+CODES_AND_ROWS = ["IVF8,SQ8", pytest.param("IVF8,Flat", marks=pytest.mark.slow)]
+
+
 def index(out, **settings):
     return job.run_index(build(IndexConfig, {"out": str(out), "factory": "IVF8,Flat"} | settings), Reporter())
 
@@ -207,6 +211,7 @@ def test_a_pool_that_is_not_the_indexed_one_gets_its_own_index(out, run, setting
 
 
 @pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("factory", CODES_AND_ROWS, indirect=True)
 def test_lists_are_scanned_by_workers_to_the_same_bytes(out, factory, run, run_on, settings, tmp_path, make_ray, where):
     index(out, factory=factory)
     asked = settings | {"pool": [str(out / "pool")], "search": "ivf", "recall": 0.9}
@@ -232,6 +237,7 @@ def test_an_index_on_s3_is_read_by_ranges(run, factory, settings, s3_bucket, ref
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("factory", CODES_AND_ROWS, indirect=True)
 def test_many_pieces_are_put_together_and_select_the_same(out, run, settings, factory, monkeypatch, workers):
     """Of four pieces three become one."""
     monkeypatch.setattr(merge, "MOST_RUNS", 2)
