@@ -8,7 +8,7 @@ it (github.com/sungnyun/openssl-simcore).
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import resource
 import sys
@@ -89,11 +89,8 @@ def authors_greedy(run: str, centroids: NDArray[np.float32], budget: int) -> Ids
     """
     import torch
 
-    spec = importlib.util.spec_from_file_location("authors_sampling", Path(AUTHORS_CODE, "util", "sampling.py"))
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"{AUTHORS_CODE} is no clone of the authors' code")
-    code = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(code)
+    sys.path.insert(0, str(Path(AUTHORS_CODE, "util")))
+    code = importlib.import_module("sampling")
     vars(code)["args"] = SimpleNamespace(stop=False, patience=0)
     ids, rows = _read(run)
     wanted = torch.from_numpy(centroids)

@@ -1,4 +1,7 @@
-"""float16 to float32 and back: the results of numpy's conversions, which go number by number, in less time."""
+"""float16 to float32 and back: the results of numpy's conversions, which go number by number, in less time.
+
+Work of several steps goes through rows some at a time, so that they stay in the processor's cache: see `few_at_a_time`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["narrow", "widen"]
+__all__ = ["few_at_a_time", "narrow", "widen"]
 
-# Numbers converted at once: they stay in the processor's cache from one step to the next.
+# Numbers worked on at once: half a megabyte of float64.
 NUMBERS = 1 << 16
 # The sign bit, and the 15 others of a float16 moved up by 13 places (0x8FFFE000).
 SIGN_AND_HALF = np.int32(-0x70002000)
@@ -32,7 +35,7 @@ def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
     if rows.dtype != np.float16:
         return np.asarray(rows, np.float32)
     wide = np.empty(rows.shape, np.float32)
-    for some in _steps(rows):
+    for some in few_at_a_time(rows):
         half, block = rows[some], wide[some]
         bits = block.view(np.int32)
         bits[...] = half.view(np.int16)
@@ -55,7 +58,7 @@ def narrow(rows: NDArray[np.float32]) -> NDArray[np.float16]:
         rows: float32 (n, d).
     """
     halves = np.empty(rows.shape, np.float16)
-    for some in _steps(rows):
+    for some in few_at_a_time(rows):
         wide, half = rows[some], halves[some]
         bits = wide.view(np.uint32)
         size = bits & ~SIGN
@@ -76,6 +79,7 @@ def narrow(rows: NDArray[np.float32]) -> NDArray[np.float16]:
     return halves
 
 
-def _steps(rows: NDArray[Any]) -> list[slice]:
+def few_at_a_time(rows: NDArray[Any]) -> list[slice]:
+    """Slices of rows (n, d), of which each is worth all steps before the next one."""
     step = max(1, NUMBERS // max(1, rows.shape[1]))
     return [slice(start, start + step) for start in range(0, len(rows), step)]

@@ -83,9 +83,11 @@ class Read:
 
     def _check_header(self, copy: MemberCopy, view: memoryview) -> None:
         start = _begin(copy) - self.start
-        if view[start : start + ustar.BLOCK][ustar.SIZE] == ustar.size_field(copy.size):
+        header = view[start : start + ustar.BLOCK]
+        # So it is nearly always, and no number need be read.
+        if header[ustar.SIZE] == ustar.size_field(copy.size):
             return
-        stated = ustar.stated_size(bytes(view[start : start + ustar.BLOCK]))
+        stated = ustar.stated_size(bytes(header))
         # A size that octal digits cannot hold may stand in a PAX header instead.
         if stated != copy.size and copy.size <= ustar.MAX_OCTAL:
             raise source_changed(copy, f"no member of {copy.size} bytes at byte {copy.source_offset}")
@@ -274,13 +276,11 @@ def _runs(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
     run: list[_Span] = []
     last = 0
     for span in spans:
-        _, begin, end, _ = span
-        if run and begin - last > MAX_GAP:
+        if run and span.begin - last > MAX_GAP:
             yield run
             run = []
         run.append(span)
-        if end > last:
-            last = end
+        last = max(last, span.end)
     if run:
         yield run
 

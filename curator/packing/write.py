@@ -88,7 +88,7 @@ def pack_shard(
             object store. Nothing is left behind.
     """
     rows = store.rows(shard.ids, COLUMNS)
-    with _garbage_left():
+    with _collector_paused():
         layout = lay_out(shard, rows)
         reads = plan_reads(layout.copies, layout.ranges)
     with storage.write_file(shard.url(out_url), layout.size) as path:
@@ -137,7 +137,7 @@ def manifest_columns(
 
 
 @contextmanager
-def _garbage_left() -> Iterator[None]:
+def _collector_paused() -> Iterator[None]:
     """Python looks for no garbage meanwhile.
 
     A layout is tens of thousands of tuples, and it would go through all of them each time that a quarter more stand: a

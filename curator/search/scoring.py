@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curator.float16 import few_at_a_time
 from curator.search.pool import Floats
 
 __all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_norms", "sum_in_order"]
@@ -21,8 +22,6 @@ __all__ = ["MARGIN", "exact_pairs", "exact_scores", "margin", "propose", "row_no
 MARGIN = 1e-5
 # Pairs scored at once: their float64 products stay in the processor's cache up to some 500 dimensions.
 CHUNK = 1024
-# Numbers that are float64 at once: they stay in the processor's cache.
-WIDE_NUMBERS = 1 << 16
 
 
 def exact_scores(rows: Floats, centroids: Floats) -> NDArray[np.float32]:
@@ -104,10 +103,9 @@ def row_norms(rows: Floats) -> NDArray[np.float64]:
         float64 (n,).
     """
     squares = np.empty(len(rows))
-    step = max(1, WIDE_NUMBERS // max(1, rows.shape[1]))
-    for start in range(0, len(rows), step):
-        wide = rows[start : start + step].astype(np.float64)
-        np.vecdot(wide, wide, out=squares[start : start + step])
+    for some in few_at_a_time(rows):
+        wide = rows[some].astype(np.float64)
+        np.vecdot(wide, wide, out=squares[some])
     return np.sqrt(squares, out=squares)
 
 
@@ -138,7 +136,7 @@ def margin(centroids: Floats) -> float:
     """How far a proposed score may lie from the exact one.
 
     A float32 sum of d products errs by at most d x 2^-24 of the lengths in any order (Higham, "Accuracy and
-    Stability of Numerical Algorithms", 3.1); twice that also covers the scaling of rows and centroids.
+    Stability of Numerical Algorithms", 3.1); twice that also covers the scaling of rows or scores, and of centroids.
 
     Args:
         centroids: float32 (K, d).

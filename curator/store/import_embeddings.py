@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curator.errors import CuratorError, InputError, Reason
-from curator.float16 import narrow, widen
+from curator.float16 import few_at_a_time, narrow, widen
 from curator.io import npy, run_ahead, schemas, storage
 from curator.sources import Source, pair_state
 from curator.store.done_mark import DoneMark
@@ -28,8 +28,6 @@ __all__ = ["check_ready", "import_part", "ready_shape"]
 
 # Blocks that wait to be written.
 AHEAD = 1
-# Numbers that are float64 at a time, half a megabyte: they stay in the processor's cache.
-WIDE_NUMBERS = 1 << 16
 
 
 def _read_header(source: Source) -> npy.Header:
@@ -164,9 +162,7 @@ def _sound_blocks(
 def _unit_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
     """The rows at unit length, and which of them have a length that is neither zero nor infinite."""
     unit, good = np.empty(vectors.shape, np.float16), np.empty(len(vectors), bool)
-    step = max(1, WIDE_NUMBERS // max(1, vectors.shape[1]))
-    for start in range(0, len(vectors), step):
-        some = slice(start, start + step)
+    for some in few_at_a_time(vectors):
         exact, good[some] = unit_rows(widen(vectors[some]))
         unit[some] = narrow(exact.astype(np.float32))
     return unit, good

@@ -37,7 +37,7 @@ from curator_pipelines.jobs.queries.dedup import run_dedup
 from curator_pipelines.jobs.queries.run_state import inspect_run
 from curator_pipelines.jobs.queries.search import run_search
 from curator_pipelines.jobs.queries.why import explain
-from curator_pipelines.jobs.select import index as index_job
+from curator_pipelines.jobs.select import embed, index as index_job
 from curator_pipelines.jobs.select.index import run_index
 from curator_pipelines.jobs.select.pack import run_pack
 from curator_pipelines.run.progress import Reporter
@@ -171,6 +171,17 @@ class TestUse:
         assert chosen(tmp_path / "run") == chosen(tmp_path / "first") == chosen(tmp_path / "copy")
         ours, theirs = files_of(str(tmp_path / "copy")), files_of(str(tmp_path / "first"))
         assert [name for name in differing(ours, theirs) if name.startswith("pool/")] == []
+
+    def test_many_ready_embeddings_of_a_target_are_the_workers(
+        self, counted: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = np.random.default_rng(0)
+        pool = write_ready(tmp_path / "ready", [rng.normal(size=(30, 16)).astype(np.float32)])
+        target = write_ready(tmp_path / "target", [rng.normal(size=(9, 16)).astype(np.float32)])
+        wanted = {"pool": [pool], "target": [target], "budget": "12", "manifest_only": True}
+        for few, tasks in ((9, 1), (8, 2)):
+            monkeypatch.setattr(embed, "FEW_ROWS", few)
+            assert len(counted(out=str(tmp_path / str(few)), **wanted).embedded) == tasks
 
     def test_other_images_left_out_make_it_a_copy(self, counted: Counted, given: dict[str, Any]) -> None:
         tasks = counted(**given | {"min_side": 30})
